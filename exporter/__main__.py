@@ -1,0 +1,15 @@
+"""`python -m exporter`, and the console script."""
+
+import os
+import sys
+
+from exporter.cli import main as run
+
+
+def main() -> int:
+    """The exit status of what the process was started for."""
+    return run(sys.argv[1:], os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""One workspace's API over HTTP: a request out, a strict JSON answer back, errors translated.
+
+Nothing of an answer or of the request's headers is ever in an error: the API echoes keys.
+"""
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, Self
+
+import httpx
+from pydantic_core import from_json
+
+from exporter import __version__
+from exporter.config import Workspace
+from exporter.errors import Outcome, RequestFailed, StartError
+
+LARGEST_ON_WIRE: Final = 2 * 1024 * 1024
+LARGEST_BODY: Final = 8 * 1024 * 1024
+"""Bytes of an answer, as they come and as they unfold; a bomb is small on the wire."""
+
+BAD_KEY: Final = 40007
+"""The API's own code for a key that it cannot decode, at whatever status it comes."""
+
+_WBITS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+_CONNECT: Final = 10.0
+_READ: Final = 30.0
+
+
+class Client:
+    """Asks the analytics of one workspace.
+
+    Args:
+        workspace: Where to ask, and with which key.
+        transport: Takes the place of the network in tests.
+
+    Raises:
+        StartError: If its certificates cannot be used.
+    """
+
+    def __init__(
+        self, workspace: Workspace, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._workspace = workspace
+        self._url = workspace.url
+        self._other_url = workspace.other_url
+        proxy = workspace.http.proxy_url
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            verify=_trust(workspace),
+            proxy=proxy.get_secret_value() if proxy else None,
+            trust_env=False,  # neither proxies nor credentials that nobody configured
+            follow_redirects=False,  # the key would go along
+            headers={
+                "User-Agent": f"seasalt-exporter/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            },
+            timeout=httpx.Timeout(_READ, connect=_CONNECT, pool=None),
+            limits=httpx.Limits(
+                max_connections=workspace.concurrency,
+                max_keepalive_connections=workspace.concurrency,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet; connections come with the requests."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def ask(self, body: Mapping[str, object]) -> object:
+        """The API's answer to one analytics request.
+
+        Raises:
+            RequestFailed: If there is none, or none that can be used.
+        """
+        headers = {"X-API-KEY": self._workspace.key.read()}
+        try:
+            return await self._answer("POST", self._url, json=body, headers=headers)
+        except RequestFailed as failure:
+            if failure.status not in {404, 405} or not self._other_url:
+                raise
+        # The documents name two paths; which one answers is remembered.
+        self._url, self._other_url = self._other_url, ""
+        return await self._answer("POST", self._url, json=body, headers=headers)
+
+    async def _answer(self, method: str, url: str, **request: Any) -> object:  # noqa: ANN401 - httpx's
+        """What one request brings, judged.
+
+        Raises:
+            RequestFailed: If it brings nothing that can be used.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._workspace.timeout.total_seconds()),
+                self._http.stream(method, url, **request) as response,
+            ):
+                content = await _content(response)
+        except (TimeoutError, httpx.TimeoutException):
+            raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
+        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+            # The kind says enough; the text may hold an address with credentials.
+            raise RequestFailed(Outcome.CONNECT, type(error).__name__) from None
+        return self._judged(response.status_code, content)
+
+    def _judged(self, status: int, content: bytes) -> object:
+        answer: object = None
+        with suppress(ValueError, RecursionError):
+            answer = from_json(content.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+        scope = self._workspace.dialect.key_scope
+        if status in {401, 403} or _code(answer) == BAD_KEY:
+            text = f"HTTP {status}: the key is not accepted; its scope must be {scope}"
+            raise RequestFailed(Outcome.UNAUTHORIZED, text, status)
+        if status == 200:
+            if answer is None:
+                raise RequestFailed(Outcome.INVALID, "HTTP 200 without strict JSON", status)
+            return answer
+        raise RequestFailed(_outcome(status), f"HTTP {status}", status)
+
+
+def _outcome(status: int) -> Outcome:
+    if status == 429:
+        return Outcome.RATE_LIMITED
+    if 400 <= status < 500:
+        return Outcome.CLIENT_ERROR
+    return Outcome.SERVER_ERROR if status >= 500 else Outcome.INVALID
+
+
+def _code(answer: object) -> int | None:
+    """The API's own error code, where an answer is nothing but an error."""
+    if not isinstance(answer, dict) or "code" not in answer:
+        return None
+    with suppress(ValueError, TypeError):
+        return int(answer["code"])
+    return None
+
+
+async def _content(response: httpx.Response) -> bytes:
+    """The body, unfolded no further than the bound.
+
+    Raises:
+        RequestFailed: If it is too large or encoded in a way that was not asked for.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "", *_WBITS}:
+        raise RequestFailed(Outcome.INVALID, "an encoding that was not asked for")
+    inflate: Any = zlib.decompressobj(_WBITS[encoding]) if encoding in _WBITS else None
+    wire, body = 0, bytearray()
+    async for chunk in response.aiter_raw():
+        wire += len(chunk)
+        try:
+            room = LARGEST_BODY + 1 - len(body)
+            body += inflate.decompress(chunk, room) if inflate else chunk
+        except zlib.error:
+            raise RequestFailed(Outcome.INVALID, "not in its own encoding") from None
+        if wire > LARGEST_ON_WIRE or len(body) > LARGEST_BODY:
+            raise RequestFailed(Outcome.INVALID, "larger than any answer may be")
+    if inflate and not inflate.eof and wire:
+        raise RequestFailed(Outcome.INVALID, "ends before its end")
+    return bytes(body)
+
+
+def _trust(workspace: Workspace) -> ssl.SSLContext | bool:
+    """Whom to believe that it is the API, and who to say we are."""
+    http = workspace.http
+    if not (http.ca_file or http.cert_file):
+        return workspace.url.startswith("https:")
+    try:
+        context = ssl.create_default_context(cafile=http.ca_file)
+        if http.cert_file:
+            context.load_cert_chain(http.cert_file, http.key_file)
+    except (OSError, ssl.SSLError) as error:
+        text = f"workspace {workspace.name}: its certificates cannot be used"
+        raise StartError(f"{text} ({type(error).__name__})") from None
+    return context

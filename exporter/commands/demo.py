@@ -1,0 +1,58 @@
+"""demo: the sandbox and the exporter in one process; no account, no key, no network."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Final
+
+from exporter.commands.configured import now
+from exporter.commands.sandbox import beside, make
+from exporter.commands.serve import prefix, serve, signalled
+from exporter.config import Config, load
+from exporter.flags import DONE, Invocation
+from exporter.sandbox import Sandbox
+from exporter.server import bound, listen
+
+CONFIGURATION: Final = Path(__file__).with_name("demo.yml")
+_LISTEN: Final = "127.0.0.1:9877"
+
+
+def run(invocation: Invocation) -> int:
+    """Start both, say where to look, and serve until a signal says to stop."""
+    given = "web.listen-address" in invocation.given
+    sockets = listen(invocation.values["web.listen-address"] if given else [_LISTEN])
+    api = listen([invocation.one("sandbox.listen-address")])
+    sandbox = make(invocation)
+    url = f"http://{bound(api[0])}"
+    config = configuration(sandbox, url)
+    page = prefix(invocation) + invocation.one("web.telemetry-path")
+    print(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)")
+    print(f"Metrics      http://{bound(sockets[0])}{page}")
+    print(
+        f"Polls        {CONFIGURATION.name}: every report of SeaChat for {len(config.workspaces[0].bots)} bots"
+    )
+    print("Ctrl-C ends both.", flush=True)
+    with beside(sandbox, api[0]):
+        asyncio.run(_until_signalled(config, invocation, sockets))
+    return DONE
+
+
+def configuration(sandbox: Sandbox, url: str) -> Config:
+    """The demo's own configuration, for a sandbox that is reached at a URL."""
+    workspace = sandbox.workspaces[0]
+    environment = {
+        "SANDBOX_URL": url,
+        "SEACHAT_API_KEY": workspace.seachat_key,
+        "WORKSPACE_ID": workspace.id,
+        "WORKSPACE_TIMEZONE": workspace.timezone,
+    }
+    for number, bot in enumerate(workspace.bots, 1):
+        environment[f"BOT_{number}_ID"] = bot.id
+        environment[f"BOT_{number}_NAME"] = bot.name
+    return load([str(CONFIGURATION)], environment, now().date())
+
+
+async def _until_signalled(
+    config: Config, invocation: Invocation, sockets: list[socket.socket]
+) -> None:
+    await serve(config, invocation, sockets, signalled())

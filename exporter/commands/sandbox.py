@@ -1,0 +1,54 @@
+"""sandbox: the stand-in Seasalt API alone, on loopback unless told otherwise."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from exporter.commands.configured import now
+from exporter.commands.serve import signalled
+from exporter.flags import DONE, Invocation
+from exporter.sandbox import Sandbox
+from exporter.server import Server, bound, listen
+
+
+def run(invocation: Invocation) -> int:
+    """Serve the sandbox until a signal says to stop."""
+    sockets = listen([invocation.one("sandbox.listen-address")])
+    sandbox = make(invocation)
+    print(f"Sandbox API at http://{bound(sockets[0])}, made-up data, same seed same numbers.")
+    for workspace in sandbox.workspaces:
+        print(f"  workspace_id {workspace.id} ({workspace.name}, {workspace.timezone})")
+        print(f"    SeaChat key {workspace.seachat_key}")
+        for bot in workspace.bots:
+            print(f"    bot {bot.id} ({bot.name})")
+    print("Ctrl-C ends it.", flush=True)
+    asyncio.run(_until_signalled(sandbox, sockets))
+    return DONE
+
+
+def make(invocation: Invocation) -> Sandbox:
+    """The sandbox that the flags ask for."""
+    return Sandbox.make(seed=int(invocation.one("sandbox.seed")), now=now)
+
+
+async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> None:
+    await Server(sandbox).serve_until(signalled(), sockets)
+
+
+@contextmanager
+def beside(sandbox: Sandbox, listening: socket.socket) -> Iterator[None]:
+    """Serve the sandbox from a thread and an event loop of its own, so that it delays no scrape."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=(Server(sandbox).serve_until(stop, [listening]),)
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

@@ -1,0 +1,106 @@
+"""serve: polls every workspace and serves the page; both live and die together."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from exporter.client import Client
+from exporter.commands.configured import configuration, now
+from exporter.config import Config
+from exporter.flags import DONE, Invocation
+from exporter.pages import Pages
+from exporter.plan import plan
+from exporter.poller import Poller
+from exporter.server import Server, bound, listen
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.web import Web
+
+log = logging.getLogger(__name__)
+
+
+def run(invocation: Invocation) -> int:
+    """Serve until a signal says to stop."""
+    config = configuration(invocation)
+    if config is not None:
+        sockets = listen(invocation.values["web.listen-address"])
+        asyncio.run(_until_signalled(config, invocation, sockets))
+    return DONE
+
+
+async def _until_signalled(
+    config: Config, invocation: Invocation, sockets: list[socket.socket]
+) -> None:
+    await serve(config, invocation, sockets, signalled())
+
+
+def signalled() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; a second one of them ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def first() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, first)
+    return stop
+
+
+async def serve(
+    config: Config,
+    invocation: Invocation,
+    sockets: list[socket.socket],
+    stop: asyncio.Event,
+    clock: Callable[[], datetime] = now,
+) -> None:
+    """Poll and serve until the event is set; an error in either ends both.
+
+    Args:
+        config: What to poll.
+        invocation: The flags under `web`.
+        sockets: Where to serve.
+        stop: Ends it cleanly.
+        clock: The present, aware.
+
+    Raises:
+        StartError: If a workspace's certificates cannot be used.
+    """
+    telemetry, store = Telemetry(), Store()
+    telemetry.reloaded(clock())
+    pages = Pages(store, telemetry, clock)
+    async with AsyncExitStack() as stack:
+        pollers = []
+        for workspace in config.workspaces:
+            client = await stack.enter_async_context(Client(workspace))
+            poller = Poller(workspace, client, store, telemetry, clock, pages.changed)
+            poller.assign(plan(workspace, workspace.bots))
+            pollers.append(poller)
+        web = Web(
+            snapshot=lambda: pages.snapshot,
+            own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
+            ready=lambda: all(poller.answered for poller in pollers),
+            telemetry_path=invocation.one("web.telemetry-path"),
+            route_prefix=prefix(invocation),
+        )
+        for listening in sockets:
+            log.info("listening", extra={"address": bound(listening)})
+        async with asyncio.TaskGroup() as tasks:
+            others = [tasks.create_task(poller.run()) for poller in pollers]
+            others.append(tasks.create_task(pages.run()))
+            await Server(web).serve_until(stop, sockets)
+            for task in others:
+                task.cancel()
+    log.info("stopped")
+
+
+def prefix(invocation: Invocation) -> str:
+    """What comes before every route: as given, or the path of the external URL."""
+    path = invocation.one("web.route-prefix") or urlsplit(invocation.one("web.external-url")).path
+    return path.rstrip("/")

@@ -1,0 +1,10 @@
+"""The configuration file: read with its lines, checked for shape, then for meaning.
+
+`document` knows YAML, `models` the shape, `load` what goes together and what does not, `keys` how
+a secret may look and where it comes from, `schema` writes the shape down for editors.
+"""
+
+from exporter.config.load import Config, load
+from exporter.config.models import Bot, Workspace
+
+__all__ = ["Bot", "Config", "Workspace", "load"]

@@ -1,0 +1,66 @@
+"""How an API key may look, and where it is taken from each time it is needed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from exporter.errors import Outcome, RequestFailed
+
+LARGEST_KEY = 4096
+
+
+def cleaned(text: str) -> str:
+    """A key without the white space around it.
+
+    Raises:
+        ValueError: If it cannot be one; never repeats it.
+    """
+    key = text.strip().removeprefix("\ufeff")
+    if not key:
+        raise ValueError("must not be empty")
+    if key.lower().startswith(("x-api-key", "bearer ", "authorization")):
+        raise ValueError("must be the key alone, without the name of a header before it")
+    if len(key) > LARGEST_KEY or not all("!" <= character <= "~" for character in key):
+        raise ValueError("must be ASCII letters, digits and signs, without white space in it")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key, given in the configuration or in a file of its own.
+
+    Attributes:
+        secret: As given; None where it is in a file.
+        file: Read again for every request, so that a rotated key is taken up at once.
+    """
+
+    secret: SecretStr | None = None
+    file: Path | None = None
+
+    def read(self) -> str:
+        """The key to send now.
+
+        Raises:
+            RequestFailed: If its file cannot be read or holds no key.
+        """
+        try:
+            return self.check()
+        except ValueError as error:
+            raise RequestFailed(Outcome.UNAUTHORIZED, f"the key file {error}") from None
+
+    def check(self) -> str:
+        """The key as it stands now.
+
+        Raises:
+            ValueError: If there is none; says why, never what.
+        """
+        if self.file is None:
+            return cleaned(self.secret.get_secret_value() if self.secret else "")
+        try:
+            with self.file.open(encoding="utf-8") as stream:
+                return cleaned(stream.read(LARGEST_KEY * 2))
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError("must be a text file that holds the key alone") from None

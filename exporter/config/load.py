@@ -1,0 +1,360 @@
+"""What the configuration file means: settings inherited, reports completed, contradictions told.
+
+Shape first, piece by piece, so that a mistake in one place does not hide those in others; then
+what only makes sense together. Everything that is wrong is told in one go.
+"""
+
+from collections.abc import Iterable, Mapping, Set as AbstractSet
+from dataclasses import dataclass
+from datetime import date, timedelta
+from difflib import get_close_matches
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from exporter.apis import APIS
+from exporter.catalogue import REPORTS, of_api
+from exporter.config.document import Document, Place, read
+from exporter.config.models import Settings, Workspace
+from exporter.contract import AnyReport, Entry, Form, Options, Windows
+from exporter.durations import show
+from exporter.errors import ConfigError, Mistake
+from exporter.windows import window
+
+GUIDANCE: Final = timedelta(minutes=10)
+"""The shortest interval that the API's documents recommend."""
+
+ADVISED_DAYS: Final = 90
+"""The longest range of dates that the API's documents advise."""
+
+COMMON_LABELS: Final = ("api", "workspace", "bot_id", "bot")
+RESERVED_LABELS: Final = frozenset(
+    (*COMMON_LABELS, "report", "le", "quantile", "job", "instance")
+) | {label for report in REPORTS for family in report.families for label in family.labels}
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force.
+
+    Attributes:
+        workspaces: In the order of the files.
+        warnings: What works but is probably not meant.
+    """
+
+    workspaces: tuple[Workspace, ...]
+    warnings: tuple[Mistake, ...] = ()
+
+
+def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> Config:
+    """The configuration that some files make together.
+
+    Args:
+        files: Their names; the workspaces of all are taken together.
+        environment: What `${NAME}` is looked up in.
+        today: Decides whether `current` and a fixed year may be the same.
+
+    Raises:
+        ConfigError: With every mistake of every file.
+    """
+    workspaces: list[Workspace] = []
+    mistakes: list[Mistake] = []
+    warnings: list[Mistake] = []
+    for file in files:
+        try:
+            document = read(file, environment)
+        except ConfigError as error:
+            mistakes += error.mistakes
+            continue
+        reader = _Reader(document, today, {workspace.name for workspace in workspaces})
+        workspaces += reader.workspaces()
+        mistakes += document.mistakes
+        warnings += reader.warnings
+    if mistakes:
+        raise ConfigError(mistakes)
+    return Config(tuple(workspaces), tuple(warnings))
+
+
+class _Reader:
+    """Turns one document into workspaces, leaving its mistakes in the document."""
+
+    def __init__(self, document: Document, today: date, names: set[str]) -> None:
+        self.document = document
+        self.today = today
+        self.names = names
+        self.warnings: list[Mistake] = []
+
+    def workspaces(self) -> list[Workspace]:
+        """Those that are right; an incomplete list where there are mistakes."""
+        data = self.document.data
+        if not isinstance(data, dict):
+            self.document.wrong((), "must be a mapping with the key workspaces")
+            return []
+        top = {key: value for key, value in data.items() if key != "workspaces"}
+        _, broken = self._shape(Settings, top, (), others=("workspaces",))
+        inherited = {key: value for key, value in top.items() if key not in broken}
+        items = data.get("workspaces")
+        if not isinstance(items, list) or not items:
+            self.document.wrong(("workspaces",), "must be a list of at least one workspace")
+            return []
+        found = (
+            self._workspace(item, inherited, ("workspaces", index))
+            for index, item in enumerate(items)
+        )
+        return [workspace for workspace in found if workspace]
+
+    def _shape(
+        self, model: type[ModelT], data: object, place: Place, others: Iterable[str] = ()
+    ) -> tuple[ModelT | None, set[str | int]]:
+        """The model that some data make, or None with the keys that are wrong, all noted."""
+        try:
+            return model.model_validate(data), set()
+        except ValidationError as error:
+            known = (*model.model_fields, *others)
+            details = error.errors(include_url=False, include_input=False)
+            for detail in details:
+                self.document.wrong((*place, *detail["loc"]), _words(detail, known))
+            return None, {detail["loc"][0] for detail in details if detail["loc"]}
+
+    def _workspace(
+        self, item: object, inherited: Mapping[str, object], place: Place
+    ) -> Workspace | None:
+        if not isinstance(item, dict):
+            self.document.wrong(place, "must be a mapping with name, api and api_key")
+            return None
+        data = {**inherited, **item}
+        workspace, broken = self._shape(Workspace, data, place)
+        if workspace is None:
+            if item.get("api") not in APIS:
+                return None
+            # The rest is still looked at, with something harmless in place of what is wrong.
+            kept = {key: value for key, value in data.items() if key not in broken}
+            stand_ins = {key: _STAND_INS[key] for key in broken & _STAND_INS.keys()}
+            workspace = Workspace.model_validate(kept | stand_ins)
+        self._alone(workspace, place, inherited.keys() - item.keys())
+        self._credentials(workspace, place)
+        self._labels(workspace, place)
+        self._bots(workspace, place)
+        return workspace.with_entries(tuple(self._entries(workspace, place)))
+
+    def _alone(self, workspace: Workspace, place: Place, inherited: AbstractSet[str]) -> None:
+        """Note what is wrong with a workspace's own settings, those inherited where they stand."""
+        if workspace.name in self.names:
+            self.document.wrong((*place, "name"), "is the name of another workspace already")
+        self.names.add(workspace.name)
+        if workspace.url.startswith("http:") and not (
+            workspace.loopback or workspace.allow_insecure_http
+        ):
+            self.document.wrong(
+                (*place, "base_url"), "must be https, or set allow_insecure_http: true"
+            )
+        if workspace.interval < GUIDANCE and not workspace.allow_fast_polling:
+            where = () if "interval" in inherited else place
+            self.document.wrong((*where, "interval"), _TOO_FAST)
+
+    def _credentials(self, workspace: Workspace, place: Place) -> None:
+        if (workspace.api_key is None) == (workspace.api_key_file is None):
+            self.document.wrong(place, "needs one of api_key and api_key_file")
+            return
+        try:
+            workspace.key.check()
+        except ValueError as error:
+            field = "api_key_file" if workspace.api_key is None else "api_key"
+            self.document.wrong((*place, field), str(error))
+
+    def _labels(self, workspace: Workspace, place: Place) -> None:
+        given = [((*place, "labels"), workspace.labels)]
+        given += [
+            ((*place, "bots", index, "labels"), bot.labels)
+            for index, bot in enumerate(workspace.bots)
+        ]
+        for where, labels in given:
+            for name in labels:
+                if name in RESERVED_LABELS or name.startswith("__"):
+                    self.document.wrong((*where, name), "is a label of the exporter's own")
+
+    def _bots(self, workspace: Workspace, place: Place) -> None:
+        if workspace.has_bots and not workspace.dialect.per_bot:
+            able = ", ".join(api.title for api in APIS.values() if api.per_bot)
+            self.document.wrong(
+                (*place, "bots"),
+                f"{workspace.dialect.title} cannot be asked bot by bot, only {able} can",
+            )
+        seen: set[str] = set()
+        for index, bot in enumerate(workspace.bots):
+            if bot.id in seen:
+                self.document.wrong((*place, "bots", index, "id"), "is in the list already")
+            seen.add(bot.id)
+
+    def _entries(self, workspace: Workspace, place: Place) -> list[Entry]:
+        reports = of_api(workspace.api)
+        items: Iterable[object] = (
+            workspace.metrics
+            if workspace.metrics is not None
+            else [
+                metric
+                for metric, (report, form) in reports.items()
+                if not report.needs_choice and (workspace.has_bots or not form.needs_bot)
+            ]
+        )
+        entries: dict[int, Entry] = {}
+        for index, item in enumerate(items):
+            where = (*place, "metrics", index)
+            entry = self._entry(item, workspace, reports, where)
+            if entry:
+                self._apart(entry, entries, where)
+                entries[index] = entry
+        return list(entries.values())
+
+    def _entry(
+        self,
+        item: object,
+        workspace: Workspace,
+        reports: Mapping[str, tuple[AnyReport, Form]],
+        place: Place,
+    ) -> Entry | None:
+        data = {"metric": item} if isinstance(item, str) else item
+        if not isinstance(data, dict) or not isinstance(data.get("metric"), str):
+            self.document.wrong(place, "must be a metric's name or a mapping with the key metric")
+            return None
+        if data["metric"] not in reports:
+            self.document.wrong(
+                (*place, "metric") if isinstance(item, dict) else place,
+                _no_such_metric(data["metric"], workspace.api, reports),
+            )
+            return None
+        report, form = reports[data["metric"]]
+        options, _ = self._shape(report.options, data, place)
+        if options is None or not self._fits(options, report, form, workspace, place):
+            return None
+        if options.window is None and form.window:
+            options = options.model_copy(update={"window": window(form.window)})
+        by_bot = workspace.has_bots and not report.workspace_scope
+        return Entry(
+            report=report,
+            form=form,
+            options=options,
+            name=options.name or report.default_name(options),
+            interval=options.interval or report.interval or workspace.interval,
+            scope=options.scope or ("bots" if by_bot else "workspace"),
+            zone=workspace.zone,
+            zone_name=workspace.timezone,
+        )
+
+    def _fits(
+        self, options: Options, report: AnyReport, form: Form, workspace: Workspace, place: Place
+    ) -> bool:
+        """Whether an item asks for what its API and its workspace can give; tells why not."""
+        before = len(self.document.mistakes)
+        some_api_knows = {name for other in report.apis.values() for name in other.options}
+        for name in sorted((options.model_fields_set & some_api_knows) - form.options):
+            able = [
+                APIS[api].title
+                for api, other in report.apis.items()
+                if api in APIS and name in other.options
+            ]
+            self.document.wrong(
+                (*place, name), f"is an option of {', '.join(able) or 'another API'} alone"
+            )
+        if options.window and not form.windows.allow(options.window):
+            self.document.wrong(
+                (*place, "window"), f"{form.metric or report.name} {form.windows.value}"
+            )
+        if options.scope == "bots" and not workspace.has_bots:
+            self.document.wrong((*place, "scope"), "there are no bots in this workspace")
+        if form.needs_bot and (options.scope == "workspace" or not workspace.has_bots):
+            self.document.wrong(
+                place, f"{report.name} is asked for one bot: give the workspace bots"
+            )
+        if options.interval and options.interval < GUIDANCE and not workspace.allow_fast_polling:
+            self.document.wrong((*place, "interval"), _TOO_FAST)
+        long = options.window and options.window.longest > ADVISED_DAYS
+        if (
+            long
+            and form.windows is not Windows.RANGES
+            and getattr(options, "time_unit", "") != "month"
+        ):
+            relief = ", or time_unit: month" if "time_unit" in form.options else ""
+            self.warnings.append(
+                self.document.note(
+                    (*place, "window"),
+                    f"warning: the API advises at most {ADVISED_DAYS} days{relief}",
+                )
+            )
+        return len(self.document.mistakes) == before
+
+    def _apart(self, entry: Entry, others: Mapping[int, Entry], place: Place) -> None:
+        """Note where an entry cannot be told from an earlier one."""
+        for index, other in others.items():
+            if (entry.name, entry.window) == (other.name, other.window):
+                self.document.wrong(
+                    place, f"has the name and the window of metrics[{index}]: give one a name"
+                )
+            if (
+                entry.report is other.report
+                and entry.scope == other.scope
+                and entry.report.collides(entry.options, other.options, self.today)
+            ):
+                self.document.wrong(
+                    place,
+                    f"could write the same series as metrics[{index}]: ask for another window,"
+                    " or for what the other does not",
+                )
+
+
+_STAND_INS: Final[Mapping[str | int, Any]] = {
+    "name": "?",
+    "api_key": "?",
+    "bots": [{"id": "x"}],
+}
+
+_TOO_FAST: Final = (
+    f"must be at least {show(GUIDANCE)}, the API's guidance, or set allow_fast_polling: true"
+)
+
+
+def _no_such_metric(metric: str, api: str, reports: Mapping[str, tuple[AnyReport, Form]]) -> str:
+    able = [other.title for name, other in APIS.items() if name != api and metric in of_api(name)]
+    if able:
+        return f"{metric} is a metric of {', '.join(able)}, not of {APIS[api].title}"
+    near = get_close_matches(metric, reports, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"must be one of {', '.join(reports)}{hint}"
+
+
+_PLAIN_WORDS: Final = {
+    "missing": "is required",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "path_type": "must be the name of a file",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must hold at least {min_length}",
+    "too_long": "must hold at most {max_length}",
+    "value_error": "{error}",
+}
+
+
+def _words(detail: Any, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """What is wrong, in words of ours; pydantic's own may quote the file."""
+    if detail["type"] == "extra_forbidden":
+        near = get_close_matches(str(detail["loc"][-1]), known, n=1)
+        return f"unknown key{f'; did you mean {near[0]}?' if near else ''}"
+    words = _PLAIN_WORDS.get(detail["type"], "is not of the right kind")
+    return words.format(**detail.get("ctx", {}))

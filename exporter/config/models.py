@@ -1,0 +1,228 @@
+"""The shape of the configuration file: its keys, their types and their defaults."""
+
+import zoneinfo
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+)
+from pydantic.json_schema import WithJsonSchema
+
+from exporter.apis import APIS, Api
+from exporter.config.keys import Key
+from exporter.contract import Entry
+from exporter.durations import Duration
+from exporter.values import text
+
+_LOOPBACK: Final = ("localhost", "127.", "::1")
+_NOT_ZONES: Final = {"Factory", "posixrules", "localtime"}
+# Not in the tz database, but offered as an example by the API's own document.
+_ZONE_MEANT: Final = {"Asia/Mumbai": "Asia/Kolkata"}
+
+
+def _zone(name: str) -> str:
+    """The name, if the tz database has it; says the nearest one otherwise."""
+    try:
+        if name and name not in _NOT_ZONES and len(name) < 64:
+            zoneinfo.ZoneInfo(name)
+            return name
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        pass  # the name of a folder, of nothing, or a path out of the database
+    near = get_close_matches(name[:64], sorted(zoneinfo.available_timezones()), n=1, cutoff=0.8)
+    meant = _ZONE_MEANT.get(name) or (near[0] if near else "")
+    hint = f"; did you mean {meant}?" if meant else ", like America/Los_Angeles or UTC"
+    raise ValueError(f"must be a name of the IANA time zone database{hint}")
+
+
+def _api(name: str) -> str:
+    if name not in APIS:
+        raise ValueError(f"must be one of {', '.join(APIS)}")
+    return name
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or any(ord(character) < 33 for character in value):
+        raise ValueError("must be a URL like https://chat.seasalt.ai")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and path alone: no user, query or fragment")
+    host = parts.hostname or ""
+    if host.startswith("your-") or host.endswith((".example.com", ".example", ".invalid")):
+        raise ValueError("is a placeholder; leave it out for the API's own address")
+    return value.rstrip("/")
+
+
+def _proxy(value: SecretStr) -> SecretStr:
+    try:
+        parts: SplitResult | None = urlsplit(value.get_secret_value())
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL like http://proxy.internal:3128")
+    return value
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError("must be a file that exists")
+    return path
+
+
+ZoneName = Annotated[str, AfterValidator(_zone)]
+File = Annotated[Path, AfterValidator(_file)]
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$")]
+StaticLabels = Annotated[dict[LabelName, Annotated[str, Field(min_length=1)]], Field(max_length=20)]
+
+
+class Shape(BaseModel):
+    """A mapping of the configuration file; unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Http(Shape):
+    """The way to the API; nothing is taken from the environment."""
+
+    proxy_url: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
+        None, description="A proxy for all requests, as a URL."
+    )
+    ca_file: File | None = Field(None, description="Certificates to trust, instead of the usual.")
+    cert_file: File | None = Field(None, description="A client certificate.")
+    key_file: File | None = Field(None, description="Its key, where it is not in the same file.")
+
+
+class Settings(Shape):
+    """What can be set for all workspaces, and again for each."""
+
+    interval: Duration = Field(
+        timedelta(minutes=10), description="How often a report is polled; the API asks for 10m-15m."
+    )
+    timezone: ZoneName = Field(
+        "UTC", description="IANA name; sets where days, months and years begin."
+    )
+    timeout: Duration = Field(timedelta(seconds=60), description="For one request, whole.")
+    concurrency: int = Field(4, ge=1, le=1000, description="Requests in flight.")
+    requests_per_minute: int = Field(60, ge=1, le=600_000, description="Never more than these.")
+    requests_per_day: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="A hard budget for a local day; none where left out."
+    )
+    stale_after: float = Field(
+        3, ge=1, le=1000, description="How many of its intervals a value outlives its last success."
+    )
+    max_series: int = Field(100_000, ge=1, description="The largest are kept, the rest counted.")
+    max_labels: int = Field(
+        200, ge=1, description="Names made by customers, per report and target; likewise."
+    )
+    allow_fast_polling: bool = Field(
+        default=False, description="Allows an interval below the API's guidance of 10m."
+    )
+    http: Http = Field(Http(), description="The way to the API.")
+
+
+class Bot(Shape):
+    """One bot to poll."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@-]{1,128}$")] = Field(
+        description="As in the address of its page."
+    )
+    name: str = Field("", description="Shown as the label `bot`; the id where left out.")
+    labels: StaticLabels = Field({}, description="Put on every series of the bot.")
+
+    @property
+    def shown_name(self) -> str:
+        """The value of the label `bot`: the name, fit to be shown, or the id."""
+        return text(self.name) if self.name.strip() else text(self.id)
+
+
+class Workspace(Settings):
+    """One workspace of one API, and what to ask it for."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)] = Field(
+        description="Unique; the value of the label `workspace`."
+    )
+    api: Annotated[str, AfterValidator(_api), WithJsonSchema({"enum": list(APIS)})] = Field(description="Which API.")
+    base_url: Annotated[str, AfterValidator(_url)] | None = Field(
+        None, description="Where the API lives; its public address where left out."
+    )
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")] | None = Field(
+        None, description="Where its analytics are asked; as documented where left out."
+    )
+    allow_insecure_http: bool = Field(
+        default=False, description="Allows http:// to a host that is not this one."
+    )
+    api_key: SecretStr | None = Field(None, description="The key; better ${NAME} than the key.")
+    api_key_file: Path | None = Field(None, description="A file with the key, read at every use.")
+    workspace_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@-]{1,128}$")] | None = Field(
+        None, description="The API's id of the workspace."
+    )
+    labels: StaticLabels = Field({}, description="Put on every series of the workspace.")
+    bots: tuple[Bot, ...] = Field((), description="Asked for one by one.")
+    metrics: tuple[Any, ...] | None = Field(None, description="The reports to poll.")
+    _entries: tuple[Entry, ...] = PrivateAttr(())
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The reports in force: `metrics` with every default filled in."""
+        return self._entries
+
+    def with_entries(self, entries: tuple[Entry, ...]) -> Self:
+        """The same workspace, asking for these."""
+        copy = self.model_copy()
+        copy._entries = entries  # noqa: SLF001 - a copy of our own, before anybody sees it
+        return copy
+
+    @property
+    def dialect(self) -> Api:
+        """The API that it is asked through."""
+        return APIS[self.api]
+
+    @property
+    def url(self) -> str:
+        """Where it is asked, in full."""
+        return (self.base_url or self.dialect.base_url) + (self.path or self.dialect.path)
+
+    @property
+    def other_url(self) -> str:
+        """Where its own samples ask it, if that is elsewhere and nobody has named a path."""
+        old = "" if self.path else self.dialect.old_path
+        return old and (self.base_url or self.dialect.base_url) + old
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The zone of its days."""
+        return zoneinfo.ZoneInfo(self.timezone)
+
+    @property
+    def key(self) -> Key:
+        """The key that its analytics are asked with."""
+        return Key(self.api_key, self.api_key_file)
+
+    @property
+    def has_bots(self) -> bool:
+        """Whether reports are asked for bot by bot unless they say otherwise."""
+        return bool(self.bots)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the API lives on this machine."""
+        host = urlsplit(self.url).hostname or ""
+        return host.startswith(_LOOPBACK)
+
+    def static_labels(self, bot: Bot | None = None) -> tuple[tuple[str, str], ...]:
+        """The operator's own labels of the workspace, or of one of its bots."""
+        labels: Mapping[str, str] = self.labels | (bot.labels if bot else {})
+        return tuple((name, text(value)) for name, value in labels.items())

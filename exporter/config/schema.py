@@ -1,0 +1,61 @@
+"""The JSON Schema of the configuration file, for editors: `python -m exporter.config.schema`."""
+
+import json
+from typing import Any
+
+from pydantic import Field
+
+from exporter.apis import APIS
+from exporter.catalogue import REPORTS, of_api
+from exporter.config.models import Settings, Workspace
+
+
+class _File(Settings):
+    """The configuration of seasalt-exporter."""
+
+    workspaces: tuple[Workspace, ...] = Field(description="What to poll.", min_length=1)
+
+
+def schema() -> dict[str, Any]:
+    """The schema as nested plain values, each report's options included."""
+    found = _File.model_json_schema(by_alias=False)
+    found["title"] = "seasalt-exporter"
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    words = sorted({metric for api in APIS for metric in of_api(api)})
+    items: list[dict[str, Any]] = [{"enum": words}]
+    for report in REPORTS:
+        names = sorted(
+            {form.metric or report.name for api, form in report.apis.items() if api in APIS}
+        )
+        if not names:
+            continue
+        options = report.options.model_json_schema(ref_template="#/$defs/{model}")
+        options["properties"]["metric"] = {"enum": names}
+        options["title"] = report.name
+        found["$defs"][report.name] = options
+        items.append({"$ref": f"#/$defs/{report.name}"})
+    _allow_variables(found)
+    metrics = found["$defs"]["Workspace"]["properties"]["metrics"]
+    metrics["anyOf"] = [{"type": "array", "items": {"anyOf": items}}, {"type": "null"}]
+    return found
+
+
+def _allow_variables(node: object) -> None:
+    """Let every text that must have a form also hold a `${NAME}`, as it is expanded first."""
+    if isinstance(node, dict):
+        if isinstance(node.get("pattern"), str):
+            node["pattern"] += r"|\$\{"
+        for value in node.values():
+            _allow_variables(value)
+    elif isinstance(node, list):
+        for value in node:
+            _allow_variables(value)
+
+
+def text() -> str:
+    """The schema as it is kept in config/schema.json."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")

@@ -1,0 +1,46 @@
+"""The configuration in force as text, without its secrets."""
+
+from typing import Any, Final
+
+import yaml
+
+from exporter.config.load import Config
+from exporter.config.models import Workspace
+from exporter.contract import Entry
+from exporter.durations import show as show_duration
+
+SECRET: Final = "<secret>"  # noqa: S105 - the mask itself
+
+
+def text(config: Config) -> str:
+    """YAML that says what is polled, every default filled in and every secret masked."""
+    shown = {"workspaces": [_workspace(workspace) for workspace in config.workspaces]}
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
+
+
+def _workspace(workspace: Workspace) -> dict[str, Any]:
+    shown = workspace.model_dump(mode="json", exclude={"metrics"}, exclude_none=True)
+    secrets = {name for name in type(workspace).model_fields if name.endswith("api_key")}
+    shown.update(dict.fromkeys(secrets & shown.keys(), SECRET))
+    if "proxy_url" in shown["http"]:
+        shown["http"]["proxy_url"] = SECRET
+    return shown | {
+        "base_url": workspace.base_url or workspace.dialect.base_url,
+        "path": workspace.path or workspace.dialect.path,
+        "metrics": [_entry(entry) for entry in workspace.entries],
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    options = entry.options.model_dump(mode="json", exclude_none=True)
+    irrelevant = {name for form in entry.report.apis.values() for name in form.options}
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in irrelevant - entry.form.options and name != "window"
+    } | {
+        **({"window": entry.window} if entry.window else {}),
+        "name": entry.name,
+        "interval": show_duration(entry.interval),
+        "scope": entry.scope,
+    }

@@ -1,0 +1,351 @@
+"""What a report is: how it may be asked for, and how its part of an answer is read. Pure.
+
+A `Report` is the whole of our knowledge of one metric of the analytics API; the files under
+`reports/` declare one each. An `Entry` is a report as the operator wants it: one item of
+`metrics:` in the configuration, with every default filled in.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
+from enum import Enum
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.json_schema import WithJsonSchema
+
+from exporter.durations import Duration
+from exporter.errors import ReplyError
+from exporter.samples import Family, Sample
+from exporter.values import Drift, Period, Row, RowT
+from exporter.windows import ALL, RANGE_TYPES, TODAY, Window, begins, local_day, window
+
+
+class Absent(Enum):
+    """The one value of a request field that is left out and means something by it."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A request field that follows a window: its first or last day, or the year it begins in.
+
+    Kept symbolic until the request is sent, so that a plan holds for every day.
+    """
+
+    window: Window
+    kind: Literal["first", "last", "year"]
+
+    def on(self, today: date) -> str:
+        """The text to send on a local day: naive local ISO 8601, both ends included, or a year."""
+        days = self.window.days(today)
+        if self.kind == "first":
+            return f"{days.first.isoformat()}T00:00:00"
+        if self.kind == "last":
+            return f"{days.last.isoformat()}T23:59:59"
+        return f"{days.first.year:04}"
+
+
+Field_ = str | bool | tuple[str, ...] | Absent | Edge
+"""A value of a request field, as the plan compares it."""
+
+
+class Windows(Enum):
+    """Which windows an API lets a report be asked for."""
+
+    NONE = "takes no window"
+    TODAY = "is always about today"
+    RANGES = f"takes one of the API's own ranges: {', '.join(RANGE_TYPES)}"
+    DATES = "takes a calendar window or last_<N>_days"
+    DATES_OR_ALL = "takes a calendar window, last_<N>_days or all"
+
+    def allow(self, wanted: Window) -> bool:
+        """Whether a report may be asked for this window."""
+        if self is Windows.RANGES:
+            return wanted.name in RANGE_TYPES
+        if wanted == ALL:
+            return self is Windows.DATES_OR_ALL
+        if wanted.name in RANGE_TYPES and wanted.longest == 0:  # last_day has no days of ours
+            return False
+        return self in {Windows.DATES, Windows.DATES_OR_ALL} or (
+            self is Windows.TODAY and wanted == TODAY
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How one API takes a report.
+
+    Attributes:
+        metric: The API's word for it; empty where it is the report's own name.
+        windows: Which windows can be asked for.
+        window: The one asked for when the operator names none.
+        options: The report's options that this API knows, by their names in the request.
+        zoned: Whether the time zone goes along.
+        needs_bot: Whether the API answers it for one bot only.
+    """
+
+    metric: str = ""
+    windows: Windows
+    window: str = ""
+    options: frozenset[str] = frozenset()
+    zoned: bool = True
+    needs_bot: bool = False
+
+
+def _window(value: object) -> object:
+    return window(value) if isinstance(value, str) else value
+
+
+WindowOption = Annotated[
+    Window,
+    BeforeValidator(_window),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "enum": [
+                        *("today", "yesterday", "this_week", "last_week", "this_month"),
+                        *("last_month", "this_year", "last_year", "all", *RANGE_TYPES),
+                    ]
+                },
+                {"type": "string", "pattern": "^last_[1-9][0-9]{0,3}_days$"},
+            ]
+        }
+    ),
+]
+TimeUnit = Literal["day", "month", "year"]
+LabelNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+class Options(BaseModel):
+    """One item of `metrics:`; a report with options of its own adds them in a subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    metric: str = Field(description="The report, by the API's own name.")
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,63}$")] | None = Field(
+        None, description="The report's name in seasalt_report_*; the metric where left out."
+    )
+    window: WindowOption | None = Field(None, description="The stretch of time it is asked for.")
+    interval: Duration | None = Field(None, description="How often it is polled: 10m, 1h, 1d.")
+    scope: Literal["bots", "workspace"] | None = Field(
+        None, description="Whether it is asked for each bot or once for the workspace."
+    )
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+ReplyT = TypeVar("ReplyT")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[OptionsT]):
+    """What an answer is read against.
+
+    Attributes:
+        options: As the operator wrote them.
+        window: The value of the label `window`.
+        days: The local days that were asked for, None where no dates were sent.
+        zone: The time zone that was sent.
+        at: When the request was sent, in UTC.
+        drift: Takes note of what the documents do not know.
+    """
+
+    options: OptionsT
+    window: str
+    days: Period | None
+    zone: tzinfo
+    at: datetime
+    drift: Drift = field(default_factory=Drift)
+
+    def inside(self, rows: Iterable[RowT]) -> Iterable[RowT]:
+        """The rows that overlap the asked days; the others are dropped, and are drift."""
+        seen: set[Period] = set()
+        for row in rows:
+            if row.period is None:
+                continue  # already drift
+            if row.period in seen or (self.days and not row.period.overlaps(self.days)):
+                self.drift.add("period")
+            if self.days is None or row.period.overlaps(self.days):
+                yield row
+            seen.add(row.period)
+
+
+def plain(part: object) -> object:
+    """A part of an answer as it stands."""
+    return part
+
+
+def single(part: object) -> object:
+    """The one object of a part that may wrap it in a `data` list; None where the list is empty.
+
+    Raises:
+        ReplyError: If the list holds more than one, as nothing says which would be right.
+    """
+    if not (isinstance(part, dict) and isinstance(part.get("data"), list)):
+        return part
+    if len(part["data"]) > 1:
+        raise ReplyError("data holds more than the one object that is documented")
+    return part["data"][0] if part["data"] else None
+
+
+def listing(part: object) -> object:
+    """A part that is a bare list, or the `data` of an object, as an object with `data`."""
+    return {"data": part} if isinstance(part, list) else part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Generic[OptionsT, ReplyT]):
+    """One metric of the analytics API.
+
+    Attributes:
+        name: The API's own word, and so the file's, the fixture's and the request's.
+        apis: How each API that has it takes it.
+        families: All that `samples` may use.
+        options: The model of its item in the configuration.
+        reply: The type of its part of an answer.
+        shape: Brings the envelopes that the documents show into that type's form.
+        samples: What the answer says, family by family.
+        alone: Whether the documents ask for requests of its own.
+        interval: How often it is polled when the operator names nothing; None is the workspace's.
+        workspace_scope: Whether it is asked for the workspace, bots or none.
+        needs_choice: Whether it cannot be asked for without a choice of the operator's.
+        fields: Request fields that are not the options' own values.
+        window: The window that its values stand for, None where they have none.
+        default_name: Its name in `seasalt_report_*`.
+        collides: Whether two entries of one scope could write the same series, today or later.
+    """
+
+    name: str
+    apis: Mapping[str, Form]
+    families: tuple[Family, ...]
+    reply: "TypeAdapter[ReplyT]"
+    samples: Callable[[ReplyT, Reading[OptionsT]], Iterable[Sample]]
+    options: type[OptionsT]
+    shape: Callable[[object], object] = plain
+    alone: bool = False
+    interval: timedelta | None = None
+    workspace_scope: bool = False
+    needs_choice: bool = False
+    fields: Callable[[OptionsT], Mapping[str, Field_]] = lambda _: {}
+    window: Callable[[OptionsT], Window | None] = lambda options: options.window
+    default_name: Callable[[OptionsT], str] = lambda options: options.metric
+    collides: Callable[[OptionsT, OptionsT, date], bool] = lambda one, two, _today: (
+        one.window == two.window
+    )
+
+    def read(self, part: object, reading: Reading[OptionsT]) -> tuple[Sample, ...]:
+        """The samples of this report's part of an answer; no two of them are of the same series.
+
+        What cannot be believed is left out and noted in `reading.drift`.
+
+        Raises:
+            ReplyError: If the part is missing or has another shape than documented.
+        """
+        shaped = self.shape(part)
+        if shaped is None and part is not None:
+            return ()  # a successful answer without data
+        try:
+            reply = self.reply.validate_python(shaped, context=reading.drift)
+        except ValidationError:
+            # The error itself would quote the answer: keys of objects are in its locations.
+            raise ReplyError(f"{self.name}: not of the documented shape") from None
+        if isinstance(reply, BaseModel) and not reply.model_fields_set:
+            raise ReplyError(f"{self.name}: none of the documented fields")
+        values: dict[tuple[Family, tuple[str, ...]], float] = {}
+        for family, labels, value in self.samples(reply, reading):
+            key = (family, labels)
+            if key in values:  # names that became equal when cleaned, or were so from the start
+                reading.drift.add(None)
+            values[key] = values.get(key, 0) + value
+        return tuple(
+            Sample(family, labels, value)
+            for (family, labels), value in values.items()
+            if math.isfinite(value)
+        )
+
+
+AnyReport = Report[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """One report as the operator wants it: an item of `metrics:` with its defaults filled in.
+
+    Attributes:
+        report: What is asked for.
+        form: How this entry's API takes it.
+        options: As written, with the window in force.
+        name: The value of the label `report`.
+        interval: How often it is polled.
+        scope: `bots` or `workspace`.
+        zone: The workspace's time zone.
+        zone_name: Its IANA name, as it is sent.
+    """
+
+    report: AnyReport
+    form: Form
+    options: Options
+    name: str
+    interval: timedelta
+    scope: Literal["bots", "workspace"]
+    zone: tzinfo
+    zone_name: str
+
+    @property
+    def metric(self) -> str:
+        """The word that the entry's API has for the report."""
+        return self.form.metric or self.report.name
+
+    @property
+    def window(self) -> str:
+        """The value of the label `window`: as configured, empty where there is none."""
+        return self.options.window.name if self.options.window else ""
+
+    @property
+    def fields(self) -> Mapping[str, Field_]:
+        """Every request field that the entry determines, by SeaChat's spelling."""
+        found: dict[str, Field_] = {}
+        if self.form.zoned:
+            found["timezone"] = self.zone_name
+        wanted = self.options.window
+        if self.form.windows is Windows.RANGES and wanted:
+            # Which of the two wins is not documented: a range never travels with dates.
+            found |= {"range_type": wanted.name, "start_date": ABSENT, "end_date": ABSENT}
+        elif self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL} and wanted:
+            dated = wanted != ALL
+            found["start_date"] = Edge(wanted, "first") if dated else ABSENT
+            found["end_date"] = Edge(wanted, "last") if dated else ABSENT
+        for option in self.form.options:
+            value = getattr(self.options, option)
+            found[option] = ABSENT if value is None else value
+        found.update(self.report.fields(self.options))
+        return found
+
+    def reading(self, at: datetime) -> Reading[Any]:
+        """What an answer to a request sent at an instant is to be read against."""
+        dated = isinstance(self.fields.get("start_date"), Edge)
+        days = self.options.window.days(local_day(at, self.zone)) if dated else None  # type: ignore[union-attr]  # dated: there is a window
+        return Reading(self.options, self.window, days, self.zone, at)
+
+    def withdrawn(self, at: datetime) -> datetime | None:
+        """When values asked for at an instant stop being true of their window; None is never."""
+        stands_for = self.report.window(self.options)
+        day = stands_for.moves_on(local_day(at, self.zone)) if stands_for else None
+        return begins(day, self.zone) if day else None
+
+
+def columns(rows: Iterable[Row], names: Iterable[str]) -> dict[str, float]:
+    """The sums over the rows of those columns that any row has; NaN where one is unreadable."""
+    sums: dict[str, float] = {}
+    for row in rows:
+        for name in names:
+            value = getattr(row, name)
+            if value is not None:
+                sums[name] = sums.get(name, 0) + value
+    return sums

@@ -1,0 +1,87 @@
+"""Every error that the exporter raises on purpose, by who acts on it.
+
+ExporterError
+├─ ConfigError     the operator: every mistake in one go, exit status 1
+├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
+├─ RequestFailed   the poller: the API gave no usable answer to a request
+└─ ReplyError      the poller: one report's part of an answer cannot be read
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a request to the API ended; a label value, so the set is closed."""
+
+    SUCCESS = "success"
+    UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate_limited"
+    CLIENT_ERROR = "client_error"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    CONNECT = "connect"
+    INVALID = "invalid"
+
+
+class ExporterError(Exception):
+    """What every error raised on purpose is."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One thing to mend in a configuration file.
+
+    Attributes:
+        file: As the operator named it.
+        line: From 1; 0 where the file could not be read at all.
+        path: Where in the document, `workspaces[0].metrics[2].window`; may be empty.
+        text: What is wrong and what would be right. Never a value from the file.
+    """
+
+    file: str
+    line: int
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        """The mistake as `file:line: path: text`."""
+        return ": ".join(filter(None, (f"{self.file}:{self.line}", self.path, self.text)))
+
+
+class ConfigError(ExporterError):
+    """The configuration cannot be used; says every mistake."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(sorted(mistakes))
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class StartError(ExporterError):
+    """Something outside the configuration file keeps the exporter from starting."""
+
+
+class RequestFailed(ExporterError):
+    """A request to the API brought no usable answer.
+
+    The text is ours alone: no part of the answer, which may echo the key.
+
+    Attributes:
+        outcome: The word under which the request is counted.
+        status: The HTTP status, if an answer came at all.
+    """
+
+    def __init__(self, outcome: Outcome, text: str, status: int | None = None) -> None:
+        self.outcome = outcome
+        self.status = status
+        super().__init__(text)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the API objects to what was asked, so that asking less may succeed."""
+        return self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+
+
+class ReplyError(ExporterError):
+    """One report's part of an answer is missing or has another shape than documented."""

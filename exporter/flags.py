@@ -1,0 +1,216 @@
+"""The command line as values: sub-commands, flags, and what was asked for with them. Pure."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final, NoReturn
+
+from exporter import __version__, logs
+from exporter.errors import StartError
+
+DONE: Final = 0
+MENDABLE: Final = 1
+MISUSE: Final = 2
+"""Exit statuses: all went well; the operator can mend it; the command line is not understood."""
+
+COMMANDS: Final = {
+    "serve": "polls the API and serves /metrics (the default)",
+    "demo": "starts the sandbox API and the exporter against it; no account needed",
+    "sandbox": "starts the stand-in Seasalt API alone",
+    "once": "polls each report once and prints the page",
+    "plan": "prints every request that the configuration leads to, and sends none",
+    "docs": "prints the metric reference",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One flag; also the environment variable of its name.
+
+    Attributes:
+        name: Without the dashes.
+        default: As a person would write it; a switch has none.
+        help: What it sets.
+        choices: The values it takes, where they are few.
+        repeatable: Whether it may be given again.
+        switch: Whether it takes no value.
+        commands: The sub-commands that know it; all where empty.
+    """
+
+    name: str
+    default: str = ""
+    help: str
+    choices: tuple[str, ...] = ()
+    repeatable: bool = False
+    switch: bool = False
+    commands: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return "SEASALT_EXPORTER_" + self.name.replace(".", "_").replace("-", "_").upper()
+
+
+_CONFIGURED: Final = ("serve", "once", "plan")
+_SERVING: Final = ("serve", "demo")
+_SANDBOXED: Final = ("demo", "sandbox")
+
+FLAGS: Final = (
+    Flag(
+        name="config.file",
+        default="config/seasalt.yml",
+        help="the YAML file; given again, the workspaces of all are taken together",
+        repeatable=True,
+        commands=_CONFIGURED,
+    ),
+    Flag(
+        name="config.check",
+        help="print every mistake of the configuration, or the configuration in force, and end",
+        switch=True,
+        commands=_CONFIGURED,
+    ),
+    Flag(
+        name="web.listen-address",
+        default=":9877",
+        help="where to listen, host:port; may be given again; port 0 picks a free one"
+        " (demo: 127.0.0.1:9877)",
+        repeatable=True,
+        commands=_SERVING,
+    ),
+    Flag(
+        name="web.telemetry-path",
+        default="/metrics",
+        help="the path of the metrics",
+        commands=_SERVING,
+    ),
+    Flag(
+        name="web.external-url",
+        help="the URL under which the exporter is reached from outside",
+        commands=_SERVING,
+    ),
+    Flag(
+        name="web.route-prefix",
+        help="what comes before every path; the external URL's path where left out",
+        commands=_SERVING,
+    ),
+    Flag(
+        name="sandbox.listen-address",
+        default="127.0.0.1:9878",
+        help="where the sandbox listens",
+        commands=_SANDBOXED,
+    ),
+    Flag(
+        name="sandbox.seed",
+        default="1",
+        help="a number; the same number makes the same data",
+        commands=_SANDBOXED,
+    ),
+    Flag(
+        name="log.level",
+        default="info",
+        help="how much to log",
+        choices=tuple(logs.LEVELS),
+    ),
+    Flag(name="log.format", default="logfmt", help="how to log", choices=logs.FORMATS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What was asked for on the command line and in the environment.
+
+    Attributes:
+        command: A key of `COMMANDS`.
+        values: Every flag's values by its name; a switch that is on has one.
+        given: The flags that somebody set.
+        environment: For `${NAME}` in the configuration.
+    """
+
+    command: str
+    values: Mapping[str, tuple[str, ...]]
+    given: frozenset[str]
+    environment: Mapping[str, str]
+
+    def one(self, flag: str) -> str:
+        """The value of a flag, the last one given; empty where it has none."""
+        return self.values[flag][-1] if self.values[flag] else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what it does not understand."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and end."""
+        self.exit(MISUSE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocation:
+    """What a command line asks for; flags come before or after the sub-command.
+
+    Raises:
+        SystemExit: With `MISUSE` if it is not understood; with `DONE` for --help and --version.
+        StartError: If a flag's value cannot be right.
+    """
+    parser = _parser()
+    space, unknown = parser.parse_known_intermixed_args(list(arguments))
+    if unknown:
+        near = get_close_matches(
+            unknown[0].split("=")[0], [f"--{flag.name}" for flag in FLAGS], n=1
+        )
+        hint = f", did you mean {near[0]}?" if near else ""
+        parser.error(f"unknown argument {unknown[0].split('=')[0]}{hint}")
+    command = space.command or "serve"
+    values: dict[str, tuple[str, ...]] = {}
+    given: set[str] = set()
+    for flag in FLAGS:
+        found: Any = getattr(space, flag.name)
+        if found and flag.commands and command not in flag.commands:
+            parser.error(f"--{flag.name} is no flag of {command}")
+        if not found and flag.variable in environment:
+            found = [line for line in environment[flag.variable].split("\n") if line]
+            if flag.switch:
+                found = [value for value in found if value.lower() not in {"0", "false"}]
+        if found:
+            given.add(flag.name)
+        values[flag.name] = tuple(found or ([flag.default] if flag.default else []))
+        _check(flag, values[flag.name])
+    return Invocation(command, values, frozenset(given), environment)
+
+
+def _check(flag: Flag, values: tuple[str, ...]) -> None:
+    for value in values:
+        if flag.choices and value not in flag.choices:
+            raise StartError(f"--{flag.name} must be one of {', '.join(flag.choices)}")
+        if flag.name == "sandbox.seed" and not (value.isascii() and value.isdigit()):
+            raise StartError(f"--{flag.name} must be a whole number")
+        if flag.name.endswith(("-path", "-prefix")) and not value.startswith("/"):
+            raise StartError(f"--{flag.name} must begin with /")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="seasalt-exporter",
+        description="Seasalt.ai's chatbot analytics as a Prometheus scrape target.",
+        epilog="Every flag is an environment variable as well: --config.file is"
+        " SEASALT_EXPORTER_CONFIG_FILE. Exit status: 0 done, 1 something to mend, 2 misuse.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=tuple(COMMANDS),
+        metavar="COMMAND",
+        help="; ".join(f"{name}: {does}" for name, does in COMMANDS.items()),
+    )
+    parser.add_argument("--version", action="version", version=f"seasalt-exporter {__version__}")
+    for flag in FLAGS:
+        default = f" (default {flag.default})" if flag.default else ""
+        choices = f": {', '.join(flag.choices)}" if flag.choices else ""
+        common: dict[str, Any] = {"dest": flag.name, "help": flag.help + choices + default}
+        if flag.switch:
+            parser.add_argument(f"--{flag.name}", action="append_const", const="true", **common)
+        else:
+            parser.add_argument(f"--{flag.name}", action="append", metavar="VALUE", **common)
+    return parser

@@ -1,0 +1,64 @@
+"""Keeps the snapshot current: made anew when values change, expire or pass midnight."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from exporter.exposition import Snapshot, snapshot
+from exporter.store import Store
+from exporter.telemetry import PAGE_BYTES, SERIES, Telemetry
+
+_SHORTEST_PAUSE: Final = 0.1
+_SHARE_OF_TIME: Final = 10  # rendering takes at most a tenth of the process's time
+
+
+class Pages:
+    """The snapshot that is served, and the task that replaces it.
+
+    Args:
+        store: What is on it.
+        telemetry: Learns its size.
+        now: The present, aware.
+    """
+
+    def __init__(self, store: Store, telemetry: Telemetry, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._now = now
+        self._changed = asyncio.Event()
+        self._known: set[tuple[str, str]] = set()
+        self.snapshot: Snapshot
+        self.refresh()
+
+    def changed(self) -> None:
+        """Let the snapshot be made anew soon."""
+        self._changed.set()
+
+    def refresh(self) -> None:
+        """Make the snapshot of this instant."""
+        self._changed.clear()
+        now = self._now()
+        self._store.expire(now)
+        self.snapshot = snapshot(self._store, now)
+        self._telemetry.set(PAGE_BYTES, self.snapshot.size, "identity")
+        self._telemetry.set(PAGE_BYTES, len(self.snapshot.deflated), "gzip")
+        for place in self._known | set(self.snapshot.series):
+            self._telemetry.set(SERIES, self.snapshot.series.get(place, 0), *place)
+        self._known |= set(self.snapshot.series)
+
+    async def run(self) -> None:
+        """Refresh for ever: on every change, and when the next value expires."""
+        while True:
+            expiry = self._store.next_expiry(self._now())
+            wait = (expiry - self._now()).total_seconds() if expiry else None
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass  # something expires now
+            begun = time.perf_counter()
+            self.refresh()
+            took = time.perf_counter() - begun
+            await asyncio.sleep(max(_SHORTEST_PAUSE, _SHARE_OF_TIME * took))

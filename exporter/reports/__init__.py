@@ -1,0 +1,1 @@
+"""What we know of the analytics API: one file per metric, and nothing else."""

@@ -1,0 +1,111 @@
+"""activity_trend: messages by sender, or calls by direction, over the periods of a window.
+
+SeaChat Analytics API, "ACTIVITY_TREND"; Portal Analytics API, "Metric: ACTIVITY_TREND";
+SeaX Analytics API, 6, whose rows have nothing but a `count`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
+
+from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, columns, listing
+from exporter.samples import Family, Sample
+from exporter.values import Count, Drift, Row, Rows
+
+MESSAGES: Final = Family(
+    "seasalt_activity_trend_messages",
+    "Messages in the window, by sender; without a sender where the API gives just a total.",
+    ("window", "sender"),
+)
+CALLS: Final = Family(
+    "seasalt_activity_trend_calls",
+    "Calls in the window, by direction; without one where the API gives just a total.",
+    ("window", "direction"),
+)
+CHANGE: Final = Family(
+    "seasalt_activity_trend_change_ratio",
+    "Change against the period before, as the API gives it: 0.1 is ten per cent more.",
+    ("window", "of"),
+)
+
+_SENDERS: Final = ("CUSTOMER", "AGENT", "BOT", "SYSTEM")
+_DIRECTIONS: Final = ("inbound", "outbound")
+_SPELLINGS: Final = {name.casefold(): name for name in (*_SENDERS, *_DIRECTIONS, "count")}
+
+
+class ActivityTrendOptions(Options):
+    """How an activity_trend is asked for."""
+
+    message_type: Literal["messages", "calls"] = Field(
+        "messages", description="What is counted; messages and calls are two entries."
+    )
+    time_unit: TimeUnit = Field("day", description="The periods that are added up.")
+
+
+class Activity(Row):
+    """One period. A sender's key comes in upper or lower case, within one reply even."""
+
+    CUSTOMER: Count = None
+    AGENT: Count = None
+    BOT: Count = None
+    SYSTEM: Count = None
+    inbound: Count = None
+    outbound: Count = None
+    count: Count = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _documented_spelling(cls, row: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - raw
+        if not isinstance(row, Mapping):
+            return row
+        folded: dict[Any, Any] = {}
+        for key, value in row.items():
+            spelling = _SPELLINGS.get(key.casefold(), key)
+            if spelling != key and spelling in row:  # both present: the documented one counts
+                if isinstance(info.context, Drift):
+                    info.context.add(spelling)
+                continue
+            folded[spelling] = value
+        return folded
+
+
+class Trend(Rows):
+    """The periods, and how the last compares with the one before."""
+
+    data: Annotated[tuple[Activity, ...], Field(default=())]
+
+
+def samples(reply: Trend, reading: Reading[ActivityTrendOptions]) -> Iterator[Sample]:
+    """Sums over the periods, and the change."""
+    calls = reading.options.message_type == "calls"
+    family, names = (CALLS, _DIRECTIONS) if calls else (MESSAGES, _SENDERS)
+    sums = columns(reading.inside(reply.data), (*names, "count"))
+    total = sums.pop("count", None)
+    for name, value in sums.items():
+        yield family.sample(value, reading.window, name.lower())
+    if total is not None and not sums:
+        yield family.sample(total, reading.window, "")
+    if reply.change_percent is not None:
+        yield CHANGE.sample(
+            reply.change_percent / 100, reading.window, reading.options.message_type
+        )
+
+
+_FORM: Final = Form(
+    windows=Windows.DATES, window="today", options=frozenset({"message_type", "time_unit"})
+)
+
+REPORT: Final = Report(
+    name="activity_trend",
+    apis={"seachat": _FORM, "portal": _FORM, "seax": _FORM},
+    options=ActivityTrendOptions,
+    families=(MESSAGES, CALLS, CHANGE),
+    shape=listing,
+    reply=TypeAdapter(Trend),
+    samples=samples,
+    default_name=lambda options: (
+        "activity_trend_calls" if options.message_type == "calls" else "activity_trend"
+    ),
+    collides=lambda one, two, _: (one.window, one.message_type) == (two.window, two.message_type),
+)

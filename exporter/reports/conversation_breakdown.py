@@ -1,0 +1,133 @@
+"""conversation_breakdown: users and messages of a window by channel, weekday and hour.
+
+SeaChat Analytics API, "CONVERSATION_BREAKDOWN"; Portal Analytics API, "Metric:
+CONVERSATION_BREAKDOWN"; SeaX Analytics API, 3, whose channels have just a `message_count`.
+"""
+
+import re
+from calendar import day_name
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from exporter.contract import Form, Options, Reading, Report, Windows, single
+from exporter.samples import Family, Sample
+from exporter.values import Count, Lenient, Reply, text
+
+CHANNEL_USERS: Final = Family(
+    "seasalt_conversation_breakdown_channel_users",
+    "Distinct users who wrote in the channel in the window; not additive over channels.",
+    ("window", "channel"),
+)
+CHANNEL_MESSAGES: Final = Family(
+    "seasalt_conversation_breakdown_channel_messages",
+    "Messages in the channel in the window, by direction; without one where the API gives just a total.",
+    ("window", "channel", "direction"),
+)
+WEEKDAYS: Final = Family(
+    "seasalt_conversation_breakdown_weekday_messages",
+    "Messages in the window by local day of the week.",
+    ("window", "weekday"),
+)
+HOURS: Final = Family(
+    "seasalt_conversation_breakdown_hour_messages",
+    "Messages in the window by local hour of the day.",
+    ("window", "hour"),
+)
+
+_CHANNEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,31}", re.ASCII)
+_WEEKDAYS: Final = {name.casefold()[:cut]: name for name in day_name for cut in (3, None)}
+
+
+class Channel(Reply):
+    """One channel: two fields on Portal, four on SeaChat, two of another kind on SeaX."""
+
+    user_count: Count = None
+    inbound_message_count: Count = None
+    outbound_message_count: Count = None
+    total_message_count: Count = None
+    message_count: Count = None
+
+
+class Breakdown(Reply):
+    """The three maps."""
+
+    channel_summary: Lenient[dict[str, Lenient[Channel]]] = None
+    messages_by_day: Lenient[dict[str, Count]] = None
+    messages_by_hour: Lenient[dict[str, Count]] = None
+
+
+def channel_name(name: str, reading: Reading[Options]) -> str:
+    """The channel as the API spells it, if it looks like one; never a telephone number."""
+    clean = text(name)
+    if clean == "redacted" or _CHANNEL.fullmatch(clean):
+        return clean
+    reading.drift.add("channel_summary")
+    return "other"
+
+
+def weekday(key: str) -> str | None:
+    """The English name of a weekday that is given by its name or its first three letters."""
+    return _WEEKDAYS.get(key.casefold())
+
+
+def hour(key: str) -> str | None:
+    """The hour as two digits, None where the key is none of 0 to 23."""
+    valid = key.isascii() and key.isdigit() and len(key) <= 2 and int(key) <= 23
+    return f"{int(key):02}" if valid else None
+
+
+def samples(reply: Breakdown, reading: Reading[Options]) -> Iterator[Sample]:
+    """Channels, weekdays and hours."""
+    for key, channel in (reply.channel_summary or {}).items():
+        if channel is None:
+            continue
+        name = channel_name(key, reading)
+        if channel.user_count is not None:
+            yield CHANNEL_USERS.sample(channel.user_count, reading.window, name)
+        yield from _messages(channel, reading.window, name)
+    yield from _by(WEEKDAYS, "messages_by_day", reply.messages_by_day, weekday, reading)
+    yield from _by(HOURS, "messages_by_hour", reply.messages_by_hour, hour, reading)
+
+
+def _messages(channel: Channel, window: str, name: str) -> Iterator[Sample]:
+    """Inbound and outbound; a bare total only where there is neither, as it would count twice."""
+    directions = {
+        "inbound": channel.inbound_message_count,
+        "outbound": channel.outbound_message_count,
+    }
+    if all(value is None for value in directions.values()):
+        total = channel.total_message_count
+        directions = {"": channel.message_count if total is None else total}
+    for direction, value in directions.items():
+        if value is not None:
+            yield CHANNEL_MESSAGES.sample(value, window, name, direction)
+
+
+def _by(
+    family: Family,
+    field: str,
+    values: dict[str, Count] | None,
+    label: Callable[[str], str | None],
+    reading: Reading[Options],
+) -> Iterator[Sample]:
+    for key, value in (values or {}).items():
+        name = label(key)
+        if name is None:
+            reading.drift.add(field)
+        elif value is not None:
+            yield family.sample(value, reading.window, name)
+
+
+_FORM: Final = Form(windows=Windows.DATES, window="today")
+
+REPORT: Final = Report(
+    name="conversation_breakdown",
+    apis={"seachat": _FORM, "portal": _FORM, "seax": _FORM},
+    options=Options,
+    families=(CHANNEL_USERS, CHANNEL_MESSAGES, WEEKDAYS, HOURS),
+    shape=single,
+    reply=TypeAdapter(Breakdown),
+    samples=samples,
+)

@@ -1,0 +1,158 @@
+"""conversation_overview: conversations, messages and users of a window, against the one before.
+
+SeaChat Analytics API, "CONVERSATION_OVERVIEW"; SeaX Analytics API, 1.
+Portal Analytics API, "Metric: CONVERSATION_OVERVIEW": there a count of conversations per period.
+"""
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from exporter.contract import (
+    Form,
+    Options,
+    Reading,
+    Report,
+    TimeUnit,
+    Windows,
+    columns,
+    listing,
+)
+from exporter.samples import Family, Sample
+from exporter.values import Count, Instant, Number, Row, Rows
+
+_LABELS: Final = ("window", "handling_status")
+
+COUNTS: Final = {
+    "conversations": Family(
+        "seasalt_conversation_overview_conversations",
+        "Conversations in the window; on Portal those of the handling status, if one is asked for.",
+        _LABELS,
+    ),
+    "messages": Family(
+        "seasalt_conversation_overview_messages", "Messages in the window, all senders.", _LABELS
+    ),
+    "bot_messages": Family(
+        "seasalt_conversation_overview_bot_messages", "Messages that bots sent.", _LABELS
+    ),
+    "agent_messages": Family(
+        "seasalt_conversation_overview_agent_messages", "Messages that live agents sent.", _LABELS
+    ),
+    "live_agent_requests": Family(
+        "seasalt_conversation_overview_live_agent_requests",
+        "Requests for a live agent in the window.",
+        _LABELS,
+    ),
+    "distinct_user_count": Family(
+        "seasalt_conversation_overview_users",
+        "Distinct users in the window; not additive over bots or windows.",
+        _LABELS,
+    ),
+}
+CHANGE: Final = Family(
+    "seasalt_conversation_overview_change_ratio",
+    "Change against the equally long window before, as the API gives it: 0.1 is ten per cent more.",
+    ("window", "of"),
+)
+START: Final = Family(
+    "seasalt_conversation_overview_period_start_timestamp_seconds",
+    "Where the API lets the current or the previous period begin, in Unix time.",
+    ("window", "period"),
+)
+END: Final = Family(
+    "seasalt_conversation_overview_period_end_timestamp_seconds",
+    "Where the API lets the current or the previous period end, in Unix time.",
+    ("window", "period"),
+)
+
+
+class ConversationOverviewOptions(Options):
+    """How a conversation_overview is asked for."""
+
+    exclude_empty_response: bool = Field(
+        default=False, description="Leave out conversations without a reply of a bot or an agent."
+    )
+    handling_status: Literal["RESOLVED", "PENDING", "FOLLOW_UP"] | None = Field(
+        None, description="Portal: count the conversations of this status alone."
+    )
+    time_unit: TimeUnit = Field("day", description="Portal: the periods that are added up.")
+
+
+class Month(Row):
+    """One period, as Portal counts it."""
+
+    count: Count = None
+
+
+class Overview(Rows):
+    """Totals of the window (SeaChat, SeaX), or one count per period in `data` (Portal)."""
+
+    conversations: Count = None
+    messages: Count = None
+    bot_messages: Count = None
+    agent_messages: Count = None
+    live_agent_requests: Count = None
+    distinct_user_count: Count = None
+    conversations_change_percentage: Number = None
+    messages_change_percentage: Number = None
+    bot_messages_change_percentage: Number = None
+    agent_messages_change_percentage: Number = None
+    live_agent_requests_change_percentage: Number = None
+    distinct_user_count_change_percentage: Number = None  # not documented; welcome if it comes
+    current_period_start: Instant = None
+    current_period_end: Instant = None
+    previous_period_start: Instant = None
+    previous_period_end: Instant = None
+    data: tuple[Month, ...] | None = None
+
+
+def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> Iterator[Sample]:
+    """The totals, their changes, and the periods that the API means."""
+    status = reading.options.handling_status or ""
+    if reply.data is not None:
+        sums = columns(reading.inside(reply.data), ("count",))
+        if "count" in sums:
+            yield COUNTS["conversations"].sample(sums["count"], reading.window, status)
+        return
+    for field, family in COUNTS.items():
+        value = getattr(reply, field)
+        if value is not None:
+            yield family.sample(value, reading.window, status)
+        change = getattr(reply, f"{field}_change_percentage")
+        if change is not None:
+            of = "users" if field == "distinct_user_count" else field
+            yield CHANGE.sample(change / 100, reading.window, of)
+    for period in ("current", "previous"):
+        for family, edge in ((START, "start"), (END, "end")):
+            at = getattr(reply, f"{period}_period_{edge}")
+            if at is not None:
+                yield family.sample(at.timestamp(), reading.window, period)
+
+
+_RANGED: Final = Form(
+    windows=Windows.RANGES,
+    window="last_30_days",
+    options=frozenset({"exclude_empty_response"}),
+)
+
+REPORT: Final = Report(
+    name="conversation_overview",
+    apis={
+        "seachat": _RANGED,
+        "portal": Form(
+            windows=Windows.DATES,
+            window="today",
+            options=frozenset({"exclude_empty_response", "handling_status", "time_unit"}),
+        ),
+        "seax": _RANGED,
+    },
+    options=ConversationOverviewOptions,
+    families=(*COUNTS.values(), CHANGE, START, END),
+    shape=listing,
+    reply=TypeAdapter(Overview),
+    samples=samples,
+    collides=lambda one, two, _: (
+        (one.window, one.handling_status) == (two.window, two.handling_status)
+    ),
+)

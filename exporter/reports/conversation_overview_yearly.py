@@ -1,0 +1,135 @@
+"""conversation_overview_yearly: a year's conversations and messages, month by month.
+
+SeaChat Analytics API, "CONVERSATION_OVERVIEW_YEARLY"; Portal Analytics API, "Metric:
+CONVERSATION_OVERVIEW_YEARLY"; SeaX Analytics API, 2. Resource intensive, the documents say: it
+goes alone, and every six hours where nothing else is asked for.
+"""
+
+from calendar import month_name
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import WithJsonSchema
+
+from exporter.contract import Edge, Field_, Form, Options, Reading, Report, Windows, single
+from exporter.samples import Family, Sample
+from exporter.values import Count, Lenient, Reply
+from exporter.windows import LAST_YEAR, THIS_YEAR, Window, local_day
+
+CONVERSATIONS: Final = Family(
+    "seasalt_conversation_overview_yearly_conversations", "Conversations of the year.", ("year",)
+)
+MESSAGES: Final = Family(
+    "seasalt_conversation_overview_yearly_messages", "Messages of the year.", ("year",)
+)
+PER_CONVERSATION: Final = Family(
+    "seasalt_conversation_overview_yearly_messages_per_conversation",
+    "Mean number of messages in a conversation of the year.",
+    ("year",),
+)
+MONTHS: Final = Family(
+    "seasalt_conversation_overview_yearly_month_messages",
+    "Messages of the year by month; a month that the API leaves out has no series.",
+    ("year", "month"),
+)
+
+_MONTHS: Final = {
+    spelling: f"{month:02}"
+    for month in range(1, 13)
+    for spelling in (
+        month_name[month].casefold(),
+        month_name[month].casefold()[:3],
+        str(month),
+        f"{month:02}",
+    )
+}
+_FOLLOWS: Final = {"current": THIS_YEAR, "previous": LAST_YEAR}
+
+
+class YearlyOptions(Options):
+    """How a conversation_overview_yearly is asked for."""
+
+    year: Annotated[
+        str,
+        Field(pattern=r"^(current|previous|20[0-9]{2}|2100)$"),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": ["current", "previous"]},
+                    {"type": "integer", "minimum": 2000, "maximum": 2100},
+                    {"type": "string", "pattern": "^(20[0-9]{2}|2100)$"},
+                ]
+            }
+        ),
+    ] = Field("current", description="current, previous or four digits.")
+
+
+class Year(Reply):
+    """Totals of the year, and a map of months that may be partial."""
+
+    total_conversations: Count = None
+    total_messages: Count = None
+    average_messages_per_conversation: Count = None
+    monthly_messages: Lenient[dict[str, Count]] = None
+
+
+def samples(reply: Year, reading: Reading[YearlyOptions]) -> Iterator[Sample]:
+    """The year's totals, and each month that the API names."""
+    asked = _year(reading.options)
+    year = asked.on(local_day(reading.at, reading.zone)) if isinstance(asked, Edge) else asked
+    for family, value in (
+        (CONVERSATIONS, reply.total_conversations),
+        (MESSAGES, reply.total_messages),
+        (PER_CONVERSATION, reply.average_messages_per_conversation),
+    ):
+        if value is not None:
+            yield family.sample(value, year)
+    for name, value in (reply.monthly_messages or {}).items():
+        month = _MONTHS.get(name.casefold())
+        if month is None:
+            reading.drift.add("monthly_messages")
+        elif value is not None:
+            yield MONTHS.sample(value, year, month)
+
+
+def _year(options: YearlyOptions) -> Edge | str:
+    window = _FOLLOWS.get(options.year)
+    return Edge(window, "year") if window else options.year
+
+
+def _fields(options: YearlyOptions) -> Mapping[str, Field_]:
+    return {"year": _year(options)}
+
+
+def _stands_for(options: YearlyOptions) -> Window | None:
+    return _FOLLOWS.get(options.year)
+
+
+def _collides(one: YearlyOptions, two: YearlyOptions, today: date) -> bool:
+    """Whether the years are the same, or one follows the calendar and is or may become the other."""
+    if one.year == two.year:
+        return True
+    for follows, fixed in ((one, two), (two, one)):
+        if follows.year in _FOLLOWS and fixed.year not in _FOLLOWS:
+            return int(fixed.year) >= _FOLLOWS[follows.year].days(today).first.year
+    return False
+
+
+_FORM: Final = Form(windows=Windows.NONE)
+
+REPORT: Final = Report(
+    name="conversation_overview_yearly",
+    apis={"seachat": _FORM, "portal": _FORM, "seax": _FORM},
+    options=YearlyOptions,
+    families=(CONVERSATIONS, MESSAGES, PER_CONVERSATION, MONTHS),
+    shape=single,
+    reply=TypeAdapter(Year),
+    samples=samples,
+    alone=True,
+    interval=timedelta(hours=6),
+    fields=_fields,
+    window=_stands_for,
+    collides=_collides,
+)

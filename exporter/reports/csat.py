@@ -1,0 +1,70 @@
+"""csat: what customers answered to the satisfaction survey of one bot.
+
+SeaChat Analytics API, "CSAT (Customer Satisfaction)". The list of single answers is not even
+declared here: it holds comments, telephone numbers and links.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from exporter.contract import Form, Options, Reading, Report, Windows, single
+from exporter.samples import Family, Sample
+from exporter.values import Count, Lenient, Reply
+
+RESPONSES: Final = Family(
+    "seasalt_csat_responses", "Answers to the satisfaction survey in the window.", ("window",)
+)
+AVERAGE: Final = Family(
+    "seasalt_csat_average_rating",
+    "Mean rating of the window, on the survey's scale, usually 1 to 5; none without answers.",
+    ("window",),
+)
+SATISFACTION: Final = Family(
+    "seasalt_csat_satisfaction_ratio",
+    "Share of the answers that are a 4 or a 5, from 0 to 1; none without answers.",
+    ("window",),
+)
+RATINGS: Final = Family(
+    "seasalt_csat_rating_responses", "Answers in the window, by rating.", ("window", "rating")
+)
+
+
+class Csat(Reply):
+    """The figures over all answers of the window."""
+
+    total_responses: Count = None
+    average_rating: Count = None
+    satisfaction_rate: Count = None
+    rating_counts: Lenient[dict[str, Count]] = None
+
+
+def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
+    """The number of answers, and what they say where there are any."""
+    if reply.total_responses is not None:
+        yield RESPONSES.sample(reply.total_responses, reading.window)
+    if reply.total_responses != 0:  # a mean of nothing is no number, whatever the API sends
+        if reply.average_rating is not None:
+            yield AVERAGE.sample(reply.average_rating, reading.window)
+        if reply.satisfaction_rate is not None:
+            yield SATISFACTION.sample(reply.satisfaction_rate / 100, reading.window)
+    for key, value in (reply.rating_counts or {}).items():
+        digits = key.removesuffix(".0")
+        if not (digits.isascii() and digits.isdigit() and int(digits[:3]) <= 10):
+            reading.drift.add("rating_counts")
+        elif value is not None:
+            yield RATINGS.sample(value, reading.window, str(int(digits)))
+
+
+REPORT: Final = Report(
+    name="csat",
+    apis={
+        "seachat": Form(windows=Windows.DATES_OR_ALL, window="last_30_days", needs_bot=True),
+    },
+    options=Options,
+    families=(RESPONSES, AVERAGE, SATISFACTION, RATINGS),
+    shape=single,
+    reply=TypeAdapter(Csat),
+    samples=samples,
+)

@@ -1,0 +1,52 @@
+"""label_overview: how many conversations carry each label of the workspace, over all time.
+
+SeaChat Analytics API, "LABEL_OVERVIEW"; SeaX Analytics API, 4, which has names and counts alone.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from exporter.contract import Form, Options, Reading, Report, Windows
+from exporter.samples import Family, Sample
+from exporter.values import Count, Name, Reply, text
+
+CONVERSATIONS: Final = Family(
+    "seasalt_label_overview_conversations",
+    "Conversations that carry the label, over all time; a gauge, as deletion lowers it.",
+    ("label_id", "label", "system"),
+)
+
+
+class Label(Reply):
+    """One label. Colour, description and times are not read."""
+
+    id: str | int | None = None
+    name: Name
+    total_count: Count = None
+    count: Count = None
+    is_system: bool | None = None
+
+
+def samples(reply: tuple[Label, ...], _reading: Reading[Options]) -> Iterator[Sample]:
+    """One sample per label; the id tells labels of one name apart."""
+    for label in reply:
+        value = label.count if label.total_count is None else label.total_count
+        if value is not None:
+            label_id = "" if label.id is None else text(label.id)
+            system = "true" if label.is_system else "false"
+            yield CONVERSATIONS.sample(value, label_id, label.name, system)
+
+
+_FORM: Final = Form(windows=Windows.NONE, zoned=False)
+
+REPORT: Final = Report(
+    name="label_overview",
+    apis={"seachat": _FORM, "seax": _FORM},
+    options=Options,
+    families=(CONVERSATIONS,),
+    reply=TypeAdapter(tuple[Label, ...]),
+    samples=samples,
+    workspace_scope=True,
+)

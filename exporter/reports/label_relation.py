@@ -1,0 +1,87 @@
+"""label_relation: how many conversations of a base label carry a second label as well.
+
+SeaChat Analytics API, "LABEL_RELATION".
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+
+from exporter.contract import Form, Options, Reading, Report, Windows, single
+from exporter.errors import ReplyError
+from exporter.samples import Family, Sample
+from exporter.values import Count, Number, Reply, text
+
+_LABELS: Final = ("window", "base_label", "comparison_label")
+
+BASE: Final = Family(
+    "seasalt_label_relation_base_conversations",
+    "Conversations in the window that carry the base label.",
+    _LABELS,
+)
+BOTH: Final = Family(
+    "seasalt_label_relation_both_conversations",
+    "Conversations in the window that carry both labels.",
+    _LABELS,
+)
+RATIO: Final = Family(
+    "seasalt_label_relation_ratio",
+    "Share of the base label's conversations that carry the other one too; none where there are no conversations.",
+    _LABELS,
+)
+
+
+class LabelRelationOptions(Options):
+    """How a label_relation is asked for."""
+
+    labels: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2, max_length=2)
+    ] = Field(description="Exactly two: the base label, then the one to compare.")
+
+
+class Relation(Reply):
+    """The pair as the API understood it, and the counts."""
+
+    base_label: str | None = None
+    base_count: Count = None
+    comparison_label: str | None = None
+    both_labels_count: Count = None
+    ratio: Number = None
+
+
+def samples(reply: Relation, reading: Reading[LabelRelationOptions]) -> Iterator[Sample]:
+    """The counts, and the ratio where it means something.
+
+    Raises:
+        ReplyError: If the answer names another pair than the one that was asked for.
+    """
+    echoed = (reply.base_label, reply.comparison_label)
+    if any(
+        got is not None and got != asked
+        for got, asked in zip(echoed, reading.options.labels, strict=True)
+    ):
+        raise ReplyError("label_relation: the answer is about other labels")
+    labels = (reading.window, *(text(label) for label in reading.options.labels))
+    for family, value in (
+        (BASE, reply.base_count),
+        (BOTH, reply.both_labels_count),
+        (RATIO, reply.ratio if reply.base_count else None),
+    ):
+        if value is not None:
+            yield family.sample(value, *labels)
+
+
+REPORT: Final = Report(
+    name="label_relation",
+    apis={
+        "seachat": Form(windows=Windows.DATES, window="today", options=frozenset({"labels"})),
+    },
+    options=LabelRelationOptions,
+    families=(BASE, BOTH, RATIO),
+    shape=single,
+    reply=TypeAdapter(Relation),
+    samples=samples,
+    needs_choice=True,
+    collides=lambda one, two, _: (one.window, one.labels) == (two.window, two.labels),
+)

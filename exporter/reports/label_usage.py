@@ -1,0 +1,90 @@
+"""label_usage: how often each label was applied over the periods of a window.
+
+SeaChat Analytics API, "LABEL_USAGE"; Portal Analytics API, "Metric: LABEL_USAGE";
+SeaX Analytics API, 7.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+
+from exporter.contract import (
+    Form,
+    LabelNames,
+    Options,
+    Reading,
+    Report,
+    TimeUnit,
+    Windows,
+    listing,
+)
+from exporter.samples import Family, Sample
+from exporter.values import Count, Lenient, Name, Reply, Row, Rows
+
+USES: Final = Family(
+    "seasalt_label_usage_uses", "Uses of the label in the window.", ("window", "label")
+)
+
+
+class LabelUsageOptions(Options):
+    """How a label_usage is asked for."""
+
+    labels: LabelNames | None = Field(None, description="These labels alone; all if left out.")
+    time_unit: TimeUnit = Field("day", description="The periods that are added up.")
+
+
+class Label(Reply):
+    """One label of a period."""
+
+    name: Name
+    count: Count = None
+
+
+class Labels(Row):
+    """One period."""
+
+    labels: Lenient[tuple[Label, ...]] = None
+
+
+class Usage(Rows):
+    """The periods."""
+
+    data: Annotated[tuple[Labels, ...], Field(default=())]
+
+
+def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
+    """One sum over the periods per label."""
+    sums: dict[str, float] = {}
+    for row in reading.inside(reply.data):
+        names = [label.name for label in row.labels or ()]
+        if len(set(names)) < len(names):
+            reading.drift.add("name")
+        for label in row.labels or ():
+            if label.count is not None:
+                sums[label.name] = sums.get(label.name, 0) + label.count
+    for name, value in sums.items():
+        yield USES.sample(value, reading.window, name)
+
+
+def _collides(one: LabelUsageOptions, two: LabelUsageOptions, _today: date) -> bool:
+    """Whether a window is the same and a label is in both; none named is every label."""
+    apart = one.labels and two.labels and not set(one.labels) & set(two.labels)
+    return one.window == two.window and not apart
+
+
+_FORM: Final = Form(
+    windows=Windows.DATES, window="today", options=frozenset({"labels", "time_unit"})
+)
+
+REPORT: Final = Report(
+    name="label_usage",
+    apis={"seachat": _FORM, "portal": _FORM, "seax": _FORM},
+    options=LabelUsageOptions,
+    families=(USES,),
+    shape=listing,
+    reply=TypeAdapter(Usage),
+    samples=samples,
+    collides=_collides,
+)

@@ -1,0 +1,477 @@
+"""Every figure of every report, each with the population that it counts, in SQL.
+
+Each figure counts one of these, and none mixes two:
+
+- conversations, by the instant at which they started;
+- messages, by their own instant; CUSTOMER is inbound, AGENT and BOT are outbound, SYSTEM is
+  neither. Weekdays and hours count the inbound ones, as the documents' samples add up;
+- calls, by the instant at which they started; a call that is going on counts its minutes so far;
+- label applications, by their own instant, at most one per label and conversation;
+- survey answers, by the instant at which they were given;
+- agents' status sessions, by the instant at which they started.
+
+A window ends before its `until`, and nothing at or after the scope's `now` is ever counted.
+Where nothing happened counts are 0 and lists are empty.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+Kept = Literal["all", "replied", "inbound"]
+"""Which conversations count: all, those that a bot or agent replied in, those with an inbound."""
+
+_DAY: Final = 86_400
+_FORMS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose figures are asked: a workspace's, or one bot's of it, from all that has happened.
+
+    Times are UTC epoch seconds: data exists from `since`, and up to but without `now`.
+    """
+
+    connection: sqlite3.Connection
+    workspace: int
+    bot: int | None
+    since: int
+    now: int
+
+    @property
+    def everything(self) -> "Window":
+        """All that has happened."""
+        return Window(self.since, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time in UTC epoch seconds, `until` not included."""
+
+    since: int
+    until: int
+
+    def before(self) -> "Window":
+        """The equally long window that ends where this one begins."""
+        return Window(2 * self.since - self.until, self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """A window cut into days, months or years (`time_unit`) by a zone's clocks."""
+
+    window: Window
+    zone: ZoneInfo
+    time_unit: str
+
+    def before(self) -> "Periods":
+        """The same over the window before."""
+        return replace(self, window=self.window.before())
+
+
+def _offset(zone: ZoneInfo, at: int) -> int:
+    return int((datetime.fromtimestamp(at, zone).utcoffset() or timedelta()).total_seconds())
+
+
+def stretches(window: Window, zone: ZoneInfo) -> list[tuple[int, int, int]]:
+    """The window cut where the zone's clocks change: (since, until, seconds ahead of UTC)."""
+    cut: list[tuple[int, int, int]] = []
+    since, ahead, at = window.since, _offset(zone, window.since), window.since
+    while at < window.until:
+        step = min(at + _DAY, window.until)
+        if (changed := _offset(zone, step)) != ahead:
+            low, high = at, step
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if _offset(zone, middle) == ahead else (low, middle)
+            cut.append((since, high, ahead))
+            since, ahead = high, changed
+        at = step
+    return [*cut, (since, window.until, ahead)] if since < window.until else cut
+
+
+_ASKED: Final = """
+WITH
+-- The pieces of the window and the asked bots; with both outermost, what has happened in a piece
+-- to a bot is one range of a key.
+stretch (since, until, ahead) AS MATERIALIZED (
+  SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+  FROM json_each(:stretches)
+), asked (bot) AS MATERIALIZED (
+  SELECT number FROM bot WHERE workspace = :workspace AND (:bot IS NULL OR number = :bot)
+), conversations AS (
+  SELECT conversation.*, started_at + ahead AS local
+  FROM stretch CROSS JOIN asked CROSS JOIN conversation USING (bot)
+  WHERE started_at >= since AND started_at < until
+), messages AS (
+  SELECT message.*, at + ahead AS local
+  FROM stretch CROSS JOIN asked CROSS JOIN message USING (bot) WHERE at >= since AND at < until
+), calls AS (
+  SELECT call.*, started_at + ahead AS local
+  FROM stretch CROSS JOIN asked CROSS JOIN call USING (bot)
+  WHERE started_at >= since AND started_at < until
+), applications AS (
+  SELECT label_application.*, at + ahead AS local
+  FROM stretch CROSS JOIN asked CROSS JOIN label_application USING (bot)
+  WHERE at >= since AND at < until
+), answers AS (
+  SELECT survey_answer.*
+  FROM stretch CROSS JOIN asked CROSS JOIN survey_answer USING (bot)
+  WHERE created_at >= since AND created_at < until
+), judged AS (
+  -- A reply or an inbound message that is still to come does not keep its conversation.
+  SELECT number, CASE :kept
+    WHEN 'replied' THEN coalesce(first_reply_at < :now, 0)
+    WHEN 'inbound' THEN coalesce(first_inbound_at < :now, 0)
+    ELSE 1 END AS kept
+  FROM conversation
+)
+"""
+"""What every query starts from: what has happened within the window to the asked bots.
+
+`local` is an instant by the zone's clocks, in seconds.
+"""
+_UTC: Final = ZoneInfo("UTC")
+
+
+def _ask(
+    scope: Scope, window: Window, sql: str, zone: ZoneInfo = _UTC, **more: object
+) -> list[tuple[Any, ...]]:
+    """The rows of a query over the tables of `_ASKED`."""
+    happened = Window(max(window.since, scope.since), min(window.until, scope.now))
+    pieces = stretches(happened, zone) if happened.since < happened.until else []
+    asked = {
+        "workspace": scope.workspace,
+        "bot": scope.bot,
+        "now": scope.now,
+        "kept": "all",
+        "stretches": json.dumps(pieces),
+    }
+    return scope.connection.execute(_ASKED + sql, asked | more).fetchall()
+
+
+def _by_period(scope: Scope, periods: Periods, sql: str, **more: object) -> list[tuple[Any, ...]]:
+    """The rows of a query that cuts `local` in the form of its parameter `form`."""
+    form = _FORMS[periods.time_unit]
+    return _ask(scope, periods.window, sql, periods.zone, form=form, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The totals of a window."""
+
+    conversations: int
+    messages: int
+    bot_messages: int
+    agent_messages: int
+    live_agent_requests: int
+    distinct_user_count: int
+
+
+def overview(scope: Scope, window: Window, kept: Kept) -> Overview:
+    """Conversations of the window, and messages of all four senders.
+
+    Live-agent requests and distinct users are those of the counted conversations.
+    """
+    [(conversations, live, users)] = _ask(
+        scope,
+        window,
+        """
+        SELECT count(*), count(*) FILTER (WHERE live_agent_at < :now), count(DISTINCT user)
+        FROM conversations JOIN judged USING (number) WHERE kept
+        """,
+        kept=kept,
+    )
+    [(messages, bot, agent)] = _ask(
+        scope,
+        window,
+        """
+        SELECT count(*), count(*) FILTER (WHERE sender = 'BOT'),
+          count(*) FILTER (WHERE sender = 'AGENT')
+        FROM messages
+        WHERE :kept = 'all' OR (SELECT kept FROM judged WHERE number = messages.conversation)
+        """,
+        kept=kept,
+    )
+    return Overview(conversations, messages, bot, agent, live, users)
+
+
+def conversations_by_period(
+    scope: Scope, periods: Periods, kept: Kept, handling_status: str | None
+) -> list[tuple[str, int]]:
+    """Conversations of each period that has one, oldest first."""
+    return _by_period(
+        scope,
+        periods,
+        """
+        SELECT strftime(:form, local, 'unixepoch') AS period, count(*)
+        FROM conversations JOIN judged USING (number)
+        WHERE kept AND (:handling_status IS NULL OR handling_status = :handling_status)
+        GROUP BY period ORDER BY period
+        """,
+        kept=kept,
+        handling_status=handling_status,
+    )
+
+
+def messages_by_period(scope: Scope, periods: Periods) -> list[tuple[str, dict[str, int]]]:
+    """Messages by sender, all four, of each period that has one, oldest first."""
+    rows = _by_period(
+        scope,
+        periods,
+        # Days first: their numbers are cheaper to group by than their names.
+        """
+        SELECT strftime(:form, day * 86400, 'unixepoch') AS period,
+          sum(customer), sum(agent), sum(bot), sum(system)
+        FROM (
+          SELECT local / 86400 AS day, sum(sender = 'CUSTOMER') AS customer,
+            sum(sender = 'AGENT') AS agent, sum(sender = 'BOT') AS bot,
+            sum(sender = 'SYSTEM') AS system
+          FROM messages GROUP BY day
+        ) GROUP BY period ORDER BY period
+        """,
+    )
+    senders = ("CUSTOMER", "AGENT", "BOT", "SYSTEM")
+    return [(period, dict(zip(senders, counts, strict=True))) for period, *counts in rows]
+
+
+def calls_by_period(scope: Scope, periods: Periods) -> list[tuple[str, dict[str, int]]]:
+    """Calls by direction, both, of each period that has one, oldest first."""
+    rows = _by_period(
+        scope,
+        periods,
+        """
+        SELECT strftime(:form, local, 'unixepoch') AS period,
+          sum(direction = 'inbound'), sum(direction = 'outbound')
+        FROM calls GROUP BY period ORDER BY period
+        """,
+    )
+    return [(period, {"inbound": inbound, "outbound": out}) for period, inbound, out in rows]
+
+
+def labels_by_period(
+    scope: Scope, periods: Periods, labels: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """(period, label, times applied) where at least once, oldest period and commonest first.
+
+    `labels` holds names or ids; none means all.
+    """
+    return _by_period(
+        scope,
+        periods,
+        """
+        SELECT strftime(:form, local, 'unixepoch') AS period, name, count(*) AS often
+        FROM applications JOIN label ON label.number = applications.label
+        WHERE :labels = '[]' OR name IN (SELECT value FROM json_each(:labels))
+          OR label.id IN (SELECT value FROM json_each(:labels))
+        GROUP BY period, name ORDER BY period, often DESC, name
+        """,
+        labels=json.dumps(labels),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTotal:
+    """A label and how often it was ever applied; times are UTC epoch seconds."""
+
+    id: str
+    name: str
+    color: str
+    description: str
+    total_count: int
+    is_system: int
+    created_at: int
+    updated_at: int
+
+
+def label_totals(scope: Scope) -> list[LabelTotal]:
+    """All labels that the workspace can use, its own ones first, with all their applications."""
+    rows = _ask(
+        scope,
+        scope.everything,
+        """
+        SELECT id, name, color, description, coalesce(often, 0), is_system, created_at, updated_at
+        FROM label LEFT JOIN (
+          SELECT label AS number, count(*) AS often FROM applications GROUP BY label
+        ) USING (number)
+        WHERE workspace IS NULL OR workspace = :workspace ORDER BY is_system, number
+        """,
+    )
+    return [LabelTotal(*row) for row in rows]
+
+
+def label_relation(scope: Scope, window: Window, base: str, comparison: str) -> tuple[int, int]:
+    """Conversations that got the base label in the window, and those that got both labels in it."""
+    [(base_count, both)] = _ask(
+        scope,
+        window,
+        """
+        SELECT count(*) FILTER (WHERE base), count(*) FILTER (WHERE base AND comparison)
+        FROM (
+          SELECT max(name = :base) AS base, max(name = :comparison) AS comparison
+          FROM applications JOIN label ON label.number = applications.label GROUP BY conversation
+        )
+        """,
+        base=base,
+        comparison=comparison,
+    )
+    return base_count, both
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Calls by direction and inbound messages of a window."""
+
+    inbound_voice_count: int
+    outbound_voice_count: int
+    inbound_non_voice_count: int
+
+
+def volume(scope: Scope, window: Window) -> Volume:
+    """Calls and inbound messages; conversations are never voice, so all their messages count."""
+    [counts] = _ask(
+        scope,
+        window,
+        """
+        SELECT (SELECT count(*) FROM calls WHERE direction = 'inbound'),
+          (SELECT count(*) FROM calls WHERE direction = 'outbound'),
+          (SELECT count(*) FROM messages WHERE sender = 'CUSTOMER')
+        """,
+    )
+    return Volume(*counts)
+
+
+def usage(scope: Scope, window: Window) -> tuple[float | None, int]:
+    """Minutes of the window's calls (None without a call), and its outbound messages."""
+    [(seconds, responses)] = _ask(
+        scope,
+        window,
+        """
+        SELECT (SELECT sum(min(seconds, :now - started_at)) FROM calls),
+          (SELECT count(*) FROM messages WHERE sender IN ('AGENT', 'BOT'))
+        """,
+    )
+    return None if seconds is None else round(seconds / 60, 2), responses
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel's inbound users (each once) and its messages by direction."""
+
+    name: str
+    user_count: int
+    inbound: int
+    outbound: int
+
+
+def channels(scope: Scope, window: Window) -> list[Channel]:
+    """The channels with an inbound or outbound message, by name."""
+    rows = _ask(
+        scope,
+        window,
+        """
+        SELECT channel, count(DISTINCT user) FILTER (WHERE sender = 'CUSTOMER'),
+          sum(sender = 'CUSTOMER') AS inbound, sum(sender IN ('AGENT', 'BOT')) AS outbound
+        FROM messages CROSS JOIN conversation ON conversation.number = messages.conversation
+        GROUP BY channel HAVING inbound + outbound > 0 ORDER BY channel
+        """,
+    )
+    return [Channel(*row) for row in rows]
+
+
+def weekday_hours(scope: Scope, window: Window, zone: ZoneInfo) -> list[tuple[int, int, int]]:
+    """(weekday from Monday = 0, hour, inbound messages) by the zone's clocks, where any."""
+    return _ask(
+        scope,
+        window,
+        # Hours since 1970-01-01, which was a Thursday.
+        """
+        SELECT (hours / 24 + 3) % 7 AS weekday, hours % 24 AS hour, sum(often)
+        FROM (
+          SELECT local / 3600 AS hours, count(*) AS often
+          FROM messages WHERE sender = 'CUSTOMER' GROUP BY hours
+        ) GROUP BY weekday, hour
+        """,
+        zone,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A survey answer and where it was given; `created_at` is in UTC epoch seconds."""
+
+    workspace: str
+    bot: str
+    conversation: int
+    created_at: int
+    rating: int
+    comment: str
+    title: str
+
+
+def survey_answers(scope: Scope, window: Window) -> list[Answer]:
+    """The window's survey answers, newest first."""
+    rows = _ask(
+        scope,
+        window,
+        """
+        SELECT workspace.id, bot.id, conversation.number, answers.created_at, rating, comment, title
+        FROM answers
+        JOIN conversation ON conversation.number = answers.conversation
+        JOIN user ON user.number = conversation.user
+        JOIN bot ON bot.number = answers.bot
+        JOIN workspace ON workspace.number = bot.workspace
+        ORDER BY answers.created_at DESC, conversation.number
+        """,
+    )
+    return [Answer(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """How often each rating from 1 to 5 was given, and the mean: None without an answer."""
+
+    by_rating: dict[int, int]
+    average: float | None
+
+
+def ratings(scope: Scope, window: Window) -> Ratings:
+    """The window's survey answers in numbers."""
+    rows = _ask(scope, window, "SELECT rating, count(*) FROM answers GROUP BY rating")
+    [(average,)] = _ask(scope, window, "SELECT avg(rating) FROM answers")
+    return Ratings(dict.fromkeys(range(1, 6), 0) | dict(rows), average)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A status session of an agent, in UTC epoch seconds; `end` is None while it lasts."""
+
+    agent: str
+    status: str
+    start: int
+    end: int | None
+
+
+def agent_sessions(scope: Scope, window: Window, accounts: Sequence[str]) -> list[Session]:
+    """The sessions that started in the window, whole, by agent and time; no accounts means all."""
+    rows = _ask(
+        scope,
+        window,
+        """
+        SELECT account, status, at, (
+          SELECT min(later.at) FROM status_change AS later
+          WHERE later.agent = change.agent AND later.at > change.at AND later.at < :now
+        )
+        FROM stretch CROSS JOIN agent ON agent.workspace = :workspace
+        CROSS JOIN status_change AS change
+          ON change.agent = agent.number AND change.at >= since AND change.at < until
+        WHERE :accounts = '[]' OR account IN (SELECT value FROM json_each(:accounts))
+        ORDER BY agent.number, at
+        """,
+        accounts=json.dumps(accounts),
+    )
+    return [Session(*row) for row in rows]

@@ -1,0 +1,355 @@
+"""Makes the events: conversations, calls, labels, ratings and agents' days.
+
+Each (bot, local day) and (agent, local day) has a generator of its own, so two sandboxes
+made at different instants agree about the days that both hold.
+"""
+
+import math
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from importlib.resources import files
+from itertools import accumulate
+from random import Random
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from exporter.sandbox import people, scripts
+from exporter.sandbox.people import SandboxBot, SandboxLabel, SandboxWorkspace
+
+_HOURS: Final = tuple(
+    accumulate(
+        (2, 1, 1, 1, 1, 2, 5, 12, 30, 52, 62, 60, 48, 52, 58, 56, 50, 42, 30, 22, 16, 12, 8, 4)
+    )
+)
+_WEEKDAYS: Final = (1.12, 1.18, 1.15, 1.10, 1.05, 0.72, 0.62)
+_CHANNELS: Final = ("WebChat", "WhatsApp", "SMS", "Messenger", "Line")
+_CHANNEL_WEIGHTS: Final = tuple(accumulate((46, 20, 16, 12, 6)))
+_BY_PHONE: Final = frozenset({"WhatsApp", "SMS"})
+_FIRST_NAMES: Final = ("Alex", "Dana", "Kim", "Noor", "Sam", "Robin", "Yuki", "Ines", "Omar", "Lea")
+_COMMENTS: Final = (
+    ("Nobody could help me.", "Please call me back at +12065550143."),
+    ("The answer came late.", "I had to ask three times."),
+    ("It was all right.", "Useful, but a bit long-winded."),
+    ("Quick and clear.", "Good help, thank you."),
+    ("Solved in two minutes!", "Great service, write to me at kim@example.com any time."),
+)
+_EPOCH: Final = date(1970, 1, 1)
+_GROWTH_FROM: Final = date(2024, 1, 1).toordinal()
+_MOST_A_DAY: Final = 4095  # the place in the day has twelve bits of a conversation's number
+_HOUR: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to make: the local days around `now` (aware), for bots of a mean volume a day."""
+
+    seed: int
+    now: datetime
+    days: int
+    ahead_days: int
+    conversations_per_day: float
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What is waiting to be inserted, a list for each table."""
+
+    user: list[tuple[Any, ...]] = field(default_factory=list)
+    conversation: list[tuple[Any, ...]] = field(default_factory=list)
+    call: list[tuple[Any, ...]] = field(default_factory=list)
+    label_application: list[tuple[Any, ...]] = field(default_factory=list)
+    survey_answer: list[tuple[Any, ...]] = field(default_factory=list)
+    status_change: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Habits:
+    """How busy and how good a bot is, who writes to it, and the labels of its workspace."""
+
+    bot: int
+    seed: str
+    a_day: float
+    calls_a_day: float
+    live: float
+    ratings: tuple[float, ...]
+    channels: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A local day: its number since 1970, its volume, and where its hours start in UTC."""
+
+    text: str
+    number: int
+    weekday: int
+    volume: float
+    hours: tuple[int, ...]
+
+
+_TALK: Final = scripts.cast("talk")
+_LIVE: Final = scripts.cast("live")
+_UNANSWERED: Final = scripts.cast("unanswered")
+_NOTICE: Final = scripts.cast("notice")
+
+
+def conversation_number(bot: int, day: int, place: int) -> int:
+    """The database key of a bot's conversation: ascending by bot, local day, place in it."""
+    return (bot << 28) | (day << 12) | place
+
+
+def user_number(bot: int, place: int) -> int:
+    """The database key of one of the people that write to a bot."""
+    return (bot << 16) | place
+
+
+def fill(
+    connection: sqlite3.Connection,
+    workspaces: Sequence[SandboxWorkspace],
+    plan: Plan,
+) -> None:
+    """Makes the tables and everything in them."""
+    connection.executescript(files(__package__).joinpath("schema.sql").read_text("utf-8"))
+    labels = people.make_labels(plan.seed, tuple(workspaces))
+    _insert_people(connection, workspaces, labels)
+    rows = _Rows()
+    for workspace in workspaces:
+        calendar = _calendar(ZoneInfo(workspace.timezone), plan)
+        own = [label.number for label in labels if label.workspace == workspace.number]
+        for bot in workspace.bots:
+            _fill_bot(rows, _habits(bot, own, plan), bot, calendar)
+        _fill_agents(rows, workspace, calendar, plan.seed)
+    _insert_rows(connection, rows)
+    _write_messages(connection)
+    connection.execute("CREATE INDEX conversation_start ON conversation (bot, started_at)")
+    connection.commit()
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    rows = list(rows)
+    if rows:
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(
+            f"INSERT INTO {table} VALUES ({marks})",  # noqa: S608 - a table of schema.sql
+            rows,
+        )
+
+
+def _insert_people(
+    connection: sqlite3.Connection,
+    workspaces: Sequence[SandboxWorkspace],
+    labels: Iterable[SandboxLabel],
+) -> None:
+    for workspace in workspaces:
+        keys = (workspace.seachat_key, workspace.portal_key, workspace.seax_key)
+        named = (workspace.number, workspace.id, workspace.name, workspace.timezone)
+        _insert(connection, "workspace", [(*named, *keys)])
+        connection.executemany(
+            "INSERT INTO bot VALUES (:number, :workspace, :id, :name, :description, :use_case,"
+            " :default_response_language, :live_agent_transfer, :is_enabled, :created_at)",
+            [asdict(bot) | {"workspace": workspace.number} for bot in workspace.bots],
+        )
+        accounts = enumerate(people.AGENTS, start=agent_number(workspace, 0))
+        _insert(
+            connection, "agent", [(number, workspace.number, name) for number, name in accounts]
+        )
+    connection.executemany(
+        "INSERT INTO label VALUES (:number, :workspace, :id, :name, :color, :description,"
+        " :workspace IS NULL, :created_at, :updated_at)",
+        [asdict(label) for label in labels],
+    )
+
+
+def _insert_rows(connection: sqlite3.Connection, rows: _Rows) -> None:
+    for table in _Rows.__slots__:
+        _insert(connection, table, getattr(rows, table))
+
+
+def _write_messages(connection: sqlite3.Connection) -> None:
+    lines = [
+        (script.number, place, after, sender)
+        for stock in scripts.STOCK.values()
+        for script in stock
+        for place, (after, sender) in enumerate(script.lines)
+    ]
+    _insert(connection, "script_line", lines)
+    # Sorted by the primary key, so that the table only ever grows at its end.
+    connection.execute(
+        "INSERT INTO message SELECT bot, started_at + after * pace / 4 AS at, number, line, sender"
+        " FROM conversation CROSS JOIN script_line USING (script) ORDER BY bot, at, number, line"
+    )
+
+
+def _calendar(zone: ZoneInfo, plan: Plan) -> list[_Day]:
+    today = plan.now.astimezone(zone).date()
+    around = range(-plan.days, plan.ahead_days + 1)
+    return [_day(zone, today + timedelta(days=away)) for away in around]
+
+
+def _day(zone: ZoneInfo, day: date) -> _Day:
+    season = 1 + 0.08 * math.sin(math.tau * day.timetuple().tm_yday / 365)
+    growth = min(2.5, max(0.4, 1 + 0.0003 * (day.toordinal() - _GROWTH_FROM)))
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return _Day(
+        text=day.isoformat(),
+        number=(day - _EPOCH).days,
+        weekday=day.weekday(),
+        volume=season * growth * _WEEKDAYS[day.weekday()],
+        hours=tuple(int(midnight.replace(hour=hour).timestamp()) for hour in range(24)),
+    )
+
+
+def _habits(bot: SandboxBot, labels: Iterable[int], plan: Plan) -> _Habits:
+    rng = Random(f"{plan.seed}/habits/{bot.id}")  # noqa: S311 - made-up data, no secrets
+    a_day = plan.conversations_per_day * rng.uniform(0.5, 1.5) * bot.is_enabled
+    good = rng.uniform(0.7, 1.6)
+    people_known = max(6, round(plan.conversations_per_day * 25))
+    return _Habits(
+        bot=bot.number,
+        seed=f"{plan.seed}/{bot.id}",
+        a_day=a_day,
+        calls_a_day=a_day * rng.choice((0.0, 0.15, 0.3)),
+        live=rng.uniform(0.1, 0.3) if bot.live_agent_transfer else 0.0,
+        ratings=tuple(accumulate((6, 6, 14, 34 * good, 40 * good))),
+        channels=tuple(rng.choices(_CHANNELS, cum_weights=_CHANNEL_WEIGHTS, k=people_known)),
+        labels=tuple(labels),
+    )
+
+
+def _title(bot: SandboxBot, place: int, channel: str) -> str:
+    if channel in _BY_PHONE:
+        # 555-0100 to 555-0199 are set aside for fiction.
+        return f"+1{206 + bot.number % 600}55501{place % 100:02}"
+    return f"{_FIRST_NAMES[place % len(_FIRST_NAMES)]} {chr(65 + place % 26)}."
+
+
+def _fill_bot(rows: _Rows, habits: _Habits, bot: SandboxBot, calendar: Iterable[_Day]) -> None:
+    rows.user += [
+        (user_number(bot.number, place), bot.number, channel, _title(bot, place, channel))
+        for place, channel in enumerate(habits.channels)
+    ]
+    if not habits.a_day:
+        return
+    for day in calendar:
+        rng = Random(f"{habits.seed}/{day.text}")  # noqa: S311 - made-up data, no secrets
+        _fill_conversations(rows, habits, day, rng)
+        _fill_calls(rows, habits, day, rng)
+
+
+def _instants(a_day: float, day: _Day, rng: Random) -> list[int]:
+    often = min(_MOST_A_DAY, int(a_day * day.volume * rng.uniform(0.7, 1.3) + rng.random()))
+    hours = rng.choices(day.hours, cum_weights=_HOURS, k=often)
+    return sorted(hour + int(rng.random() * _HOUR) for hour in hours)
+
+
+def _choose_cast(habits: _Habits, rng: Random) -> scripts.Cast:
+    chance = rng.random()
+    if chance < habits.live:
+        stock = _LIVE
+    elif chance > 0.97:
+        stock = _NOTICE
+    elif chance > 0.90:
+        stock = _UNANSWERED
+    else:
+        stock = _TALK
+    return stock[int(rng.random() * len(stock))]
+
+
+def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) -> None:
+    random, bot, known = rng.random, habits.bot, len(habits.channels)
+    for place, started_at in enumerate(_instants(habits.a_day, day, rng)):
+        number = conversation_number(bot, day.number, place)
+        # Squared, so that some people come back often.
+        user = int(random() ** 2 * known)
+        play, pace = _choose_cast(habits, rng), 20 + int(random() * 160)
+        chance = random()
+        status = "RESOLVED" if chance < 0.78 else "PENDING" if chance < 0.92 else "FOLLOW_UP"
+
+        def instant(after: int | None, start: int = started_at, pace: int = pace) -> int | None:
+            return None if after is None else start + after * pace // 4
+
+        ended_at = started_at + play.last * pace // 4
+        rows.conversation.append(
+            (
+                number,
+                bot,
+                user_number(bot, user),
+                habits.channels[user],
+                status,
+                started_at,
+                instant(play.live_agent),
+                instant(play.inbound),
+                instant(play.reply),
+                play.script,
+                pace,
+            )
+        )
+        for label in _choose_labels(play, habits.labels, rng):
+            rows.label_application.append((bot, ended_at + int(random() * 600), number, label))
+        if play.reply is not None and random() < 0.12:
+            rating = rng.choices((1, 2, 3, 4, 5), cum_weights=habits.ratings)[0]
+            comment = rng.choice(_COMMENTS[rating - 1]) if random() < 0.4 else ""
+            answered_at = ended_at + 30 + int(random() * 1800)
+            rows.survey_answer.append((bot, answered_at, number, rating, comment))
+
+
+def _choose_labels(play: scripts.Cast, own: Sequence[int], rng: Random) -> set[int]:
+    # The system's labels are numbered from 1: handed over, unanswered, resolved by the bot.
+    system = 1 if play.live_agent is not None else 2 if play.reply is None else 3
+    chance = rng.random()
+    labels = {system} if chance < 0.5 else set()
+    for threshold in (0.65, 0.25):
+        if chance < threshold:
+            labels.add(own[int(rng.random() ** 1.5 * len(own))])
+    return labels
+
+
+def _fill_calls(rows: _Rows, habits: _Habits, day: _Day, rng: Random) -> None:
+    for place, started_at in enumerate(_instants(habits.calls_a_day, day, rng)):
+        direction = "inbound" if rng.random() < 0.7 else "outbound"
+        seconds = 15 + int(rng.expovariate(1 / 210))
+        rows.call.append((habits.bot, started_at, place, direction, seconds))
+
+
+def agent_number(workspace: SandboxWorkspace, place: int) -> int:
+    """The database key of a workspace's agent."""
+    return 100 * workspace.number + place + 1
+
+
+def _fill_agents(
+    rows: _Rows, workspace: SandboxWorkspace, calendar: Iterable[_Day], seed: int
+) -> None:
+    working = [day for day in calendar if day.weekday < 6]
+    for place, account in enumerate(people.AGENTS):
+        number = agent_number(workspace, place)
+        for day in working:
+            if day.weekday == 5 and place % 3:
+                continue
+            rng = Random(  # noqa: S311 - made-up data, no secrets
+                f"{seed}/{workspace.id}/{account}/{day.text}"
+            )
+            rows.status_change += [(number, at, status) for at, status in _shift(day, place, rng)]
+
+
+def _shift(day: _Day, place: int, rng: Random) -> list[tuple[int, str]]:
+    """An agent's day: calls between breaks, from the morning to the OFFLINE of the evening."""
+    at = day.hours[8 + place % 2] + rng.randrange(1500)
+    changes = []
+    for part in ("BREAK", "MEAL", "BREAK", "OFFLINE"):
+        for _ in range(rng.randint(0, 2)):
+            ring = rng.choice(("CALL_RINGING", "OUTBOUND"))
+            for status, longest in (
+                ("AVAILABLE", 2400),
+                (ring, 40),
+                ("ON_THE_CALL", 900),
+                ("WRAP_UP", 300),
+            ):
+                changes.append((at, status))
+                at += longest // 4 + rng.randrange(longest)
+        changes.append((at, "AVAILABLE"))
+        at += 1800 + rng.randrange(2400)
+        changes.append((at, part))
+        at += 2700 if part == "MEAL" else 600
+    return changes

@@ -1,0 +1,181 @@
+"""Who is in the sandbox: workspaces with their keys, their bots, agents and labels.
+
+Everything here follows from the seed and from places in lists, never from the clock.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+_TIMEZONES: Final = (
+    "America/New_York",
+    "Asia/Taipei",
+    "Europe/Berlin",
+    "Asia/Kolkata",
+    "America/Los_Angeles",
+    "Australia/Sydney",
+)
+_COMPANIES: Final = (
+    "Harbor Outfitters",
+    "Lantern Books",
+    "Northwind Clinics",
+    "Orchard Travel",
+    "Summit Hardware",
+    "Tidewater Bank",
+)
+_BOTS: Final = (
+    ("Customer Care", "Customer Service", "Answers questions about orders and accounts."),
+    ("Order Desk", "Menu Ordering", "Takes orders and says where they are."),
+    ("Store Guide", "Recommend Products", "Helps to choose a product."),
+    ("Help Center", "FAQ", "Answers common questions."),
+    ("Appointments", "Appointment Scheduling", "Books, moves and cancels appointments."),
+    ("Staff Handbook", "Internal KB", "Answers questions of the staff."),
+    ("Visit Survey", "Customer Satisfaction Survey", "Asks how a visit went."),
+    ("Returns Desk", "Customer Service", "Handles returns and refunds."),
+)
+_LANGUAGES: Final = ("default", "en-US", "default", "zh-TW", "en-GB")
+AGENTS: Final = (
+    "maria.lopez@example.com",
+    "agent_user_2",
+    "james.chen@example.com",
+    "agent_user_4",
+    "anna.weber@example.com",
+    "agent_user_6",
+)
+"""The user accounts of a workspace's agents, some of them e-mail addresses as on SeaX."""
+OWN_LABELS: Final = (
+    ("Sales", "#33C3FF", "Interest in buying"),
+    ("Support", "#FF5733", "Help with a product"),
+    ("Billing", "#2E8B57", "Invoices and payments"),
+    ("Shipping", "#8A63D2", "Delivery questions"),
+    ("Returns", "#C2185B", "Returns and refunds"),
+    ("Complaint", "#D32F2F", "Something went wrong"),
+    ("Feedback", "#00838F", "Ideas and praise"),
+)
+SYSTEM_LABELS: Final = (
+    ("Live Agent", "#607D8B", "Handed to a person"),
+    ("Unanswered", "#9E9E9E", "Nobody replied"),
+    ("Resolved by Bot", "#43A047", "Closed without a person"),
+)
+LONG_AGO: Final = 1_514_764_800
+"""2018-01-01T00:00:00Z: bots and labels are created within the two years that follow it."""
+_TWO_YEARS: Final = 730 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxBot:
+    """A bot of a workspace; `created_at` is in UTC epoch seconds, `number` its database key."""
+
+    id: str
+    name: str
+    number: int
+    description: str
+    use_case: str
+    default_response_language: str
+    live_agent_transfer: bool
+    is_enabled: bool
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxWorkspace:
+    """A workspace with the key of each of its APIs; `timezone` is an IANA name."""
+
+    id: str
+    name: str
+    timezone: str
+    bots: tuple[SandboxBot, ...]
+    seachat_key: str
+    portal_key: str
+    seax_key: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLabel:
+    """A conversation label; a system label has no workspace. Times are UTC epoch seconds."""
+
+    number: int
+    workspace: int | None
+    id: str
+    name: str
+    color: str
+    description: str
+    created_at: int
+    updated_at: int
+
+
+def token(rng: Random, letters: int) -> str:
+    """A lower-case hexadecimal identifier."""
+    return f"{rng.getrandbits(4 * letters):0{letters}x}"
+
+
+def make_workspaces(seed: int, workspaces: int, bots: int) -> tuple[SandboxWorkspace, ...]:
+    """The workspaces; the first ones stay the same when more are asked for."""
+    return tuple(_workspace(seed, place, bots) for place in range(workspaces))
+
+
+def make_labels(seed: int, workspaces: tuple[SandboxWorkspace, ...]) -> list[SandboxLabel]:
+    """The system's labels, then those of each workspace."""
+    labels = [
+        _label(seed, None, place, looks) for place, looks in enumerate(SYSTEM_LABELS, start=1)
+    ]
+    for workspace in workspaces:
+        first = 1 + 100 * (workspace.number + 1)
+        labels += [
+            _label(seed, workspace.number, place, looks)
+            for place, looks in enumerate(OWN_LABELS, start=first)
+        ]
+    return labels
+
+
+def _workspace(seed: int, place: int, bots: int) -> SandboxWorkspace:
+    rng = Random(f"{seed}/workspace/{place}")  # noqa: S311 - made-up data, no secrets
+    lap, company = divmod(place, len(_COMPANIES))
+    return SandboxWorkspace(
+        id=f"ws-{token(rng, 12)}",
+        name=_COMPANIES[company] + (f" {lap + 1}" if lap else ""),
+        timezone=_TIMEZONES[place % len(_TIMEZONES)],
+        seachat_key=f"seachat-{token(rng, 32)}",
+        portal_key=f"portal-{token(rng, 32)}",
+        seax_key=f"seax-{token(rng, 32)}",
+        # A bot's number holds its workspace's in the upper bits, see `fill.conversation_number`.
+        bots=tuple(_bot(seed, place, (place << 16) | bot) for bot in range(bots)),
+        number=place,
+    )
+
+
+def _bot(seed: int, workspace: int, number: int) -> SandboxBot:
+    rng = Random(f"{seed}/bot/{number}")  # noqa: S311 - made-up data, no secrets
+    place = number & 0xFFFF
+    lap, kind = divmod(place, len(_BOTS))
+    name, use_case, description = _BOTS[kind]
+    return SandboxBot(
+        id=f"bot-{workspace}-{token(rng, 12)}",
+        name=name + (f" {lap + 1}" if lap else ""),
+        number=number,
+        description=description,
+        use_case=use_case,
+        default_response_language=_LANGUAGES[place % len(_LANGUAGES)],
+        live_agent_transfer=place % 4 != 3,
+        is_enabled=place % 10 != 7,
+        created_at=LONG_AGO + rng.randrange(_TWO_YEARS),
+    )
+
+
+def _label(
+    seed: int, workspace: int | None, number: int, looks: tuple[str, str, str]
+) -> SandboxLabel:
+    rng = Random(f"{seed}/label/{number}")  # noqa: S311 - made-up data, no secrets
+    name, color, description = looks
+    created_at = LONG_AGO + rng.randrange(_TWO_YEARS)
+    return SandboxLabel(
+        number=number,
+        workspace=workspace,
+        id=f"label-{token(rng, 12)}",
+        name=name,
+        color=color,
+        description=description,
+        created_at=created_at,
+        updated_at=created_at + rng.randrange(30 * 86_400),
+    )

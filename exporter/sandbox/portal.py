@@ -1,0 +1,161 @@
+"""Portal's analytics: one metric a call, workspace-wide, newest period first."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, time
+from typing import Final
+
+from exporter.sandbox import figures, requests, shapes
+from exporter.sandbox.figures import Kept, Periods, Scope, Window
+from exporter.sandbox.people import SandboxWorkspace
+from exporter.sandbox.requests import Check, Refusal
+
+_TODAY: Final[dict[str, Check]] = {"metric": requests.text, "timezone": requests.zone}
+_DATED: Final = _TODAY | {"from_date": requests.instant, "to_date": requests.instant}
+_UNIT: Final[dict[str, Check]] = {"time_unit": requests.TIME_UNIT}
+_STATUS: Final = requests.one_of("RESOLVED", "PENDING", "FOLLOW_UP")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A checked call; without dates its periods are those of today by the zone's clocks."""
+
+    periods: Periods
+    type: str
+    labels: tuple[str, ...]
+    kept: Kept
+    handling_status: str | None
+    year: Window
+
+
+def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> object:
+    """The reply to a call: its metric and, beside it, what the metric has to say.
+
+    Raises:
+        Refusal: 400 for an unknown metric or year, 422 for fields that the metric does not take.
+    """
+    # The metric decides about all other fields, so it is read alone.
+    first = {name: value for name, value in given.items() if name == "metric"}
+    metric = requests.read(first, {"metric": requests.text}, {"metric"})["metric"]
+    if metric not in _METRICS:
+        raise Refusal(400, f"Unsupported metric: {metric}")
+    checks, required, answer = _METRICS[metric]
+    found = requests.read(given, checks, required)
+    zone = found.get("timezone", requests.UTC)
+    today = datetime.fromtimestamp(scope.now, zone).date()
+    midnight = datetime.combine(today, time(), zone)
+    window = requests.window(
+        found.get("from_date", midnight),
+        found.get("to_date", datetime.combine(today, time(23, 59, 59), zone)),
+        zone,
+        scope.everything,
+        field="from_date",
+    )
+    call = _Call(
+        periods=Periods(window, zone, found.get("time_unit", "day")),
+        type=found.get("type", "messages"),
+        labels=found.get("labels", ()),
+        kept="replied" if found.get("exclude_empty_response") else "all",
+        handling_status=found.get("handling_status"),
+        year=requests.year_window(found.get("year", f"{today.year:04}"), zone),
+    )
+    return {"metric": metric, **answer(scope, call)}
+
+
+def _today_communication_volume(of: Scope, call: _Call) -> dict[str, object]:
+    return {"time_unit": "day", "data": [asdict(figures.volume(of, call.periods.window))]}
+
+
+def _activity_trend(of: Scope, call: _Call) -> dict[str, object]:
+    rows, before = (
+        [
+            # The document names SYSTEM, its samples never have it.
+            (period, {name: often for name, often in counts.items() if name != "SYSTEM"})
+            for period, counts in shapes.activity(of, periods, call.type)
+        ]
+        for periods in (call.periods, call.periods.before())
+    )
+    return {
+        "time_unit": call.periods.time_unit,
+        "data": [{"date": period} | _spelled(period, counts) for period, counts in reversed(rows)],
+        "change_percent": shapes.change(shapes.total(rows), shapes.total(before)),
+    }
+
+
+def _spelled(period: str, counts: dict[str, int]) -> dict[str, int]:
+    """A row's counts: in about one of five `bot` is lower-case, as in the document's sample."""
+    odd = zlib.crc32(period.encode()) % 5 == 0
+    return {"bot" if odd and name == "BOT" else name: often for name, often in counts.items()}
+
+
+def _label_usage(of: Scope, call: _Call) -> dict[str, object]:
+    rows = figures.labels_by_period(of, call.periods, call.labels)
+    periods = reversed(shapes.label_periods(rows))
+    return {
+        "time_unit": call.periods.time_unit,
+        "data": [{"date": period, "labels": labels} for period, labels in periods],
+    }
+
+
+def _conversation_overview(of: Scope, call: _Call) -> dict[str, object]:
+    rows = figures.conversations_by_period(of, call.periods, call.kept, call.handling_status)
+    return {
+        "time_unit": call.periods.time_unit,
+        "data": [{"date": period, "count": often} for period, often in reversed(rows)],
+    }
+
+
+def _total_usage(of: Scope, call: _Call) -> dict[str, object]:
+    minutes, responses = figures.usage(of, call.periods.window)
+    usage = {"total_voice_minutes": minutes or 0, "total_chat_responses": responses}
+    return {"time_unit": call.periods.time_unit, "data": [usage]}
+
+
+def _conversation_overview_yearly(of: Scope, call: _Call) -> dict[str, object]:
+    return {**shapes.yearly(of, call.year, call.periods.zone)}
+
+
+def _conversation_breakdown(of: Scope, call: _Call) -> dict[str, object]:
+    rows = figures.weekday_hours(of, call.periods.window, call.periods.zone)
+    return {
+        "channel_summary": {
+            channel.name: {
+                "user_count": channel.user_count,
+                "inbound_message_count": channel.inbound,
+            }
+            for channel in figures.channels(of, call.periods.window)
+        },
+        "messages_by_day": shapes.weekdays(rows),
+        "messages_by_hour": shapes.hours(rows),
+    }
+
+
+_Answer = Callable[[Scope, _Call], dict[str, object]]
+_METRICS: Final[dict[str, tuple[dict[str, Check], frozenset[str], _Answer]]] = {
+    "today_communication_volume": (_TODAY, frozenset(), _today_communication_volume),
+    "activity_trend": (
+        _DATED | _UNIT | {"type": requests.MESSAGE_TYPE},
+        frozenset({"type", "time_unit"}),
+        _activity_trend,
+    ),
+    "label_usage": (
+        _DATED | _UNIT | {"labels": requests.texts},
+        frozenset({"time_unit"}),
+        _label_usage,
+    ),
+    "conversation_overview": (
+        _DATED | _UNIT | {"handling_status": _STATUS, "exclude_empty_response": requests.boolean},
+        frozenset({"time_unit"}),
+        _conversation_overview,
+    ),
+    # The table has no time_unit, the sample sends one.
+    "total_usage": (_DATED | _UNIT, frozenset(), _total_usage),
+    "conversation_overview_yearly": (
+        _TODAY | {"year": requests.text},
+        frozenset(),
+        _conversation_overview_yearly,
+    ),
+    "conversation_breakdown": (_DATED, frozenset(), _conversation_breakdown),
+}
+"""Each metric with the fields that its table lists, those that it requires, and its answer."""

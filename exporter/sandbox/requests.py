@@ -1,0 +1,345 @@
+"""Strict reading of requests: what does not fit the documents is refused, nothing is ignored.
+
+Refusals of a whole body use the validation shape of the documents: a list of
+`{loc, msg, type}`, one for each mistake.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from exporter.sandbox.figures import Kept, Periods, Window
+
+RANGE_DAYS: Final = {
+    "last_day": 1,
+    "last_7_days": 7,
+    "last_30_days": 30,
+    "last_90_days": 90,
+    "last_180_days": 180,
+}
+"""The predefined ranges, each as so many times 24 hours that end now."""
+UTC: Final = ZoneInfo("UTC")
+
+_DATETIME: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII
+)
+_YEAR: Final = re.compile(r"\d{4}", re.ASCII)
+
+
+class Refusal(Exception):
+    """A request that is answered with an error: its HTTP status and its body."""
+
+    def __init__(self, status: int, detail: object, **more: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.body = {"detail": detail} | more
+
+
+class Wrong(ValueError):
+    """A value that does not fit its field; the message and the type of the validation shape."""
+
+    def __init__(self, msg: str, kind: str) -> None:
+        super().__init__(msg)
+        self.kind = kind
+
+
+Check = Callable[[object], Any]
+"""Turns a field's JSON value into what is computed with, or raises `Wrong`."""
+
+
+def mistake(loc: Sequence[str | int], msg: str, kind: str) -> dict[str, object]:
+    """One entry of the validation shape."""
+    return {"loc": list(loc), "msg": msg, "type": kind}
+
+
+def text(value: object) -> str:
+    """A string, not empty."""
+    if not isinstance(value, str):
+        raise Wrong("str type expected", "type_error.str")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise Wrong("str is not valid Unicode", "value_error.str")
+    if not value:
+        raise Wrong("ensure this value has at least 1 characters", "value_error.any_str.min_length")
+    return value
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of strings, none of them empty."""
+    if not isinstance(value, list):
+        raise Wrong("value is not a valid list", "type_error.list")
+    return tuple(text(item) for item in value)
+
+
+def some_texts(value: object) -> tuple[str, ...]:
+    """A list of at least one string."""
+    if not (items := texts(value)):
+        raise Wrong("ensure this value has at least 1 items", "value_error.list.min_items")
+    return items
+
+
+def boolean(value: object) -> bool:
+    """A JSON boolean, nothing that resembles one."""
+    if not isinstance(value, bool):
+        raise Wrong("value could not be parsed to a boolean", "type_error.bool")
+    return value
+
+
+def one_of(*members: str) -> Check:
+    """A check for one of the members of an enumeration."""
+
+    def member(value: object) -> str:
+        if value not in members:
+            permitted = ", ".join(f"'{name}'" for name in members)
+            raise Wrong(
+                f"value is not a valid enumeration member; permitted: {permitted}",
+                "type_error.enum",
+            )
+        return str(value)
+
+    return member
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def zone(value: object) -> ZoneInfo:
+    """A time zone by its name in the tz database."""
+    if text(value) not in _zone_names():
+        raise Wrong("unknown time zone", "value_error.timezone")
+    return ZoneInfo(text(value))
+
+
+def instant(value: object) -> datetime:
+    """An ISO 8601 date and time, naive or with `Z` or an offset."""
+    found, wrong = text(value), Wrong("invalid datetime format", "value_error.datetime")
+    if not _DATETIME.fullmatch(found):
+        raise wrong
+    try:
+        return datetime.fromisoformat(found)
+    except ValueError:
+        raise wrong from None
+
+
+TIME_UNIT: Final = one_of("day", "month", "year")
+MESSAGE_TYPE: Final = one_of("messages", "calls")
+
+
+def json_object(body: bytes, content_type: str) -> dict[str, object]:
+    """The request's body, which must be a JSON object and say so.
+
+    Raises:
+        Refusal: 422 in the validation shape.
+    """
+    if not body:
+        raise Refusal(422, [mistake(["body"], "field required", "value_error.missing")])
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(422, [mistake(["body"], "value is not a valid dict", "type_error.dict")])
+    try:
+        found = json.loads(body.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        place = error.pos if isinstance(error, json.JSONDecodeError) else 0
+        raise Refusal(
+            422, [mistake(["body", place], "body is not valid JSON", "value_error.jsondecode")]
+        ) from None
+    if not isinstance(found, dict):
+        raise Refusal(422, [mistake(["body"], "value is not a valid dict", "type_error.dict")])
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def read(
+    given: Mapping[str, object],
+    checks: Mapping[str, Check],
+    required: Collection[str],
+    place: str = "body",
+) -> dict[str, Any]:
+    """The given fields, checked; fields that were left out stay absent.
+
+    Raises:
+        Refusal: 422 with every mistake in the validation shape.
+    """
+    mistakes = [
+        mistake([place, name], "field required", "value_error.missing")
+        for name in checks
+        if name in required and name not in given
+    ]
+    found = {}
+    for name, value in given.items():
+        if name not in checks:
+            mistakes.append(
+                mistake([place, name], "extra fields not permitted", "value_error.extra")
+            )
+            continue
+        try:
+            found[name] = checks[name](value)
+        except Wrong as wrong:
+            mistakes.append(mistake([place, name], str(wrong), wrong.kind))
+    if mistakes:
+        raise Refusal(422, mistakes)
+    return found
+
+
+def epoch(when: datetime, clock: ZoneInfo) -> int:
+    """The whole second of a date in UTC epoch seconds; a naive one is wall time in the zone."""
+    aware = when if when.tzinfo else when.replace(tzinfo=clock)
+    return int(aware.timestamp() // 1)
+
+
+def window(
+    start: datetime | None,
+    end: datetime | None,
+    clock: ZoneInfo,
+    otherwise: Window,
+    field: str,
+) -> Window:
+    """From the second of `start` to the end of the second of `end`, or as `otherwise` has it.
+
+    Raises:
+        Refusal: 422 naming `field` where the start is after the end.
+    """
+    since = otherwise.since if start is None else epoch(start, clock)
+    until = otherwise.until if end is None else epoch(end, clock) + 1
+    if start is not None and end is not None and since >= until:
+        raise Refusal(
+            422, [mistake(["body", field], "start is after end", "value_error.date_range")]
+        )
+    return Window(since, until)
+
+
+def year_window(year: str, clock: ZoneInfo) -> Window:
+    """A year by the zone's clocks.
+
+    Raises:
+        Refusal: 400 with the document's text where it is not four digits of a year.
+    """
+    # The year 9999 has no following one in which it could end.
+    if not _YEAR.fullmatch(year) or not 1 <= int(year) <= 9998:
+        raise Refusal(400, "Invalid year format")
+    first = datetime(int(year), 1, 1, tzinfo=clock)
+    return Window(epoch(first, clock), epoch(first.replace(year=int(year) + 1), clock))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A checked call for a report of many metrics, as SeaChat and SeaX take it."""
+
+    metrics: tuple[str, ...]
+    window: Window
+    """The dates asked for; a missing one means since ever, or until now."""
+    ranged: Window
+    """The predefined range, or the dates where none was asked for."""
+    year: Window
+    """The year, or the dates where none was asked for."""
+    zone: ZoneInfo
+    message_type: str
+    time_unit: str
+    exclude_empty_response: bool
+    labels: tuple[str, ...]
+    agents: tuple[str, ...]
+    gptbot_id: str | None
+    dates: dict[str, object]
+    """`start_date` and `end_date` in the words of the request."""
+
+    @property
+    def periods(self) -> Periods:
+        """The dates, cut by the time unit."""
+        return Periods(self.window, self.zone, self.time_unit)
+
+    def kept(self, when_excluded: Kept) -> Kept:
+        """Which conversations the overview counts, by the API's own idea of an empty one."""
+        return when_excluded if self.exclude_empty_response else "all"
+
+
+_SHARED: Final[dict[str, Check]] = {
+    "metrics": some_texts,
+    "message_type": MESSAGE_TYPE,
+    "time_unit": TIME_UNIT,
+    "timezone": zone,
+    "start_date": instant,
+    "end_date": instant,
+    "range_type": one_of(*RANGE_DAYS),
+    "exclude_empty_response": boolean,
+    "labels": texts,
+    "year": text,
+}
+_DATED: Final = frozenset(
+    {
+        "activity_trend",
+        "communication_volume",
+        "conversation_breakdown",
+        "label_relation",
+        "label_usage",
+    }
+)
+
+
+def asked(
+    given: Mapping[str, object],
+    supported: Collection[str],
+    more: dict[str, Check],
+    everything: Window,
+) -> Asked:
+    """Reads a call for many metrics; one mistake refuses the whole call, as one bad metric does.
+
+    Args:
+        given: the body.
+        supported: the metrics of this API.
+        more: checks of the fields that this API alone has.
+        everything: from the first event to now.
+
+    Raises:
+        Refusal: 422 for a field that does not fit, 400 for what a metric misses.
+    """
+    found = read(given, _SHARED | more, {"metrics"})
+    metrics = tuple(dict.fromkeys(found["metrics"]))
+    clock = found.get("timezone", UTC)
+    dates = window(
+        found.get("start_date"), found.get("end_date"), clock, everything, field="start_date"
+    )
+    for metric in metrics:
+        if metric not in supported:
+            raise Refusal(400, f"Unsupported metric: {metric}")
+    for metric in metrics:
+        _require(metric, found)
+    span = 86_400 * RANGE_DAYS.get(found.get("range_type", ""), 0)
+    return Asked(
+        metrics=metrics,
+        window=dates,
+        ranged=Window(everything.until - span, everything.until) if span else dates,
+        year=year_window(found["year"], clock) if "year" in found else dates,
+        zone=clock,
+        message_type=found.get("message_type", "messages"),
+        time_unit=found.get("time_unit", "month"),
+        exclude_empty_response=found.get("exclude_empty_response", False),
+        labels=found.get("labels", ()),
+        agents=found.get("agents", ()),
+        gptbot_id=found.get("gptbot_id"),
+        dates={name: given.get(name) for name in ("start_date", "end_date")},
+    )
+
+
+def _require(metric: str, found: Mapping[str, Any]) -> None:
+    dated = "start_date" in found and "end_date" in found
+    spoken = metric.replace("_", " ")
+    if metric == "conversation_overview" and "range_type" not in found:
+        raise Refusal(400, "Range type is required for conversation overview")
+    if metric == "conversation_overview_yearly" and "year" not in found:
+        raise Refusal(400, "Year is required for conversation overview yearly")
+    if metric == "csat" and "gptbot_id" not in found:
+        raise Refusal(400, "gptbot_id is required for csat")
+    if metric in _DATED and not dated:
+        raise Refusal(400, f"Start date and end date are required for {spoken}")
+    if metric == "agent_activity" and not dated and "range_type" not in found:
+        raise Refusal(400, f"Start date and end date are required for {spoken}")
+    if metric == "label_relation" and len(found.get("labels", ())) != 2:
+        raise Refusal(400, "Label relation requires exactly 2 labels")

@@ -1,0 +1,87 @@
+"""How conversations go: a stock of scripts, from which all messages are written out.
+
+The database multiplies the lines of a script by a conversation's pace, so no message costs
+any Python.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The lines of a conversation: (quarters of a pace after the start, sender), in order."""
+
+    number: int
+    lines: tuple[tuple[int, str], ...]
+
+    def first(self, *senders: str) -> int | None:
+        """When one of `senders` first speaks, in quarters of a pace; None if never."""
+        return next((after for after, sender in self.lines if sender in senders), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A script with the instants that a conversation keeps, in quarters of a pace."""
+
+    script: int
+    last: int
+    inbound: int | None
+    reply: int | None
+    live_agent: int | None
+
+
+def _talk(rng: Random, turns: int) -> list[str]:
+    senders = []
+    for _ in range(turns):
+        senders += ["CUSTOMER"] * rng.choice((1, 1, 1, 2)) + ["BOT"]
+    return senders
+
+
+def _live(rng: Random, turns: int) -> list[str]:
+    senders = [*_talk(rng, rng.randint(1, 3)), "CUSTOMER", "SYSTEM"]
+    for _ in range(turns):
+        senders += ["AGENT"] * rng.choice((1, 1, 2)) + ["CUSTOMER"]
+    return [*senders, "AGENT", "SYSTEM"]
+
+
+def _script(rng: Random, number: int, senders: list[str]) -> Script:
+    after, lines = 0, []
+    for sender in senders:
+        lines.append((after, sender))
+        after += rng.randint(1, 3) if sender == "CUSTOMER" else rng.randint(2, 9)
+    return Script(number, tuple(lines))
+
+
+def _stock() -> dict[str, tuple[Script, ...]]:
+    rng = Random("scripts")  # noqa: S311 - made-up data, no secrets
+    senders = {
+        "talk": [_talk(rng, turns) for turns in (1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7, 9)],
+        "live": [_live(rng, turns) for turns in (1, 2, 2, 3, 3, 4, 5, 6)],
+        "unanswered": [["CUSTOMER"], ["CUSTOMER", "CUSTOMER"], ["CUSTOMER", "SYSTEM"]],
+        "notice": [["BOT"], ["AGENT", "BOT"]],
+    }
+    stock, number = {}, 0
+    for kind, plays in senders.items():
+        stock[kind] = tuple(_script(rng, number + place, play) for place, play in enumerate(plays))
+        number += len(plays)
+    return stock
+
+
+STOCK: Final = _stock()
+"""The scripts by kind: the bot answers, a person takes over, nobody answers, nobody asked."""
+
+
+def cast(kind: str) -> tuple[Cast, ...]:
+    """The scripts of a kind, as conversations use them."""
+    return tuple(
+        Cast(
+            script=script.number,
+            last=script.lines[-1][0],
+            inbound=script.first("CUSTOMER"),
+            reply=script.first("AGENT", "BOT"),
+            live_agent=script.first("SYSTEM") if kind == "live" else None,
+        )
+        for script in STOCK[kind]
+    )

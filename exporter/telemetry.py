@@ -1,0 +1,203 @@
+"""The exporter's own metrics: what prometheus-client counts, fresh at each scrape."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import generate_latest as text_format
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_format
+
+from exporter import __version__
+from exporter.config import Workspace
+from exporter.errors import Outcome
+from exporter.plan import Target
+from exporter.values import Drift
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFamily:
+    """A family of the exporter's own, for the registry and for the documentation.
+
+    Attributes:
+        kind: `gauge`, `counter` or `histogram`.
+        name: As on the page, a counter's `_total` included.
+        help: What it counts, with its unit.
+        labels: In order.
+    """
+
+    kind: str
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_WORKSPACE: Final = ("api", "workspace")
+
+UP: Final = OwnFamily(
+    "gauge", "seasalt_up", "Whether the workspace's last request got a valid answer.", _WORKSPACE
+)
+REQUESTS: Final = OwnFamily(
+    "counter",
+    "seasalt_api_requests_total",
+    "Requests to the API, by how they ended.",
+    (*_WORKSPACE, "outcome"),
+)
+REQUEST_DURATION: Final = OwnFamily(
+    "histogram",
+    "seasalt_api_request_duration_seconds",
+    "How long the API took to answer.",
+    ("api",),
+)
+BUDGET_REMAINING: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_requests_budget_remaining",
+    "Requests left of the local day's budget, where there is one.",
+    _WORKSPACE,
+)
+KEY_VALID: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_key_valid",
+    "0 once the API has rejected the key, until an answer says otherwise.",
+    _WORKSPACE,
+)
+SERIES: Final = OwnFamily("gauge", "seasalt_series", "Values from the API on the page.", _WORKSPACE)
+SERIES_DROPPED: Final = OwnFamily(
+    "counter",
+    "seasalt_series_dropped_total",
+    "Values left out because there were more than the configuration allows.",
+    (*_WORKSPACE, "reason"),
+)
+SCHEMA_DRIFT: Final = OwnFamily(
+    "counter",
+    "seasalt_schema_drift_total",
+    "Parts of answers that the API's documents do not know, by documented field.",
+    ("api", "metric", "field"),
+)
+UTC_OFFSET: Final = OwnFamily(
+    "gauge",
+    "seasalt_workspace_utc_offset_seconds",
+    "How far the workspace's local time is ahead of UTC now.",
+    _WORKSPACE,
+)
+BUILD_INFO: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_build_info",
+    "What is running; always 1.",
+    ("version", "revision", "python"),
+)
+RELOAD_SUCCESSFUL: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_config_last_reload_successful",
+    "Whether the configuration was right when it was last read.",
+)
+RELOAD_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_config_last_reload_success_timestamp_seconds",
+    "When a right configuration was last read, in Unix time.",
+)
+PAGE_BYTES: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_page_bytes",
+    "Size of the page without the exporter's own metrics.",
+    ("encoding",),
+)
+OWN_FAMILIES: Final = (
+    *(UP, REQUESTS, REQUEST_DURATION, BUDGET_REMAINING, KEY_VALID, SERIES, SERIES_DROPPED),
+    *(SCHEMA_DRIFT, UTC_OFFSET, BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
+)
+
+_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Telemetry:
+    """Counts what the exporter does, in a registry of its own.
+
+    Args:
+        revision: The commit that was built, empty where it is not known.
+    """
+
+    def __init__(self, revision: str = "") -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter
+        self._registry = CollectorRegistry()
+        self._gauges = {
+            family: Gauge(family.name, family.help, family.labels, registry=self._registry)
+            for family in OWN_FAMILIES
+            if family.kind == "gauge"
+        }
+        self._counters = {
+            family: Counter(family.name, family.help, family.labels, registry=self._registry)
+            for family in OWN_FAMILIES
+            if family.kind == "counter"
+        }
+        self._durations = Histogram(
+            REQUEST_DURATION.name,
+            REQUEST_DURATION.help,
+            REQUEST_DURATION.labels,
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
+
+    def set(self, family: OwnFamily, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        gauge = self._gauges[family]
+        (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def count(self, family: OwnFamily, times: float, *labels: str) -> None:
+        """Let a counter grow; by 0, let it be there."""
+        self._counters[family].labels(*labels).inc(times)
+
+    def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
+        """Let a workspace's counters start at 0, so that the first increase is seen."""
+        place = (workspace.api, workspace.name)
+        for outcome in Outcome:
+            self.count(REQUESTS, 0, *place, outcome.value)
+        for reason in ("max_labels", "max_series"):
+            self.count(SERIES_DROPPED, 0, *place, reason)
+        self._durations.labels(workspace.api)
+        self.set(KEY_VALID, 1, *place)
+        self.set(SERIES, 0, *place)
+        zone = workspace.zone
+
+        def offset() -> float:
+            ahead = now().astimezone(zone).utcoffset()
+            return ahead.total_seconds() if ahead else 0.0
+
+        self._gauges[UTC_OFFSET].labels(*place).set_function(offset)
+
+    def answered(self, target: Target, outcome: Outcome, seconds: float) -> None:
+        """Note how a request ended and how long it took."""
+        place = (target.api, target.workspace)
+        self.count(REQUESTS, 1, *place, outcome.value)
+        self._durations.labels(target.api).observe(seconds)
+        self.set(UP, outcome is Outcome.SUCCESS, *place)
+        if outcome in {Outcome.SUCCESS, Outcome.UNAUTHORIZED}:
+            self.set(KEY_VALID, outcome is Outcome.SUCCESS, *place)
+
+    def drifted(self, api: str, metric: str, drift: Drift) -> None:
+        """Note what an answer said that the documents do not know."""
+        for field, times in drift.items():
+            self.count(SCHEMA_DRIFT, times, api, metric, field)
+
+    def reloaded(self, now: datetime) -> None:
+        """Note that a right configuration is in force from now on."""
+        self.set(RELOAD_SUCCESSFUL, 1)
+        self.set(RELOAD_TIMESTAMP, now.timestamp())
+
+    def text(self, *, openmetrics: bool) -> bytes:
+        """The page's own end, in one of the two formats."""
+        return (openmetrics_format if openmetrics else text_format)(self._registry)

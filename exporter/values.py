@@ -1,0 +1,225 @@
+"""What a number, a period or a name in a reply must look like to be believed. Pure.
+
+The API's replies are read leniently, value by value: what is absent or null gives no sample, and
+what is present but cannot be believed gives none either and is counted as drift. In between, such
+a value is NaN, so that whatever is computed from it is not believed either.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+UNREADABLE: Final = math.nan
+LARGEST: Final = 2**53  # beyond it, a float no longer tells neighbouring integers apart
+
+_READABLE_NAME: Final = 120
+
+
+class Drift(Counter[str]):
+    """How often a reply said something that the documents do not know, by documented field."""
+
+    def add(self, field: str | None) -> None:
+        """Count one oddity at a documented field, or `other` where there is no such name."""
+        self[field or "other"] += 1
+
+
+class Reply(BaseModel):
+    """The part of an answer that belongs to one report; unknown fields are ignored.
+
+    Validated with a `Drift` as its context.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+def _drift(info: ValidationInfo) -> Drift:
+    return info.context if isinstance(info.context, Drift) else Drift()
+
+
+def number(value: object) -> float | None:
+    """A finite number as the API may spell it, None for null, NaN for what is no such number.
+
+    Integers, finite floats and strings of ASCII digits are numbers; booleans are not.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return UNREADABLE
+    return value if -LARGEST <= value <= LARGEST else UNREADABLE
+
+
+def count(value: object) -> float | None:
+    """A number that is not negative; see `number`."""
+    found = number(value)
+    return UNREADABLE if found is not None and found < 0 else found
+
+
+def _counted(read: Callable[[object], Any]) -> PlainValidator:
+    """A validator that reads a value and counts it as drift when it cannot be believed."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        found = read(value)
+        if isinstance(found, float) and math.isnan(found):
+            _drift(info).add(info.field_name)
+        return found
+
+    return PlainValidator(validate)
+
+
+Number = Annotated[float | None, _counted(number)]
+"""A finite number; None where absent or null, NaN where unreadable."""
+
+Count = Annotated[float | None, _counted(count)]
+"""A number of things, never negative; None where absent or null, NaN where unreadable."""
+
+
+class Period(NamedTuple):
+    """A stretch of whole days, both ends included."""
+
+    first: date
+    last: date
+
+    def overlaps(self, other: "Period") -> bool:
+        """Whether the two have a day in common."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def period(value: object) -> Period | None:
+    """The days that a period's name means, None where it is no such name.
+
+    `2024`, `2024-6`, `2024-06-01` and anything that goes on after a date with a time.
+    """
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    found = re.fullmatch(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[T ].*)?)?)?", text, re.ASCII)
+    if not found:
+        return None
+    year, month, day = (int(part) if part else None for part in found.groups())
+    try:
+        first = date(year or 0, month or 1, day or 1)
+    except ValueError:
+        return None
+    if not 1970 <= first.year <= 2200:
+        return None
+    if day:
+        return Period(first, first)
+    after = date(first.year, first.month, 28) + timedelta(days=4) if month else first
+    end = after.replace(day=1) if month else first.replace(year=first.year + 1)
+    return Period(first, end - timedelta(days=1))
+
+
+def _period(value: object, info: ValidationInfo) -> Period | None:
+    found = period(value)
+    if found is None:
+        _drift(info).add("period")
+    return found
+
+
+class Row(Reply):
+    """One period of a report over time: `period` on SeaChat and SeaX, `date` on Portal.
+
+    Attributes:
+        period: The days it is about; None where that cannot be read.
+    """
+
+    period: Annotated[
+        Period | None,
+        PlainValidator(_period),
+        Field(
+            default=None,
+            validate_default=True,
+            validation_alias=AliasChoices("period", "date", "day", "month", "year"),
+        ),
+    ]
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Rows(Reply):
+    """What the reports over time have in common.
+
+    Attributes:
+        change_percent: Against the period before, in percent.
+    """
+
+    change_percent: Number = None
+
+
+def instant(value: object, zone: tzinfo) -> datetime | None:
+    """The instant that an ISO 8601 text means, in UTC; without a zone of its own, in `zone`."""
+    if not isinstance(value, str):
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _utc(value: object, info: ValidationInfo) -> datetime | None:
+    found = instant(value, UTC)
+    if found is None and value is not None:
+        _drift(info).add(info.field_name)
+    return found
+
+
+Instant = Annotated[datetime | None, PlainValidator(_utc)]
+"""An instant in UTC; None where absent, null or unreadable."""
+
+
+def _lenient(value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+    if value is None:
+        return None
+    try:
+        return handler(value)
+    except ValidationError:
+        _drift(info).add(info.field_name)
+        return None
+
+
+T = TypeVar("T")
+Lenient = Annotated[T | None, WrapValidator(_lenient)]
+"""A nested object or list; None where absent, null or of another shape (then it is drift)."""
+
+_HIDDEN: Final = re.compile(
+    # Control and format characters (bidirectional overrides among them), lone surrogates and
+    # non-characters: nothing of a name that a person reads.
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]"
+)
+_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_PHONE: Final = re.compile(r"\+[\d\s().-]*(?:\d[\s().-]*){7}|^\(?(?:\d[\s().-]*){7,}$")
+
+
+def text(value: object) -> str:
+    """A name made by somebody, fit to be a label value: clean, short, without personal data.
+
+    `redacted` for what is shaped like a telephone number or an e-mail address, `unnamed` for
+    what has nothing to show.
+    """
+    raw = str(value) if isinstance(value, str | int | float) else ""
+    name = " ".join(unicodedata.normalize("NFC", _HIDDEN.sub("", raw)).split())
+    if _EMAIL.search(name) or _PHONE.search(unicodedata.normalize("NFKC", name)):
+        return "redacted"
+    return name[:_READABLE_NAME].rstrip() or "unnamed"
+
+
+Name = Annotated[str, PlainValidator(text), Field(default="unnamed")]
+"""A name made by somebody, see `text`."""

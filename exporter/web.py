@@ -1,0 +1,169 @@
+"""The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from itertools import chain
+from typing import Any, Final
+
+from exporter import __version__
+from exporter.exposition import Snapshot
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
+_PLAIN: Final = b"text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A small answer, whole."""
+
+    status: int
+    body: bytes
+    content_type: bytes = _PLAIN
+    headers: tuple[Header, ...] = ()
+
+
+NOT_FOUND: Final = Answer(404, b"Not Found\n")
+NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
+
+
+class Web:
+    """Serves the page, and says whether the exporter is alive and ready.
+
+    Args:
+        snapshot: The values as they are now.
+        own: The exporter's own metrics, in OpenMetrics if told so.
+        ready: Whether every workspace has had an answer.
+        telemetry_path: Where the page is.
+        route_prefix: What comes before every route, without a slash at its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        snapshot: Callable[[], Snapshot],
+        own: Callable[[bool], bytes],
+        ready: Callable[[], bool],
+        telemetry_path: str = "/metrics",
+        route_prefix: str = "",
+    ) -> None:
+        self._snapshot = snapshot
+        self._own = own
+        self._ready = ready
+        self._metrics = route_prefix + telemetry_path
+        self._routes: Mapping[str, Callable[[], Answer]] = {
+            f"{route_prefix}/": self._landing,
+            f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
+            f"{route_prefix}/-/ready": self._readiness,
+        }
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        known = scope["path"] == self._metrics or scope["path"] in self._routes
+        if not known:
+            await _send(scope, send, NOT_FOUND)
+        elif scope["method"] not in {"GET", "HEAD"}:
+            await _send(scope, send, NOT_ALLOWED)
+        elif scope["path"] == self._metrics:
+            await self._page(scope, send)
+        else:
+            await _send(scope, send, self._routes[scope["path"]]())
+
+    async def _page(self, scope: Scope, send: Send) -> None:
+        snapshot = self._snapshot()
+        openmetrics = wants_openmetrics(_values(scope, b"accept"))
+        own = self._own(openmetrics)
+        headers = [
+            (b"content-type", OPENMETRICS if openmetrics else TEXT),
+            (b"vary", b"Accept, Accept-Encoding"),
+        ]
+        if wants_gzip(_values(scope, b"accept-encoding")):
+            headers.append((b"content-encoding", b"gzip"))
+            body = snapshot.gzipped(own)
+            await _stream(scope, send, headers, len(body), [body])
+        else:
+            pieces = chain(snapshot.text(), (own,))
+            await _stream(scope, send, headers, snapshot.size + len(own), pieces)
+
+    def _readiness(self) -> Answer:
+        if self._ready():
+            return Answer(200, b"Ready\n")
+        return Answer(503, b"Waiting for the first answer of the API\n")
+
+    def _landing(self) -> Answer:
+        page = (
+            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>seasalt-exporter</title>"
+            f"<h1>seasalt-exporter {__version__}</h1>"
+            f'<p><a href="{escape(self._metrics)}">Metrics</a>'
+        )
+        return Answer(200, page.encode(), b"text/html; charset=utf-8")
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header prefers OpenMetrics 1.0 to the text format.
+
+    What cannot be understood is passed over; text is what every scraper reads.
+    """
+    wanted: dict[str, float] = {}
+    for media, parameters in _choices(accept):
+        if media == "application/openmetrics-text":
+            if parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
+                wanted["openmetrics"] = max(wanted.get("openmetrics", 0), _quality(parameters))
+        elif media in {"text/plain", "text/*"}:
+            wanted["text"] = max(wanted.get("text", 0), _quality(parameters))
+    return wanted.get("openmetrics", 0) > wanted.get("text", 0)
+
+
+def wants_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
+    qualities = {coding: _quality(parameters) for coding, parameters in _choices(accept_encoding)}
+    return qualities.get("gzip", qualities.get("*", 0)) > 0
+
+
+def _choices(header: str) -> Iterable[tuple[str, Mapping[str, str]]]:
+    for choice in header.split(","):
+        name, *rest = (part.strip() for part in choice.split(";"))
+        pairs = (part.partition("=") for part in rest)
+        yield name.lower(), {key.strip().lower(): value.strip(' "') for key, _, value in pairs}
+
+
+def _quality(parameters: Mapping[str, str]) -> float:
+    try:
+        quality = float(parameters.get("q", "1"))
+    except ValueError:
+        return 0.0
+    return quality if 0 <= quality <= 1 else 0.0
+
+
+def _values(scope: Scope, name: bytes) -> str:
+    """All values of a request header as one list, whatever bytes they hold."""
+    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+
+
+async def _send(scope: Scope, send: Send, answer: Answer) -> None:
+    headers = [(b"content-type", answer.content_type), *answer.headers]
+    await _stream(scope, send, headers, len(answer.body), [answer.body], answer.status)
+
+
+async def _stream(
+    scope: Scope,
+    send: Send,
+    headers: list[Header],
+    size: int,
+    pieces: Iterable[bytes],
+    status: int = 200,
+) -> None:
+    headers.append((b"content-length", str(size).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if scope["method"] != "HEAD":
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

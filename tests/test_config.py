@@ -1,0 +1,339 @@
+import json
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from exporter.config import Config, load, schema, show
+from exporter.config.keys import Key
+from exporter.errors import ConfigError, Mistake, RequestFailed
+
+CONFIGS = Path(__file__).parent / "data" / "configs"
+ROOT = Path(__file__).parent.parent
+CANARY = "canary"
+TODAY = date(2026, 11, 21)
+ENVIRONMENT = {"SEACHAT_API_KEY": "sk-canary-0123456789"}
+
+
+def cases(pattern: str) -> list[object]:
+    return [
+        pytest.param(path, id=path.name.split(".")[0]) for path in sorted(CONFIGS.glob(pattern))
+    ]
+
+
+def loaded(
+    path: Path, text: str, environment: Mapping[str, str] = ENVIRONMENT, today: date = TODAY
+) -> Config:
+    path = path / "seasalt.yml"
+    path.write_text(text, encoding="utf-8")
+    return load([str(path)], environment, today)
+
+
+def mistakes(path: Path, text: str, environment: Mapping[str, str] = ENVIRONMENT) -> list[Mistake]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(path, text, environment)
+    return list(caught.value.mistakes)
+
+
+WORKSPACE = """
+workspaces:
+  - name: acme
+    api: seachat
+    api_key: ${SEACHAT_API_KEY}
+"""
+
+
+@pytest.mark.parametrize("path", cases("*.bad.yml"))
+def test_a_mistake_is_told_with_file_line_path_and_what_would_be_right(path: Path) -> None:
+    says = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# says: ")
+
+    with pytest.raises(ConfigError) as caught:
+        load([str(path)], {}, TODAY)
+
+    assert str(caught.value) == f"{path}:{says}"
+    assert CANARY not in repr(caught.value.__dict__)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("path", cases("*.good.yml"))
+def test_a_good_file_loads(path: Path) -> None:
+    config = load([str(path)], ENVIRONMENT, TODAY)
+
+    assert config.workspaces
+
+
+def test_every_mistake_is_told_in_one_go(tmp_path: Path) -> None:
+    text = """\
+interval: 5m
+timezone: Asia/Mumbai
+conccurency: 4
+workspaces:
+  - name: acme
+    api: seachat
+    api_key: "X-API-KEY sk-canary-0001"
+    bots:
+      - {id: ../../admin, name: Support}
+    metrics:
+      - {metric: csat, window: last_day}
+      - {metric: activity_trend, message_type: both, window: soon}
+  - name: acme
+    api: seachat
+    api_key: ${NOPE}
+    base_url: http://chat.seasalt.ai
+"""
+
+    assert [(found.line, found.path) for found in mistakes(tmp_path, text)] == [
+        (1, "interval"),
+        (2, "timezone"),
+        (3, "conccurency"),
+        (7, "workspaces[0].api_key"),
+        (9, "workspaces[0].bots[0].id"),
+        (11, "workspaces[0].metrics[0].window"),
+        (12, "workspaces[0].metrics[1].message_type"),
+        (12, "workspaces[0].metrics[1].window"),
+        (13, "workspaces[1].name"),
+        (15, "workspaces[1].api_key"),
+        (16, "workspaces[1].base_url"),
+    ]
+
+
+def test_mistakes_of_several_files_are_told_together(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yml", tmp_path / "two.yml"
+    one.write_text("interval: soon\n" + WORKSPACE, encoding="utf-8")
+    two.write_text(WORKSPACE + "    colour: red\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        load([str(one), str(two), str(tmp_path / "none.yml")], ENVIRONMENT, TODAY)
+
+    assert [(Path(found.file).name, found.path) for found in caught.value.mistakes] == [
+        ("none.yml", ""),
+        ("one.yml", "interval"),
+        ("two.yml", "workspaces[0].name"),
+        ("two.yml", "workspaces[0].colour"),
+    ]
+
+
+def test_workspaces_of_several_files_are_taken_together_each_with_its_own_settings(
+    tmp_path: Path,
+) -> None:
+    one, two = tmp_path / "one.yml", tmp_path / "two.yml"
+    one.write_text("interval: 20m\n" + WORKSPACE, encoding="utf-8")
+    two.write_text(WORKSPACE.replace("acme", "other"), encoding="utf-8")
+
+    config = load([str(one), str(two)], ENVIRONMENT, TODAY)
+
+    assert [(w.name, w.interval) for w in config.workspaces] == [
+        ("acme", timedelta(minutes=20)),
+        ("other", timedelta(minutes=10)),
+    ]
+
+
+def test_a_workspace_inherits_settings_and_may_give_them_again(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path, "interval: 20m\ntimezone: Europe/Berlin\n" + WORKSPACE + "    interval: 30m\n"
+    )
+
+    (workspace,) = config.workspaces
+    assert workspace.interval == timedelta(minutes=30)
+    assert workspace.timezone == "Europe/Berlin"
+    assert {entry.interval for entry in workspace.entries if not entry.report.alone} == {
+        timedelta(minutes=30)
+    }
+
+
+def test_metrics_left_out_are_each_one_that_needs_no_choice(tmp_path: Path) -> None:
+    (workspace,) = loaded(tmp_path, WORKSPACE).workspaces
+
+    assert [(entry.name, entry.window, entry.scope) for entry in workspace.entries] == [
+        ("conversation_overview", "last_30_days", "workspace"),
+        ("communication_volume", "today", "workspace"),
+        ("activity_trend", "today", "workspace"),
+        ("label_usage", "today", "workspace"),
+        ("label_overview", "", "workspace"),
+        ("total_usage", "today", "workspace"),
+        ("conversation_breakdown", "today", "workspace"),
+        ("conversation_overview_yearly", "", "workspace"),
+    ]
+
+
+def test_with_bots_metrics_are_asked_bot_by_bot_and_csat_joins_them(tmp_path: Path) -> None:
+    (workspace,) = loaded(tmp_path, WORKSPACE + "    bots: [{id: b1}]\n").workspaces
+
+    scopes = {entry.name: entry.scope for entry in workspace.entries}
+    assert scopes.pop("label_overview") == "workspace"
+    assert set(scopes.values()) == {"bots"}
+    assert "csat" in scopes
+
+
+def test_the_yearly_report_has_six_hours_unless_told_otherwise(tmp_path: Path) -> None:
+    text = WORKSPACE + "    metrics: [conversation_overview_yearly, total_usage]\n"
+
+    (workspace,) = loaded(tmp_path, text).workspaces
+
+    assert [entry.interval for entry in workspace.entries] == [
+        timedelta(hours=6),
+        timedelta(minutes=10),
+    ]
+
+
+def test_calls_have_a_report_name_of_their_own(tmp_path: Path) -> None:
+    text = WORKSPACE + (
+        "    metrics: [activity_trend, {metric: activity_trend, message_type: calls}]\n"
+    )
+
+    (workspace,) = loaded(tmp_path, text).workspaces
+
+    assert [entry.name for entry in workspace.entries] == ["activity_trend", "activity_trend_calls"]
+
+
+def test_what_yaml_would_take_for_something_else_stays_what_was_written(tmp_path: Path) -> None:
+    text = WORKSPACE.replace("${SEACHAT_API_KEY}", "0123") + (
+        "    workspace_id: 12:30:45\n    labels: {answer: NO, date: 2026-11-21}\n"
+    )
+
+    (workspace,) = loaded(tmp_path, text).workspaces
+
+    assert workspace.key.read() == "0123"
+    assert workspace.workspace_id == "12:30:45"
+    assert workspace.labels == {"answer": "NO", "date": "2026-11-21"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("${KEY}", "sk-1", id="name"),
+        pytest.param("pre-${KEY}-post", "pre-sk-1-post", id="inside"),
+        pytest.param("${UNSET:-default}", "default", id="default"),
+        pytest.param("${EMPTY:-default}", "default", id="default-of-an-empty-one"),
+        pytest.param("$$KEY", "$KEY", id="dollar"),
+        pytest.param("$KEY", "$KEY", id="no-braces"),
+    ],
+)
+def test_variables_of_the_environment_expand(tmp_path: Path, text: str, key: str) -> None:
+    (workspace,) = loaded(
+        tmp_path, WORKSPACE.replace("${SEACHAT_API_KEY}", text), {"KEY": "sk-1", "EMPTY": ""}
+    ).workspaces
+
+    assert workspace.key.read() == key
+
+
+def test_white_space_around_a_key_is_not_part_of_it(tmp_path: Path) -> None:
+    (workspace,) = loaded(tmp_path, WORKSPACE, {"SEACHAT_API_KEY": " sk-1\r\n"}).workspaces
+
+    assert workspace.key.read() == "sk-1"
+
+
+def test_a_key_file_is_read_again_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-1\n", encoding="utf-8")
+    key = Key(file=file)
+    assert key.read() == "sk-1"
+
+    file.write_text("sk-2\n", encoding="utf-8")
+
+    assert key.read() == "sk-2"
+
+
+def test_a_key_file_that_is_gone_is_a_failed_request_and_no_crash(tmp_path: Path) -> None:
+    with pytest.raises(RequestFailed, match="the key file cannot be read: No such file"):
+        Key(file=tmp_path / "none").read()
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        pytest.param("{metric: label_usage, window: last_91_days}", True, id="91-days"),
+        pytest.param("{metric: label_usage, window: last_90_days}", False, id="90-days"),
+        pytest.param("{metric: label_usage, window: this_year}", True, id="year"),
+        pytest.param(
+            "{metric: label_usage, window: this_year, time_unit: month}", False, id="by-month"
+        ),
+        pytest.param("{metric: total_usage, window: this_year}", True, id="no-time-unit"),
+        pytest.param("{metric: total_usage, window: all}", False, id="no-dates"),
+        pytest.param(
+            "{metric: conversation_overview, window: last_180_days}", False, id="range-type"
+        ),
+    ],
+)
+def test_a_range_longer_than_the_documents_advise_is_a_warning(
+    tmp_path: Path, metric: str, told: bool
+) -> None:
+    config = loaded(tmp_path, WORKSPACE + f"    metrics: [{metric}]\n")
+
+    assert [warning.path for warning in config.warnings] == (
+        ["workspaces[0].metrics[0].window"] if told else []
+    )
+
+
+def test_the_configuration_in_force_says_everything_but_secrets(tmp_path: Path) -> None:
+    text = "http: {proxy_url: 'http://me:sk-canary-9@proxy:3128'}\n" + WORKSPACE
+
+    shown = show.text(loaded(tmp_path, text))
+
+    assert CANARY not in shown
+    data = yaml.safe_load(shown)["workspaces"][0]
+    assert data["api_key"] == "<secret>"
+    assert data["http"]["proxy_url"] == "<secret>"
+    assert data["metrics"][0] == {
+        "metric": "conversation_overview",
+        "exclude_empty_response": False,
+        "window": "last_30_days",
+        "name": "conversation_overview",
+        "interval": "10m",
+        "scope": "workspace",
+    }
+
+
+def test_what_is_shown_as_in_force_could_be_written_as_it_is(tmp_path: Path) -> None:
+    path = CONFIGS / "whole.good.yml"
+    config = load([str(path)], ENVIRONMENT, TODAY)
+
+    again = loaded(tmp_path, show.text(config).replace("<secret>", "sk-again"))
+
+    assert yaml.safe_load(show.text(again)) == yaml.safe_load(show.text(config))
+
+
+def test_a_secret_is_in_no_representation_of_the_configuration() -> None:
+    config = load([str(CONFIGS / "whole.good.yml")], ENVIRONMENT, TODAY)
+
+    assert CANARY not in repr(config) + str(config) + config.workspaces[0].model_dump_json()
+
+
+def test_the_schema_in_the_repository_is_current() -> None:
+    written = (ROOT / "config" / "schema.json").read_text(encoding="utf-8")
+
+    assert written == schema.text(), "python -m exporter.config.schema > config/schema.json"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *cases("*.good.yml"),
+        pytest.param(ROOT / "config" / "seasalt.yml", id="shipped"),
+        pytest.param(ROOT / "exporter" / "commands" / "demo.yml", id="demo"),
+    ],
+)
+def test_the_schema_accepts_what_the_exporter_accepts(path: Path) -> None:
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema.schema())
+
+
+def test_the_schema_marks_a_misspelt_key() -> None:
+    data = {"workspaces": [{"name": "a", "api": "seachat", "api_key": "k", "bot": []}]}
+
+    with pytest.raises(jsonschema.ValidationError, match="bot"):
+        jsonschema.validate(data, schema.schema())
+
+
+def test_the_schema_knows_each_metrics_options() -> None:
+    metrics = json.dumps(schema.schema()["$defs"]["label_relation"])
+
+    assert '"minItems": 2' in metrics
+
+
+def test_the_shipped_configuration_loads() -> None:
+    config = load([str(ROOT / "config" / "seasalt.yml")], ENVIRONMENT, TODAY)
+
+    assert not config.warnings
