@@ -6,6 +6,7 @@ from typing import Final
 from exporter.contract import AnyReport, Form
 from exporter.reports import (
     activity_trend,
+    agent_activity,
     communication_volume,
     conversation_breakdown,
     conversation_overview,
@@ -28,6 +29,7 @@ REPORTS: Final[tuple[AnyReport, ...]] = (
     total_usage.REPORT,
     conversation_breakdown.REPORT,
     conversation_overview_yearly.REPORT,
+    agent_activity.REPORT,
 )
 
 

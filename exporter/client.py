@@ -14,6 +14,7 @@ import httpx
 from pydantic_core import from_json
 
 from exporter import __version__
+from exporter.bots import PAGE_SIZE
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
 
@@ -30,7 +31,7 @@ _READ: Final = 30.0
 
 
 class Client:
-    """Asks the analytics of one workspace.
+    """Asks the analytics of one workspace, and for its bots.
 
     Args:
         workspace: Where to ask, and with which key.
@@ -88,6 +89,21 @@ class Client:
         # The documents name two paths; which one answers is remembered.
         self._url, self._other_url = self._other_url, ""
         return await self._answer("POST", self._url, json=body, headers=headers)
+
+    async def bots(self, offset: int) -> object:
+        """The API's answer when asked for a page of the workspace's bots.
+
+        Raises:
+            RequestFailed: If there is none, or none that can be used.
+        """
+        headers = {"Authorization": f"Bearer {self._workspace.bots_key.read()}"}
+        params = {
+            "workspace_id": self._workspace.workspace_id or "",
+            "offset": offset,
+            "limit": PAGE_SIZE,
+            "order_by": "created_at:asc",  # the default, and the one that pages can rely on
+        }
+        return await self._answer("GET", self._workspace.bots_url, params=params, headers=headers)
 
     async def _answer(self, method: str, url: str, **request: Any) -> object:  # noqa: ANN401 - httpx's
         """What one request brings, judged.

@@ -12,7 +12,15 @@ from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.json_schema import WithJsonSchema
 
 from exporter.durations import Duration
@@ -120,7 +128,21 @@ WindowOption = Annotated[
     ),
 ]
 TimeUnit = Literal["day", "month", "year"]
-LabelNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+def printable(value: str) -> str:
+    """The text, if a person could have written it.
+
+    Raises:
+        ValueError: If something in it is not for printing: it could not be sent or shown.
+    """
+    if not value.isprintable():
+        raise ValueError("must be a text without control characters")
+    return value
+
+
+LabelName = Annotated[str, Field(min_length=1), AfterValidator(printable)]
+LabelNames = Annotated[tuple[LabelName, ...], Field(min_length=1)]
 
 
 class Options(BaseModel):

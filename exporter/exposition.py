@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.plan import Target
 from exporter.samples import Family
@@ -36,7 +37,10 @@ INTERVAL: Final = Family(
     "seasalt_report_interval_seconds", "How often the report is polled.", REPORT_LABELS
 )
 
-API_FAMILIES: Final = tuple(family for report in REPORTS for family in report.families)
+API_FAMILIES: Final = (
+    *(family for report in REPORTS for family in report.families),
+    *bots.FAMILIES,
+)
 REPORT_FAMILIES: Final = (SUCCESS, LAST_SUCCESS, DURATION, INTERVAL)
 
 POLLED: Final = "Polled at the report's interval, not at the scrape."

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "sandbox": "starts the stand-in Seasalt API alone",
     "once": "polls each report once and prints the page",
     "plan": "prints every request that the configuration leads to, and sends none",
+    "bots": "lists the bots of the workspaces as a section to paste",
     "docs": "prints the metric reference",
 }
 
@@ -52,7 +53,7 @@ class Flag:
         return "SEASALT_EXPORTER_" + self.name.replace(".", "_").replace("-", "_").upper()
 
 
-_CONFIGURED: Final = ("serve", "once", "plan")
+_CONFIGURED: Final = ("serve", "once", "plan", "bots")
 _SERVING: Final = ("serve", "demo")
 _SANDBOXED: Final = ("demo", "sandbox")
 
@@ -73,8 +74,7 @@ FLAGS: Final = (
     Flag(
         name="web.listen-address",
         default=":9877",
-        help="where to listen, host:port; may be given again; port 0 picks a free one"
-        " (demo: 127.0.0.1:9877)",
+        help="host:port, may be given again; port 0 picks a free one; demo: 127.0.0.1:9877",
         repeatable=True,
         commands=_SERVING,
     ),
@@ -189,21 +189,18 @@ def _check(flag: Flag, values: tuple[str, ...]) -> None:
 
 
 def _parser() -> _Parser:
+    commands = "\n".join(f"  {name:<8} {does}" for name, does in COMMANDS.items())
     parser = _Parser(
         prog="seasalt-exporter",
-        description="Seasalt.ai's chatbot analytics as a Prometheus scrape target.",
-        epilog="Every flag is an environment variable as well: --config.file is"
-        " SEASALT_EXPORTER_CONFIG_FILE. Exit status: 0 done, 1 something to mend, 2 misuse.",
+        usage="%(prog)s [FLAG ...] [COMMAND] [FLAG ...]",
+        description="Seasalt.ai's chatbot analytics as a Prometheus scrape target.\n\n"
+        f"commands:\n{commands}",
+        epilog="Every flag is an environment variable as well: --config.file is\n"
+        "SEASALT_EXPORTER_CONFIG_FILE. Exit status: 0 done, 1 something to mend, 2 misuse.",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=tuple(COMMANDS),
-        metavar="COMMAND",
-        help="; ".join(f"{name}: {does}" for name, does in COMMANDS.items()),
-    )
+    parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"seasalt-exporter {__version__}")
     for flag in FLAGS:
         default = f" (default {flag.default})" if flag.default else ""

@@ -7,7 +7,7 @@ between two turns but when it is due, and which of its reports the API refuses.
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -65,6 +65,18 @@ class Failure:
         bot = f", bot {self.target.bot_id}" if self.target.bot_id else ""
         return f"workspace {self.target.workspace}{bot}: {self.report}: {self.text}"
 
+    def log(self, logger: logging.Logger) -> None:
+        """Tell it as one event."""
+        logger.warning(
+            "report failed",
+            extra={
+                "workspace": self.target.workspace,
+                "bot_id": self.target.bot_id,
+                "report": self.report,
+                "reason": self.text,
+            },
+        )
+
 
 class Poller:
     """Polls one workspace.
@@ -79,6 +91,7 @@ class Poller:
 
     Attributes:
         answered: Whether the API has answered anything yet.
+        changed: As given.
     """
 
     def __init__(
@@ -96,7 +109,7 @@ class Poller:
         self._store = store
         self._telemetry = telemetry
         self._now = now
-        self._changed = changed
+        self.changed = changed
         self._calls: dict[str, Call] = {}
         self._rhythms: Mapping[Call, Rhythm] = {}
         self._turns: list[_Turn] = []
@@ -112,20 +125,25 @@ class Poller:
         )
         self._telemetry.begin(workspace, now)
 
-    def assign(self, calls: Iterable[Call]) -> None:
+    def assign(self, calls: Iterable[Call], others: AbstractSet[Key] = frozenset()) -> None:
         """Let these be the calls to send.
 
         One that was there before keeps its place in time, a new one is sent as soon as the budget
         allows, and what the others brought is forgotten.
+
+        Args:
+            calls: All that the workspace leads to.
+            others: What else of the workspace stays in the store.
         """
-        due = {turn.call.identity: turn.due for turn in self._turns}
+        # A bot that was renamed is another target: its values are wanted under the new name soon.
+        due = {(turn.call.identity, turn.call.target): turn.due for turn in self._turns}
         self._calls = {call.identity: call for call in calls}
         self._rhythms = rhythms(
             self._calls.values(), self.workspace.requests_per_minute, self.workspace.zone
         )
         now = self._now()
         self._turns = [
-            _Turn(due.get(identity, now), call.slow, order, call)
+            _Turn(due.get((identity, call.target), now), call.slow, order, call)
             for order, (identity, call) in enumerate(self._calls.items())
             if identity not in self._in_flight
         ]
@@ -133,9 +151,9 @@ class Poller:
         keys = {
             Key.of(call.target, entry) for call in self._calls.values() for entry in call.entries
         }
-        self._store.keep(keys, self.workspace.name)
+        self._store.keep(keys | others, self.workspace.name)
         self._refused = {key: until for key, until in self._refused.items() if key in keys}
-        self._changed()
+        self.changed()
         self._woken.set()
 
     async def run(self) -> None:
@@ -144,7 +162,7 @@ class Poller:
             while True:
                 await self._slots.acquire()
                 await self._until_due()
-                await self._allowed()
+                await self.allowed()
                 if not self._turns:  # other calls were assigned meanwhile
                     self._slots.release()
                     continue
@@ -165,7 +183,7 @@ class Poller:
         async with asyncio.TaskGroup() as group:
             for turn in sorted(self._turns):
                 await self._slots.acquire()
-                await self._allowed()
+                await self.allowed()
                 tasks.append(group.create_task(take(turn.call)))
         return tuple(failure for task in tasks for failure in task.result())
 
@@ -181,10 +199,10 @@ class Poller:
                 async with asyncio.timeout(min(wait, _LONGEST_SLEEP)):
                     await self._woken.wait()
 
-    async def _allowed(self) -> None:
-        """Wait until one more request may be sent, and spend it."""
+    async def allowed(self) -> None:
+        """Wait until one more request of this workspace may be sent, and spend it."""
         loop = asyncio.get_running_loop()
-        while wait := self._budget.take(loop.time(), self._now()):  # noqa: ASYNC110 - time alone
+        while wait := self._budget.take(loop.time(), self._now()):
             await asyncio.sleep(min(wait, _LONGEST_SLEEP))
         remaining = self._budget.remaining(self._now())
         if remaining is not None:
@@ -223,23 +241,15 @@ class Poller:
         if len(entries) > 1 and all(failure.refused for failure in failures) and failures:
             failures = await self._split(call, entries)
         for failure in failures:
-            log.warning(
-                "report failed",
-                extra={
-                    "workspace": call.target.workspace,
-                    "bot_id": call.target.bot_id,
-                    "report": failure.report,
-                    "reason": failure.text,
-                },
-            )
-        self._changed()
+            failure.log(log)
+        self.changed()
         return failures
 
     async def _split(self, call: Call, entries: Sequence[Entry]) -> tuple[Failure, ...]:
         """Each report by itself, as one may have spoiled the request for all."""
         failures: list[Failure] = []
         for entry in entries:
-            await self._allowed()
+            await self.allowed()
             failures += await self._ask(call, [entry])
         refused = {failure.report for failure in failures if failure.refused}
         if len(refused) < len(entries):  # else the fault is not with one of them
@@ -275,9 +285,9 @@ class Poller:
             except ReplyError as error:
                 failures.append(self._failed(call, entry, str(error), took))
             else:
-                self._store.succeed(
-                    Key.of(call.target, entry), self._record(call, entry, samples, sent, took)
-                )
+                if call.identity in self._calls:  # else it was dropped while it was on its way
+                    record = self._record(call, entry, samples, sent, took)
+                    self._store.succeed(Key.of(call.target, entry), record)
             self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
         outcome = Outcome.INVALID if len(failures) == len(entries) else Outcome.SUCCESS
         self._telemetry.answered(call.target, outcome, took)
@@ -313,9 +323,10 @@ class Poller:
     def _failed(
         self, call: Call, entry: Entry, text: str, took: float, *, refused: bool = False
     ) -> Failure:
-        self._store.fail(
-            Key.of(call.target, entry),
-            duration_seconds=took,
-            interval_seconds=entry.interval.total_seconds(),
-        )
+        if call.identity in self._calls:
+            self._store.fail(
+                Key.of(call.target, entry),
+                duration_seconds=took,
+                interval_seconds=entry.interval.total_seconds(),
+            )
         return Failure(call.target, entry.name, text, refused)

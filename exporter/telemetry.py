@@ -179,11 +179,15 @@ class Telemetry:
 
         self._gauges[UTC_OFFSET].labels(*place).set_function(offset)
 
-    def answered(self, target: Target, outcome: Outcome, seconds: float) -> None:
+    def requested(self, target: Target, outcome: Outcome, seconds: float) -> None:
         """Note how a request ended and how long it took."""
-        place = (target.api, target.workspace)
-        self.count(REQUESTS, 1, *place, outcome.value)
+        self.count(REQUESTS, 1, target.api, target.workspace, outcome.value)
         self._durations.labels(target.api).observe(seconds)
+
+    def answered(self, target: Target, outcome: Outcome, seconds: float) -> None:
+        """Note the same of a request for reports, and what it says of the workspace and its key."""
+        self.requested(target, outcome, seconds)
+        place = (target.api, target.workspace)
         self.set(UP, outcome is Outcome.SUCCESS, *place)
         if outcome in {Outcome.SUCCESS, Outcome.UNAUTHORIZED}:
             self.set(KEY_VALID, outcome is Outcome.SUCCESS, *place)

@@ -29,6 +29,7 @@ UNREADABLE: Final = math.nan
 LARGEST: Final = 2**53  # beyond it, a float no longer tells neighbouring integers apart
 
 _READABLE_NAME: Final = 120
+_LOOKED_AT: Final = 1000  # no more of a name: whoever fills an answer with one gains nothing
 
 
 class Drift(Counter[str]):
@@ -113,7 +114,7 @@ def period(value: object) -> Period | None:
         return None
     year, month, day = (int(part) if part else None for part in found.groups())
     try:
-        first = date(year or 0, month or 1, day or 1)
+        first = date(year or 0, 1 if month is None else month, 1 if day is None else day)
     except ValueError:
         return None
     if not 1970 <= first.year <= 2200:
@@ -174,17 +175,6 @@ def instant(value: object, zone: tzinfo) -> datetime | None:
         return None
 
 
-def _utc(value: object, info: ValidationInfo) -> datetime | None:
-    found = instant(value, UTC)
-    if found is None and value is not None:
-        _drift(info).add(info.field_name)
-    return found
-
-
-Instant = Annotated[datetime | None, PlainValidator(_utc)]
-"""An instant in UTC; None where absent, null or unreadable."""
-
-
 def _lenient(value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
     if value is None:
         return None
@@ -202,10 +192,12 @@ Lenient = Annotated[T | None, WrapValidator(_lenient)]
 _HIDDEN: Final = re.compile(
     # Control and format characters (bidirectional overrides among them), lone surrogates and
     # non-characters: nothing of a name that a person reads.
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]"
 )
-_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
-_PHONE: Final = re.compile(r"\+[\d\s().-]*(?:\d[\s().-]*){7}|^\(?(?:\d[\s().-]*){7,}$")
+_EMAIL: Final = r"[^\s@]@[^\s@]+\.[^\s@]"
+_GAP: Final = r"[\s().\u2010-\u2015\u2212-]*"  # what stands between digits, every kind of dash
+_PHONE: Final = rf"\+{_GAP}(?:\d{_GAP}){{7}}|^\(?(?:\d{_GAP}){{7,}}$"
+_PERSONAL: Final = re.compile(f"{_EMAIL}|{_PHONE}")
 
 
 def text(value: object) -> str:
@@ -214,11 +206,21 @@ def text(value: object) -> str:
     `redacted` for what is shaped like a telephone number or an e-mail address, `unnamed` for
     what has nothing to show.
     """
-    raw = str(value) if isinstance(value, str | int | float) else ""
-    name = " ".join(unicodedata.normalize("NFC", _HIDDEN.sub("", raw)).split())
-    if _EMAIL.search(name) or _PHONE.search(unicodedata.normalize("NFKC", name)):
+    name, short = _cleaned(value), shown(value)
+    if any(_PERSONAL.search(unicodedata.normalize("NFKC", part)) for part in (name, short)):
         return "redacted"
-    return name[:_READABLE_NAME].rstrip() or "unnamed"
+    return short
+
+
+def shown(value: object) -> str:
+    """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
+    return _cleaned(value)[:_READABLE_NAME].rstrip() or "unnamed"
+
+
+def _cleaned(value: object) -> str:
+    raw = str(value) if isinstance(value, str | int | float) else ""
+    seen = _HIDDEN.sub("", raw)[:_LOOKED_AT]
+    return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
 Name = Annotated[str, PlainValidator(text), Field(default="unnamed")]

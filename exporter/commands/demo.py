@@ -28,9 +28,10 @@ def run(invocation: Invocation) -> int:
     page = prefix(invocation) + invocation.one("web.telemetry-path")
     print(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)")
     print(f"Metrics      http://{bound(sockets[0])}{page}")
-    print(
-        f"Polls        {CONFIGURATION.name}: every report of SeaChat for {len(config.workspaces[0].bots)} bots"
+    polled = ", ".join(
+        f"{workspace.name} ({workspace.dialect.title})" for workspace in config.workspaces
     )
+    print(f"Polls        {polled}, as {CONFIGURATION.name} says")
     print("Ctrl-C ends both.", flush=True)
     with beside(sandbox, api[0]):
         asyncio.run(_until_signalled(config, invocation, sockets))
@@ -43,12 +44,11 @@ def configuration(sandbox: Sandbox, url: str) -> Config:
     environment = {
         "SANDBOX_URL": url,
         "SEACHAT_API_KEY": workspace.seachat_key,
+        "PORTAL_API_KEY": workspace.portal_key,
+        "SEAX_API_KEY": workspace.seax_key,
         "WORKSPACE_ID": workspace.id,
         "WORKSPACE_TIMEZONE": workspace.timezone,
     }
-    for number, bot in enumerate(workspace.bots, 1):
-        environment[f"BOT_{number}_ID"] = bot.id
-        environment[f"BOT_{number}_NAME"] = bot.name
     return load([str(CONFIGURATION)], environment, now().date())
 
 

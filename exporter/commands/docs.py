@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
+from exporter import bots
 from exporter.apis import APIS
 from exporter.catalogue import REPORTS
 from exporter.config.load import COMMON_LABELS
-from exporter.contract import AnyReport
+from exporter.contract import AnyReport, Windows
 from exporter.exposition import REPORT_FAMILIES
-from exporter.flags import DONE
+from exporter.flags import DONE, Invocation
 from exporter.telemetry import OWN_FAMILIES
 
 
-def run() -> int:
+def run(_invocation: Invocation) -> int:
     """Print the reference."""
     print("\n".join(lines()))
     return DONE
@@ -33,6 +34,15 @@ def lines() -> Iterator[str]:
     )
     for report in REPORTS:
         yield from _report(report)
+    yield ""
+    yield "### bots"
+    yield ""
+    yield "- SeaChat: the list of bots, where `discover_bots` asks for it."
+    yield ""
+    yield "| family | labels | meaning |"
+    yield "|---|---|---|"
+    for family in bots.FAMILIES:
+        yield _row(family.name, _labels(family.labels), family.help)
     yield ""
     yield "## Of each report"
     yield ""
@@ -60,7 +70,8 @@ def _report(report: AnyReport) -> Iterator[str]:
     for api, form in report.apis.items():
         if api in APIS:
             name = f" as `{form.metric}`" if form.metric else ""
-            default = f", by default {form.window}" if form.window else ""
+            choice = form.window and form.windows is not Windows.TODAY
+            default = f", by default {form.window}" if choice else ""
             yield f"- {APIS[api].title}{name}: {form.windows.value}{default}."
     yield ""
     yield "| family | labels | meaning |"

@@ -6,6 +6,7 @@ import sys
 from exporter.client import Client
 from exporter.commands.configured import configuration, now
 from exporter.config import Config, Workspace
+from exporter.discovery import Finder
 from exporter.exposition import text
 from exporter.flags import DONE, MENDABLE, Invocation
 from exporter.plan import plan
@@ -28,7 +29,13 @@ async def _round(config: Config) -> int:
         async with Client(workspace) as client:
             poller = Poller(workspace, client, store, telemetry, now)
             poller.assign(plan(workspace, workspace.bots))
-            return await poller.once()
+            discovery = workspace.discover_bots
+            unlisted = (
+                await Finder(poller, discovery, client, store, telemetry, now).once()
+                if discovery
+                else None
+            )
+            return (*((unlisted,) if unlisted else ()), *await poller.once())
 
     failures = [
         failure

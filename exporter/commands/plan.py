@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.commands.configured import configuration
-from exporter.config import Workspace
+from exporter.config import Bot, Workspace
 from exporter.durations import show
 from exporter.flags import DONE, Invocation
 from exporter.plan import Call, plan
 from exporter.schedule import requests_per_hour
+
+_EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
 
 _VALUES: Final = {
     "sender": 4,
@@ -37,9 +39,13 @@ def run(invocation: Invocation) -> int:
 def lines(workspace: Workspace) -> Iterator[str]:
     """A workspace's plan: a line per request, then the sums."""
     calls = plan(workspace, workspace.bots)
+    each = plan(workspace, (_EACH,))[len(plan(workspace, ())) :] if workspace.discover_bots else ()
     title = f"{workspace.dialect.title}, {workspace.timezone}"
     yield f"workspace {workspace.name} ({title}): {len(calls)} requests a round"
-    for call in calls:
+    if workspace.discover_bots:
+        yield f"  and {len(each)} for each bot that is discovered; the sums are without those"
+        yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots"
+    for call in (*calls, *each):
         asked = " + ".join(
             f"{entry.name}({entry.window})" if entry.window else entry.name
             for entry in call.entries

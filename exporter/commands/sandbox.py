@@ -20,7 +20,8 @@ def run(invocation: Invocation) -> int:
     print(f"Sandbox API at http://{bound(sockets[0])}, made-up data, same seed same numbers.")
     for workspace in sandbox.workspaces:
         print(f"  workspace_id {workspace.id} ({workspace.name}, {workspace.timezone})")
-        print(f"    SeaChat key {workspace.seachat_key}")
+        for api in ("seachat", "portal", "seax"):
+            print(f"    {api} key {getattr(workspace, f'{api}_key')}")
         for bot in workspace.bots:
             print(f"    bot {bot.id} ({bot.name})")
     print("Ctrl-C ends it.", flush=True)

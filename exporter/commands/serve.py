@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from exporter.client import Client
 from exporter.commands.configured import configuration, now
 from exporter.config import Config
+from exporter.discovery import Finder
 from exporter.flags import DONE, Invocation
 from exporter.pages import Pages
 from exporter.plan import plan
@@ -72,16 +73,20 @@ async def serve(
     Raises:
         StartError: If a workspace's certificates cannot be used.
     """
-    telemetry, store = Telemetry(), Store()
+    revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
+    telemetry, store = Telemetry(revision), Store()
     telemetry.reloaded(clock())
     pages = Pages(store, telemetry, clock)
     async with AsyncExitStack() as stack:
-        pollers = []
+        pollers, finders = [], []
         for workspace in config.workspaces:
             client = await stack.enter_async_context(Client(workspace))
             poller = Poller(workspace, client, store, telemetry, clock, pages.changed)
             poller.assign(plan(workspace, workspace.bots))
             pollers.append(poller)
+            discovery = workspace.discover_bots
+            if discovery:
+                finders.append(Finder(poller, discovery, client, store, telemetry, clock))
         web = Web(
             snapshot=lambda: pages.snapshot,
             own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
@@ -92,8 +97,9 @@ async def serve(
         for listening in sockets:
             log.info("listening", extra={"address": bound(listening)})
         async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(poller.run()) for poller in pollers]
-            others.append(tasks.create_task(pages.run()))
+            parts = [poller.run() for poller in pollers]
+            parts += [finder.run() for finder in finders]
+            others = [tasks.create_task(part) for part in (*parts, pages.run())]
             await Server(web).serve_until(stop, sockets)
             for task in others:
                 task.cancel()

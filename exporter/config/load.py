@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from exporter.apis import APIS
 from exporter.catalogue import REPORTS, of_api
 from exporter.config.document import Document, Place, read
+from exporter.config.keys import Key
 from exporter.config.models import Settings, Workspace
 from exporter.contract import AnyReport, Entry, Form, Options, Windows
 from exporter.durations import show
@@ -157,12 +158,18 @@ class _Reader:
     def _credentials(self, workspace: Workspace, place: Place) -> None:
         if (workspace.api_key is None) == (workspace.api_key_file is None):
             self.document.wrong(place, "needs one of api_key and api_key_file")
-            return
+        else:
+            self._key(workspace.key, "api_key", place)
+        if workspace.bots_api_key is not None and workspace.bots_api_key_file is not None:
+            self.document.wrong(place, "needs one of bots_api_key and bots_api_key_file")
+        elif workspace.bots_key != workspace.key:
+            self._key(workspace.bots_key, "bots_api_key", place)
+
+    def _key(self, key: Key, name: str, place: Place) -> None:
         try:
-            workspace.key.check()
+            key.check()
         except ValueError as error:
-            field = "api_key_file" if workspace.api_key is None else "api_key"
-            self.document.wrong((*place, field), str(error))
+            self.document.wrong((*place, name if key.file is None else f"{name}_file"), str(error))
 
     def _labels(self, workspace: Workspace, place: Place) -> None:
         given = [((*place, "labels"), workspace.labels)]
@@ -176,12 +183,18 @@ class _Reader:
                     self.document.wrong((*where, name), "is a label of the exporter's own")
 
     def _bots(self, workspace: Workspace, place: Place) -> None:
-        if workspace.has_bots and not workspace.dialect.per_bot:
-            able = ", ".join(api.title for api in APIS.values() if api.per_bot)
-            self.document.wrong(
-                (*place, "bots"),
-                f"{workspace.dialect.title} cannot be asked bot by bot, only {able} can",
-            )
+        able = ", ".join(api.title for api in APIS.values() if api.per_bot)
+        for name in ("bots", "discover_bots"):
+            if getattr(workspace, name) and not workspace.dialect.per_bot:
+                self.document.wrong(
+                    (*place, name),
+                    f"{workspace.dialect.title} cannot be asked bot by bot, only {able} can",
+                )
+        if workspace.discover_bots:
+            if workspace.workspace_id is None:
+                self.document.wrong((*place, "discover_bots"), "needs the workspace_id")
+            if workspace.discover_bots.interval < GUIDANCE and not workspace.allow_fast_polling:
+                self.document.wrong((*place, "discover_bots", "interval"), _TOO_FAST)
         seen: set[str] = set()
         for index, bot in enumerate(workspace.bots):
             if bot.id in seen:

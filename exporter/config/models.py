@@ -4,6 +4,7 @@ import zoneinfo
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -20,8 +21,9 @@ from pydantic.json_schema import WithJsonSchema
 
 from exporter.apis import APIS, Api
 from exporter.config.keys import Key
-from exporter.contract import Entry
+from exporter.contract import Entry, printable
 from exporter.durations import Duration
+from exporter.paths import BOTS
 from exporter.values import text
 
 _LOOPBACK: Final = ("localhost", "127.", "::1")
@@ -148,13 +150,31 @@ class Bot(Shape):
         return text(self.name) if self.name.strip() else text(self.id)
 
 
+class Discovery(Shape):
+    """Which bots of the workspace's list are polled."""
+
+    include: tuple[str, ...] = Field(
+        ("*",), min_length=1, description="Shell patterns; the name must fit one of these."
+    )
+    exclude: tuple[str, ...] = Field((), description="And none of these.")
+    interval: Duration = Field(timedelta(hours=1), description="How often the list is read.")
+
+    def wants(self, name: str) -> bool:
+        """Whether a bot of that name is polled; upper and lower case differ."""
+        return any(fnmatchcase(name, pattern) for pattern in self.include) and not any(
+            fnmatchcase(name, pattern) for pattern in self.exclude
+        )
+
+
 class Workspace(Settings):
     """One workspace of one API, and what to ask it for."""
 
-    name: Annotated[str, Field(min_length=1, max_length=120)] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(printable)] = Field(
         description="Unique; the value of the label `workspace`."
     )
-    api: Annotated[str, AfterValidator(_api), WithJsonSchema({"enum": list(APIS)})] = Field(description="Which API.")
+    api: Annotated[str, AfterValidator(_api), WithJsonSchema({"enum": list(APIS)})] = Field(
+        description="Which API."
+    )
     base_url: Annotated[str, AfterValidator(_url)] | None = Field(
         None, description="Where the API lives; its public address where left out."
     )
@@ -166,11 +186,18 @@ class Workspace(Settings):
     )
     api_key: SecretStr | None = Field(None, description="The key; better ${NAME} than the key.")
     api_key_file: Path | None = Field(None, description="A file with the key, read at every use.")
+    bots_api_key: SecretStr | None = Field(
+        None, description="The key of the list of bots; the other one where left out."
+    )
+    bots_api_key_file: Path | None = Field(None, description="A file with that key.")
     workspace_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@-]{1,128}$")] | None = Field(
-        None, description="The API's id of the workspace."
+        None, description="The API's id of the workspace; the list of bots needs it."
     )
     labels: StaticLabels = Field({}, description="Put on every series of the workspace.")
     bots: tuple[Bot, ...] = Field((), description="Asked for one by one.")
+    discover_bots: Discovery | None = Field(
+        None, description="Asks the API for the bots, instead of naming them or beside it."
+    )
     metrics: tuple[Any, ...] | None = Field(None, description="The reports to poll.")
     _entries: tuple[Entry, ...] = PrivateAttr(())
 
@@ -212,9 +239,21 @@ class Workspace(Settings):
         return Key(self.api_key, self.api_key_file)
 
     @property
+    def bots_key(self) -> Key:
+        """The key that the list of bots is asked with."""
+        if self.bots_api_key or self.bots_api_key_file:
+            return Key(self.bots_api_key, self.bots_api_key_file)
+        return self.key
+
+    @property
+    def bots_url(self) -> str:
+        """Where the list of bots is."""
+        return (self.base_url or self.dialect.base_url) + BOTS
+
+    @property
     def has_bots(self) -> bool:
         """Whether reports are asked for bot by bot unless they say otherwise."""
-        return bool(self.bots)
+        return bool(self.bots) or self.discover_bots is not None
 
     @property
     def loopback(self) -> bool:

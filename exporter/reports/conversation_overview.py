@@ -20,7 +20,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Instant, Number, Row, Rows
+from exporter.values import Count, Number, Row, Rows, instant
 
 _LABELS: Final = ("window", "handling_status")
 
@@ -100,10 +100,10 @@ class Overview(Rows):
     agent_messages_change_percentage: Number = None
     live_agent_requests_change_percentage: Number = None
     distinct_user_count_change_percentage: Number = None  # not documented; welcome if it comes
-    current_period_start: Instant = None
-    current_period_end: Instant = None
-    previous_period_start: Instant = None
-    previous_period_end: Instant = None
+    current_period_start: object = None
+    current_period_end: object = None
+    previous_period_start: object = None
+    previous_period_end: object = None
     data: tuple[Month, ...] | None = None
 
 
@@ -125,9 +125,13 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
             yield CHANGE.sample(change / 100, reading.window, of)
     for period in ("current", "previous"):
         for family, edge in ((START, "start"), (END, "end")):
-            at = getattr(reply, f"{period}_period_{edge}")
+            field = f"{period}_period_{edge}"
+            given = getattr(reply, field)
+            at = instant(given, reading.zone)
             if at is not None:
                 yield family.sample(at.timestamp(), reading.window, period)
+            elif given is not None:
+                reading.drift.add(field)
 
 
 _RANGED: Final = Form(

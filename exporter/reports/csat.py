@@ -51,7 +51,7 @@ def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
             yield SATISFACTION.sample(reply.satisfaction_rate / 100, reading.window)
     for key, value in (reply.rating_counts or {}).items():
         digits = key.removesuffix(".0")
-        if not (digits.isascii() and digits.isdigit() and int(digits[:3]) <= 10):
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 2 and int(digits) <= 10):
             reading.drift.add("rating_counts")
         elif value is not None:
             yield RATINGS.sample(value, reading.window, str(int(digits)))

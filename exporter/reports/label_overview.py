@@ -4,13 +4,13 @@ SeaChat Analytics API, "LABEL_OVERVIEW"; SeaX Analytics API, 4, which has names 
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from exporter.contract import Form, Options, Reading, Report, Windows
+from exporter.contract import Form, Options, Reading, Report, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import Count, Name, Reply, text
+from exporter.values import Count, Lenient, Name, Reply, text
 
 CONVERSATIONS: Final = Family(
     "seasalt_label_overview_conversations",
@@ -22,16 +22,22 @@ CONVERSATIONS: Final = Family(
 class Label(Reply):
     """One label. Colour, description and times are not read."""
 
-    id: str | int | None = None
+    id: Lenient[str] = None
     name: Name
     total_count: Count = None
     count: Count = None
-    is_system: bool | None = None
+    is_system: Lenient[bool] = None
 
 
-def samples(reply: tuple[Label, ...], _reading: Reading[Options]) -> Iterator[Sample]:
+class Labels(Reply):
+    """Every label, custom and system."""
+
+    data: Annotated[tuple[Label, ...], Field(default=())]
+
+
+def samples(reply: Labels, _reading: Reading[Options]) -> Iterator[Sample]:
     """One sample per label; the id tells labels of one name apart."""
-    for label in reply:
+    for label in reply.data:
         value = label.count if label.total_count is None else label.total_count
         if value is not None:
             label_id = "" if label.id is None else text(label.id)
@@ -46,7 +52,8 @@ REPORT: Final = Report(
     apis={"seachat": _FORM, "seax": _FORM},
     options=Options,
     families=(CONVERSATIONS,),
-    reply=TypeAdapter(tuple[Label, ...]),
+    shape=listing,
+    reply=TypeAdapter(Labels),
     samples=samples,
     workspace_scope=True,
 )

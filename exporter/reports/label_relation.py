@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter
 
-from exporter.contract import Form, Options, Reading, Report, Windows, single
+from exporter.contract import Form, LabelName, Options, Reading, Report, Windows, single
 from exporter.errors import ReplyError
 from exporter.samples import Family, Sample
 from exporter.values import Count, Number, Reply, text
@@ -35,9 +35,9 @@ RATIO: Final = Family(
 class LabelRelationOptions(Options):
     """How a label_relation is asked for."""
 
-    labels: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2, max_length=2)
-    ] = Field(description="Exactly two: the base label, then the one to compare.")
+    labels: Annotated[tuple[LabelName, ...], Field(min_length=2, max_length=2)] = Field(
+        description="Exactly two: the base label, then the one to compare."
+    )
 
 
 class Relation(Reply):

@@ -1,0 +1,164 @@
+"""The bots of a workspace: what the list says of them, and which of them are polled. Pure.
+
+SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/public/bots`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from exporter.config import Bot, Discovery
+from exporter.errors import ReplyError
+from exporter.samples import Family, Sample
+from exporter.values import Count, Drift, Lenient, Reply, text
+
+REPORT: Final = "bots"
+"""The value of the label `report` under which the list's own success is told."""
+
+INFO: Final = Family(
+    "seasalt_bot_info",
+    "A bot of the workspace's list; always 1.",
+    ("bot_id", "bot", "use_case", "language", "live_agent_transfer"),
+)
+ENABLED: Final = Family(
+    "seasalt_bot_enabled", "Whether the bot is switched on in the list.", ("bot_id", "bot")
+)
+FAMILIES: Final = (INFO, ENABLED)
+
+PAGE_SIZE: Final = 100
+MOST_PAGES: Final = 1000
+LISTINGS_BEFORE_GONE: Final = 2
+"""Complete listings without a bot after which it is believed to be gone."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}", re.ASCII)
+
+
+class ListedBot(Reply):
+    """One bot as the list has it; its description and its model are not read."""
+
+    id: str | int
+    name: str = ""
+    use_case: str | None = None
+    default_response_language: str | None = None
+    live_agent_transfer: bool | None = None
+    is_enabled: bool | None = None
+
+    @property
+    def shown_name(self) -> str:
+        """The value of the label `bot`."""
+        return text(self.name if self.name.strip() else self.id)
+
+    def samples(self) -> Iterable[Sample]:
+        """What is told of the bot itself."""
+        transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
+        yield INFO.sample(
+            1,
+            str(self.id),
+            self.shown_name,
+            text(self.use_case) if self.use_case else "",
+            text(self.default_response_language) if self.default_response_language else "",
+            transfer,
+        )
+        if self.is_enabled is not None:
+            yield ENABLED.sample(float(self.is_enabled), str(self.id), self.shown_name)
+
+
+class Page(Reply):
+    """One page of the list.
+
+    Attributes:
+        data: Its bots, None in place of one that cannot be read.
+        total: How many there are in all; not every answer says it.
+    """
+
+    data: Annotated[tuple[Lenient[ListedBot], ...], Field()]
+    total: Count = None
+
+
+_PAGE: Final = TypeAdapter(Page)
+
+
+def page(answer: object, drift: Drift) -> Page:
+    """A page of the list.
+
+    Raises:
+        ReplyError: If the answer has another shape than documented.
+    """
+    try:
+        return _PAGE.validate_python(answer, context=drift)
+    except ValidationError:
+        raise ReplyError("bots: not of the documented shape") from None
+
+
+@dataclass
+class Listing:
+    """Pages put together: bots by id, in the order of the list.
+
+    Attributes:
+        bots: Those seen so far.
+        rows: Rows seen so far, which is where the next page begins.
+    """
+
+    bots: dict[str, ListedBot] = field(default_factory=dict)
+    rows: int = 0
+
+    def add(self, one: Page, drift: Drift) -> bool:
+        """Take a page in; whether there may be another."""
+        before = len(self.bots)
+        for bot in one.data:
+            if bot is None or not _ID.fullmatch(str(bot.id)):
+                drift.add("id")
+            else:
+                self.bots.setdefault(str(bot.id), bot)
+        self.rows += len(one.data)
+        complete = one.total is not None and self.rows >= one.total
+        return not complete and len(self.bots) > before
+
+
+class Roster:
+    """The bots to poll: those of the configuration, and those of the last good lists.
+
+    Args:
+        configured: Named by the operator; they stay whatever the list says.
+        discovery: Which of the listed ones are wanted.
+    """
+
+    def __init__(self, configured: Iterable[Bot], discovery: Discovery) -> None:
+        self._configured = {bot.id: bot for bot in configured}
+        self._discovery = discovery
+        self._listed: dict[str, ListedBot] = {}
+        self._missing: dict[str, int] = {}
+
+    def take(self, listing: Listing) -> None:
+        """Take a complete list in.
+
+        Raises:
+            ReplyError: If it is empty though there were bots: that is no reason to drop them all.
+        """
+        if self._listed and not listing.bots:
+            raise ReplyError("bots: the list is empty, and was not before")
+        kept = {}
+        for identity, bot in self._listed.items():
+            missed = 0 if identity in listing.bots else self._missing.get(identity, 0) + 1
+            if missed < LISTINGS_BEFORE_GONE:
+                kept[identity] = bot
+                self._missing[identity] = missed
+        self._listed = kept | listing.bots
+        self._missing = {identity: self._missing.get(identity, 0) for identity in self._listed}
+
+    @property
+    def bots(self) -> tuple[Bot, ...]:
+        """The bots to poll now, the configured ones first."""
+        found = (
+            Bot.model_construct(id=identity, name=listed.shown_name, labels={})
+            for identity, listed in self._listed.items()
+            if identity not in self._configured and self._discovery.wants(listed.name)
+        )
+        return (*self._configured.values(), *found)
+
+    def samples(self) -> tuple[Sample, ...]:
+        """What is told of every listed bot, polled or not."""
+        return tuple(sample for bot in self._listed.values() for sample in bot.samples())

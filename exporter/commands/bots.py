@@ -1,0 +1,63 @@
+"""bots: the bots of each workspace as a section to paste into the configuration."""
+
+import asyncio
+import sys
+
+from exporter.bots import ListedBot, Listing
+from exporter.client import Client
+from exporter.commands.configured import configuration
+from exporter.config import Config, Workspace
+from exporter.discovery import whole_list
+from exporter.errors import ReplyError, RequestFailed
+from exporter.flags import DONE, MENDABLE, Invocation
+from exporter.values import Drift
+
+
+def run(invocation: Invocation) -> int:
+    """Print the section of every workspace that can be asked; status 1 where one could not."""
+    config = configuration(invocation)
+    return DONE if config is None else asyncio.run(_listed(config))
+
+
+async def _listed(config: Config) -> int:
+    status = DONE
+    for workspace in config.workspaces:
+        if not workspace.dialect.per_bot:
+            continue
+        if workspace.workspace_id is None:
+            print(f"workspace {workspace.name}: needs a workspace_id", file=sys.stderr)
+            status = MENDABLE
+            continue
+        try:
+            listing = await _listing(workspace)
+        except (RequestFailed, ReplyError) as error:
+            print(f"workspace {workspace.name}: {error}", file=sys.stderr)
+            status = MENDABLE
+        else:
+            print(f"# workspace {workspace.name}: {len(listing.bots)} bots")
+            print("bots:" if listing.bots else "bots: []")
+            for bot in listing.bots.values():
+                print(
+                    f"  - {{id: {_quoted(str(bot.id))}, name: {_quoted(bot.shown_name)}}}{_note(bot)}"
+                )
+    return status
+
+
+async def _listing(workspace: Workspace) -> Listing:
+    async with Client(workspace) as client:
+
+        async def ask(offset: int) -> object:
+            await asyncio.sleep(60 / workspace.requests_per_minute)
+            return await client.bots(offset)
+
+        return await whole_list(ask, Drift())
+
+
+def _quoted(value: str) -> str:
+    """A text as YAML takes it for the same text, whatever is in it."""
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{quoted}"'
+
+
+def _note(bot: ListedBot) -> str:
+    return "  # not enabled" if bot.is_enabled is False else ""

@@ -1,0 +1,130 @@
+"""agent_activity: how long live agents were in which status, and in which they are now.
+
+SeaX Analytics API, 9: a list of sessions, the open ones without an end. Agents are user accounts,
+often e-mail addresses: all together, unless the operator asks for a label of their own.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import Field, TypeAdapter
+
+from exporter.contract import Form, LabelNames, Options, Reading, Report, Windows, single
+from exporter.samples import Family, Sample
+from exporter.values import Lenient, Reply, instant, shown
+from exporter.windows import DAY, begins
+
+SECONDS: Final = Family(
+    "seasalt_agent_activity_seconds",
+    "Time that agents spent in the status within the window; an open session lasts until the poll.",
+    ("window", "agent", "status"),
+)
+SESSIONS: Final = Family(
+    "seasalt_agent_activity_sessions",
+    "Sessions in the status that overlap the window.",
+    ("window", "agent", "status"),
+)
+AGENTS: Final = Family(
+    "seasalt_agent_activity_agents",
+    "Agents whose latest session of the window is in the status.",
+    ("window", "status"),
+)
+
+STATUSES: Final = frozenset(
+    (
+        *("available", "offline", "on_the_call", "call_ringing", "outbound", "wrap_up"),
+        *("meal", "break", "away", "do_not_disturb"),  # the last two are history
+    )
+)
+
+
+class AgentActivityOptions(Options):
+    """How an agent_activity is asked for."""
+
+    agents: LabelNames | None = Field(None, description="These accounts alone; all if left out.")
+    agent_labels: bool = Field(
+        default=False, description="Give each agent a label; accounts are often e-mail addresses."
+    )
+
+
+class Session(Reply):
+    """One stretch of one agent in one status; its end is null while it lasts."""
+
+    agent_id: str | int | None = None
+    status: str | None = None
+    start_time: object = None
+    end_time: object = None
+
+
+class Activity(Reply):
+    """The sessions of all agents that were asked for."""
+
+    agents: Annotated[tuple[Lenient[Session], ...], Field(default=())]
+
+
+class _Stretch(NamedTuple):
+    agent: str
+    status: str
+    begin: datetime
+    end: datetime
+
+
+def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator[Sample]:
+    """Seconds and sessions by status, and how many agents are in each now."""
+    seconds: dict[tuple[str, str], float] = {}
+    sessions: dict[tuple[str, str], int] = {}
+    latest: dict[str, _Stretch] = {}
+    for stretch in _stretches(reply, reading):
+        agent = shown(stretch.agent) if reading.options.agent_labels else ""
+        place = (agent, stretch.status)
+        lasted = (stretch.end - stretch.begin).total_seconds()
+        seconds[place] = seconds.get(place, 0) + lasted
+        sessions[place] = sessions.get(place, 0) + 1
+        before = latest.get(stretch.agent)
+        if before is None or before.begin <= stretch.begin:
+            latest[stretch.agent] = stretch
+    for place, value in seconds.items():
+        yield SECONDS.sample(value, reading.window, *place)
+        yield SESSIONS.sample(sessions[place], reading.window, *place)
+    now = [stretch.status for stretch in latest.values()]
+    for status in dict.fromkeys(now):
+        yield AGENTS.sample(now.count(status), reading.window, status)
+
+
+def _stretches(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator[_Stretch]:
+    """The sessions, clipped to the window; what cannot be placed in time is left out."""
+    since = begins(reading.days.first, reading.zone) if reading.days else None
+    until = begins(reading.days.last + DAY, reading.zone) if reading.days else reading.at
+    for session in filter(None, reply.agents):
+        begun, ended = instant(session.start_time, UTC), instant(session.end_time, UTC)
+        if session.agent_id is None or begun is None:
+            reading.drift.add("agent_id" if session.agent_id is None else "start_time")
+            continue
+        if ended is None and session.end_time is not None:  # not open, and nobody knows how long
+            reading.drift.add("end_time")
+            continue
+        begin, end = max(begun, since or begun), min(ended or reading.at, until)
+        if end < begin:
+            reading.drift.add("period")
+            continue
+        yield _Stretch(str(session.agent_id), _status(session, reading), begin, end)
+
+
+def _status(session: Session, reading: Reading[AgentActivityOptions]) -> str:
+    status = (session.status or "").lower()
+    if status in STATUSES:
+        return status
+    reading.drift.add("status")
+    return "other"
+
+
+REPORT: Final = Report(
+    name="agent_activity",
+    apis={"seax": Form(windows=Windows.DATES, window="today", options=frozenset({"agents"}))},
+    options=AgentActivityOptions,
+    families=(SECONDS, SESSIONS, AGENTS),
+    shape=single,
+    reply=TypeAdapter(Activity),
+    samples=samples,
+)

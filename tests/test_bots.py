@@ -1,0 +1,220 @@
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from exporter.bots import MOST_PAGES, Listing, Page, Roster, page
+from exporter.config import Bot, Discovery
+from exporter.errors import ReplyError
+from exporter.values import Drift
+
+
+def bot(number: int, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of the API
+    return {
+        "id": f"b{number}",
+        "workspace_id": "w",
+        "name": f"Bot {number}",
+        "description": "CANARY description",
+        "model_config": {"model": "CANARY"},
+        **others,
+    }
+
+
+def listing(*bots: dict[str, Any]) -> Listing:
+    made, drift = Listing(), Drift()
+    made.add(page({"data": list(bots)}, drift), drift)
+    return made
+
+
+def ids(roster: Roster) -> list[str]:
+    return [found.id for found in roster.bots]
+
+
+def everything() -> Discovery:
+    return Discovery.model_validate({})
+
+
+def test_a_bot_has_its_documented_fields_and_no_more() -> None:
+    """T15: `model_config` is a field of the API's and a reserved word of the model's."""
+    (found,) = listing(bot(1, use_case="FAQ")).bots.values()
+
+    assert (found.id, found.name, found.use_case) == ("b1", "Bot 1", "FAQ")
+    assert "CANARY" not in repr(found)
+
+
+def test_what_is_told_of_a_bot() -> None:
+    roster = Roster((), everything())
+    roster.take(
+        listing(
+            bot(
+                1,
+                use_case="Sales",
+                default_response_language="en-US",
+                live_agent_transfer=True,
+                is_enabled=False,
+            ),
+            bot(2),
+        )
+    )
+
+    assert [(s.family.name, s.labels, s.value) for s in roster.samples()] == [
+        ("seasalt_bot_info", ("b1", "Bot 1", "Sales", "en-US", "true"), 1),
+        ("seasalt_bot_enabled", ("b1", "Bot 1"), 0.0),
+        ("seasalt_bot_info", ("b2", "Bot 2", "", "", ""), 1),
+    ]
+
+
+def test_a_bot_named_like_a_telephone_number_is_redacted() -> None:
+    roster = Roster((), everything())
+    roster.take(listing(bot(1, name="+1 206 123 4567")))
+
+    assert roster.bots[0].shown_name == "redacted"
+    assert {sample.labels[1] for sample in roster.samples()} == {"redacted"}
+
+
+def add(made: Listing, answer: object) -> bool:
+    drift = Drift()
+    return made.add(page(answer, drift), drift)
+
+
+def test_pages_are_read_until_the_total_is_reached() -> None:
+    made = Listing()
+
+    assert add(made, {"data": [bot(1), bot(2)], "total": 3})
+    assert made.rows == 2
+    assert not add(made, {"data": [bot(3)], "total": 3})
+    assert list(made.bots) == ["b1", "b2", "b3"]
+
+
+def test_without_a_total_pages_are_read_until_one_adds_nothing() -> None:
+    made = Listing()
+
+    assert add(made, {"data": [bot(1)]})
+    assert add(made, {"data": [bot(2)]})
+    assert not add(made, {"data": []})
+
+
+def test_a_page_that_repeats_itself_ends_the_list() -> None:
+    """T13: paging over a list that changes skips or repeats."""
+    made = Listing()
+
+    assert add(made, {"data": [bot(1), bot(1)]})
+    assert not add(made, {"data": [bot(1), bot(1)]})
+    assert list(made.bots) == ["b1"]
+
+
+def test_a_page_shorter_than_asked_is_not_the_end() -> None:
+    made = Listing()
+
+    assert add(made, {"data": [bot(1)], "total": 250})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param({"name": "no id"}, id="no-id"),
+        pytest.param(bot(1, id="../../admin"), id="path"),
+        pytest.param(bot(1, id=""), id="empty"),
+        pytest.param(bot(1, id=None), id="null"),
+        pytest.param("b1", id="text"),
+        pytest.param(None, id="row-null"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_left_out(row: object) -> None:
+    made, drift = Listing(), Drift()
+    made.add(page({"data": [row, bot(2)]}, drift), drift)
+
+    assert list(made.bots) == ["b2"]
+
+
+@pytest.mark.parametrize(
+    "answer", [[], {}, {"data": None}, {"data": "x"}, "x", None, {"detail": "no"}], ids=repr
+)
+def test_an_answer_of_another_shape_is_a_failure(answer: object) -> None:
+    with pytest.raises(ReplyError, match="bots: not of the documented shape"):
+        page(answer, Drift())
+
+
+def test_a_bot_is_gone_after_two_complete_lists_without_it() -> None:
+    roster = Roster((), everything())
+    roster.take(listing(bot(1), bot(2)))
+
+    roster.take(listing(bot(1)))
+    assert ids(roster) == ["b1", "b2"]
+
+    roster.take(listing(bot(1)))
+    assert ids(roster) == ["b1"]
+
+
+def test_a_bot_that_comes_back_starts_anew() -> None:
+    roster = Roster((), everything())
+    for bots in ((bot(1), bot(2)), (bot(1),), (bot(1), bot(2)), (bot(1),)):
+        roster.take(listing(*bots))
+
+    assert ids(roster) == ["b1", "b2"]
+
+
+def test_an_empty_list_after_a_full_one_is_a_failure_and_changes_nothing() -> None:
+    roster = Roster((), everything())
+    roster.take(listing(bot(1)))
+
+    for _ in range(5):
+        with pytest.raises(ReplyError, match="the list is empty"):
+            roster.take(listing())
+
+    assert ids(roster) == ["b1"]
+
+
+def test_an_empty_list_from_the_start_is_a_workspace_without_bots() -> None:
+    roster = Roster((), everything())
+    roster.take(listing())
+
+    assert ids(roster) == []
+
+
+def test_a_renamed_bot_has_its_new_name() -> None:
+    roster = Roster((), everything())
+    roster.take(listing(bot(1)))
+    roster.take(listing(bot(1, name="New")))
+
+    assert [found.name for found in roster.bots] == ["New"]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "wanted"),
+    [
+        (["*"], [], ["prod-a", "prod-test", "Dev"]),
+        (["prod-*"], [], ["prod-a", "prod-test"]),
+        (["prod-*"], ["*-test"], ["prod-a"]),
+        (["dev"], [], []),
+        (["[Dd]ev", "prod-a"], [], ["prod-a", "Dev"]),
+    ],
+    ids=["all", "include", "exclude", "case", "two"],
+)
+def test_patterns_choose_by_name(
+    include: Iterable[str], exclude: Iterable[str], wanted: list[str]
+) -> None:
+    discovery = Discovery.model_validate({"include": include, "exclude": exclude})
+    roster = Roster((), discovery)
+    names = enumerate(("prod-a", "prod-test", "Dev"))
+    roster.take(listing(*(bot(number, name=name) for number, name in names)))
+
+    assert [found.name for found in roster.bots] == wanted
+
+
+def test_a_configured_bot_stays_with_its_own_name_whatever_the_list_says() -> None:
+    roster = Roster(
+        (Bot(id="b1", name="Mine", labels={"tier": "gold"}), Bot(id="b9")), everything()
+    )
+    roster.take(listing(bot(1), bot(2)))
+
+    assert [(found.id, found.shown_name) for found in roster.bots] == [
+        ("b1", "Mine"),
+        ("b9", "b9"),
+        ("b2", "Bot 2"),
+    ]
+
+
+def test_there_is_an_end_to_pages() -> None:
+    assert MOST_PAGES == 1000
+    assert isinstance(page({"data": []}, Drift()), Page)

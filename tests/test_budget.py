@@ -1,0 +1,89 @@
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, strategies as st
+
+from exporter.budget import CAPACITY, Budget
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def test_the_bucket_starts_empty() -> None:
+    budget = Budget(60, None, UTC, at=100.0)
+
+    assert budget.take(100.0, NOON) == pytest.approx(1.0)
+
+
+def test_waiting_as_long_as_told_is_enough() -> None:
+    budget = Budget(7, None, UTC, at=0.0)
+
+    wait = budget.take(0.0, NOON)
+
+    assert budget.take(wait, NOON) == 0
+
+
+def test_no_more_is_saved_up_than_the_bucket_holds() -> None:
+    budget = Budget(60, None, UTC, at=0.0)
+
+    taken = 0
+    while budget.take(3600.0, NOON) == 0:
+        taken += 1
+
+    assert taken == CAPACITY
+
+
+@given(
+    st.lists(st.floats(0, 30), min_size=1, max_size=200),
+    st.sampled_from([1, 7, 60, 600]),
+)
+def test_no_stretch_of_time_sees_more_than_rate_times_length_and_a_bucket(
+    pauses: list[float], per_minute: int
+) -> None:
+    budget, at, sent = Budget(per_minute, None, UTC, at=0.0), 0.0, []
+    for pause in pauses:
+        at += pause
+        while budget.take(at, NOON) == 0:
+            sent.append(at)
+
+    for first, begin in enumerate(sent):
+        for last in range(first, len(sent)):
+            length = sent[last] - begin
+            assert last - first + 1 <= per_minute / 60 * length + CAPACITY + 1e-6
+
+
+@given(st.lists(st.floats(0, 5), max_size=100))
+def test_a_crash_loop_sends_no_more_than_the_rate_times_the_time_it_ran(
+    lives: list[float],
+) -> None:
+    at, sent = 0.0, 0
+    for life in lives:
+        budget = Budget(60, None, UTC, at=at)
+        at += life
+        while budget.take(at, NOON) == 0:
+            sent += 1
+
+    assert sent <= at + 1e-6
+
+
+def test_a_clock_that_goes_backwards_gives_nothing_away() -> None:
+    budget = Budget(60, None, UTC, at=100.0)
+
+    assert budget.take(50.0, NOON) > 0
+
+
+def test_the_days_budget_is_hard_until_local_midnight() -> None:
+    zone = ZoneInfo("America/Los_Angeles")
+    budget = Budget(6000, 2, zone, at=0.0)
+    evening = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)  # 23:00 in Los Angeles
+
+    assert [budget.take(60.0, evening), budget.take(60.0, evening)] == [0, 0]
+    assert budget.remaining(evening) == 0
+    assert budget.take(60.0, evening) == 3600
+
+    assert budget.take(61.0, evening + timedelta(hours=1)) == 0
+    assert budget.remaining(evening + timedelta(hours=1)) == 1
+
+
+def test_without_a_days_budget_nothing_remains_to_be_told() -> None:
+    assert Budget(60, None, UTC, at=0.0).remaining(NOON) is None

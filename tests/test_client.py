@@ -1,0 +1,288 @@
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.virtual import World
+from support.workspaces import KEY, workspace
+
+from exporter import paths
+from exporter.client import LARGEST_BODY, LARGEST_ON_WIRE, Client
+from exporter.errors import Outcome, RequestFailed, StartError
+
+GOOD = b'{"total_usage": {"total_chat_responses": 1}}'
+
+
+async def pieces(*content: bytes) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+def response(status: int = 200, *content: bytes, **headers: str) -> httpx.Response:
+    return httpx.Response(status, content=pieces(*content), headers=headers)
+
+
+def ask(
+    handler: Callable[[httpx.Request], Any],
+    api: str = "seachat",
+    **others: Any,  # noqa: ANN401
+) -> object:
+    """What a client makes of an API that answers so."""
+    one = workspace(["total_usage"], api=api, **others)
+
+    async def go() -> object:
+        async with Client(one, httpx.MockTransport(handler)) as client:
+            return await client.ask({"metrics": ["total_usage"]})
+
+    return World().run(go)
+
+
+def failure(handler: Callable[[httpx.Request], Any], **others: Any) -> RequestFailed:  # noqa: ANN401
+    with pytest.raises(RequestFailed) as caught:
+        ask(handler, **others)
+    assert KEY not in repr(caught.value) + str(caught.value)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def test_the_request_carries_the_key_in_its_header_and_json_in_its_body() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return response(200, GOOD)
+
+    assert ask(handler) == json.loads(GOOD)
+
+    (request,) = seen
+    assert request.method == "POST"
+    assert str(request.url) == "https://chat.seasalt.ai" + paths.SEACHAT_REPORT
+    assert request.headers["x-api-key"] == KEY
+    assert "authorization" not in request.headers
+    assert "cookie" not in request.headers
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.content) == {"metrics": ["total_usage"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (400, Outcome.CLIENT_ERROR),
+        (401, Outcome.UNAUTHORIZED),
+        (403, Outcome.UNAUTHORIZED),
+        (404, Outcome.CLIENT_ERROR),
+        (409, Outcome.CLIENT_ERROR),
+        (422, Outcome.CLIENT_ERROR),
+        (429, Outcome.RATE_LIMITED),
+        (500, Outcome.SERVER_ERROR),
+        (503, Outcome.SERVER_ERROR),
+        (204, Outcome.INVALID),
+        (301, Outcome.INVALID),
+        (307, Outcome.INVALID),
+    ],
+)
+def test_a_status_has_its_outcome(status: int, outcome: Outcome) -> None:
+    told = failure(lambda _: response(status, b'{"detail": "' + KEY.encode() + b'"}'))
+
+    assert (told.outcome, told.status) == (outcome, status)
+
+
+@pytest.mark.parametrize("code", [40007, "40007"], ids=["number", "text"])
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_the_apis_own_code_for_a_bad_key_counts_at_any_status(status: int, code: object) -> None:
+    body = {
+        "detail": f"The token: {KEY} decoding failed.",
+        "code": code,
+        "parameters": {"token": KEY},
+    }
+
+    told = failure(lambda _: response(status, json.dumps(body).encode()))
+
+    assert told.outcome is Outcome.UNAUTHORIZED
+    assert "SeaChat API Access" in str(told)
+
+
+def test_a_redirect_is_never_followed() -> None:
+    seen: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.host)
+        return response(307, location="https://evil.invalid/steal")
+
+    assert failure(handler).outcome is Outcome.INVALID
+    assert seen == ["chat.seasalt.ai"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"<!DOCTYPE html><title>Sign in</title>", id="html"),
+        pytest.param(b'{"a": NaN}', id="nan"),
+        pytest.param(b'{"a": 1,}', id="trailing-comma"),
+        pytest.param(b'{"a": 1', id="truncated"),
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param('{"a": 1}'.encode("utf-16"), id="utf-16"),
+        pytest.param(b'{"a": "\xff"}', id="bad-utf-8"),
+        pytest.param(b'{"a": "\\ud800"}', id="lone-surrogate"),
+        pytest.param(b"null", id="null"),
+    ],
+)
+def test_what_is_not_strict_json_is_a_failed_request(body: bytes) -> None:
+    assert failure(lambda _: response(200, body)).outcome is Outcome.INVALID
+
+
+def cut(length: int, _: httpx.Request) -> httpx.Response:
+    return response(200, GOOD[:length])
+
+
+def test_every_truncation_of_an_answer_is_a_failed_request() -> None:
+    for length in range(len(GOOD)):
+        told = failure(partial(cut, length))
+        assert told.outcome is Outcome.INVALID
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert ask(lambda _: response(200, b"\xef\xbb\xbf" + GOOD)) == json.loads(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        pytest.param("gzip", gzip.compress(GOOD), id="gzip"),
+        pytest.param("deflate", zlib.compress(GOOD), id="deflate"),
+        pytest.param("identity", GOOD, id="identity"),
+        pytest.param("GZIP", gzip.compress(GOOD), id="upper-case"),
+    ],
+)
+def test_an_encoded_answer_is_unfolded(encoding: str, body: bytes) -> None:
+    halves = body[: len(body) // 2], body[len(body) // 2 :]
+
+    found = ask(lambda _: response(200, *halves, **{"content-encoding": encoding}))
+
+    assert found == json.loads(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        pytest.param("gzip", GOOD, id="not-gzip"),
+        pytest.param("gzip", gzip.compress(GOOD)[:-9], id="truncated"),
+        pytest.param("br", GOOD, id="not-asked-for"),
+        pytest.param("gzip, gzip", gzip.compress(gzip.compress(GOOD)), id="twice"),
+        pytest.param("gzip", gzip.compress(b" " * (LARGEST_BODY + 10)), id="bomb"),
+        pytest.param("identity", b" " * (LARGEST_ON_WIRE + 1), id="large"),
+    ],
+)
+def test_what_cannot_be_unfolded_within_bounds_is_a_failed_request(
+    encoding: str, body: bytes
+) -> None:
+    told = failure(lambda _: response(200, body, **{"content-encoding": encoding}))
+
+    assert told.outcome is Outcome.INVALID
+
+
+def test_a_slow_answer_ends_at_the_deadline_whatever_comes_meanwhile() -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.5)
+
+    told = failure(lambda _: httpx.Response(200, content=drip()), timeout="10s")
+
+    assert told.outcome is Outcome.TIMEOUT
+
+
+def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (httpx.ConnectError(KEY), Outcome.CONNECT),
+        (httpx.ReadError(KEY), Outcome.CONNECT),
+        (httpx.RemoteProtocolError(KEY), Outcome.CONNECT),
+        (httpx.ProxyError(KEY), Outcome.CONNECT),
+        (httpx.ConnectTimeout(KEY), Outcome.TIMEOUT),
+        (httpx.ReadTimeout(KEY), Outcome.TIMEOUT),
+        (OSError(KEY), Outcome.CONNECT),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_network_error_is_told_by_its_kind_alone(error: Exception, outcome: Outcome) -> None:
+    assert failure(raising(error)).outcome is outcome
+
+
+def paths_of(answers: Iterator[int]) -> tuple[Callable[[httpx.Request], httpx.Response], list[str]]:
+    seen: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        return response(next(answers), GOOD)
+
+    return handler, seen
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_portals_other_path_is_tried_once_and_remembered(status: int) -> None:
+    handler, seen = paths_of(iter([status, 200, 200, status]))
+    one = workspace(["total_usage"], api="portal")
+
+    async def go() -> None:
+        async with Client(one, httpx.MockTransport(handler)) as client:
+            await client.ask({})
+            await client.ask({})
+            with pytest.raises(RequestFailed):
+                await client.ask({})
+
+    World().run(go)
+    assert seen == [paths.PORTAL_REPORT, *[paths.PORTAL_REPORT_OLD] * 3]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 422, 429, 500, 502, 503])
+def test_portals_other_path_is_not_tried_for_any_other_reason(status: int) -> None:
+    handler, seen = paths_of(iter([status]))
+
+    failure(handler, api="portal")
+
+    assert seen == [paths.PORTAL_REPORT]
+
+
+def test_a_configured_path_is_the_only_one() -> None:
+    handler, seen = paths_of(iter([404]))
+
+    failure(handler, api="portal", path="/elsewhere")
+
+    assert seen == ["/elsewhere"]
+
+
+def test_seachat_has_one_path() -> None:
+    handler, seen = paths_of(iter([404]))
+
+    failure(handler)
+
+    assert seen == [paths.SEACHAT_REPORT]
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+
+    assert not Client(workspace())._http._mounts  # noqa: SLF001 - where httpx keeps its proxies
+
+
+def test_certificates_that_cannot_be_used_keep_the_exporter_from_starting(tmp_path: Path) -> None:
+    junk = tmp_path / "ca.pem"
+    junk.write_text("no certificate", encoding="utf-8")
+
+    with pytest.raises(StartError, match="workspace acme: its certificates cannot be used"):
+        Client(workspace(http={"ca_file": str(junk)}))

@@ -1,0 +1,298 @@
+"""Bots that come and go, in a world where hours take milliseconds."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from support.api import FakeApi
+from support.virtual import START, World
+from support.workspaces import KEY, workspace
+
+from exporter import paths
+from exporter.client import Client
+from exporter.config import Bot
+from exporter.discovery import Finder
+from exporter.exposition import text
+from exporter.plan import plan
+from exporter.poller import Poller
+from exporter.sandbox import Sandbox
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+
+HOUR = timedelta(hours=1)
+
+
+class Listed(FakeApi):
+    """The API with a list of bots, a hundred a page at most."""
+
+    bots: list[str]
+    called: str = "Name of"
+    status: int = 200
+    pages: list[tuple[datetime, httpx.Request]]
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer a page of the list, or leave it to the analytics."""
+        if request.url.path != paths.BOTS:
+            return await super().__call__(request)
+        self.pages.append((self.now(), request))
+        await asyncio.sleep(self.seconds)
+        offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
+        rows = [{"id": bot, "name": f"{self.called} {bot}"} for bot in self.bots]
+        body = {"data": rows[offset : offset + limit], "total": len(rows)}
+        return _response(self.status, body if self.status == 200 else {"detail": KEY})
+
+
+def _response(status: int, body: object) -> httpx.Response:
+    async def pieces() -> Any:  # noqa: ANN401 - an asynchronous iterator
+        yield httpx.Response(200, json=body).content
+
+    return httpx.Response(status, content=pieces())
+
+
+class Run:
+    """A workspace whose bots are discovered."""
+
+    def __init__(self, bots: Iterable[str], **others: Any) -> None:  # noqa: ANN401 - keys of the file
+        given = {
+            "workspace_id": "ws-1",
+            "discover_bots": {},
+            "metrics": ["total_usage"],
+            "requests_per_minute": 600,
+            **others,
+        }
+        self.one = workspace(**given)
+        self.world = World()
+        self.api = Listed(self.world.now)
+        self.api.bots, self.api.pages = list(bots), []
+        self.store, self.telemetry = Store(), Telemetry()
+
+    def lasts(self, duration: timedelta, *then: Callable[[], None]) -> "Run":
+        """Poll for so long; between equal parts of it, do something else."""
+
+        async def go() -> None:
+            async with Client(self.one, self.api.transport) as client:
+                now = self.world.now
+                poller = Poller(self.one, client, self.store, self.telemetry, now)
+                poller.assign(plan(self.one, self.one.bots))
+                assert self.one.discover_bots
+                finder = Finder(
+                    poller, self.one.discover_bots, client, self.store, self.telemetry, now
+                )
+                tasks = [asyncio.ensure_future(part.run()) for part in (poller, finder)]
+                for step in (*then, None):
+                    await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
+                    for task in tasks:
+                        if task.done():
+                            task.result()
+                    if step:
+                        step()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+        self.world.run(go)
+        return self
+
+    def asked(self, since: datetime = START) -> Counter[str]:
+        """How often each bot was asked about."""
+        return Counter(body["gptbot_id"] for at, body in self.api.journal if at >= since)
+
+
+def test_discovered_bots_are_polled_from_the_first_seconds_on() -> None:
+    run = Run(["b1", "b2"]).lasts(timedelta(seconds=30))
+
+    assert run.asked() == {"b1": 1, "b2": 1}
+
+
+def test_the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone() -> None:
+    run = Run(["b1"]).lasts(timedelta(seconds=5))
+
+    ((_, request),) = run.api.pages
+    assert request.method == "GET"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert "x-api-key" not in request.headers
+    assert dict(request.url.params) == {
+        "workspace_id": "ws-1",
+        "offset": "0",
+        "limit": "100",
+        "order_by": "created_at:asc",
+    }
+
+
+def test_a_key_of_its_own_goes_to_the_list_and_not_to_the_analytics() -> None:
+    run = Run(["b1"], bots_api_key="sk-bots").lasts(timedelta(seconds=5))
+
+    assert run.api.pages[0][1].headers["authorization"] == "Bearer sk-bots"
+
+
+def test_every_page_of_the_list_is_read() -> None:
+    run = Run([f"b{number}" for number in range(250)]).lasts(timedelta(minutes=5))
+
+    assert [request.url.params["offset"] for _, request in run.api.pages] == ["0", "100", "200"]
+    assert len(run.asked()) == 250
+
+
+def test_a_new_bot_is_polled_within_the_discovery_interval() -> None:
+    run = Run(["b1"])
+
+    run.lasts(4 * HOUR, lambda: run.api.bots.append("b2"))
+
+    first = min(at for at, body in run.api.journal if body["gptbot_id"] == "b2")
+    assert START + 2 * HOUR < first < START + 3 * HOUR + timedelta(seconds=5)
+
+
+def test_a_bot_gone_is_polled_until_the_second_list_without_it() -> None:
+    run = Run(["b1", "b2"])
+
+    run.lasts(8 * HOUR, lambda: run.api.bots.remove("b2"))
+
+    last = max(at for at, body in run.api.journal if body["gptbot_id"] == "b2")
+    assert START + 5 * HOUR < last < START + 6 * HOUR
+    assert 'bot_id="b2"' not in text(run.store, START + 8 * HOUR)
+    assert run.asked(START + 7 * HOUR)["b1"] >= 6
+
+
+def test_the_last_good_list_is_kept_on_failure() -> None:
+    run = Run(["b1"])
+
+    def fail() -> None:
+        run.api.status = 500
+
+    run.lasts(12 * HOUR, fail)
+
+    assert run.asked(START + 11 * HOUR)["b1"] >= 6
+    page = text(run.store, START + 12 * HOUR)
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in page
+    # What the list said of the bots is three of its intervals old by now.
+    assert "seasalt_bot_info" not in page
+
+
+def test_an_empty_list_does_not_drop_the_bots() -> None:
+    run = Run(["b1"])
+
+    run.lasts(12 * HOUR, run.api.bots.clear)
+
+    assert run.asked(START + 11 * HOUR)["b1"] >= 6
+
+
+def test_a_failed_list_is_asked_again_within_ten_minutes() -> None:
+    run = Run(["b1"])
+    run.api.status = 503
+
+    def mend() -> None:
+        run.api.status = 200
+
+    run.lasts(timedelta(minutes=40), mend)
+
+    assert run.asked()["b1"] >= 1
+
+
+def test_a_key_that_the_list_rejects_leaves_the_analytics_alone() -> None:
+    run = Run([])
+    run.one = workspace(["total_usage"], bots=1, workspace_id="ws-1", discover_bots={})
+    run.api.status = 401
+
+    run.lasts(timedelta(minutes=30))
+
+    page = run.telemetry.text(openmetrics=False).decode()
+    assert 'seasalt_api_key_valid{api="seachat",workspace="acme"} 1.0' in page
+    assert 'outcome="unauthorized",workspace="acme"} 0.0' not in page
+    assert run.asked()["b0"] >= 3
+
+
+def test_a_renamed_bot_is_asked_about_soon_under_its_new_name() -> None:
+    run = Run(["b1"], metrics=["conversation_overview"])
+
+    def rename() -> None:
+        run.api.called = "New name of"
+
+    run.lasts(timedelta(minutes=62), rename)
+
+    page = text(run.store, START + timedelta(minutes=62))
+    assert (
+        'overview_conversations{api="seachat",workspace="acme",bot_id="b1",bot="New name of b1"'
+        in page
+    )
+    assert 'bot="Name of b1"' not in page
+
+
+def test_what_the_list_says_is_on_the_page() -> None:
+    run = Run(["b1"]).lasts(timedelta(seconds=30))
+
+    page = text(run.store, START + timedelta(seconds=30))
+    assert 'seasalt_bot_info{api="seachat",workspace="acme",bot_id="b1",bot="Name of b1"} 1' in page
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 1' in page
+
+
+class Counting(httpx.ASGITransport):
+    """The sandbox behind a journal of its requests."""
+
+    def __init__(self, sandbox: Sandbox, now: Callable[[], datetime]) -> None:
+        super().__init__(sandbox)
+        self.now = now
+        self.journal: list[tuple[datetime, str, bytes]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Take a request down and hand it on."""
+        self.journal.append((self.now(), request.url.path, request.content))
+        return await super().handle_async_request(request)
+
+
+def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_requests() -> None:
+    world, cycle = World(), timedelta(minutes=10)
+    sandbox = Sandbox.make(now=world.now, bots=2000, days=3, conversations_per_day=0.5)
+    (company,) = sandbox.workspaces
+    one = workspace(
+        ["communication_volume", "activity_trend", "csat", "label_overview"],
+        api_key=company.seachat_key,
+        workspace_id=company.id,
+        discover_bots={"interval": "1h"},
+        requests_per_minute=6000,
+        concurrency=8,
+    )
+    api = Counting(sandbox, world.now)
+    store = Store()
+
+    async def go() -> None:
+        async with Client(one, api) as client:
+            telemetry = Telemetry()
+            poller = Poller(one, client, store, telemetry, world.now)
+            poller.assign(plan(one, ()))
+            assert one.discover_bots
+            finder = Finder(poller, one.discover_bots, client, store, telemetry, world.now)
+            tasks = [asyncio.ensure_future(part.run()) for part in (poller, finder)]
+            await asyncio.sleep(cycle.total_seconds() * 2 + 1)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    world.run(go)
+
+    bots = [Bot(id=bot.id, name=bot.name) for bot in company.bots]
+    planned = Counter(
+        json.dumps(call.body(START.date()), sort_keys=True) for call in plan(one, bots)
+    )
+    assert len(planned) == 2 * 2000 + 1
+    second = Counter(
+        json.dumps(json.loads(content), sort_keys=True)
+        for at, path, content in api.journal
+        if path == paths.SEACHAT_REPORT and START + cycle < at <= START + cycle * 2
+    )
+    assert second == planned
+    listed = [at for at, path, _ in api.journal if path == paths.BOTS]
+    assert len(listed) in {20, 40}
+    assert all(record.success for _, record in store)
+
+
+def test_the_pages_of_the_list_are_taken_from_the_same_budget() -> None:
+    run = Run([f"b{number}" for number in range(500)], requests_per_minute=60)
+    run.lasts(timedelta(minutes=3))
+
+    sent = sorted([at for at, _ in run.api.pages] + [at for at, _ in run.api.journal])
+    assert len(sent) <= 3 * 60
+    assert sent[0] >= START + timedelta(seconds=1)
+    assert START.tzinfo is UTC

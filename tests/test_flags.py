@@ -1,0 +1,127 @@
+import pytest
+
+from exporter.errors import StartError
+from exporter.flags import COMMANDS, DONE, FLAGS, MISUSE, Flag, parse
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config.file=a.yml", "--config.file", "b.yml", "once"],
+        ["once", "--config.file=a.yml", "--config.file=b.yml"],
+        ["--config.file=a.yml", "once", "--config.file=b.yml"],
+    ],
+    ids=["before", "after", "around"],
+)
+def test_flags_come_before_and_after_the_sub_command_in_both_forms(arguments: list[str]) -> None:
+    found = parse(arguments, {})
+
+    assert found.command == "once"
+    assert found.values["config.file"] == ("a.yml", "b.yml")
+
+
+def test_without_a_sub_command_it_serves_with_the_defaults() -> None:
+    found = parse([], {})
+
+    assert found.command == "serve"
+    assert found.values["config.file"] == ("config/seasalt.yml",)
+    assert found.values["web.listen-address"] == (":9877",)
+    assert found.one("web.telemetry-path") == "/metrics"
+    assert (found.one("log.level"), found.one("log.format")) == ("info", "logfmt")
+    assert found.one("config.check") == ""
+    assert found.given == frozenset()
+
+
+@pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
+def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
+    value = flag.choices[-1] if flag.choices else "/x" if flag.name.startswith("web") else "7"
+
+    command = flag.commands[:1] or ("serve",)
+    found = parse(list(command), {flag.variable: value})
+
+    assert found.one(flag.name) == value
+
+
+def test_a_flag_wins_over_its_environment_variable() -> None:
+    found = parse(["--log.level=debug"], {"SEASALT_EXPORTER_LOG_LEVEL": "error"})
+
+    assert found.one("log.level") == "debug"
+
+
+def test_a_repeatable_flag_takes_lines_from_the_environment() -> None:
+    found = parse([], {"SEASALT_EXPORTER_CONFIG_FILE": "a.yml\nb.yml\n"})
+
+    assert found.values["config.file"] == ("a.yml", "b.yml")
+
+
+@pytest.mark.parametrize("value", ["false", "0", ""])
+def test_a_switch_can_be_off_in_the_environment(value: str) -> None:
+    assert parse([], {"SEASALT_EXPORTER_CONFIG_CHECK": value}).one("config.check") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(
+            ["--confg.file=x"],
+            "unknown argument --confg.file, did you mean --config.file?",
+            id="flag",
+        ),
+        pytest.param(["pol"], "argument command: invalid choice: 'pol'", id="command"),
+        pytest.param(["once", "twice"], "unknown argument twice", id="second-command"),
+        pytest.param(
+            ["--config.file"], "argument --config.file: expected one argument", id="no-value"
+        ),
+        pytest.param(
+            ["docs", "--web.listen-address=:1"],
+            "--web.listen-address is no flag of docs",
+            id="elsewhere",
+        ),
+        pytest.param(["--config.fil=x"], "unknown argument --config.fil", id="abbreviated"),
+    ],
+)
+def test_misuse_is_one_line_and_status_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments, {})
+
+    written = capsys.readouterr()
+    assert caught.value.code == MISUSE
+    assert written.out == ""
+    assert len(written.err.splitlines()) == 1
+    assert says in written.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--log.level=loud"], "--log.level must be one of debug, info, warn, error"),
+        (["--log.format=xml"], "--log.format must be one of logfmt, json"),
+        (["--web.telemetry-path=metrics"], "--web.telemetry-path must begin with /"),
+        (["demo", "--sandbox.seed=x"], "--sandbox.seed must be a whole number"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_one_line(arguments: list[str], says: str) -> None:
+    with pytest.raises(StartError) as caught:
+        parse(arguments, {})
+
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize("flag", ["--version", "--help"])
+def test_version_and_help_end_well(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse([flag], {})
+
+    assert caught.value.code == DONE
+    assert "seasalt-exporter" in capsys.readouterr().out
+
+
+def test_help_names_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+
+    told = capsys.readouterr().out
+    assert all(f"--{flag.name}" in told for flag in FLAGS)
+    assert all(command in told for command in COMMANDS)

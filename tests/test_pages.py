@@ -1,0 +1,90 @@
+import asyncio
+from datetime import timedelta
+
+from support.virtual import START, World
+
+from exporter.exposition import API_FAMILIES
+from exporter.pages import Pages
+from exporter.plan import Target
+from exporter.store import Key, Record, Store
+from exporter.telemetry import Telemetry
+
+CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
+KEY = Key(Target("seachat", "acme"), "communication_volume", "today")
+
+
+def record(value: float, lasts: timedelta) -> Record:
+    sample = CALLS.sample(value, "today", "inbound")
+    return Record(600.0, True, 0.1, START, (sample,), START + lasts)  # noqa: FBT003
+
+
+class Kept:
+    """Pages that are kept current over a store."""
+
+    def __init__(self) -> None:
+        self.world, self.store, self.telemetry = World(), Store(), Telemetry()
+        self.pages = Pages(self.store, self.telemetry, self.world.now)
+
+    def text(self) -> str:
+        """The page as it is served now."""
+        return b"".join(self.pages.snapshot.text()).decode()
+
+
+def test_a_change_is_on_the_page_within_a_second() -> None:
+    async def go() -> None:
+        kept = Kept()
+        task = asyncio.ensure_future(kept.pages.run())
+        for value in range(1, 4):
+            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.pages.changed()
+            await asyncio.sleep(1)
+            assert f'direction="inbound"}} {value}\n' in kept.text()
+        task.cancel()
+
+    World().run(go)
+
+
+def test_a_value_leaves_the_page_when_it_expires_though_nothing_changes() -> None:
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
+        task = asyncio.ensure_future(kept.pages.run())
+        kept.pages.changed()
+        await asyncio.sleep(299)
+        assert "communication_volume_calls{" in kept.text()
+        await asyncio.sleep(2)
+        assert "communication_volume_calls{" not in kept.text()
+        assert "seasalt_report_success{" in kept.text()
+        task.cancel()
+
+    World().run(go)
+
+
+def test_many_changes_at_once_are_one_page() -> None:
+    async def go() -> None:
+        kept = Kept()
+        task = asyncio.ensure_future(kept.pages.run())
+        seen = set()
+        for value in range(200):
+            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.pages.changed()
+            await asyncio.sleep(0.005)
+            seen.add(kept.text())
+        assert len(seen) <= 12
+        task.cancel()
+
+    World().run(go)
+
+
+def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
+        kept.pages.refresh()
+        line = 'seasalt_series{api="seachat",workspace="acme"} '
+        assert f"{line}1.0\n" in kept.telemetry.text(openmetrics=False).decode()
+        kept.store.keep(set(), "acme")
+        kept.pages.refresh()
+        assert f"{line}0.0\n" in kept.telemetry.text(openmetrics=False).decode()
+
+    World().run(go)

@@ -1,0 +1,478 @@
+"""The loop, in a world where a week takes seconds."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import ANSWERS, Answer, FakeApi
+from support.virtual import START, World
+from support.workspaces import workspace
+
+from exporter.client import Client
+from exporter.config import Workspace
+from exporter.exposition import text
+from exporter.plan import plan
+from exporter.poller import Failure, Poller
+from exporter.store import Key, Record, Store
+from exporter.telemetry import Telemetry
+
+WEEK = timedelta(days=7)
+
+
+class Run:
+    """One workspace polled for a while against a stand-in API."""
+
+    def __init__(
+        self,
+        one: Workspace,
+        answer: Callable[[dict[str, Any]], Answer | None] = lambda _: None,
+        start: datetime = START,
+        seconds: float = 0.2,
+    ) -> None:
+        self.one = one
+        self.world = World(start)
+        self.api = FakeApi(self.world.now, answer, seconds)
+        self.store, self.telemetry = Store(), Telemetry()
+        self.changes = 0
+        self.poller: Poller
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    async def _poller(self, client: Client) -> Poller:
+        self.poller = Poller(
+            self.one, client, self.store, self.telemetry, self.world.now, self._changed
+        )
+        self.poller.assign(plan(self.one, self.one.bots))
+        return self.poller
+
+    def lasts(self, duration: timedelta, *then: Callable[[], None]) -> "Run":
+        """Poll for so long; between equal parts of it, do something else."""
+
+        async def go() -> None:
+            async with Client(self.one, self.api.transport) as client:
+                task = asyncio.ensure_future((await self._poller(client)).run())
+                for step in (*then, None):
+                    await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
+                    if task.done():
+                        task.result()
+                    if step:
+                        step()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+        self.world.run(go)
+        return self
+
+    def once(self) -> tuple[Failure, ...]:
+        """Poll each call once."""
+
+        async def go() -> tuple[Failure, ...]:
+            async with Client(self.one, self.api.transport) as client:
+                return await (await self._poller(client)).once()
+
+        return self.world.run(go)
+
+    def page(self, at: datetime) -> str:
+        """The values that are shown at an instant."""
+        return text(self.store, at)
+
+    def record(self, report: str) -> Record:
+        """What is known of one report of the first target that has it."""
+        return next(record for key, record in self.store if key.report == report)
+
+    def counted(self, outcome: str) -> float:
+        """How many requests ended so."""
+        line = (
+            f'seasalt_api_requests_total{{api="{self.one.api}",outcome="{outcome}",'
+            f'workspace="{self.one.name}"}} '
+        )
+        page = self.telemetry.text(openmetrics=False).decode()
+        return float(page.split(line)[1].split("\n")[0])
+
+
+def answering(status: int, content: object = None) -> Callable[[dict[str, Any]], Answer]:
+    return lambda _: (status, content or {"detail": "no"})
+
+
+def test_a_week_of_polls_keeps_every_reports_interval() -> None:
+    run = Run(workspace(["conversation_overview", {"metric": "csat", "interval": "30m"}], bots=3))
+
+    run.lasts(WEEK)
+
+    # Once at the start, then at the phase: a week's worth and that one.
+    assert len(run.api.sent("conversation_overview")) == 3 * (1 + 7 * 24 * 6)
+    assert len(run.api.sent("csat")) == 3 * (1 + 7 * 24 * 2)
+    for bot in ("b0", "b1", "b2"):
+        times = [
+            at
+            for at, body in run.api.journal
+            if body["gptbot_id"] == bot and "csat" in body["metrics"]
+        ]
+        assert {later - earlier for earlier, later in pairwise(times[1:])} == {
+            timedelta(minutes=30)
+        }
+
+
+def test_the_yearly_report_is_asked_four_times_a_day_and_last_at_the_start() -> None:
+    run = Run(workspace(bots=2)).lasts(timedelta(days=3))
+
+    times = run.api.sent("conversation_overview_yearly")
+    assert len(times) == 2 * (1 + 3 * 4)
+    others = [at for at, body in run.api.journal if "csat" in body["metrics"]][:2]
+    assert max(others) < min(times)
+
+
+def test_first_values_come_within_seconds_of_the_start() -> None:
+    run = Run(workspace(bots=2)).lasts(timedelta(seconds=15))
+
+    assert len(run.api.journal) == 2 * 4 + 1
+    assert all(record.success for _, record in run.store)
+
+
+def test_the_rate_is_kept_from_the_first_second_on() -> None:
+    run = Run(workspace(bots=200, requests_per_minute=60)).lasts(timedelta(hours=2))
+
+    times = [at for at, _ in run.api.journal]
+    assert times[0] >= START + timedelta(seconds=1)
+    for earlier, later in zip(times, times[60:], strict=False):
+        assert later - earlier >= timedelta(seconds=60 - 10 - 1)
+    assert all(
+        len([at for at in times if at < START + timedelta(seconds=s)]) <= s for s in range(1, 600)
+    )
+
+
+def test_no_report_is_ever_polled_twice_at_once() -> None:
+    one = workspace(["total_usage"], bots=3, interval="30s", allow_fast_polling=True)
+    run = Run(one, seconds=45)
+
+    run.lasts(timedelta(hours=1))
+
+    assert run.api.most_flying <= 3
+    for bot in ("b0", "b1", "b2"):
+        times = [at for at, body in run.api.journal if body["gptbot_id"] == bot]
+        assert all(later - earlier >= timedelta(seconds=45) for earlier, later in pairwise(times))
+        assert len(times) > 50
+
+
+def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    one = workspace(["total_usage"], bots=50, concurrency=3, requests_per_minute=600)
+    run = Run(one, seconds=20).lasts(timedelta(minutes=10))
+
+    assert run.api.most_flying == 3
+
+
+def test_when_the_rate_is_too_low_the_oldest_goes_first() -> None:
+    one = workspace(
+        ["total_usage"], bots=100, requests_per_minute=30, interval="1m", allow_fast_polling=True
+    )
+    run = Run(one).lasts(timedelta(hours=1))
+
+    asked = Counter(body["gptbot_id"] for _, body in run.api.journal)
+    assert max(asked.values()) - min(asked.values()) <= 2
+
+
+def test_today_is_asked_once_more_before_local_midnight() -> None:
+    one = workspace(["communication_volume"], bots=20, timezone="Asia/Kolkata")
+    run = Run(one).lasts(timedelta(days=2))
+
+    midnight = datetime(2026, 11, 21, 18, 30, tzinfo=UTC)  # 00:00 of the 22nd in Kolkata
+    for bot in one.bots:
+        last = max(
+            at for at, body in run.api.journal if body["gptbot_id"] == bot.id and at < midnight
+        )
+        assert midnight - timedelta(minutes=5) < last < midnight - timedelta(minutes=1)
+        asked = Counter(
+            body["end_date"][:10] for _, body in run.api.journal if body["gptbot_id"] == bot.id
+        )
+        assert asked["2026-11-22"] == 24 * 6 + 1
+
+
+def test_yesterdays_values_are_gone_at_local_midnight_until_today_is_known() -> None:
+    one = workspace(["communication_volume"], timezone="America/Los_Angeles", interval="1h")
+    run = Run(one, start=datetime(2026, 11, 22, 7, 50, tzinfo=UTC)).lasts(timedelta(minutes=5))
+    midnight = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    assert "communication_volume_calls" in run.page(midnight - timedelta(seconds=1))
+    assert "communication_volume_calls" not in run.page(midnight)
+
+
+def test_an_answer_that_crosses_midnight_is_not_shown_as_todays() -> None:
+    start = datetime(2026, 11, 22, 7, 59, 58, tzinfo=UTC)
+    one = workspace(["communication_volume"], timezone="America/Los_Angeles")
+    run = Run(one, start=start, seconds=10).lasts(timedelta(seconds=30))
+
+    assert run.record("communication_volume").success
+    assert "communication_volume_calls" not in run.page(start + timedelta(seconds=30))
+
+
+def test_sliding_windows_stay_over_midnight() -> None:
+    one = workspace(["conversation_overview"], timezone="America/Los_Angeles")
+    run = Run(one, start=datetime(2026, 11, 22, 7, 55, tzinfo=UTC)).lasts(timedelta(seconds=10))
+
+    assert "conversations{" in run.page(datetime(2026, 11, 22, 8, 1, tzinfo=UTC))
+
+
+def test_values_outlive_their_last_success_by_three_intervals_and_no_longer() -> None:
+    run = Run(workspace(["conversation_overview"])).lasts(timedelta(seconds=5))
+    came = run.record("conversation_overview").last_success
+
+    assert came
+    assert "conversations{" in run.page(came + timedelta(minutes=29, seconds=59))
+    assert "conversations{" not in run.page(came + timedelta(minutes=30))
+
+
+def test_a_failure_keeps_the_old_values_and_says_so() -> None:
+    answers: list[Answer | None] = [None]
+    run = Run(workspace(["conversation_overview"]), lambda _: answers[-1])
+
+    run.lasts(timedelta(minutes=18), lambda: answers.append((503, {"detail": "down"})))
+
+    record, now = run.record("conversation_overview"), START + timedelta(minutes=18)
+    assert not record.success
+    assert 'conversations{api="seachat",workspace="acme",window="last_30_days"} 150' in run.page(
+        now
+    )
+    assert record.last_success
+    assert record.last_success < START + timedelta(minutes=10)
+    assert run.counted("server_error") == 1
+
+
+def test_labels_that_an_answer_no_longer_names_are_gone() -> None:
+    labels: list[Answer | None] = [None]
+    run = Run(workspace(["label_overview"]), lambda _: labels[-1])
+
+    run.lasts(timedelta(minutes=22), lambda: labels.append((200, {"label_overview": []})))
+
+    assert run.record("label_overview").success
+    assert run.record("label_overview").samples == ()
+
+
+def test_one_broken_report_does_not_take_the_others_down() -> None:
+    run = Run(
+        workspace(["communication_volume", "total_usage"]),
+        lambda _: (200, {"communication_volume": "error", "total_usage": ANSWERS["total_usage"]}),
+    )
+
+    failures = run.once()
+
+    assert [str(failure) for failure in failures] == [
+        "workspace acme: communication_volume: communication_volume: not of the documented shape"
+    ]
+    assert run.record("total_usage").success
+    assert not run.record("communication_volume").success
+    assert run.counted("success") == 1
+
+
+def test_an_answer_in_which_nothing_is_readable_is_invalid() -> None:
+    run = Run(workspace(["total_usage"]), answering(200, {"detail": "no", "code": 1}))
+
+    assert len(run.once()) == 1
+    assert run.counted("invalid") == 1
+
+
+def refusing(*metrics: str) -> Callable[[dict[str, Any]], Answer | None]:
+    """An API that answers 400 to any request that names one of these."""
+    return lambda body: (
+        (400, {"detail": "Unsupported metric: x"}) if set(metrics) & set(body["metrics"]) else None
+    )
+
+
+def test_a_refused_request_is_asked_report_by_report_in_the_same_round() -> None:
+    one = workspace(["communication_volume", "total_usage", "conversation_breakdown"])
+    run = Run(one, refusing("total_usage"))
+
+    failures = run.once()
+
+    assert [body["metrics"] for _, body in run.api.journal] == [
+        ["communication_volume", "total_usage", "conversation_breakdown"],
+        ["communication_volume"],
+        ["total_usage"],
+        ["conversation_breakdown"],
+    ]
+    assert [(failure.report, failure.refused) for failure in failures] == [("total_usage", True)]
+    assert run.record("communication_volume").success
+
+
+def test_the_culprit_is_left_out_for_a_day_and_then_asked_again() -> None:
+    one = workspace(["communication_volume", "total_usage"])
+    run = Run(one, refusing("total_usage")).lasts(timedelta(hours=36))
+
+    # At the start together and alone; a day later once more the same.
+    assert len(run.api.sent("total_usage")) == 4
+    assert len(run.api.sent("communication_volume")) >= 36 * 6
+
+
+def test_a_refusal_of_everything_blames_nobody() -> None:
+    one = workspace(["communication_volume", "total_usage"])
+    run = Run(one, answering(422)).lasts(timedelta(minutes=25))
+
+    assert len(run.api.sent("total_usage")) >= 4
+
+
+def test_a_refused_request_of_one_report_is_not_repeated_before_its_turn() -> None:
+    run = Run(workspace(["total_usage"]), answering(400)).lasts(timedelta(minutes=25))
+
+    assert 3 <= len(run.api.journal) <= 4
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 422, 429, 500, 503])
+def test_a_failed_report_is_asked_again_at_its_next_turn_and_not_before(status: int) -> None:
+    run = Run(workspace(["total_usage"]), answering(status)).lasts(timedelta(hours=2))
+
+    assert len(run.api.journal) <= 1 + 12 + 1
+
+
+def test_a_failed_slow_report_is_asked_again_after_ten_minutes() -> None:
+    run = Run(workspace(["conversation_overview_yearly"]), answering(500))
+
+    run.lasts(timedelta(hours=1))
+
+    assert len(run.api.journal) == 6
+
+
+def test_a_rejected_key_is_told_until_an_answer_says_otherwise() -> None:
+    answers: list[Answer | None] = [(401, {"detail": "Invalid API key"})]
+    run = Run(workspace(["total_usage"]), lambda _: answers[-1])
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(run.telemetry.text(openmetrics=False).decode())
+        answers.append(None)
+
+    run.lasts(timedelta(minutes=24), look)
+
+    line = 'seasalt_api_key_valid{api="seachat",workspace="acme"} '
+    assert f"{line}0.0\n" in seen[0]
+    assert f"{line}1.0\n" in run.telemetry.text(openmetrics=False).decode()
+
+
+def test_a_key_file_that_is_missing_is_told_as_a_rejected_key(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-1", encoding="utf-8")
+    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
+    run = Run(one)
+    file.unlink()
+
+    (failure,) = run.once()
+
+    assert "the key file cannot be read" in failure.text
+    assert run.api.journal == []
+
+
+def test_readiness_comes_with_the_first_answer_whatever_it_says() -> None:
+    run = Run(workspace(["total_usage"]), answering(500))
+    run.once()
+
+    assert run.poller.answered
+
+
+def test_without_any_answer_there_is_no_readiness() -> None:
+    run = Run(workspace(["total_usage"], timeout="1s"), seconds=5)
+    run.once()
+
+    assert not run.poller.answered
+    assert run.counted("timeout") == 1
+
+
+def test_the_days_budget_ends_the_polling_until_local_midnight() -> None:
+    one = workspace(["conversation_overview"], requests_per_day=5, timezone="UTC")
+    run = Run(one).lasts(timedelta(days=2))
+
+    days = Counter(at.date() for at, _ in run.api.journal)
+    assert [days[day] for day in sorted(days)][:2] == [5, 5]
+
+
+def test_new_calls_are_sent_soon_and_old_ones_keep_their_place() -> None:
+    few, many = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=3)
+    run = Run(few)
+
+    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(plan(many, many.bots)))
+
+    asked = Counter(body["gptbot_id"] for _, body in run.api.journal)
+    assert asked["b2"] >= 2
+    assert asked["b0"] in {4, 5}
+    first = min(at for at, body in run.api.journal if body["gptbot_id"] == "b2")
+    assert first < START + timedelta(minutes=20, seconds=5)
+
+
+def test_what_is_no_longer_wanted_leaves_the_page_and_is_not_asked() -> None:
+    many, few = workspace(["total_usage"], bots=3), workspace(["total_usage"], bots=1)
+    run = Run(many)
+
+    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(plan(few, few.bots)))
+
+    assert {key.target.bot_id for key, _ in run.store} == {"b0"}
+    late = [body["gptbot_id"] for at, body in run.api.journal if at > START + timedelta(minutes=21)]
+    assert set(late) == {"b0"}
+
+
+def test_an_answer_for_what_was_dropped_while_it_was_on_its_way_is_not_kept() -> None:
+    many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
+    run = Run(many, seconds=50)
+
+    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(plan(few, few.bots)))
+
+    assert {key.target.bot_id for key, _ in run.store} == {"b0"}
+
+
+def test_a_bug_in_the_loop_ends_it() -> None:
+    run = Run(workspace(["total_usage"]))
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    run._changed = broken  # type: ignore[method-assign]  # noqa: SLF001 - what a bug would do
+
+    with pytest.raises((ExceptionGroup, ZeroDivisionError)):
+        run.lasts(timedelta(seconds=10))
+
+
+def test_names_beyond_the_limit_are_left_out_the_smallest_first() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 31)]
+    one = workspace(["label_overview"], max_labels=10)
+    run = Run(one, answering(200, {"label_overview": labels}))
+    run.once()
+
+    values = [sample.value for sample in run.record("label_overview").samples]
+    assert values == list(range(21, 31))
+    page = run.telemetry.text(openmetrics=False).decode()
+    assert 'dropped_total{api="seachat",reason="max_labels",workspace="acme"} 20.0' in page
+
+
+def test_a_workspace_has_no_more_series_than_it_may() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 31)]
+    one = workspace(["label_overview"], max_series=12)
+    run = Run(one, answering(200, {"label_overview": labels}))
+    run.once()
+
+    assert [sample.value for sample in run.record("label_overview").samples] == list(range(19, 31))
+
+
+def test_a_failure_is_one_line_in_the_log_without_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        run = Run(workspace(["total_usage"]), answering(500, {"detail": "CANARY-IN-A-BODY"}))
+        run.once()
+
+    (record,) = [record for record in caplog.records if record.name == "exporter.poller"]
+    assert record.getMessage() == "report failed"
+    assert vars(record)["report"] == "total_usage"
+    assert vars(record)["reason"] == "HTTP 500"
+    assert "CANARY" not in caplog.text
+
+
+def test_a_record_is_found_by_target_report_and_window() -> None:
+    run = Run(workspace(["total_usage"], bots=1))
+    run.once()
+
+    ((key, _),) = list(run.store)
+    assert key == Key(key.target, "total_usage", "today")
+    assert run.store.get(key)

@@ -1,0 +1,135 @@
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, strategies as st
+from support.workspaces import workspace
+
+from exporter.plan import plan
+from exporter.schedule import RETRY_AFTER, Rhythm, phase, requests_per_hour, rhythms
+from exporter.windows import DAY, begins, local_day
+
+NOW = datetime(2026, 11, 21, 12, 3, 4, tzinfo=UTC)
+TEN = timedelta(minutes=10)
+
+instants = st.datetimes(
+    min_value=datetime(2024, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    max_value=datetime(2035, 12, 31),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+intervals = st.sampled_from([timedelta(seconds=15), TEN, timedelta(hours=6), timedelta(days=1)])
+
+
+@given(instants, intervals, st.text())
+def test_turns_come_one_interval_after_the_other_at_one_phase(
+    now: datetime, interval: timedelta, identity: str
+) -> None:
+    rhythm = Rhythm(interval, phase(identity, interval), UTC)
+
+    first = rhythm.after(now)
+    second = rhythm.after(first)
+
+    assert now < first <= now + interval
+    assert second - first == interval
+
+
+@given(instants, st.text())
+def test_a_call_has_the_same_turns_after_a_restart(now: datetime, identity: str) -> None:
+    before, after = (Rhythm(TEN, phase(identity, TEN), UTC) for _ in range(2))
+
+    assert before.after(now) == after.after(now)
+
+
+def test_calls_are_spread_over_the_interval() -> None:
+    phases = sorted(phase(f"acme|bot-{number}|x/today", TEN) for number in range(1000))
+
+    gaps = [later - earlier for earlier, later in pairwise(phases)]
+    assert max(gaps) < timedelta(seconds=8)
+    tenths = [
+        sum(place // 60 == number for place in (p.total_seconds() for p in phases))
+        for number in range(10)
+    ]
+    assert min(tenths) > 60
+
+
+def test_a_failed_report_waits_no_longer_than_ten_minutes() -> None:
+    slow = Rhythm(timedelta(hours=6), phase("x", timedelta(hours=6)), UTC)
+
+    assert slow.after_failure(NOW) == min(NOW + RETRY_AFTER, slow.after(NOW))
+
+
+def test_a_failed_report_of_a_short_interval_keeps_its_phase() -> None:
+    rhythm = Rhythm(TEN, phase("x", TEN), UTC)
+
+    assert rhythm.after_failure(NOW) == rhythm.after(NOW)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Kolkata", "Africa/Cairo"])
+def test_today_is_polled_once_more_in_the_last_minutes_of_the_local_day(zone: str) -> None:
+    one = workspace(["communication_volume", "csat"], bots=30, timezone=zone)
+    calls = plan(one, one.bots)
+
+    found = rhythms(calls, one.requests_per_minute, one.zone)
+    midnight = begins(local_day(NOW, one.zone) + DAY, one.zone)
+    last = sorted(
+        midnight - rhythm.before_midnight for rhythm in found.values() if rhythm.before_midnight
+    )
+
+    assert len(last) == 30
+    assert last[-1] <= midnight - timedelta(seconds=90)
+    assert last[0] >= midnight - timedelta(minutes=5)
+    apart = {later - earlier for earlier, later in pairwise(last)}
+    assert min(apart) >= timedelta(seconds=60 / one.requests_per_minute)
+
+
+def test_only_calls_about_today_have_a_poll_before_midnight() -> None:
+    one = workspace(["communication_volume", "csat", "conversation_overview_yearly"], bots=1)
+    calls = plan(one, one.bots)
+
+    found = rhythms(calls, 60, one.zone)
+
+    assert [found[call].before_midnight is not None for call in calls] == [True, False, False]
+
+
+def test_many_bots_begin_their_last_polls_earlier_as_the_rate_needs() -> None:
+    one = workspace(["communication_volume"], bots=600, requests_per_minute=120)
+
+    found = rhythms(plan(one, one.bots), 120, one.zone)
+    leads = [rhythm.before_midnight for rhythm in found.values() if rhythm.before_midnight]
+
+    # 600 requests at the 60 a minute that the usual turns leave take 10 minutes and a quarter.
+    assert timedelta(minutes=12) < max(leads) < timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        pytest.param("Africa/Cairo", (2026, 4, 23), id="midnight-skipped"),
+        pytest.param("America/Havana", (2026, 10, 31), id="midnight-twice"),
+        pytest.param("Australia/Lord_Howe", (2026, 4, 4), id="half-an-hour"),
+        pytest.param("Europe/Berlin", (2026, 3, 28), id="spring"),
+    ],
+)
+def test_the_poll_before_midnight_comes_once_on_days_of_any_length(
+    zone: str, day: tuple[int, int, int]
+) -> None:
+    where = ZoneInfo(zone)
+    rhythm = Rhythm(timedelta(days=40_000), timedelta(), where, timedelta(seconds=100))
+    turns = [rhythm.after(datetime(*day, tzinfo=where).astimezone(UTC))]
+
+    while len(turns) < 3:
+        turns.append(rhythm.after(turns[-1]))
+
+    days = [local_day(turn, where) for turn in turns]
+    assert days == sorted(set(days))
+    assert all(
+        begins(local_day(turn, where) + DAY, where) - turn == timedelta(seconds=100)
+        for turn in turns
+    )
+
+
+def test_requests_an_hour_add_up() -> None:
+    one = workspace(["total_usage", {"metric": "csat", "interval": "30m"}], bots=2)
+
+    assert requests_per_hour(plan(one, one.bots)) == 2 * 6 + 2 * 2
