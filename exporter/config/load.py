@@ -340,6 +340,7 @@ def _no_such_metric(metric: str, api: str, reports: Mapping[str, tuple[AnyReport
 _PLAIN_WORDS: Final = {
     "missing": "is required",
     "string_type": "must be a text",
+    "string_unicode": "must be a text without control characters",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
