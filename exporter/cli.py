@@ -20,4 +20,6 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except (ConfigError, StartError) as error:
         print(error, file=sys.stderr)
         return MENDABLE
+    except KeyboardInterrupt:
+        return MENDABLE  # before there was anything to end cleanly
     return status

@@ -47,7 +47,8 @@ class Mistake:
 
     def __str__(self) -> str:
         """The mistake as `file:line: path: text`."""
-        return ": ".join(filter(None, (f"{self.file}:{self.line}", self.path, self.text)))
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(filter(None, (place, self.path, self.text)))
 
 
 class ConfigError(ExporterError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -48,7 +49,7 @@ class Server(uvicorn.Server):
             await serving
 
 
-def address(text: str) -> tuple[str, int]:
+def _address(text: str) -> tuple[str, int]:
     """Host and port of an address like `:9877`, `127.0.0.1:0` or `[::1]:9877`.
 
     Raises:
@@ -56,7 +57,7 @@ def address(text: str) -> tuple[str, int]:
     """
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise StartError(f"--web.listen-address {text}: must be host:port or :port")
+        raise StartError(f"cannot listen on {text}: must be host:port or :port")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -68,7 +69,7 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """
     sockets: list[socket.socket] = []
     for text in addresses:
-        host, port = address(text)
+        host, port = _address(text)
         try:
             if host:
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -85,7 +86,9 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
         except OSError as error:
             for opened in sockets:
                 opened.close()
-            reason = error.strerror or type(error).__name__
+            # Python adds the address to the system's words; a failed look-up has words of its own.
+            known = isinstance(error, socket.gaierror) or not error.errno
+            reason = error.strerror if known else os.strerror(error.errno or 0)
             raise StartError(f"cannot listen on {text}: {reason}") from None
     return sockets
 

@@ -25,16 +25,8 @@ def run(invocation: Invocation) -> int:
     sandbox = make(invocation)
     url = f"http://{bound(api[0])}"
     config = configuration(sandbox, url)
-    page = prefix(invocation) + invocation.one("web.telemetry-path")
-    print(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)")
-    print(f"Metrics      http://{bound(sockets[0])}{page}")
-    polled = ", ".join(
-        f"{workspace.name} ({workspace.dialect.title})" for workspace in config.workspaces
-    )
-    print(f"Polls        {polled}, as {CONFIGURATION.name} says")
-    print("Ctrl-C ends both.", flush=True)
     with beside(sandbox, api[0]):
-        asyncio.run(_until_signalled(config, invocation, sockets))
+        asyncio.run(_until_signalled(config, invocation, sockets, url))
     return DONE
 
 
@@ -53,6 +45,15 @@ def configuration(sandbox: Sandbox, url: str) -> Config:
 
 
 async def _until_signalled(
-    config: Config, invocation: Invocation, sockets: list[socket.socket]
+    config: Config, invocation: Invocation, sockets: list[socket.socket], url: str
 ) -> None:
-    await serve(config, invocation, sockets, signalled())
+    stop = signalled()
+    page = prefix(invocation) + invocation.one("web.telemetry-path")
+    polled = ", ".join(
+        f"{workspace.name} ({workspace.dialect.title})" for workspace in config.workspaces
+    )
+    print(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)")
+    print(f"Metrics      http://{bound(sockets[0])}{page}")
+    print(f"Polls        {polled}, as {CONFIGURATION.name} says")
+    print("Ctrl-C ends both.", flush=True)
+    await serve(config, invocation, sockets, stop)

@@ -17,14 +17,6 @@ def run(invocation: Invocation) -> int:
     """Serve the sandbox until a signal says to stop."""
     sockets = listen([invocation.one("sandbox.listen-address")])
     sandbox = make(invocation)
-    print(f"Sandbox API at http://{bound(sockets[0])}, made-up data, same seed same numbers.")
-    for workspace in sandbox.workspaces:
-        print(f"  workspace_id {workspace.id} ({workspace.name}, {workspace.timezone})")
-        for api in ("seachat", "portal", "seax"):
-            print(f"    {api} key {getattr(workspace, f'{api}_key')}")
-        for bot in workspace.bots:
-            print(f"    bot {bot.id} ({bot.name})")
-    print("Ctrl-C ends it.", flush=True)
     asyncio.run(_until_signalled(sandbox, sockets))
     return DONE
 
@@ -35,7 +27,16 @@ def make(invocation: Invocation) -> Sandbox:
 
 
 async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> None:
-    await Server(sandbox).serve_until(signalled(), sockets)
+    stop = signalled()
+    print(f"Sandbox API at http://{bound(sockets[0])}, made-up data, same seed same numbers.")
+    for workspace in sandbox.workspaces:
+        print(f"  workspace_id {workspace.id} ({workspace.name}, {workspace.timezone})")
+        for api in ("seachat", "portal", "seax"):
+            print(f"    {api} key {getattr(workspace, f'{api}_key')}")
+        for bot in workspace.bots:
+            print(f"    bot {bot.id} ({bot.name})")
+    print("Ctrl-C ends it.", flush=True)
+    await Server(sandbox).serve_until(stop, sockets)
 
 
 @contextmanager

@@ -1,0 +1,33 @@
+# syntax=docker/dockerfile:1
+# docker build --build-arg REVISION="$(git rev-parse HEAD)" -t seasalt-exporter .
+# docker run -p 9877:9877 seasalt-exporter demo --web.listen-address=:9877
+# docker run -p 9877:9877 -v "$PWD/seasalt.yml:/etc/seasalt-exporter/seasalt.yml:ro" seasalt-exporter
+
+FROM python:3.11-slim AS build
+RUN python -m venv /venv
+COPY requirements.lock /
+RUN /venv/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements.lock
+COPY exporter/ /app/exporter/
+RUN /venv/bin/python -m compileall -q /app
+
+FROM python:3.11-slim
+ARG REVISION=""
+LABEL org.opencontainers.image.title="seasalt-exporter" \
+      org.opencontainers.image.description="Seasalt.ai's chatbot analytics as a Prometheus scrape target" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /venv /venv
+COPY --from=build /app /app
+ENV PATH="/venv/bin:${PATH}" \
+    PYTHONPATH=/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    SEASALT_EXPORTER_REVISION=${REVISION} \
+    SEASALT_EXPORTER_CONFIG_FILE=/etc/seasalt-exporter/seasalt.yml
+WORKDIR /app
+# Nobody; by number, so that Kubernetes' runAsNonRoot can tell that it is not root.
+USER 65534:65534
+EXPOSE 9877
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+  CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:9877/-/healthy', timeout=4)"]
+ENTRYPOINT ["python", "-m", "exporter"]
+CMD ["serve"]

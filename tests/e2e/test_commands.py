@@ -1,0 +1,237 @@
+"""The commands as a user has them: real processes, their output and their exit status."""
+
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from e2e.programs import ANYWHERE, LOOPBACK, Command, ServedSandbox, missing
+from support.pagecheck import problems, series
+from support.processes import (
+    PATIENCE,
+    Running,
+    answered,
+    finished,
+    free_port,
+    get,
+    started,
+    wait_for,
+)
+
+from exporter.catalogue import REPORTS
+
+WRONG_KEY: Final = "seachat-0123456789abcdef0123456789abcdef"
+LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
+CONFIGURATION: Final = """\
+requests_per_minute: 6000
+workspaces:
+  - name: small
+    api: seachat
+    base_url: ${SANDBOX_URL}
+    api_key: ${SEACHAT_API_KEY}
+    bots: [{id: "${BOT_ID}", name: Only}]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """The flag that names a configuration for the small sandbox."""
+    file = tmp_path / "seasalt.yml"
+    file.write_text(CONFIGURATION)
+    return f"--config.file={file}"
+
+
+@contextmanager
+def serving(
+    exporter: Command, config: str, sandbox: ServedSandbox, *flags: str
+) -> Iterator[tuple[Running, str]]:
+    """The exporter on a port of its own choice, and the URL that it logs."""
+    command = [*exporter, "serve", config, f"--web.listen-address={LOOPBACK}", *flags]
+    with started(command, sandbox.environment) as process:
+        address = process.said(LISTENING)
+        yield process, f"http://{address}"
+
+
+def test_the_console_script_is_installed(exporter: Command) -> None:
+    if exporter[1:]:
+        missing("seasalt-exporter is not installed beside Python: tests/run installs it")
+    shown = finished([*exporter, "--version"])
+    as_module = finished([sys.executable, "-m", "exporter", "--version"])
+    assert shown.status == 0
+    assert re.fullmatch(r"seasalt-exporter \d+\.\d+\.\d+\n", shown.stdout)
+    assert shown == as_module
+
+
+def test_demo_shows_every_family_of_seachat_within_seconds(
+    exporter: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = {
+        family.name for report in REPORTS if "seachat" in report.apis for family in report.families
+    }
+    with started([*exporter, "demo", *ANYWHERE]) as process:
+        page = process.said(r"^Metrics +(http://127\.0\.0\.1:\d+/metrics)$")
+        process.said(r"^Sandbox API +(http://127\.0\.0\.1:\d+)")
+
+        def absent() -> set[str]:
+            return wanted - {name for name, _ in series(get(page).body)}
+
+        wait_for(lambda: not absent(), "not every family", more=absent)
+        took = process.seconds
+        assert problems(get(page).body) == []
+    with capsys.disabled():
+        print(f" [{len(wanted)} families {took:.2f} s after the start]", end="")
+    assert took < 15  # 5 on an idle machine
+
+
+def test_once_prints_a_page_and_ends_well(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    ended = finished([*exporter, "once", config], small_sandbox.environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert problems(ended.stdout.encode()) == []
+    found = series(ended.stdout.encode())
+    assert {value for (name, _), value in found.items() if name == "seasalt_report_success"} == {1}
+
+
+def test_once_with_a_wrong_key_says_so_and_never_shows_the_key(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    for level in ("info", "debug"):
+        ended = finished(
+            [*exporter, "once", config, f"--log.level={level}"],
+            small_sandbox.environment | {"SEACHAT_API_KEY": WRONG_KEY},
+        )
+        assert ended.status == 1
+        assert "HTTP 401: the key is not accepted" in ended.stderr
+        assert WRONG_KEY not in ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert problems(ended.stdout.encode()) == []
+
+
+def test_once_without_an_api_fails_with_the_reason(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    nowhere = {"SANDBOX_URL": f"http://127.0.0.1:{free_port()}"}
+    ended = finished([*exporter, "once", config], small_sandbox.environment | nowhere)
+    assert ended.status == 1
+    assert "ConnectError" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "sandbox"])
+def test_sigterm_ends_a_server_with_status_0_within_10_seconds(
+    exporter: Command, config: str, small_sandbox: ServedSandbox, command: str
+) -> None:
+    with ExitStack() as stack:
+        if command == "serve":
+            process, url = stack.enter_context(serving(exporter, config, small_sandbox))
+            answered(f"{url}/-/ready")
+        else:
+            flags = ANYWHERE if command == "demo" else ANYWHERE[1:]
+            process = stack.enter_context(started([*exporter, command, *flags]))
+            own = "Metrics" if command == "demo" else "Sandbox API at"
+            get(process.said(rf"^{own} +(http://127\.0\.0\.1:\d+)"))  # answered once it is up
+        ended = process.end(within=10)
+    assert ended.status == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_sigterm_just_after_the_start_ends_it_too(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    with serving(exporter, config, small_sandbox) as (process, _):
+        ended = process.end(within=10)
+    assert (ended.status, "Traceback" in ended.stderr) == (0, False)
+
+
+def test_sigterm_does_not_wait_for_an_api_that_never_answers(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        silent.settimeout(PATIENCE)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        small = small_sandbox.environment | {"SANDBOX_URL": url}
+        command = [*exporter, "serve", config, f"--web.listen-address={LOOPBACK}"]
+        with started(command, small) as process, closing(silent.accept()[0]):
+            address = process.said(LISTENING)
+            assert get(f"http://{address}/metrics").status == 200
+            assert get(f"http://{address}/-/ready").status == 503
+            assert process.end(within=10).status == 0
+
+
+def test_a_page_that_nobody_reads_to_its_end_does_not_hold_up_the_end(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    with serving(exporter, config, small_sandbox) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        with closing(socket.create_connection((host, int(port)))) as idle:
+            idle.sendall(b"GET /metrics HTTP/1.1\r\n")
+            assert process.end(within=10).status == 0
+
+
+def test_a_second_instance_on_the_port_says_so_in_one_line(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    with serving(exporter, config, small_sandbox) as (_, url):
+        taken = url.removeprefix("http://")
+        second = finished(
+            [*exporter, "serve", config, f"--web.listen-address={taken}"],
+            small_sandbox.environment,
+        )
+        assert get(f"{url}/-/healthy").status == 200
+    assert (second.status, second.stdout) == (1, "")
+    assert second.stderr.startswith(f"cannot listen on {taken}: Address already in use")
+    assert second.stderr.count("\n") == 1
+
+
+def test_every_mistake_of_a_configuration_has_its_line_and_no_request_is_sent(
+    exporter: Command, tmp_path: Path, small_sandbox: ServedSandbox
+) -> None:
+    file = tmp_path / "bad.yml"
+    file.write_text(
+        CONFIGURATION.replace("requests_per_minute: 6000", "intervall: 10m")
+        + "    timezone: Europe/Atlantis\n"
+        + "    metrics: [{metric: csat, window: last_fortnight}, conversations]\n"
+    )
+    before = len(small_sandbox.requests)
+    for command in ("serve", "once", "plan"):
+        ended = finished([*exporter, command, f"--config.file={file}"], small_sandbox.environment)
+        lines = ended.stderr.splitlines()
+        assert (ended.status, ended.stdout, len(lines)) == (1, "", 4), ended.stderr
+        assert all(re.match(re.escape(str(file)) + r":\d+: \S+: ", line) for line in lines)
+        for place in ("intervall", "timezone", "metrics[0].window", "metrics[1]"):
+            assert sum(f"{place}: " in line for line in lines) == 1
+    assert len(small_sandbox.requests) == before
+
+
+def test_a_misspelt_flag_is_misuse_and_one_line(exporter: Command) -> None:
+    for arguments in (["--config.fiel=x"], ["serve", "--web.listen-adress=:1"], ["serv"]):
+        ended = finished([*exporter, *arguments])
+        assert (ended.status, ended.stdout) == (2, "")
+        assert len(ended.stderr.splitlines()) == 1
+    assert "did you mean --config.file?" in finished([*exporter, "--config.fiel=x"]).stderr
+
+
+def test_the_environment_sets_what_flags_set(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    variables = {
+        "SEASALT_EXPORTER_CONFIG_FILE": config.removeprefix("--config.file="),
+        "SEASALT_EXPORTER_WEB_LISTEN_ADDRESS": LOOPBACK,
+        "SEASALT_EXPORTER_LOG_FORMAT": "json",
+    }
+    with started(exporter, small_sandbox.environment | variables) as process:
+        address = process.said(r'"address": ?"(127\.0\.0\.1:\d+)"')
+        answered(f"http://{address}/-/ready")
+
+
+def test_plan_sends_nothing(exporter: Command, config: str, small_sandbox: ServedSandbox) -> None:
+    before = len(small_sandbox.requests)
+    ended = finished([*exporter, "plan", config], small_sandbox.environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "requests an hour" in ended.stdout
+    assert len(small_sandbox.requests) == before

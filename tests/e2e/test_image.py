@@ -1,0 +1,104 @@
+"""The Dockerfile, as far as it can be tried without a container engine."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.programs import ANYWHERE, ROOT, ServedSandbox
+from support.processes import answered, finished, started
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    """The Dockerfile's instructions with their arguments, continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            word, _, rest = line.partition(" ")
+            yield word, " ".join(rest.split())
+
+
+def last(word: str) -> str:
+    """The arguments of the last instruction of that name, which is the one in force."""
+    return [rest for found, rest in instructions() if found == word][-1]
+
+
+def by_hand(command: str) -> list[str]:
+    """A command in the JSON form, to be run by this Python."""
+    program, *arguments = json.loads(command)
+    assert program == "python"
+    return [sys.executable, *arguments]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A folder with what the image's /app has: the package alone."""
+    shutil.copytree(ROOT / "exporter", tmp_path / "app/exporter")
+    return tmp_path / "app"
+
+
+def test_whatever_is_copied_exists_and_is_not_ignored() -> None:
+    copied = [
+        source
+        for word, rest in instructions()
+        if word == "COPY" and "--from=" not in rest
+        for source in rest.split()[:-1]
+    ]
+    kept = (ROOT / ".dockerignore").read_text().splitlines()
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert f"!{source.rstrip('/')}" in kept
+
+
+def test_every_dependency_is_pinned_by_its_hash() -> None:
+    [install] = [rest for word, rest in instructions() if word == "RUN" and "pip install" in rest]
+    assert "--require-hashes" in install
+    assert "--no-deps" in install
+    assert install.endswith("requirements.lock")
+
+
+def test_it_does_not_run_as_root() -> None:
+    user, _, group = last("USER").partition(":")
+    assert int(user) > 0
+    assert int(group) > 0
+
+
+def test_the_demo_runs_by_the_image_s_command_and_is_healthy(app: Path) -> None:
+    command = [*by_hand(last("ENTRYPOINT")), "demo", *ANYWHERE]
+    environment = {"PYTHONPATH": str(app), "PYTHONSAFEPATH": "1"}
+    with started(command, environment) as process:
+        page = process.said(r"^Metrics +(\S+)$")
+        answered(page)
+        port = page.removeprefix("http://127.0.0.1:").removesuffix("/metrics")
+        check = last("HEALTHCHECK").partition(" CMD ")[2]
+        assert ":9877/" in check
+        healthy = finished(by_hand(check.replace(":9877/", f":{port}/")))
+        assert healthy.status == 0, healthy.stderr
+    assert finished(by_hand(check.replace(":9877/", f":{port}/"))).status == 1
+
+
+def test_the_default_command_serves_the_mounted_configuration(
+    app: Path, tmp_path: Path, small_sandbox: ServedSandbox
+) -> None:
+    settings = dict(pair.split("=", 1) for pair in last("ENV").split())
+    assert settings["SEASALT_EXPORTER_CONFIG_FILE"] == "/etc/seasalt-exporter/seasalt.yml"
+    mounted = tmp_path / "seasalt.yml"
+    mounted.write_text(
+        "requests_per_minute: 6000\n"
+        "workspaces: [{name: a, api: seachat, base_url: '${SANDBOX_URL}',"
+        " api_key: '${SEACHAT_API_KEY}'}]\n"
+    )
+    command = [*by_hand(last("ENTRYPOINT")), *json.loads(last("CMD"))]
+    environment = small_sandbox.environment | {
+        "PYTHONPATH": str(app),
+        "PYTHONSAFEPATH": "1",
+        "SEASALT_EXPORTER_CONFIG_FILE": str(mounted),
+        "SEASALT_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:0",
+    }
+    with started(command, environment) as process:
+        address = process.said(r"msg=listening address=(\S+)")
+        answered(f"http://{address}/-/ready")
+        assert process.end().status == 0
