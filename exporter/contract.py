@@ -26,7 +26,7 @@ from pydantic.json_schema import WithJsonSchema
 from exporter.durations import Duration
 from exporter.errors import ReplyError
 from exporter.samples import Family, Sample
-from exporter.values import Drift, Period, Row, RowT
+from exporter.values import Drift, Period, RowT
 from exporter.windows import ALL, RANGE_TYPES, TODAY, Window, begins, local_day, window
 
 
@@ -197,6 +197,21 @@ class Reading(Generic[OptionsT]):
                 yield row
             seen.add(row.period)
 
+    def sums(self, rows: Iterable[RowT], names: Iterable[str]) -> dict[str, float]:
+        """The sums over the asked days of those columns that any row has.
+
+        NaN where one of the values is unreadable. A row that has none of the columns is drift.
+        """
+        asked, found = tuple(names), dict[str, float]()
+        for row in self.inside(rows):
+            if row.model_fields_set.isdisjoint(asked):
+                self.drift.add(None)
+            for name in asked:
+                value = getattr(row, name)
+                if value is not None:
+                    found[name] = found.get(name, 0) + value
+        return found
+
 
 def plain(part: object) -> object:
     """A part of an answer as it stands."""
@@ -360,14 +375,3 @@ class Entry:
         stands_for = self.report.window(self.options)
         day = stands_for.moves_on(local_day(at, self.zone)) if stands_for else None
         return begins(day, self.zone) if day else None
-
-
-def columns(rows: Iterable[Row], names: Iterable[str]) -> dict[str, float]:
-    """The sums over the rows of those columns that any row has; NaN where one is unreadable."""
-    sums: dict[str, float] = {}
-    for row in rows:
-        for name in names:
-            value = getattr(row, name)
-            if value is not None:
-                sums[name] = sums.get(name, 0) + value
-    return sums

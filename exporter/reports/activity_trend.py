@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
-from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, columns, listing
+from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.samples import Family, Sample
 from exporter.values import Count, Drift, Row, Rows
 
@@ -80,7 +80,7 @@ def samples(reply: Trend, reading: Reading[ActivityTrendOptions]) -> Iterator[Sa
     """Sums over the periods, and the change."""
     calls = reading.options.message_type == "calls"
     family, names = (CALLS, _DIRECTIONS) if calls else (MESSAGES, _SENDERS)
-    sums = columns(reading.inside(reply.data), (*names, "count"))
+    sums = reading.sums(reply.data, (*names, "count"))
     total = sums.pop("count", None)
     for name, value in sums.items():
         yield family.sample(value, reading.window, name.lower())

@@ -16,7 +16,6 @@ from exporter.contract import (
     Report,
     TimeUnit,
     Windows,
-    columns,
     listing,
 )
 from exporter.samples import Family, Sample
@@ -111,7 +110,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
     """The totals, their changes, and the periods that the API means."""
     status = reading.options.handling_status or ""
     if reply.data is not None:
-        sums = columns(reading.inside(reply.data), ("count",))
+        sums = reading.sums(reply.data, ("count",))
         if "count" in sums:
             yield COUNTS["conversations"].sample(sums["count"], reading.window, status)
         return

@@ -69,6 +69,12 @@ def test_calls_come_by_direction_and_without_senders() -> None:  # T42
     assert found.drift == {}
 
 
+def test_a_row_that_holds_nothing_of_what_was_asked_is_drift() -> None:  # T42
+    found = read("seachat", METRIC, trend(day(1, inbound=3), day(2, BOT=1)), **MONTH)
+    assert found.series == messages(bot=1)
+    assert found.drift == {"other": 1}
+
+
 def test_what_was_not_asked_for_is_not_shown() -> None:  # T42
     part = trend(day(1, inbound=3, outbound=4, CUSTOMER=5), change_percent=50)
     asked_messages = read("seachat", METRIC, part, **MONTH)
