@@ -4,28 +4,27 @@ SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/pu
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from exporter.config import Bot, Discovery
+from exporter.config import BOT_ID, Bot, Discovery
+from exporter.config.load import LIST_OF_BOTS
 from exporter.errors import ReplyError
-from exporter.samples import Family, Sample
+from exporter.samples import BOT_LABELS, Family, Sample
 from exporter.values import Count, Drift, Lenient, Reply, text
 
-REPORT: Final = "bots"
+REPORT: Final = LIST_OF_BOTS
 """The value of the label `report` under which the list's own success is told."""
 
 INFO: Final = Family(
     "seasalt_bot_info",
     "A bot of the workspace's list; always 1.",
-    ("bot_id", "bot", "use_case", "language", "live_agent_transfer"),
+    BOT_LABELS,
 )
-ENABLED: Final = Family(
-    "seasalt_bot_enabled", "Whether the bot is switched on in the list.", ("bot_id", "bot")
-)
+ENABLED: Final = Family("seasalt_bot_enabled", "Whether the bot is switched on in the list.")
 FAMILIES: Final = (INFO, ENABLED)
 
 PAGE_SIZE: Final = 100
@@ -33,37 +32,36 @@ MOST_PAGES: Final = 1000
 LISTINGS_BEFORE_GONE: Final = 2
 """Complete listings without a bot after which it is believed to be gone."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}", re.ASCII)
+_ID: Final = re.compile(BOT_ID, re.ASCII)
 
 
 class ListedBot(Reply):
     """One bot as the list has it; its description and its model are not read."""
 
     id: str | int
-    name: str = ""
-    use_case: str | None = None
-    default_response_language: str | None = None
-    live_agent_transfer: bool | None = None
-    is_enabled: bool | None = None
+    name: Lenient[str] = None
+    use_case: Lenient[str] = None
+    default_response_language: Lenient[str] = None
+    live_agent_transfer: Lenient[bool] = None
+    is_enabled: Lenient[bool] = None
 
     @property
     def shown_name(self) -> str:
         """The value of the label `bot`."""
-        return text(self.name if self.name.strip() else self.id)
+        name = self.name or ""
+        return text(name) if name.strip() else str(self.id)
 
     def samples(self) -> Iterable[Sample]:
         """What is told of the bot itself."""
         transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
         yield INFO.sample(
             1,
-            str(self.id),
-            self.shown_name,
             text(self.use_case) if self.use_case else "",
             text(self.default_response_language) if self.default_response_language else "",
             transfer,
         )
         if self.is_enabled is not None:
-            yield ENABLED.sample(float(self.is_enabled), str(self.id), self.shown_name)
+            yield ENABLED.sample(float(self.is_enabled))
 
 
 class Page(Reply):
@@ -107,15 +105,17 @@ class Listing:
 
     def add(self, one: Page, drift: Drift) -> bool:
         """Take a page in; whether there may be another."""
-        before = len(self.bots)
-        for bot in one.data:
-            if bot is None or not _ID.fullmatch(str(bot.id)):
-                drift.add("id")
-            else:
+        before, readable = len(self.bots), False
+        for bot in filter(None, one.data):  # None is drift already
+            if _ID.fullmatch(str(bot.id)):
+                readable = True
                 self.bots.setdefault(str(bot.id), bot)
+            else:
+                drift.add("id")
         self.rows += len(one.data)
         complete = one.total is not None and self.rows >= one.total
-        return not complete and len(self.bots) > before
+        new = len(self.bots) > before or (bool(one.data) and not readable)
+        return not complete and new
 
 
 class Roster:
@@ -153,12 +153,19 @@ class Roster:
     def bots(self) -> tuple[Bot, ...]:
         """The bots to poll now, the configured ones first."""
         found = (
-            Bot.model_construct(id=identity, name=listed.shown_name, labels={})
+            self._known(identity)
             for identity, listed in self._listed.items()
-            if identity not in self._configured and self._discovery.wants(listed.name)
+            if identity not in self._configured and self._discovery.wants(listed.name or "")
         )
         return (*self._configured.values(), *found)
 
-    def samples(self) -> tuple[Sample, ...]:
+    def facts(self) -> Iterator[tuple[Bot, tuple[Sample, ...]]]:
         """What is told of every listed bot, polled or not."""
-        return tuple(sample for bot in self._listed.values() for sample in bot.samples())
+        for identity, listed in self._listed.items():
+            yield self._known(identity), tuple(listed.samples())
+
+    def _known(self, identity: str) -> Bot:
+        """A listed bot under the name that it is shown with."""
+        if identity in self._configured:
+            return self._configured[identity]
+        return Bot(id=identity, name=self._listed[identity].name or "")

@@ -8,7 +8,8 @@ import ssl
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, Self
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
 
 import httpx
 from pydantic_core import from_json
@@ -30,8 +31,12 @@ _CONNECT: Final = 10.0
 _READ: Final = 30.0
 
 
+Transport = httpx.AsyncBaseTransport
+"""What takes the place of the network in tests."""
+
+
 class Client:
-    """Asks the analytics of one workspace, and for its bots.
+    """Asks the API of one workspace.
 
     Args:
         workspace: Where to ask, and with which key.
@@ -41,12 +46,8 @@ class Client:
         StartError: If its certificates cannot be used.
     """
 
-    def __init__(
-        self, workspace: Workspace, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, workspace: Workspace, transport: Transport | None = None) -> None:
         self._workspace = workspace
-        self._url = workspace.url
-        self._other_url = workspace.other_url
         proxy = workspace.http.proxy_url
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -54,6 +55,7 @@ class Client:
             proxy=proxy.get_secret_value() if proxy else None,
             trust_env=False,  # neither proxies nor credentials that nobody configured
             follow_redirects=False,  # the key would go along
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
             headers={
                 "User-Agent": f"seasalt-exporter/{__version__}",
                 "Accept": "application/json",
@@ -61,48 +63,36 @@ class Client:
             },
             timeout=httpx.Timeout(_READ, connect=_CONNECT, pool=None),
             limits=httpx.Limits(
-                max_connections=workspace.concurrency,
+                max_connections=workspace.concurrency + 1,  # and one for the list of bots
                 max_keepalive_connections=workspace.concurrency,
             ),
         )
 
-    async def __aenter__(self) -> Self:
-        """Open nothing yet; connections come with the requests."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def ask(self, body: Mapping[str, object]) -> object:
-        """The API's answer to one analytics request.
+    async def report(self, url: str, body: Mapping[str, object], key: str) -> object:
+        """The answer to a request for reports.
 
         Raises:
             RequestFailed: If there is none, or none that can be used.
         """
-        headers = {"X-API-KEY": self._workspace.key.read()}
-        try:
-            return await self._answer("POST", self._url, json=body, headers=headers)
-        except RequestFailed as failure:
-            if failure.status not in {404, 405} or not self._other_url:
-                raise
-        # The documents name two paths; which one answers is remembered.
-        self._url, self._other_url = self._other_url, ""
-        return await self._answer("POST", self._url, json=body, headers=headers)
+        return await self._answer("POST", url, json=body, headers={"X-API-KEY": key})
 
-    async def bots(self, offset: int) -> object:
-        """The API's answer when asked for a page of the workspace's bots.
+    async def bots(self, offset: int, key: str) -> object:
+        """The answer when asked for the page of the list of bots that begins at an offset.
 
         Raises:
             RequestFailed: If there is none, or none that can be used.
         """
-        headers = {"Authorization": f"Bearer {self._workspace.bots_key.read()}"}
         params = {
             "workspace_id": self._workspace.workspace_id or "",
             "offset": offset,
             "limit": PAGE_SIZE,
             "order_by": "created_at:asc",  # the default, and the one that pages can rely on
         }
+        headers = {"Authorization": f"Bearer {key}"}
         return await self._answer("GET", self._workspace.bots_url, params=params, headers=headers)
 
     async def _answer(self, method: str, url: str, **request: Any) -> object:  # noqa: ANN401 - httpx's
@@ -119,6 +109,9 @@ class Client:
                 content = await _content(response)
         except (TimeoutError, httpx.TimeoutException):
             raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
+        except (httpx.InvalidURL, UnicodeError):
+            # httpx looks at where a redirect would lead even if it is never followed.
+            raise RequestFailed(Outcome.INVALID, "a redirect that leads nowhere") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
             # The kind says enough; the text may hold an address with credentials.
             raise RequestFailed(Outcome.CONNECT, type(error).__name__) from None
@@ -126,7 +119,7 @@ class Client:
 
     def _judged(self, status: int, content: bytes) -> object:
         answer: object = None
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError):
             answer = from_json(content.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
         scope = self._workspace.dialect.key_scope
         if status in {401, 403} or _code(answer) == BAD_KEY:
@@ -151,9 +144,8 @@ def _code(answer: object) -> int | None:
     """The API's own error code, where an answer is nothing but an error."""
     if not isinstance(answer, dict) or "code" not in answer:
         return None
-    with suppress(ValueError, TypeError):
-        return int(answer["code"])
-    return None
+    code = answer["code"]
+    return int(code) if str(code).isascii() and str(code).isdigit() and len(str(code)) < 9 else None
 
 
 async def _content(response: httpx.Response) -> bytes:
@@ -174,7 +166,7 @@ async def _content(response: httpx.Response) -> bytes:
             body += inflate.decompress(chunk, room) if inflate else chunk
         except zlib.error:
             raise RequestFailed(Outcome.INVALID, "not in its own encoding") from None
-        if wire > LARGEST_ON_WIRE or len(body) > LARGEST_BODY:
+        if len(body) > LARGEST_BODY or (inflate and wire > LARGEST_ON_WIRE):
             raise RequestFailed(Outcome.INVALID, "larger than any answer may be")
     if inflate and not inflate.eof and wire:
         raise RequestFailed(Outcome.INVALID, "ends before its end")

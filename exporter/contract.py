@@ -6,6 +6,7 @@ A `Report` is the whole of our knowledge of one metric of the analytics API; the
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
@@ -92,6 +93,7 @@ class Form:
     Attributes:
         metric: The API's word for it; empty where it is the report's own name.
         windows: Which windows can be asked for.
+        series: How many a usual answer makes, for the plan's estimate.
         window: The one asked for when the operator names none.
         options: The report's options that this API knows, by their names in the request.
         zoned: Whether the time zone goes along.
@@ -100,6 +102,7 @@ class Form:
 
     metric: str = ""
     windows: Windows
+    series: int
     window: str = ""
     options: frozenset[str] = frozenset()
     zoned: bool = True
@@ -136,9 +139,21 @@ def printable(value: str) -> str:
     Raises:
         ValueError: If something in it is not for printing: it could not be sent or shown.
     """
-    if not value.isprintable():
+    if not (value.isprintable() and value.strip()):
         raise ValueError("must be a text without control characters")
     return value
+
+
+def matching(pattern: str, words: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """What makes a text one that matches a pattern, and says so in words otherwise."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
 
 
 LabelName = Annotated[str, Field(min_length=1), AfterValidator(printable)]
@@ -151,9 +166,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     metric: str = Field(description="The report, by the API's own name.")
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,63}$")] | None = Field(
-        None, description="The report's name in seasalt_report_*; the metric where left out."
-    )
+    name: (
+        Annotated[str, *matching("[a-zA-Z][a-zA-Z0-9_]{0,63}", "letters, digits and underscores")]
+        | None
+    ) = Field(None, description="The report's name in seasalt_report_*; the metric where left out.")
     window: WindowOption | None = Field(None, description="The stretch of time it is asked for.")
     interval: Duration | None = Field(None, description="How often it is polled: 10m, 1h, 1d.")
     scope: Literal["bots", "workspace"] | None = Field(
@@ -275,6 +291,12 @@ class Report(Generic[OptionsT, ReplyT]):
     collides: Callable[[OptionsT, OptionsT, date], bool] = lambda one, two, _today: (
         one.window == two.window
     )
+
+    def foreign(self, form: Form) -> frozenset[str]:
+        """The options that other APIs know, and this form does not."""
+        return frozenset(name for other in self.apis.values() for name in other.options) - (
+            form.options
+        )
 
     def read(self, part: object, reading: Reading[OptionsT]) -> tuple[Sample, ...]:
         """The samples of this report's part of an answer; no two of them are of the same series.

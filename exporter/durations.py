@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from pydantic.json_schema import WithJsonSchema
 
 _UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LONGEST: Final = 366 * 86_400
 _DURATION: Final = re.compile(
     "".join(f"(?:(?P<{unit}>[0-9]{{1,6}}){unit})?" for unit in _UNITS), re.ASCII
 )
@@ -17,7 +18,7 @@ def parse(value: object) -> timedelta:
     """The duration that a text means.
 
     Raises:
-        ValueError: If it means none, or none at all (`0s`).
+        ValueError: If it means none, none at all (`0s`), or more than a year.
     """
     if isinstance(value, timedelta):
         return value
@@ -25,6 +26,8 @@ def parse(value: object) -> timedelta:
     seconds = sum(int(n) * _UNITS[unit] for unit, n in found.groupdict("0").items()) if found else 0
     if not seconds:
         raise ValueError("must be a duration like 90s, 10m or 1h30m")
+    if seconds > _LONGEST:
+        raise ValueError("must be at most a year")
     return timedelta(seconds=seconds)
 
 

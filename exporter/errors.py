@@ -71,11 +71,13 @@ class RequestFailed(ExporterError):
     Attributes:
         outcome: The word under which the request is counted.
         status: The HTTP status, if an answer came at all.
+        seconds: How long it took to fail.
     """
 
     def __init__(self, outcome: Outcome, text: str, status: int | None = None) -> None:
         self.outcome = outcome
         self.status = status
+        self.seconds = 0.0
         super().__init__(text)
 
     @property

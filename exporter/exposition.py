@@ -7,7 +7,8 @@ alone, which read the same in both formats.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,10 +16,8 @@ from typing import Final
 from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.plan import Target
-from exporter.samples import Family
+from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family
 from exporter.store import Key, Record
-
-REPORT_LABELS: Final = ("report", "window")
 
 SUCCESS: Final = Family(
     "seasalt_report_success", "Whether the last try of the report brought values.", REPORT_LABELS
@@ -65,7 +64,7 @@ class Snapshot:
     deflated: bytes
     crc: int
     size: int
-    series: dict[tuple[str, str], int]
+    series: Mapping[tuple[str, str], int]
 
     def text(self) -> Iterator[bytes]:
         """The text, piece by piece."""
@@ -92,46 +91,37 @@ class Snapshot:
 
 def snapshot(records: Iterable[tuple[Key, Record]], now: datetime) -> Snapshot:
     """The snapshot of what is true at an instant."""
-    series: dict[tuple[str, str], int] = {}
-    body = text(records, now, series).encode()
+    given = tuple(records)
+    body = text(given, now).encode()
     deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
-    # A full flush forgets what came before, so that the next piece can follow without it.
+    # Flushed to a byte's end, so that the next piece can follow.
     deflated = deflate.compress(body) + deflate.flush(zlib.Z_FULL_FLUSH)
+    series = Counter[tuple[str, str]]()
+    for key, record in given:
+        series[key.target.api, key.target.workspace] += len(record.shown(now))
     return Snapshot(deflated, zlib.crc32(body), len(body), series)
 
 
-def text(
-    records: Iterable[tuple[Key, Record]],
-    now: datetime,
-    series: dict[tuple[str, str], int] | None = None,
-) -> str:
+def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
     """The records at an instant in the text format, families in the catalogue's order.
 
-    Args:
-        records: Of all targets.
-        now: Decides which values are still shown.
-        series: Takes the number of values from the API by (api, workspace).
+    A series comes once, whatever the API answers to entries that should not overlap: the first
+    record to have it keeps it.
     """
-    lines: dict[Family, list[str]] = {}
+    lines: dict[Family, dict[str, str]] = {}
     prefixes: dict[Target, str] = {}
-    counts: dict[tuple[str, str], int] = {} if series is None else series
     for key, record in records:
         if key.target not in prefixes:
             prefixes[key.target] = _pairs(_target_labels(key.target))
         prefix = prefixes[key.target]
-        shown = record.shown(now)
-        for family, labels, value in shown:
+        for family, labels, value in record.shown(now):
             pairs = _pairs(zip(family.labels, labels, strict=True))
-            lines.setdefault(family, []).append(
-                f"{family.name}{{{prefix}{pairs and ','}{pairs}}} {_number(value)}"
-            )
-        last_try = _pairs(zip(REPORT_LABELS, (key.report, key.window), strict=True))
-        for family, number in _last_try(record):
-            lines.setdefault(family, []).append(
-                f"{family.name}{{{prefix},{last_try}}} {_number(number)}"
-            )
-        place = (key.target.api, key.target.workspace)
-        counts[place] = counts.get(place, 0) + len(shown)
+            series = f"{prefix}{pairs and ','}{pairs}"
+            lines.setdefault(family, {}).setdefault(series, _number(value))
+        if key.report:
+            last_try = _pairs(zip(REPORT_LABELS, (key.report, key.window), strict=True))
+            for family, number in _last_try(record):
+                lines.setdefault(family, {})[f"{prefix},{last_try}"] = _number(number)
     return "".join(
         block
         for families, note in ((API_FAMILIES, f" {POLLED}"), (REPORT_FAMILIES, ""))
@@ -139,8 +129,7 @@ def text(
         if family in lines
         for block in (
             f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n",
-            "\n".join(lines[family]),
-            "\n",
+            *(f"{family.name}{{{labels}}} {value}\n" for labels, value in lines[family].items()),
         )
     )
 
@@ -154,10 +143,8 @@ def _last_try(record: Record) -> Iterator[tuple[Family, float]]:
 
 
 def _target_labels(target: Target) -> Iterator[tuple[str, str]]:
-    yield "api", target.api
-    yield "workspace", target.workspace
-    yield "bot_id", target.bot_id
-    yield "bot", target.bot
+    own = (target.api, target.workspace, target.bot_id, target.bot)
+    yield from zip(COMMON_LABELS, own, strict=True)
     yield from target.labels
 
 

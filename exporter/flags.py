@@ -1,13 +1,18 @@
-"""The command line as values: sub-commands, flags, and what was asked for with them. Pure."""
+"""The command line as values: sub-commands, flags, and what was asked for with them."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 from exporter import __version__, logs
 from exporter.errors import StartError
+
+OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready")
+"""What the exporter answers beside the metrics."""
 
 DONE: Final = 0
 MENDABLE: Final = 1
@@ -182,10 +187,24 @@ def _check(flag: Flag, values: tuple[str, ...]) -> None:
     for value in values:
         if flag.choices and value not in flag.choices:
             raise StartError(f"--{flag.name} must be one of {', '.join(flag.choices)}")
-        if flag.name == "sandbox.seed" and not (value.isascii() and value.isdigit()):
+        if flag.name == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value):
             raise StartError(f"--{flag.name} must be a whole number")
-        if flag.name.endswith(("-path", "-prefix")) and not value.startswith("/"):
-            raise StartError(f"--{flag.name} must begin with /")
+        if flag.name.endswith(("-path", "-prefix")) and not re.fullmatch(
+            "/[A-Za-z0-9._~/-]*", value
+        ):
+            raise StartError(f"--{flag.name} must be a path that begins with /")
+        if flag.name == "web.telemetry-path" and value in OTHER_ROUTES:
+            raise StartError(f"--{flag.name} must not be {', '.join(OTHER_ROUTES)}")
+        if flag.name == "web.external-url" and not _is_url(value):
+            raise StartError(f"--{flag.name} must be a URL like https://metrics.internal/seasalt")
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _parser() -> _Parser:

@@ -38,7 +38,7 @@ class Formatter(logging.Formatter):
         fields |= {
             name: value
             for name, value in vars(record).items()
-            if name not in _STANDARD and value not in {None, ""}
+            if name not in _STANDARD and value is not None and value != ""
         }
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)

@@ -34,6 +34,14 @@ class Target:
     labels: tuple[tuple[str, str], ...] = ()
 
 
+def target(workspace: Workspace, bot: Bot | None = None) -> Target:
+    """A workspace, or one of its bots, as a target."""
+    labels = workspace.static_labels(bot)
+    if bot is None:
+        return Target(workspace.api, workspace.name, labels=labels)
+    return Target(workspace.api, workspace.name, bot.id, bot.shown_name, labels)
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One request, for one or more entries of one target, again and again.
@@ -128,12 +136,8 @@ def plan(workspace: Workspace, bots: Iterable[Bot]) -> tuple[Call, ...]:
         )
         for scope in ("workspace", "bots")
     }
-    own = Target(workspace.api, workspace.name, labels=workspace.static_labels())
-    targets = [(own, scoped["workspace"])]
-    for bot in bots:
-        labels = workspace.static_labels(bot)
-        target = Target(workspace.api, workspace.name, bot.id, bot.shown_name, labels)
-        targets.append((target, scoped["bots"]))
+    targets = [(target(workspace), scoped["workspace"])]
+    targets += [(target(workspace, bot), scoped["bots"]) for bot in bots]
     return tuple(
-        Call(workspace.dialect, target, entries) for target, groups in targets for entries in groups
+        Call(workspace.dialect, one, entries) for one, groups in targets for entries in groups
     )

@@ -1,35 +1,32 @@
-"""The loop of one workspace: what is due is asked, read and stored. The only place where time passes.
+"""The loop of one workspace: what is due is asked, read and stored.
 
-Values travel one way here: plan, budget, client, report, store. Nothing is remembered of a call
-between two turns but when it is due, and which of its reports the API refuses.
+Values travel one way here: plan, gate, report, store. Nothing is remembered of a call between two
+turns but when it is due, and what the API refuses of it.
 """
 
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from exporter.budget import Budget
 from exporter.caps import largest, largest_names
-from exporter.client import Client
 from exporter.config import Workspace
 from exporter.contract import Entry
-from exporter.errors import Outcome, ReplyError, RequestFailed
-from exporter.plan import Call, Target
+from exporter.errors import ReplyError, RequestFailed
+from exporter.gate import LONGEST_SLEEP, Gate
+from exporter.plan import Call
 from exporter.samples import Sample
 from exporter.schedule import Rhythm, rhythms
 from exporter.store import Key, Record, Store
-from exporter.telemetry import BUDGET_REMAINING, SERIES_DROPPED, Telemetry
+from exporter.telemetry import SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
-
-_LONGEST_SLEEP: Final = 60.0  # a clock that was set is noticed within a minute
 
 log = logging.getLogger(__name__)
 
@@ -49,30 +46,30 @@ class Failure:
     """What kept one report of one target from being read.
 
     Attributes:
-        target: The workspace or bot.
-        report: The value of the label `report`.
+        key: Which report of which target.
         text: Why, in a few words of ours.
-        refused: Whether the API objects to the report itself, so that asking again is no use.
+        refused: Whether the API objects to what was asked.
     """
 
-    target: Target
-    report: str
+    key: Key
     text: str
     refused: bool = False
 
     def __str__(self) -> str:
         """The failure in one line."""
-        bot = f", bot {self.target.bot_id}" if self.target.bot_id else ""
-        return f"workspace {self.target.workspace}{bot}: {self.report}: {self.text}"
+        target = self.key.target
+        bot = f", bot {target.bot_id}" if target.bot_id else ""
+        return f"workspace {target.workspace}{bot}: {self.key.report}: {self.text}"
 
     def log(self, logger: logging.Logger) -> None:
         """Tell it as one event."""
         logger.warning(
             "report failed",
             extra={
-                "workspace": self.target.workspace,
-                "bot_id": self.target.bot_id,
-                "report": self.report,
+                "workspace": self.key.target.workspace,
+                "bot_id": self.key.target.bot_id,
+                "report": self.key.report,
+                "window": self.key.window,
                 "reason": self.text,
             },
         )
@@ -83,29 +80,28 @@ class Poller:
 
     Args:
         workspace: What to ask, how often and how fast.
-        client: Where to ask.
+        gate: The way to the API.
         store: Takes the values.
         telemetry: Takes the counts.
         now: The present as an aware instant; durations come from the event loop's clock.
         changed: Called when the store has other values than before.
 
     Attributes:
-        answered: Whether the API has answered anything yet.
+        workspace: As given.
         changed: As given.
     """
 
     def __init__(
         self,
         workspace: Workspace,
-        client: Client,
+        gate: Gate,
         store: Store,
         telemetry: Telemetry,
         now: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.workspace = workspace
-        self.answered = False
-        self._client = client
+        self._gate = gate
         self._store = store
         self._telemetry = telemetry
         self._now = now
@@ -115,15 +111,10 @@ class Poller:
         self._turns: list[_Turn] = []
         self._in_flight: set[str] = set()
         self._refused: dict[Key, datetime] = {}
+        self._split_in_vain: dict[str, datetime] = {}
         self._woken = asyncio.Event()
+        self._seen = now()
         self._slots = asyncio.Semaphore(workspace.concurrency)
-        self._budget = Budget(
-            workspace.requests_per_minute,
-            workspace.requests_per_day,
-            workspace.zone,
-            asyncio.get_running_loop().time(),
-        )
-        self._telemetry.begin(workspace, now)
 
     def assign(self, calls: Iterable[Call], others: AbstractSet[Key] = frozenset()) -> None:
         """Let these be the calls to send.
@@ -139,7 +130,10 @@ class Poller:
         due = {(turn.call.identity, turn.call.target): turn.due for turn in self._turns}
         self._calls = {call.identity: call for call in calls}
         self._rhythms = rhythms(
-            self._calls.values(), self.workspace.requests_per_minute, self.workspace.zone
+            self._calls.values(),
+            self.workspace.requests_per_minute,
+            self.workspace.concurrency,
+            self.workspace.zone,
         )
         now = self._now()
         self._turns = [
@@ -162,10 +156,6 @@ class Poller:
             while True:
                 await self._slots.acquire()
                 await self._until_due()
-                await self.allowed()
-                if not self._turns:  # other calls were assigned meanwhile
-                    self._slots.release()
-                    continue
                 turn = heapq.heappop(self._turns)
                 self._in_flight.add(turn.call.identity)
                 tasks.create_task(self._take(turn))
@@ -183,7 +173,6 @@ class Poller:
         async with asyncio.TaskGroup() as group:
             for turn in sorted(self._turns):
                 await self._slots.acquire()
-                await self.allowed()
                 tasks.append(group.create_task(take(turn.call)))
         return tuple(failure for task in tasks for failure in task.result())
 
@@ -191,23 +180,23 @@ class Poller:
         """Wait until the turn that has waited longest is due."""
         while True:
             self._woken.clear()
+            self._notice_the_clock()
             due = self._turns[0].due if self._turns else None
-            wait = (due - self._now()).total_seconds() if due else _LONGEST_SLEEP
+            wait = (due - self._now()).total_seconds() if due else LONGEST_SLEEP
             if wait <= 0:
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(wait, _LONGEST_SLEEP)):
+                async with asyncio.timeout(min(wait, LONGEST_SLEEP)):
                     await self._woken.wait()
 
-    async def allowed(self) -> None:
-        """Wait until one more request of this workspace may be sent, and spend it."""
-        loop = asyncio.get_running_loop()
-        while wait := self._budget.take(loop.time(), self._now()):
-            await asyncio.sleep(min(wait, _LONGEST_SLEEP))
-        remaining = self._budget.remaining(self._now())
-        if remaining is not None:
-            place = (self.workspace.api, self.workspace.name)
-            self._telemetry.set(BUDGET_REMAINING, remaining, *place)
+    def _notice_the_clock(self) -> None:
+        """Where the clock was set back, let every turn be due as the new time has it."""
+        now, before = self._now(), self._seen
+        self._seen = now
+        if now < before:
+            for turn in self._turns:
+                turn.due = min(turn.due, self._rhythms[turn.call].after(now))
+            heapq.heapify(self._turns)
 
     async def _take(self, turn: _Turn) -> None:
         """One turn of a call, in the slot that was taken for it."""
@@ -221,8 +210,10 @@ class Poller:
         if call is None:
             return  # no longer wanted
         rhythm, now = self._rhythms[call], self._now()
-        failed = any(not failure.refused for failure in failures)
+        failed = any(failure.key not in self._refused for failure in failures)
         turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
+        if call.target != turn.call.target:  # renamed meanwhile: wanted under its new name
+            turn.due = now
         turn.call = call
         heapq.heappush(self._turns, turn)
         self._woken.set()
@@ -238,7 +229,9 @@ class Poller:
         if not entries:
             return ()
         failures = await self._ask(call, entries)
-        if len(entries) > 1 and all(failure.refused for failure in failures) and failures:
+        together = len(entries) > 1 and len(failures) == len(entries)
+        worth_it = self._split_in_vain.get(call.identity, now) <= now
+        if together and worth_it and all(failure.refused for failure in failures):
             failures = await self._split(call, entries)
         for failure in failures:
             failure.log(log)
@@ -246,52 +239,60 @@ class Poller:
         return failures
 
     async def _split(self, call: Call, entries: Sequence[Entry]) -> tuple[Failure, ...]:
-        """Each report by itself, as one may have spoiled the request for all."""
+        """Each report by itself, as one may have spoiled the request for all.
+
+        The culprit is remembered, so that it spoils no more; and where all are refused, that
+        splitting is of no use.
+        """
         failures: list[Failure] = []
         for entry in entries:
-            await self.allowed()
             failures += await self._ask(call, [entry])
-        refused = {failure.report for failure in failures if failure.refused}
-        if len(refused) < len(entries):  # else the fault is not with one of them
-            until = self._now() + REFUSAL_REMEMBERED
-            self._refused.update(
-                (Key.of(call.target, entry), until) for entry in entries if entry.name in refused
-            )
+        until = self._now() + REFUSAL_REMEMBERED
+        culprits = [failure.key for failure in failures if failure.refused]
+        if len(culprits) == len(entries):
+            self._split_in_vain[call.identity] = until
+        else:
+            self._refused.update((key, until) for key in culprits)
         return tuple(failures)
 
     async def _ask(self, call: Call, entries: Sequence[Entry]) -> tuple[Failure, ...]:
         """One request, and what its answer says of each report."""
-        loop = asyncio.get_running_loop()
-        sent, begun = self._now(), loop.time()
+        sent = self._now()
+        failures: list[Failure] = []
+
+        def body() -> Mapping[str, object]:
+            nonlocal sent
+            sent = self._now()  # the wait for the budget may have been long
+            return call.body(local_day(sent, self.workspace.zone), entries)
+
+        def read(answer: object, took: float) -> bool:
+            for entry in entries:
+                failures.extend(self._read(call, entry, answer, sent, took))
+            return len(failures) < len(entries)
+
         try:
-            body = call.body(local_day(sent, self.workspace.zone), entries)
-            answer = await self._client.ask(body)
+            await self._gate.report(body, read)
         except RequestFailed as error:
-            took = loop.time() - begun
-            self.answered = self.answered or error.status is not None
-            self._telemetry.answered(call.target, error.outcome, took)
             return tuple(
-                self._failed(call, entry, str(error), took, refused=error.refused)
+                self._failed(call, entry, str(error), error.seconds, refused=error.refused)
                 for entry in entries
             )
-        took = loop.time() - begun
-        self.answered = True
-        failures: list[Failure] = []
-        for entry in entries:
-            reading = entry.reading(sent)
-            try:
-                part = call.api.part(answer, entry.metric)
-                samples = entry.report.read(part, reading)
-            except ReplyError as error:
-                failures.append(self._failed(call, entry, str(error), took))
-            else:
-                if call.identity in self._calls:  # else it was dropped while it was on its way
-                    record = self._record(call, entry, samples, sent, took)
-                    self._store.succeed(Key.of(call.target, entry), record)
-            self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
-        outcome = Outcome.INVALID if len(failures) == len(entries) else Outcome.SUCCESS
-        self._telemetry.answered(call.target, outcome, took)
         return tuple(failures)
+
+    def _read(
+        self, call: Call, entry: Entry, answer: object, sent: datetime, took: float
+    ) -> Iterator[Failure]:
+        """Store what an answer says of one report; why not, if it cannot be read."""
+        reading = entry.reading(sent)
+        try:
+            samples = entry.report.read(call.api.part(answer, entry.metric), reading)
+        except ReplyError as error:
+            yield self._failed(call, entry, str(error), took)
+        else:
+            if self._wanted(call):
+                record = self._record(call, entry, samples, sent, took)
+                self._store.succeed(Key.of(call.target, entry), record)
+        self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
 
     def _record(
         self, call: Call, entry: Entry, samples: tuple[Sample, ...], sent: datetime, took: float
@@ -323,10 +324,16 @@ class Poller:
     def _failed(
         self, call: Call, entry: Entry, text: str, took: float, *, refused: bool = False
     ) -> Failure:
-        if call.identity in self._calls:
+        key = Key.of(call.target, entry)
+        if self._wanted(call):
             self._store.fail(
-                Key.of(call.target, entry),
+                key,
                 duration_seconds=took,
                 interval_seconds=entry.interval.total_seconds(),
             )
-        return Failure(call.target, entry.name, text, refused)
+        return Failure(key, text, refused)
+
+    def _wanted(self, call: Call) -> bool:
+        """Whether a call is still to be sent as it was, not dropped or renamed on its way."""
+        now = self._calls.get(call.identity)
+        return now is not None and now.target == call.target

@@ -1,12 +1,21 @@
 """What we say to Prometheus, as values: gauge families and their samples."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+COMMON_LABELS: Final = ("api", "workspace", "bot_id", "bot")
+"""The labels that every series of a target begins with."""
+
+REPORT_LABELS: Final = ("report", "window")
+"""The labels of what the exporter says of each report."""
+
+BOT_LABELS: Final = ("use_case", "language", "live_agent_transfer")
+"""The labels of what the list of bots says of each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """A gauge family of values from the API.
+    """A gauge family of the page's snapshot: values from the API, and what is told of reports.
 
     Attributes:
         name: In full, the prefix `seasalt_` included.

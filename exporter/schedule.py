@@ -15,6 +15,9 @@ RETRY_AFTER: Final = timedelta(minutes=10)
 DONE_BEFORE_MIDNIGHT: Final = timedelta(seconds=90)
 """When the last of the polls before midnight is sent: early enough to be answered by 23:59."""
 
+USUAL_ANSWER: Final = timedelta(seconds=5)
+"""How long an answer is thought to take when the polls before midnight are spread."""
+
 _SHORTEST_LEAD: Final = timedelta(minutes=1)
 _LONGEST_LEAD: Final = timedelta(hours=6)
 _MARGIN: Final = 1.25
@@ -62,12 +65,15 @@ def phase(identity: str, interval: timedelta) -> timedelta:
     return interval * (int.from_bytes(digest) / 2**64)
 
 
-def rhythms(calls: Iterable[Call], per_minute: float, zone: tzinfo) -> Mapping[Call, Rhythm]:
+def rhythms(
+    calls: Iterable[Call], per_minute: float, concurrency: int, zone: tzinfo
+) -> Mapping[Call, Rhythm]:
     """The rhythm of each of a workspace's calls.
 
     Args:
         calls: All of them, as they share the rate.
         per_minute: The rate that the workspace allows.
+        concurrency: How many of its requests may be in flight.
         zone: Where its midnight is.
     """
     given = list(calls)
@@ -76,7 +82,8 @@ def rhythms(calls: Iterable[Call], per_minute: float, zone: tzinfo) -> Mapping[C
         key=lambda call: phase(call.identity, DAY),
     )
     spare = per_minute - sum(timedelta(minutes=1) / call.interval for call in given)
-    needed = timedelta(minutes=_MARGIN * len(last_polls) / max(spare, per_minute / 4))
+    pace = min(max(spare, per_minute / 4), concurrency * (timedelta(minutes=1) / USUAL_ANSWER))
+    needed = timedelta(minutes=_MARGIN * len(last_polls) / pace)
     lead = min(max(needed, _SHORTEST_LEAD), _LONGEST_LEAD)
     before = {
         call: DONE_BEFORE_MIDNIGHT + lead * (index / len(last_polls))

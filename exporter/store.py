@@ -12,11 +12,11 @@ from exporter.samples import Sample
 
 
 class Key(NamedTuple):
-    """What is kept: one report of one target, the same after every reload and restart.
+    """What is kept: one report of one target, or facts about the target itself.
 
     Attributes:
         target: The workspace or bot.
-        report: The value of the label `report`.
+        report: The value of the label `report`; empty where it is no report's.
         window: The value of the label `window`.
     """
 
@@ -66,7 +66,8 @@ class Store:
         """Replace a report's values, so that what the answer no longer names is gone."""
         self._forget_values(key)
         self._records[key] = record
-        self._sizes[key.target.workspace] += len(record.samples)
+        if key.report:
+            self._sizes[key.target.workspace] += len(record.samples)
 
     def fail(self, key: Key, *, duration_seconds: float, interval_seconds: float) -> None:
         """Note a try that brought nothing; values from before stay until they expire."""
@@ -89,19 +90,16 @@ class Store:
                 self._forget_values(key)
 
     def series(self, workspace: str, but: Key) -> int:
-        """How many values of a workspace are kept, without those of one key."""
+        """How many values of a workspace's reports are kept, without those of one key."""
         record = self._records.get(but)
         return self._sizes[workspace] - (len(record.samples) if record else 0)
 
     def _forget_values(self, key: Key) -> None:
         record = self._records.get(key)
         if record:
-            self._sizes[key.target.workspace] -= len(record.samples)
+            if key.report:
+                self._sizes[key.target.workspace] -= len(record.samples)
             record.samples = ()
-
-    def get(self, key: Key) -> Record | None:
-        """The record of a key, if it was ever tried."""
-        return self._records.get(key)
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""

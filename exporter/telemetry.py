@@ -22,7 +22,6 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from exporter import __version__
 from exporter.config import Workspace
 from exporter.errors import Outcome
-from exporter.plan import Target
 from exporter.values import Drift
 
 
@@ -46,7 +45,10 @@ class OwnFamily:
 _WORKSPACE: Final = ("api", "workspace")
 
 UP: Final = OwnFamily(
-    "gauge", "seasalt_up", "Whether the workspace's last request got a valid answer.", _WORKSPACE
+    "gauge",
+    "seasalt_up",
+    "Whether the workspace's last request got a valid answer.",
+    _WORKSPACE,
 )
 REQUESTS: Final = OwnFamily(
     "counter",
@@ -179,18 +181,16 @@ class Telemetry:
 
         self._gauges[UTC_OFFSET].labels(*place).set_function(offset)
 
-    def requested(self, target: Target, outcome: Outcome, seconds: float) -> None:
+    def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
         """Note how a request ended and how long it took."""
-        self.count(REQUESTS, 1, target.api, target.workspace, outcome.value)
-        self._durations.labels(target.api).observe(seconds)
+        self.count(REQUESTS, 1, api, workspace, outcome.value)
+        self._durations.labels(api).observe(seconds)
 
-    def answered(self, target: Target, outcome: Outcome, seconds: float) -> None:
-        """Note the same of a request for reports, and what it says of the workspace and its key."""
-        self.requested(target, outcome, seconds)
-        place = (target.api, target.workspace)
-        self.set(UP, outcome is Outcome.SUCCESS, *place)
+    def judged(self, api: str, workspace: str, outcome: Outcome) -> None:
+        """Note what the end of a request says of the workspace and of its key."""
+        self.set(UP, outcome is Outcome.SUCCESS, api, workspace)
         if outcome in {Outcome.SUCCESS, Outcome.UNAUTHORIZED}:
-            self.set(KEY_VALID, outcome is Outcome.SUCCESS, *place)
+            self.set(KEY_VALID, outcome is Outcome.SUCCESS, api, workspace)
 
     def drifted(self, api: str, metric: str, drift: Drift) -> None:
         """Note what an answer said that the documents do not know."""

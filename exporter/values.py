@@ -73,6 +73,18 @@ def count(value: object) -> float | None:
     return UNREADABLE if found is not None and found < 0 else found
 
 
+def percent(value: object) -> float | None:
+    """A share in percent, from 0 to 100; see `number`."""
+    found = count(value)
+    return UNREADABLE if found is not None and found > 100 else found
+
+
+def ratio(value: object) -> float | None:
+    """A share from 0 to 1; see `number`."""
+    found = count(value)
+    return UNREADABLE if found is not None and found > 1 else found
+
+
 def _counted(read: Callable[[object], Any]) -> PlainValidator:
     """A validator that reads a value and counts it as drift when it cannot be believed."""
 
@@ -90,6 +102,13 @@ Number = Annotated[float | None, _counted(number)]
 
 Count = Annotated[float | None, _counted(count)]
 """A number of things, never negative; None where absent or null, NaN where unreadable."""
+
+
+Percent = Annotated[float | None, _counted(percent)]
+"""A share in percent, from 0 to 100; None where absent or null, NaN where unreadable."""
+
+Ratio = Annotated[float | None, _counted(ratio)]
+"""A share from 0 to 1; None where absent or null, NaN where unreadable."""
 
 
 class Period(NamedTuple):
@@ -152,16 +171,6 @@ class Row(Reply):
 
 
 RowT = TypeVar("RowT", bound=Row)
-
-
-class Rows(Reply):
-    """What the reports over time have in common.
-
-    Attributes:
-        change_percent: Against the period before, in percent.
-    """
-
-    change_percent: Number = None
 
 
 def instant(value: object, zone: tzinfo) -> datetime | None:

@@ -110,14 +110,15 @@ class Web:
 def wants_openmetrics(accept: str) -> bool:
     """Whether an Accept header prefers OpenMetrics 1.0 to the text format.
 
-    What cannot be understood is passed over; text is what every scraper reads.
+    What cannot be understood is passed over; text is what every scraper reads. (The client
+    library has functions for this and the next; they do not look at `q`.)
     """
     wanted: dict[str, float] = {}
     for media, parameters in _choices(accept):
         if media == "application/openmetrics-text":
             if parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
                 wanted["openmetrics"] = max(wanted.get("openmetrics", 0), _quality(parameters))
-        elif media in {"text/plain", "text/*"}:
+        elif media in {"text/plain", "text/*", "*/*"}:
             wanted["text"] = max(wanted.get("text", 0), _quality(parameters))
     return wanted.get("openmetrics", 0) > wanted.get("text", 0)
 

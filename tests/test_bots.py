@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from exporter.bots import MOST_PAGES, Listing, Page, Roster, page
+from exporter.bots import Listing, Roster, page
 from exporter.config import Bot, Discovery
 from exporter.errors import ReplyError
 from exporter.values import Drift
@@ -57,10 +57,14 @@ def test_what_is_told_of_a_bot() -> None:
         )
     )
 
-    assert [(s.family.name, s.labels, s.value) for s in roster.samples()] == [
-        ("seasalt_bot_info", ("b1", "Bot 1", "Sales", "en-US", "true"), 1),
-        ("seasalt_bot_enabled", ("b1", "Bot 1"), 0.0),
-        ("seasalt_bot_info", ("b2", "Bot 2", "", "", ""), 1),
+    assert [
+        (found.id, found.shown_name, sample.family.name, sample.labels, sample.value)
+        for found, samples in roster.facts()
+        for sample in samples
+    ] == [
+        ("b1", "Bot 1", "seasalt_bot_info", ("Sales", "en-US", "true"), 1),
+        ("b1", "Bot 1", "seasalt_bot_enabled", (), 0.0),
+        ("b2", "Bot 2", "seasalt_bot_info", ("", "", ""), 1),
     ]
 
 
@@ -69,12 +73,45 @@ def test_a_bot_named_like_a_telephone_number_is_redacted() -> None:
     roster.take(listing(bot(1, name="+1 206 123 4567")))
 
     assert roster.bots[0].shown_name == "redacted"
-    assert {sample.labels[1] for sample in roster.samples()} == {"redacted"}
+    assert [found.shown_name for found, _ in roster.facts()] == ["redacted"]
 
 
 def add(made: Listing, answer: object) -> bool:
     drift = Drift()
     return made.add(page(answer, drift), drift)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": None},
+        {"name": 5},
+        {"use_case": ["x"]},
+        {"live_agent_transfer": {}},
+        {"is_enabled": "maybe"},
+        {"default_response_language": 7},
+    ],
+    ids=str,
+)
+def test_an_odd_field_does_not_keep_a_bot_from_being_polled(odd: dict[str, Any]) -> None:
+    roster = Roster((), everything())
+    roster.take(listing(bot(12345678, **odd)))
+
+    assert ids(roster) == ["b12345678"]
+
+
+def test_a_bot_without_a_name_is_shown_by_its_id() -> None:
+    roster = Roster((), everything())
+    roster.take(listing(bot(1, id="12345678", name="")))
+
+    assert [found.shown_name for found in roster.bots] == ["12345678"]
+
+
+def test_a_page_that_cannot_be_read_is_not_the_end_of_the_list() -> None:
+    made, drift = Listing(), Drift()
+
+    assert made.add(page({"data": ["x", {"id": None}]}, drift), drift)
+    assert sum(drift.values()) == 2
 
 
 def test_pages_are_read_until_the_total_is_reached() -> None:
@@ -213,8 +250,3 @@ def test_a_configured_bot_stays_with_its_own_name_whatever_the_list_says() -> No
         ("b9", "b9"),
         ("b2", "Bot 2"),
     ]
-
-
-def test_there_is_an_end_to_pages() -> None:
-    assert MOST_PAGES == 1000
-    assert isinstance(page({"data": []}, Drift()), Page)

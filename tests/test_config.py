@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from exporter.config import Config, load, schema, show
-from exporter.config.keys import Key
+from exporter.config.keys import ApiKey
 from exporter.errors import ConfigError, Mistake, RequestFailed
 
 CONFIGS = Path(__file__).parent / "data" / "configs"
@@ -229,7 +229,7 @@ def test_white_space_around_a_key_is_not_part_of_it(tmp_path: Path) -> None:
 def test_a_key_file_is_read_again_each_time(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("sk-1\n", encoding="utf-8")
-    key = Key(file=file)
+    key = ApiKey(file=file)
     assert key.read() == "sk-1"
 
     file.write_text("sk-2\n", encoding="utf-8")
@@ -239,7 +239,7 @@ def test_a_key_file_is_read_again_each_time(tmp_path: Path) -> None:
 
 def test_a_key_file_that_is_gone_is_a_failed_request_and_no_crash(tmp_path: Path) -> None:
     with pytest.raises(RequestFailed, match="the key file cannot be read: No such file"):
-        Key(file=tmp_path / "none").read()
+        ApiKey(file=tmp_path / "none").read()
 
 
 @pytest.mark.parametrize(

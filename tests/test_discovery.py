@@ -13,15 +13,13 @@ from support.virtual import START, World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.client import Client
 from exporter.config import Bot
-from exporter.discovery import Finder
 from exporter.exposition import text
 from exporter.plan import plan
-from exporter.poller import Poller
 from exporter.sandbox import Sandbox
 from exporter.store import Store
 from exporter.telemetry import Telemetry
+from exporter.watch import Watch
 
 HOUR = timedelta(hours=1)
 
@@ -74,25 +72,23 @@ class Run:
         """Poll for so long; between equal parts of it, do something else."""
 
         async def go() -> None:
-            async with Client(self.one, self.api.transport) as client:
-                now = self.world.now
-                poller = Poller(self.one, client, self.store, self.telemetry, now)
-                poller.assign(plan(self.one, self.one.bots))
-                assert self.one.discover_bots
-                finder = Finder(
-                    poller, self.one.discover_bots, client, self.store, self.telemetry, now
-                )
-                tasks = [asyncio.ensure_future(part.run()) for part in (poller, finder)]
+            watch = Watch(
+                self.one,
+                self.store,
+                self.telemetry,
+                self.world.now,
+                transport=self.api.transport,
+            )
+            async with watch:
+                task = asyncio.ensure_future(watch.run())
                 for step in (*then, None):
                     await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
-                    for task in tasks:
-                        if task.done():
-                            task.result()
+                    if task.done():
+                        task.result()
                     if step:
                         step()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
         self.world.run(go)
         return self
@@ -191,16 +187,14 @@ def test_a_failed_list_is_asked_again_within_ten_minutes() -> None:
     assert run.asked()["b1"] >= 1
 
 
-def test_a_key_that_the_list_rejects_leaves_the_analytics_alone() -> None:
+def test_a_list_that_cannot_be_read_does_not_keep_the_named_bots_from_being_polled() -> None:
     run = Run([])
     run.one = workspace(["total_usage"], bots=1, workspace_id="ws-1", discover_bots={})
     run.api.status = 401
 
     run.lasts(timedelta(minutes=30))
 
-    page = run.telemetry.text(openmetrics=False).decode()
-    assert 'seasalt_api_key_valid{api="seachat",workspace="acme"} 1.0' in page
-    assert 'outcome="unauthorized",workspace="acme"} 0.0' not in page
+    assert len(run.api.pages) >= 2
     assert run.asked()["b0"] >= 3
 
 
@@ -218,6 +212,21 @@ def test_a_renamed_bot_is_asked_about_soon_under_its_new_name() -> None:
         in page
     )
     assert 'bot="Name of b1"' not in page
+
+
+def test_a_bot_renamed_while_it_was_asked_about_has_no_values_under_its_old_name() -> None:
+    run = Run(["b1"], metrics=["conversation_overview"], discover_bots={"interval": "10m"})
+    run.api.seconds = 700  # an answer is on its way whenever the list comes
+
+    def rename() -> None:
+        run.api.called = "New name of"
+
+    run.one = run.one.model_copy(update={"timeout": HOUR})
+    run.lasts(4 * HOUR, rename)
+
+    page = text(run.store, START + 4 * HOUR)
+    assert 'bot="Name of b1"' not in page
+    assert 'bot="New name of b1"' in page
 
 
 def test_what_the_list_says_is_on_the_page() -> None:
@@ -258,17 +267,11 @@ def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_req
     store = Store()
 
     async def go() -> None:
-        async with Client(one, api) as client:
-            telemetry = Telemetry()
-            poller = Poller(one, client, store, telemetry, world.now)
-            poller.assign(plan(one, ()))
-            assert one.discover_bots
-            finder = Finder(poller, one.discover_bots, client, store, telemetry, world.now)
-            tasks = [asyncio.ensure_future(part.run()) for part in (poller, finder)]
+        async with Watch(one, store, Telemetry(), world.now, transport=api) as watch:
+            task = asyncio.ensure_future(watch.run())
             await asyncio.sleep(cycle.total_seconds() * 2 + 1)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     world.run(go)
 

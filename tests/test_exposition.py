@@ -7,6 +7,8 @@ from hypothesis import given, strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as textformat
 
+from exporter.bots import ENABLED
+from exporter.config.load import RESERVED_LABELS
 from exporter.exposition import API_FAMILIES, REPORT_FAMILIES, snapshot, text
 from exporter.plan import Target
 from exporter.samples import Sample
@@ -180,6 +182,26 @@ def test_the_number_of_values_from_the_api_is_known_by_workspace() -> None:
     assert snapshot(made, NOW).series == {("seachat", "acme"): 2, ("portal", "other"): 0}
 
 
+def test_what_is_told_of_a_bot_has_no_report_of_its_own() -> None:
+    page = text(store((Key(ACME, "", ""), record(ENABLED.sample(1)))), NOW)
+
+    assert page.splitlines()[-1] == (
+        'seasalt_bot_enabled{api="seachat",workspace="acme",bot_id="b1",bot="Support",team="eu"} 1'
+    )
+    assert "seasalt_report" not in page
+
+
+def test_a_series_comes_once_whatever_the_api_answers() -> None:
+    one, two = (Key(ACME, report, "today") for report in ("label_usage", "again"))
+    made = store(
+        (one, record(LABELS.sample(1, "today", "x"))), (two, record(LABELS.sample(2, "today", "x")))
+    )
+
+    found = [line for line in text(made, NOW).splitlines() if line.startswith(LABELS.name)]
+
+    assert [line.split("} ")[1] for line in found] == ["1"]
+
+
 def test_an_identity_page_comes_in_pieces() -> None:
     samples = (LABELS.sample(n, "today", f"label {n} " + "x" * 80) for n in range(3000))
     snap = snapshot(store((VOLUME, record(*samples))), NOW)
@@ -188,3 +210,9 @@ def test_an_identity_page_comes_in_pieces() -> None:
 
     assert len(pieces) > 5
     assert max(map(len, pieces)) <= 65_536
+
+
+def test_no_label_of_ours_can_be_given_again_by_an_operator() -> None:
+    ours = {label for family in (*API_FAMILIES, *REPORT_FAMILIES) for label in family.labels}
+
+    assert ours | {"api", "workspace", "bot_id", "bot"} <= RESERVED_LABELS

@@ -34,7 +34,8 @@ def test_without_a_sub_command_it_serves_with_the_defaults() -> None:
 
 @pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
 def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
-    value = flag.choices[-1] if flag.choices else "/x" if flag.name.startswith("web") else "7"
+    value = {"web.external-url": "http://x/y", "sandbox.seed": "7"}.get(flag.name, "/x")
+    value = flag.choices[-1] if flag.choices else value
 
     command = flag.commands[:1] or ("serve",)
     found = parse(list(command), {flag.variable: value})
@@ -98,7 +99,23 @@ def test_misuse_is_one_line_and_status_2(
     [
         (["--log.level=loud"], "--log.level must be one of debug, info, warn, error"),
         (["--log.format=xml"], "--log.format must be one of logfmt, json"),
-        (["--web.telemetry-path=metrics"], "--web.telemetry-path must begin with /"),
+        (
+            ["--web.telemetry-path=metrics"],
+            "--web.telemetry-path must be a path that begins with /",
+        ),
+        (["--web.telemetry-path=/m?x"], "--web.telemetry-path must be a path that begins with /"),
+        (
+            ["--web.telemetry-path=/-/ready"],
+            "--web.telemetry-path must not be /, /-/healthy, /-/ready",
+        ),
+        (
+            ["--web.external-url=http://["],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
+        (
+            ["--web.external-url=localhost:9877/x"],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
         (["demo", "--sandbox.seed=x"], "--sandbox.seed must be a whole number"),
     ],
 )

@@ -14,13 +14,13 @@ from support.api import ANSWERS, Answer, FakeApi
 from support.virtual import START, World
 from support.workspaces import workspace
 
-from exporter.client import Client
 from exporter.config import Workspace
 from exporter.exposition import text
 from exporter.plan import plan
 from exporter.poller import Failure, Poller
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
+from exporter.watch import Watch
 
 WEEK = timedelta(days=7)
 
@@ -40,24 +40,30 @@ class Run:
         self.api = FakeApi(self.world.now, answer, seconds)
         self.store, self.telemetry = Store(), Telemetry()
         self.changes = 0
+        self.watch: Watch
         self.poller: Poller
 
     def _changed(self) -> None:
         self.changes += 1
 
-    async def _poller(self, client: Client) -> Poller:
-        self.poller = Poller(
-            self.one, client, self.store, self.telemetry, self.world.now, self._changed
+    def _watch(self) -> Watch:
+        watch = Watch(
+            self.one,
+            self.store,
+            self.telemetry,
+            self.world.now,
+            self._changed,
+            self.api.transport,
         )
-        self.poller.assign(plan(self.one, self.one.bots))
-        return self.poller
+        self.watch, self.poller = watch, watch.poller
+        return watch
 
     def lasts(self, duration: timedelta, *then: Callable[[], None]) -> "Run":
         """Poll for so long; between equal parts of it, do something else."""
 
         async def go() -> None:
-            async with Client(self.one, self.api.transport) as client:
-                task = asyncio.ensure_future((await self._poller(client)).run())
+            async with self._watch() as watch:
+                task = asyncio.ensure_future(watch.run())
                 for step in (*then, None):
                     await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
                     if task.done():
@@ -74,8 +80,8 @@ class Run:
         """Poll each call once."""
 
         async def go() -> tuple[Failure, ...]:
-            async with Client(self.one, self.api.transport) as client:
-                return await (await self._poller(client)).once()
+            async with self._watch() as watch:
+                return await watch.once()
 
         return self.world.run(go)
 
@@ -296,8 +302,22 @@ def test_a_refused_request_is_asked_report_by_report_in_the_same_round() -> None
         ["total_usage"],
         ["conversation_breakdown"],
     ]
-    assert [(failure.report, failure.refused) for failure in failures] == [("total_usage", True)]
+    assert [(failure.key.report, failure.refused) for failure in failures] == [
+        ("total_usage", True)
+    ]
     assert run.record("communication_volume").success
+
+
+def test_a_healthy_report_of_the_culprits_name_is_not_left_out_with_it() -> None:
+    one = workspace(
+        [
+            {"metric": "conversation_overview", "name": "x"},
+            {"metric": "label_overview", "name": "x"},
+        ]
+    )
+    run = Run(one, refusing("conversation_overview")).lasts(timedelta(hours=6))
+
+    assert len(run.api.sent("label_overview")) >= 36
 
 
 def test_the_culprit_is_left_out_for_a_day_and_then_asked_again() -> None:
@@ -309,11 +329,21 @@ def test_the_culprit_is_left_out_for_a_day_and_then_asked_again() -> None:
     assert len(run.api.sent("communication_volume")) >= 36 * 6
 
 
-def test_a_refusal_of_everything_blames_nobody() -> None:
+def test_a_refusal_of_everything_blames_nobody_and_is_not_taken_apart_again() -> None:
     one = workspace(["communication_volume", "total_usage"])
-    run = Run(one, answering(422)).lasts(timedelta(minutes=25))
+    run = Run(one, answering(422)).lasts(timedelta(hours=2))
 
-    assert len(run.api.sent("total_usage")) >= 4
+    # At the start together and each alone, then together at every turn.
+    assert len(run.api.journal) == 1 + 2 + 12
+    assert len(run.api.sent("total_usage")) == 1 + 1 + 12
+
+
+def test_a_refusal_of_everything_is_taken_apart_once_a_day() -> None:
+    one = workspace(["communication_volume", "total_usage"])
+    run = Run(one, answering(400)).lasts(timedelta(hours=25))
+
+    alone = [body for _, body in run.api.journal if len(body["metrics"]) == 1]
+    assert len(alone) == 2 * 2
 
 
 def test_a_refused_request_of_one_report_is_not_repeated_before_its_turn() -> None:
@@ -329,8 +359,9 @@ def test_a_failed_report_is_asked_again_at_its_next_turn_and_not_before(status: 
     assert len(run.api.journal) <= 1 + 12 + 1
 
 
-def test_a_failed_slow_report_is_asked_again_after_ten_minutes() -> None:
-    run = Run(workspace(["conversation_overview_yearly"]), answering(500))
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_failed_slow_report_is_asked_again_after_ten_minutes(status: int) -> None:
+    run = Run(workspace(["conversation_overview_yearly"]), answering(status))
 
     run.lasts(timedelta(hours=1))
 
@@ -370,14 +401,14 @@ def test_readiness_comes_with_the_first_answer_whatever_it_says() -> None:
     run = Run(workspace(["total_usage"]), answering(500))
     run.once()
 
-    assert run.poller.answered
+    assert run.watch.answered
 
 
 def test_without_any_answer_there_is_no_readiness() -> None:
     run = Run(workspace(["total_usage"], timeout="1s"), seconds=5)
     run.once()
 
-    assert not run.poller.answered
+    assert not run.watch.answered
     assert run.counted("timeout") == 1
 
 
@@ -420,6 +451,46 @@ def test_an_answer_for_what_was_dropped_while_it_was_on_its_way_is_not_kept() ->
     run.lasts(timedelta(seconds=100), lambda: run.poller.assign(plan(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
+
+
+@pytest.mark.parametrize("hours", [-6, 6])
+def test_a_clock_that_is_set_does_not_stop_the_polling(hours: int) -> None:
+    run = Run(workspace(["conversation_overview"]))
+
+    def set_clock() -> None:
+        run.world.start += timedelta(hours=hours)
+
+    run.lasts(timedelta(hours=4), set_clock)
+
+    assert 22 <= len(run.api.journal) <= 28
+
+
+def test_dates_are_those_of_the_moment_when_the_request_may_be_sent() -> None:
+    one = workspace(["communication_volume"], requests_per_day=3, timezone="UTC")
+    run = Run(one, start=datetime(2026, 11, 21, 23, 0, tzinfo=UTC)).lasts(timedelta(hours=3))
+
+    assert all(body["start_date"][:10] == at.date().isoformat() for at, body in run.api.journal)
+    assert {at.day for at, _ in run.api.journal} == {21, 22}
+
+
+def test_what_is_dropped_while_its_polls_fails_is_not_told_either() -> None:
+    many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
+    run = Run(many, answering(500), seconds=50)
+
+    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(plan(few, few.bots)))
+
+    assert {key.target.bot_id for key, _ in run.store} == {"b0"}
+
+
+def test_calls_that_are_assigned_while_they_are_in_flight_are_not_sent_twice_at_once() -> None:
+    one = workspace(["total_usage"], bots=3)
+    run = Run(one, seconds=70)
+
+    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(plan(one, one.bots)))
+
+    for bot in ("b0", "b1", "b2"):
+        times = [at for at, body in run.api.journal if body["gptbot_id"] == bot]
+        assert all(later - earlier >= timedelta(seconds=70) for earlier, later in pairwise(times))
 
 
 def test_a_bug_in_the_loop_ends_it() -> None:
@@ -475,4 +546,4 @@ def test_a_record_is_found_by_target_report_and_window() -> None:
 
     ((key, _),) = list(run.store)
     assert key == Key(key.target, "total_usage", "today")
-    assert run.store.get(key)
+    assert dict(run.store)[key].success

@@ -70,7 +70,7 @@ def test_today_is_polled_once_more_in_the_last_minutes_of_the_local_day(zone: st
     one = workspace(["communication_volume", "csat"], bots=30, timezone=zone)
     calls = plan(one, one.bots)
 
-    found = rhythms(calls, one.requests_per_minute, one.zone)
+    found = rhythms(calls, one.requests_per_minute, one.concurrency, one.zone)
     midnight = begins(local_day(NOW, one.zone) + DAY, one.zone)
     last = sorted(
         midnight - rhythm.before_midnight for rhythm in found.values() if rhythm.before_midnight
@@ -87,7 +87,7 @@ def test_only_calls_about_today_have_a_poll_before_midnight() -> None:
     one = workspace(["communication_volume", "csat", "conversation_overview_yearly"], bots=1)
     calls = plan(one, one.bots)
 
-    found = rhythms(calls, 60, one.zone)
+    found = rhythms(calls, 60, 4, one.zone)
 
     assert [found[call].before_midnight is not None for call in calls] == [True, False, False]
 
@@ -95,11 +95,25 @@ def test_only_calls_about_today_have_a_poll_before_midnight() -> None:
 def test_many_bots_begin_their_last_polls_earlier_as_the_rate_needs() -> None:
     one = workspace(["communication_volume"], bots=600, requests_per_minute=120)
 
-    found = rhythms(plan(one, one.bots), 120, one.zone)
+    found = rhythms(plan(one, one.bots), 120, 50, one.zone)
     leads = [rhythm.before_midnight for rhythm in found.values() if rhythm.before_midnight]
 
     # 600 requests at the 60 a minute that the usual turns leave take 10 minutes and a quarter.
     assert timedelta(minutes=12) < max(leads) < timedelta(minutes=15)
+
+
+def test_few_requests_in_flight_begin_their_last_polls_earlier() -> None:
+    one = workspace(["communication_volume"], bots=60, requests_per_minute=600)
+    calls = plan(one, one.bots)
+
+    longest = [
+        max(rhythm.before_midnight or timedelta() for rhythm in found.values())
+        for found in (rhythms(calls, 600, 1, one.zone), rhythms(calls, 600, 50, one.zone))
+    ]
+
+    # One at a time, five seconds each and a quarter more.
+    assert timedelta(minutes=6) < longest[0] < timedelta(minutes=9)
+    assert longest[1] < timedelta(minutes=3)
 
 
 @pytest.mark.parametrize(

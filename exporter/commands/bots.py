@@ -5,11 +5,13 @@ import sys
 
 from exporter.bots import ListedBot, Listing
 from exporter.client import Client
-from exporter.commands.configured import configuration
+from exporter.commands.configured import configuration, now
 from exporter.config import Config, Workspace
 from exporter.discovery import whole_list
 from exporter.errors import ReplyError, RequestFailed
 from exporter.flags import DONE, MENDABLE, Invocation
+from exporter.gate import Gate
+from exporter.telemetry import Telemetry
 from exporter.values import Drift
 
 
@@ -21,6 +23,9 @@ def run(invocation: Invocation) -> int:
 
 async def _listed(config: Config) -> int:
     status = DONE
+    if not any(workspace.dialect.per_bot for workspace in config.workspaces):
+        print("no workspace of an API that has bots", file=sys.stderr)
+        status = MENDABLE
     for workspace in config.workspaces:
         if not workspace.dialect.per_bot:
             continue
@@ -44,13 +49,12 @@ async def _listed(config: Config) -> int:
 
 
 async def _listing(workspace: Workspace) -> Listing:
-    async with Client(workspace) as client:
-
-        async def ask(offset: int) -> object:
-            await asyncio.sleep(60 / workspace.requests_per_minute)
-            return await client.bots(offset)
-
-        return await whole_list(ask, Drift())
+    client = Client(workspace)
+    try:
+        listing, _ = await whole_list(Gate(workspace, client, Telemetry(), now), Drift())
+    finally:
+        await client.close()
+    return listing
 
 
 def _quoted(value: str) -> str:

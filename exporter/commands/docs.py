@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from exporter import bots
 from exporter.apis import APIS
 from exporter.catalogue import REPORTS
-from exporter.config.load import COMMON_LABELS
 from exporter.contract import AnyReport, Windows
 from exporter.exposition import REPORT_FAMILIES
 from exporter.flags import DONE, Invocation
+from exporter.samples import COMMON_LABELS
 from exporter.telemetry import OWN_FAMILIES
 
 
@@ -68,11 +68,10 @@ def _report(report: AnyReport) -> Iterator[str]:
     yield f"### {report.name}"
     yield ""
     for api, form in report.apis.items():
-        if api in APIS:
-            name = f" as `{form.metric}`" if form.metric else ""
-            choice = form.window and form.windows is not Windows.TODAY
-            default = f", by default {form.window}" if choice else ""
-            yield f"- {APIS[api].title}{name}: {form.windows.value}{default}."
+        name = f" as `{form.metric}`" if form.metric else ""
+        choice = form.window and form.windows is not Windows.TODAY
+        default = f", by default {form.window}" if choice else ""
+        yield f"- {APIS[api].title}{name}: {form.windows.value}{default}."
     yield ""
     yield "| family | labels | meaning |"
     yield "|---|---|---|"

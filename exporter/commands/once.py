@@ -3,16 +3,16 @@
 import asyncio
 import sys
 
-from exporter.client import Client
 from exporter.commands.configured import configuration, now
 from exporter.config import Config, Workspace
-from exporter.discovery import Finder
-from exporter.exposition import text
+from exporter.errors import StartError
 from exporter.flags import DONE, MENDABLE, Invocation
+from exporter.pages import Pages
 from exporter.plan import plan
-from exporter.poller import Failure, Poller
+from exporter.poller import Failure
 from exporter.store import Store
 from exporter.telemetry import Telemetry
+from exporter.watch import Watch
 
 
 def run(invocation: Invocation) -> int:
@@ -25,24 +25,23 @@ async def _round(config: Config) -> int:
     store, telemetry = Store(), Telemetry()
     telemetry.reloaded(now())
 
+    for workspace in config.workspaces:
+        allowed, needed = workspace.requests_per_day, len(plan(workspace, workspace.bots))
+        if allowed is not None and allowed < needed:
+            text = f"a round takes {needed} requests, requests_per_day allows {allowed}"
+            raise StartError(f"workspace {workspace.name}: {text}")
+
     async def poll(workspace: Workspace) -> tuple[Failure, ...]:
-        async with Client(workspace) as client:
-            poller = Poller(workspace, client, store, telemetry, now)
-            poller.assign(plan(workspace, workspace.bots))
-            discovery = workspace.discover_bots
-            unlisted = (
-                await Finder(poller, discovery, client, store, telemetry, now).once()
-                if discovery
-                else None
-            )
-            return (*((unlisted,) if unlisted else ()), *await poller.once())
+        async with Watch(workspace, store, telemetry, now) as watch:
+            return await watch.once()
 
     failures = [
         failure
         for failed in await asyncio.gather(*map(poll, config.workspaces))
         for failure in failed
     ]
-    sys.stdout.write(text(store, now()) + telemetry.text(openmetrics=False).decode())
+    page = b"".join(Pages(store, telemetry, now).snapshot.text())
+    sys.stdout.write((page + telemetry.text(openmetrics=False)).decode())
     for failure in failures:
         print(failure, file=sys.stderr)
     return MENDABLE if failures else DONE

@@ -1,31 +1,18 @@
 """plan: every request that the configuration leads to, and what they add up to. Sends none."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Final
 
 from exporter.commands.configured import configuration
 from exporter.config import Bot, Workspace
 from exporter.durations import show
+from exporter.exposition import REPORT_FAMILIES
 from exporter.flags import DONE, Invocation
 from exporter.plan import Call, plan
 from exporter.schedule import requests_per_hour
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
-
-_VALUES: Final = {
-    "sender": 4,
-    "direction": 2,
-    "weekday": 7,
-    "hour": 24,
-    "month": 12,
-    "rating": 5,
-    "of": 5,
-    "period": 2,
-    "channel": 5,
-    "label": 10,
-    "status": 8,
-}
-"""How many values a label has, the last four as a guess at a usual customer's."""
 
 
 def run(invocation: Invocation) -> int:
@@ -43,8 +30,7 @@ def lines(workspace: Workspace) -> Iterator[str]:
     title = f"{workspace.dialect.title}, {workspace.timezone}"
     yield f"workspace {workspace.name} ({title}): {len(calls)} requests a round"
     if workspace.discover_bots:
-        yield f"  and {len(each)} for each bot that is discovered; the sums are without those"
-        yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots"
+        yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots, a page or more"
     for call in (*calls, *each):
         asked = " + ".join(
             f"{entry.name}({entry.window})" if entry.window else entry.name
@@ -52,22 +38,22 @@ def lines(workspace: Workspace) -> Iterator[str]:
         )
         yield f"  every {show(call.interval):<6} {call.target.bot_id or 'workspace'}: {asked}"
     hourly = requests_per_hour(calls)
+    if workspace.discover_bots:
+        hourly += timedelta(hours=1) / workspace.discover_bots.interval
     minutes = len(calls) / workspace.requests_per_minute
     yield f"  {hourly:.4g} requests an hour, {hourly * 24:.5g} a day"
     yield (
         f"  a round takes {minutes * 60:.3g} s at {workspace.requests_per_minute} requests a minute"
     )
-    yield f"  about {sum(map(_series, calls))} series, more or less with channels and labels"
+    yield f"  about {sum(map(_series, calls))} series, more with more labels and channels"
+    if each:
+        hourly = requests_per_hour(each)
+        yield (
+            f"  and for each bot that is discovered {len(each)} requests a round,"
+            f" {hourly:.4g} an hour, about {sum(map(_series, each))} series"
+        )
 
 
 def _series(call: Call) -> int:
-    """A guess at how many series the answers to a call make."""
-    total = 0
-    for entry in call.entries:
-        for family in entry.report.families:
-            count = 1
-            for label in family.labels:
-                count *= _VALUES.get(label, 1)
-            total += count
-        total += 4  # seasalt_report_*
-    return total
+    """How many series the answers to a call usually make, those of its reports included."""
+    return sum(entry.form.series + len(REPORT_FAMILIES) for entry in call.entries)

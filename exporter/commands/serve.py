@@ -9,17 +9,14 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from exporter.client import Client
 from exporter.commands.configured import configuration, now
 from exporter.config import Config
-from exporter.discovery import Finder
 from exporter.flags import DONE, Invocation
 from exporter.pages import Pages
-from exporter.plan import plan
-from exporter.poller import Poller
 from exporter.server import Server, bound, listen
 from exporter.store import Store
 from exporter.telemetry import Telemetry
+from exporter.watch import Watch
 from exporter.web import Web
 
 log = logging.getLogger(__name__)
@@ -78,28 +75,25 @@ async def serve(
     telemetry.reloaded(clock())
     pages = Pages(store, telemetry, clock)
     async with AsyncExitStack() as stack:
-        pollers, finders = [], []
-        for workspace in config.workspaces:
-            client = await stack.enter_async_context(Client(workspace))
-            poller = Poller(workspace, client, store, telemetry, clock, pages.changed)
-            poller.assign(plan(workspace, workspace.bots))
-            pollers.append(poller)
-            discovery = workspace.discover_bots
-            if discovery:
-                finders.append(Finder(poller, discovery, client, store, telemetry, clock))
+        watches = [
+            await stack.enter_async_context(
+                Watch(workspace, store, telemetry, clock, pages.changed)
+            )
+            for workspace in config.workspaces
+        ]
         web = Web(
             snapshot=lambda: pages.snapshot,
             own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
-            ready=lambda: all(poller.answered for poller in pollers),
+            ready=lambda: all(watch.answered for watch in watches),
             telemetry_path=invocation.one("web.telemetry-path"),
             route_prefix=prefix(invocation),
         )
         for listening in sockets:
             log.info("listening", extra={"address": bound(listening)})
         async with asyncio.TaskGroup() as tasks:
-            parts = [poller.run() for poller in pollers]
-            parts += [finder.run() for finder in finders]
-            others = [tasks.create_task(part) for part in (*parts, pages.run())]
+            others = [
+                tasks.create_task(part) for part in (*(w.run() for w in watches), pages.run())
+            ]
             await Server(web).serve_until(stop, sockets)
             for task in others:
                 task.cancel()

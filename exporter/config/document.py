@@ -66,6 +66,10 @@ class Document:
         """A remark about the value at a place."""
         return Mistake(self.file, self.line(place), path_text(place), text)
 
+    def told(self, place: Place) -> bool:
+        """Whether a mistake at a place is known already."""
+        return place in self._told
+
     def wrong(self, place: Place, text: str) -> None:
         """Add a mistake at a place; the first one at a place is the cause of any other."""
         if place not in self._told:
@@ -110,6 +114,8 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
 
 def _content(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError([Mistake(str(path), 0, "", "must be a regular file")])
         if path.stat().st_size > LARGEST_FILE:
             raise ConfigError([Mistake(str(path), 0, "", f"larger than {LARGEST_FILE} bytes")])
         return path.read_text(encoding="utf-8-sig")
@@ -180,7 +186,9 @@ def _expanded(
         elif name in environment and (environment[name] or default is None):
             return environment[name]
         elif default is None:
-            document.wrong(place, f"the environment variable {name} is not set")
+            # A key may have been pasted between the braces; no key looks like such a name.
+            shown = f" {name}" if name.isupper() else " that is named here"
+            document.wrong(place, f"the environment variable{shown} is not set")
         return default or ""
 
     return _VARIABLE.sub(replace, text)

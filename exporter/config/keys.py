@@ -27,7 +27,7 @@ def cleaned(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """An API key, given in the configuration or in a file of its own.
 
     Attributes:
@@ -57,6 +57,8 @@ class Key:
         """
         if self.file is None:
             return cleaned(self.secret.get_secret_value() if self.secret else "")
+        if self.file.exists() and not self.file.is_file():
+            raise ValueError("must be a regular file")  # a pipe would be waited for
         try:
             with self.file.open(encoding="utf-8") as stream:
                 return cleaned(stream.read(LARGEST_KEY * 2))

@@ -15,11 +15,12 @@ from pydantic import BaseModel, ValidationError
 from exporter.apis import APIS
 from exporter.catalogue import REPORTS, of_api
 from exporter.config.document import Document, Place, read
-from exporter.config.keys import Key
+from exporter.config.keys import ApiKey
 from exporter.config.models import Settings, Workspace
 from exporter.contract import AnyReport, Entry, Form, Options, Windows
 from exporter.durations import show
 from exporter.errors import ConfigError, Mistake
+from exporter.samples import BOT_LABELS, COMMON_LABELS, REPORT_LABELS
 from exporter.windows import window
 
 GUIDANCE: Final = timedelta(minutes=10)
@@ -28,10 +29,12 @@ GUIDANCE: Final = timedelta(minutes=10)
 ADVISED_DAYS: Final = 90
 """The longest range of dates that the API's documents advise."""
 
-COMMON_LABELS: Final = ("api", "workspace", "bot_id", "bot")
 RESERVED_LABELS: Final = frozenset(
-    (*COMMON_LABELS, "report", "le", "quantile", "job", "instance")
+    (*COMMON_LABELS, *REPORT_LABELS, *BOT_LABELS, "le", "quantile", "job", "instance")
 ) | {label for report in REPORTS for family in report.families for label in family.labels}
+
+LIST_OF_BOTS: Final = "bots"
+"""The value of the label `report` that is the list of bots' own."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -128,15 +131,18 @@ class _Reader:
         data = {**inherited, **item}
         workspace, broken = self._shape(Workspace, data, place)
         if workspace is None:
-            if item.get("api") not in APIS:
-                return None
             # The rest is still looked at, with something harmless in place of what is wrong.
             kept = {key: value for key, value in data.items() if key not in broken}
             stand_ins = {key: _STAND_INS[key] for key in broken & _STAND_INS.keys()}
-            workspace = Workspace.model_validate(kept | stand_ins)
+            try:
+                workspace = Workspace.model_validate(kept | stand_ins)
+            except ValidationError:
+                return None  # a key of the mapping itself that no text can hold
         self._alone(workspace, place, inherited.keys() - item.keys())
         self._credentials(workspace, place)
         self._labels(workspace, place)
+        if "api" in broken:
+            return None  # what it has and takes is not known
         self._bots(workspace, place)
         return workspace.with_entries(tuple(self._entries(workspace, place)))
 
@@ -156,6 +162,9 @@ class _Reader:
             self.document.wrong((*where, "interval"), _TOO_FAST)
 
     def _credentials(self, workspace: Workspace, place: Place) -> None:
+        told = any(self.document.told((*place, name)) for name in ("api_key", "api_key_file"))
+        if told:
+            return
         if (workspace.api_key is None) == (workspace.api_key_file is None):
             self.document.wrong(place, "needs one of api_key and api_key_file")
         else:
@@ -165,7 +174,7 @@ class _Reader:
         elif workspace.bots_key != workspace.key:
             self._key(workspace.bots_key, "bots_api_key", place)
 
-    def _key(self, key: Key, name: str, place: Place) -> None:
+    def _key(self, key: ApiKey, name: str, place: Place) -> None:
         try:
             key.check()
         except ValueError as error:
@@ -261,26 +270,23 @@ class _Reader:
     ) -> bool:
         """Whether an item asks for what its API and its workspace can give; tells why not."""
         before = len(self.document.mistakes)
-        some_api_knows = {name for other in report.apis.values() for name in other.options}
-        for name in sorted((options.model_fields_set & some_api_knows) - form.options):
-            able = [
-                APIS[api].title
-                for api, other in report.apis.items()
-                if api in APIS and name in other.options
-            ]
-            self.document.wrong(
-                (*place, name), f"is an option of {', '.join(able) or 'another API'} alone"
-            )
+        for name in sorted(options.model_fields_set & report.foreign(form)):
+            able = [APIS[api].title for api, other in report.apis.items() if name in other.options]
+            self.document.wrong((*place, name), f"is an option of {', '.join(able)} alone")
         if options.window and not form.windows.allow(options.window):
             self.document.wrong(
                 (*place, "window"), f"{form.metric or report.name} {form.windows.value}"
             )
         if options.scope == "bots" and not workspace.has_bots:
             self.document.wrong((*place, "scope"), "there are no bots in this workspace")
-        if form.needs_bot and (options.scope == "workspace" or not workspace.has_bots):
+        if options.name == LIST_OF_BOTS:
+            self.document.wrong((*place, "name"), "is the name of the list of bots")
+        if form.needs_bot and not workspace.has_bots:
             self.document.wrong(
                 place, f"{report.name} is asked for one bot: give the workspace bots"
             )
+        elif form.needs_bot and options.scope == "workspace":
+            self.document.wrong((*place, "scope"), f"{report.name} is asked for one bot alone")
         if options.interval and options.interval < GUIDANCE and not workspace.allow_fast_polling:
             self.document.wrong((*place, "interval"), _TOO_FAST)
         long = options.window and options.window.longest > ADVISED_DAYS
@@ -319,8 +325,13 @@ class _Reader:
 
 _STAND_INS: Final[Mapping[str | int, Any]] = {
     "name": "?",
+    "api": "seachat",
     "api_key": "?",
+    "api_key_file": None,
+    "workspace_id": "x",
     "bots": [{"id": "x"}],
+    "discover_bots": {},
+    "allow_fast_polling": True,
 }
 
 _TOO_FAST: Final = (
@@ -358,7 +369,6 @@ _PLAIN_WORDS: Final = {
     "less_than_equal": "must be at most {le}",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "must match {pattern}",
     "too_short": "must hold at least {min_length}",
     "too_long": "must hold at most {max_length}",
     "value_error": "{error}",

@@ -1,10 +1,12 @@
 """The shape of the configuration file: its keys, their types and their defaults."""
 
+import re
 import zoneinfo
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -20,28 +22,41 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 
 from exporter.apis import APIS, Api
-from exporter.config.keys import Key
-from exporter.contract import Entry, printable
+from exporter.config.keys import ApiKey
+from exporter.contract import Entry, matching, printable
 from exporter.durations import Duration
 from exporter.paths import BOTS
 from exporter.values import text
 
-_LOOPBACK: Final = ("localhost", "127.", "::1")
+BOT_ID: Final = r"[A-Za-z0-9._:@-]{1,128}"
+"""What the API's identifiers look like: opaque, and safe in an address."""
+
+_ID_WORDS: Final = "letters, digits and . _ : @ -"
+# Files of the database that are no place's time, and copies of it that count otherwise.
 _NOT_ZONES: Final = {"Factory", "posixrules", "localtime"}
+_NOT_TREES: Final = ("posix/", "right/")
 # Not in the tz database, but offered as an example by the API's own document.
-_ZONE_MEANT: Final = {"Asia/Mumbai": "Asia/Kolkata"}
+_ZONE_MEANT: Final = {"asia/mumbai": "Asia/Kolkata"}
+
+
+def _is_zone(name: str) -> bool:
+    return name not in _NOT_ZONES and not name.startswith(_NOT_TREES)
 
 
 def _zone(name: str) -> str:
     """The name, if the tz database has it; says the nearest one otherwise."""
     try:
-        if name and name not in _NOT_ZONES and len(name) < 64:
+        if name and len(name) < 64 and _is_zone(name):
             zoneinfo.ZoneInfo(name)
             return name
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         pass  # the name of a folder, of nothing, or a path out of the database
-    near = get_close_matches(name[:64], sorted(zoneinfo.available_timezones()), n=1, cutoff=0.8)
-    meant = _ZONE_MEANT.get(name) or (near[0] if near else "")
+    folded = {
+        zone.casefold(): zone for zone in sorted(filter(_is_zone, zoneinfo.available_timezones()))
+    }
+    wanted = name[:64].casefold()
+    near = [folded[found] for found in get_close_matches(wanted, folded, n=1, cutoff=0.8)]
+    meant = _ZONE_MEANT.get(wanted) or "".join(near)
     hint = f"; did you mean {meant}?" if meant else ", like America/Los_Angeles or UTC"
     raise ValueError(f"must be a name of the IANA time zone database{hint}")
 
@@ -52,28 +67,45 @@ def _api(name: str) -> str:
     return name
 
 
-def _url(value: str) -> str:
+_HOST: Final = re.compile(r"(?!.*(?:^|\.)xn--)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_PATH: Final = r"/[A-Za-z0-9._~/-]{0,200}"
+
+
+def _parts(value: str) -> SplitResult | None:
+    """An http or https URL taken apart, None where something in it could not be asked."""
     try:
         parts = urlsplit(value)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        host, _ = parts.hostname or "", parts.port
+        if "[" in parts.netloc:
+            ip_address(host)
+        elif len(host) > 253 or not _HOST.fullmatch(host):
+            return None
     except ValueError:
-        valid = False
-    if not valid or any(ord(character) < 33 for character in value):
+        return None
+    return parts if parts.scheme in {"http", "https"} and value.isprintable() else None
+
+
+def _url(value: str) -> str:
+    parts = _parts(value)
+    if parts is None:
         raise ValueError("must be a URL like https://chat.seasalt.ai")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    path = parts.path.rstrip("/")
+    if (
+        "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+        or not re.fullmatch(f"(?:{_PATH})?", path)
+    ):
         raise ValueError("must be scheme, host and path alone: no user, query or fragment")
     host = parts.hostname or ""
     if host.startswith("your-") or host.endswith((".example.com", ".example", ".invalid")):
         raise ValueError("is a placeholder; leave it out for the API's own address")
-    return value.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 def _proxy(value: SecretStr) -> SecretStr:
-    try:
-        parts: SplitResult | None = urlsplit(value.get_secret_value())
-    except ValueError:
-        parts = None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _parts(value.get_secret_value())
+    if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be a URL like http://proxy.internal:3128")
     return value
 
@@ -86,8 +118,12 @@ def _file(path: Path) -> Path:
 
 ZoneName = Annotated[str, AfterValidator(_zone)]
 File = Annotated[Path, AfterValidator(_file)]
-LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$")]
-StaticLabels = Annotated[dict[LabelName, Annotated[str, Field(min_length=1)]], Field(max_length=20)]
+StaticLabel = Annotated[
+    str, *matching("[a-zA-Z_][a-zA-Z0-9_]{0,63}", "named with letters, digits and underscores")
+]
+StaticLabels = Annotated[
+    dict[StaticLabel, Annotated[str, Field(min_length=1)]], Field(max_length=20)
+]
 
 
 class Shape(BaseModel):
@@ -138,7 +174,7 @@ class Settings(Shape):
 class Bot(Shape):
     """One bot to poll."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@-]{1,128}$")] = Field(
+    id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] = Field(
         description="As in the address of its page."
     )
     name: str = Field("", description="Shown as the label `bot`; the id where left out.")
@@ -147,7 +183,7 @@ class Bot(Shape):
     @property
     def shown_name(self) -> str:
         """The value of the label `bot`: the name, fit to be shown, or the id."""
-        return text(self.name) if self.name.strip() else text(self.id)
+        return text(self.name) if self.name.strip() else self.id
 
 
 class Discovery(Shape):
@@ -178,7 +214,7 @@ class Workspace(Settings):
     base_url: Annotated[str, AfterValidator(_url)] | None = Field(
         None, description="Where the API lives; its public address where left out."
     )
-    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")] | None = Field(
+    path: Annotated[str, *matching(_PATH, "a path like /api/v1")] | None = Field(
         None, description="Where its analytics are asked; as documented where left out."
     )
     allow_insecure_http: bool = Field(
@@ -190,7 +226,7 @@ class Workspace(Settings):
         None, description="The key of the list of bots; the other one where left out."
     )
     bots_api_key_file: Path | None = Field(None, description="A file with that key.")
-    workspace_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@-]{1,128}$")] | None = Field(
+    workspace_id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] | None = Field(
         None, description="The API's id of the workspace; the list of bots needs it."
     )
     labels: StaticLabels = Field({}, description="Put on every series of the workspace.")
@@ -198,7 +234,9 @@ class Workspace(Settings):
     discover_bots: Discovery | None = Field(
         None, description="Asks the API for the bots, instead of naming them or beside it."
     )
-    metrics: tuple[Any, ...] | None = Field(None, description="The reports to poll.")
+    metrics: Annotated[tuple[Any, ...], Field(min_length=1)] | None = Field(
+        None, description="The reports to poll."
+    )
     _entries: tuple[Entry, ...] = PrivateAttr(())
 
     @property
@@ -234,15 +272,15 @@ class Workspace(Settings):
         return zoneinfo.ZoneInfo(self.timezone)
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ApiKey:
         """The key that its analytics are asked with."""
-        return Key(self.api_key, self.api_key_file)
+        return ApiKey(self.api_key, self.api_key_file)
 
     @property
-    def bots_key(self) -> Key:
+    def bots_key(self) -> ApiKey:
         """The key that the list of bots is asked with."""
         if self.bots_api_key or self.bots_api_key_file:
-            return Key(self.bots_api_key, self.bots_api_key_file)
+            return ApiKey(self.bots_api_key, self.bots_api_key_file)
         return self.key
 
     @property
@@ -259,7 +297,10 @@ class Workspace(Settings):
     def loopback(self) -> bool:
         """Whether the API lives on this machine."""
         host = urlsplit(self.url).hostname or ""
-        return host.startswith(_LOOPBACK)
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
     def static_labels(self, bot: Bot | None = None) -> tuple[tuple[str, str], ...]:
         """The operator's own labels of the workspace, or of one of its bots."""

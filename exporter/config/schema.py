@@ -24,11 +24,7 @@ def schema() -> dict[str, Any]:
     words = sorted({metric for api in APIS for metric in of_api(api)})
     items: list[dict[str, Any]] = [{"enum": words}]
     for report in REPORTS:
-        names = sorted(
-            {form.metric or report.name for api, form in report.apis.items() if api in APIS}
-        )
-        if not names:
-            continue
+        names = sorted({form.metric or report.name for form in report.apis.values()})
         options = report.options.model_json_schema(ref_template="#/$defs/{model}")
         options["properties"]["metric"] = {"enum": names}
         options["title"] = report.name

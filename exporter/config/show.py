@@ -33,11 +33,9 @@ def _workspace(workspace: Workspace) -> dict[str, Any]:
 
 def _entry(entry: Entry) -> dict[str, Any]:
     options = entry.options.model_dump(mode="json", exclude_none=True)
-    irrelevant = {name for form in entry.report.apis.values() for name in form.options}
+    foreign = entry.report.foreign(entry.form)
     return {
-        name: value
-        for name, value in options.items()
-        if name not in irrelevant - entry.form.options and name != "window"
+        name: value for name, value in options.items() if name not in foreign and name != "window"
     } | {
         **({"window": entry.window} if entry.window else {}),
         "name": entry.name,

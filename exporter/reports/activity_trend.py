@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
 from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import Count, Drift, Row, Rows
+from exporter.values import Count, Drift, Number, Reply, Row
 
 MESSAGES: Final = Family(
     "seasalt_activity_trend_messages",
@@ -70,10 +70,11 @@ class Activity(Row):
         return folded
 
 
-class Trend(Rows):
+class Trend(Reply):
     """The periods, and how the last compares with the one before."""
 
     data: Annotated[tuple[Activity, ...], Field(default=())]
+    change_percent: Number = None
 
 
 def samples(reply: Trend, reading: Reading[ActivityTrendOptions]) -> Iterator[Sample]:
@@ -93,7 +94,10 @@ def samples(reply: Trend, reading: Reading[ActivityTrendOptions]) -> Iterator[Sa
 
 
 _FORM: Final = Form(
-    windows=Windows.DATES, window="today", options=frozenset({"message_type", "time_unit"})
+    windows=Windows.DATES,
+    series=5,
+    window="today",
+    options=frozenset({"message_type", "time_unit"}),
 )
 
 REPORT: Final = Report(

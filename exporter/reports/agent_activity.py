@@ -64,10 +64,12 @@ class Activity(Reply):
 
 
 class _Stretch(NamedTuple):
+    """One stretch of time; of two of an agent, the larger is the later one."""
+
     agent: str
-    status: str
     begin: datetime
     end: datetime
+    status: str
 
 
 def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator[Sample]:
@@ -82,7 +84,7 @@ def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator
         seconds[place] = seconds.get(place, 0) + lasted
         sessions[place] = sessions.get(place, 0) + 1
         before = latest.get(stretch.agent)
-        if before is None or before.begin <= stretch.begin:
+        if before is None or before < stretch:
             latest[stretch.agent] = stretch
     for place, value in seconds.items():
         yield SECONDS.sample(value, reading.window, *place)
@@ -105,10 +107,10 @@ def _stretches(reply: Activity, reading: Reading[AgentActivityOptions]) -> Itera
             reading.drift.add("end_time")
             continue
         begin, end = max(begun, since or begun), min(ended or reading.at, until)
-        if end < begin:
+        if end < begin or (since and end <= since):  # ended as the window began
             reading.drift.add("period")
             continue
-        yield _Stretch(str(session.agent_id), _status(session, reading), begin, end)
+        yield _Stretch(str(session.agent_id), begin, end, _status(session, reading))
 
 
 def _status(session: Session, reading: Reading[AgentActivityOptions]) -> str:
@@ -121,7 +123,11 @@ def _status(session: Session, reading: Reading[AgentActivityOptions]) -> str:
 
 REPORT: Final = Report(
     name="agent_activity",
-    apis={"seax": Form(windows=Windows.DATES, window="today", options=frozenset({"agents"}))},
+    apis={
+        "seax": Form(
+            windows=Windows.DATES, series=20, window="today", options=frozenset({"agents"})
+        )
+    },
     options=AgentActivityOptions,
     families=(SECONDS, SESSIONS, AGENTS),
     shape=single,

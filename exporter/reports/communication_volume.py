@@ -44,13 +44,15 @@ def samples(reply: Volume, reading: Reading[Options]) -> Iterator[Sample]:
             yield family.sample(value, reading.window, direction)
 
 
-_DATED: Final = Form(windows=Windows.DATES, window="today")
+_DATED: Final = Form(windows=Windows.DATES, series=3, window="today")
 
 REPORT: Final = Report(
     name="communication_volume",
     apis={
         "seachat": _DATED,
-        "portal": Form(metric="today_communication_volume", windows=Windows.TODAY, window="today"),
+        "portal": Form(
+            metric="today_communication_volume", windows=Windows.TODAY, series=3, window="today"
+        ),
         "seax": _DATED,
     },
     options=Options,

@@ -120,7 +120,7 @@ def _by(
             yield family.sample(value, reading.window, name)
 
 
-_FORM: Final = Form(windows=Windows.DATES, window="today")
+_FORM: Final = Form(windows=Windows.DATES, series=43, window="today")
 
 REPORT: Final = Report(
     name="conversation_breakdown",

@@ -19,7 +19,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Number, Row, Rows, instant
+from exporter.values import Count, Number, Reply, Row, instant
 
 _LABELS: Final = ("window", "handling_status")
 
@@ -78,13 +78,13 @@ class ConversationOverviewOptions(Options):
     time_unit: TimeUnit = Field("day", description="Portal: the periods that are added up.")
 
 
-class Month(Row):
+class Counted(Row):
     """One period, as Portal counts it."""
 
     count: Count = None
 
 
-class Overview(Rows):
+class Overview(Reply):
     """Totals of the window (SeaChat, SeaX), or one count per period in `data` (Portal)."""
 
     conversations: Count = None
@@ -103,7 +103,7 @@ class Overview(Rows):
     current_period_end: object = None
     previous_period_start: object = None
     previous_period_end: object = None
-    data: tuple[Month, ...] | None = None
+    data: tuple[Counted, ...] | None = None
 
 
 def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> Iterator[Sample]:
@@ -119,7 +119,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
         if value is not None:
             yield family.sample(value, reading.window, status)
         change = getattr(reply, f"{field}_change_percentage")
-        if change is not None:
+        if change is not None and not status:  # of all conversations alone: it has no such label
             of = "users" if field == "distinct_user_count" else field
             yield CHANGE.sample(change / 100, reading.window, of)
     for period in ("current", "previous"):
@@ -135,6 +135,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
 
 _RANGED: Final = Form(
     windows=Windows.RANGES,
+    series=15,
     window="last_30_days",
     options=frozenset({"exclude_empty_response"}),
 )
@@ -145,6 +146,7 @@ REPORT: Final = Report(
         "seachat": _RANGED,
         "portal": Form(
             windows=Windows.DATES,
+            series=1,
             window="today",
             options=frozenset({"exclude_empty_response", "handling_status", "time_unit"}),
         ),

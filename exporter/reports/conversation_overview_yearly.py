@@ -13,7 +13,17 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import WithJsonSchema
 
-from exporter.contract import Edge, Field_, Form, Options, Reading, Report, Windows, single
+from exporter.contract import (
+    Edge,
+    Field_,
+    Form,
+    Options,
+    Reading,
+    Report,
+    Windows,
+    matching,
+    single,
+)
 from exporter.samples import Family, Sample
 from exporter.values import Count, Lenient, Reply
 from exporter.windows import LAST_YEAR, THIS_YEAR, Window, local_day
@@ -53,7 +63,9 @@ class YearlyOptions(Options):
 
     year: Annotated[
         str,
-        Field(pattern=r"^(current|previous|20[0-9]{2}|2100)$"),
+        *matching(
+            "current|previous|20[0-9]{2}|2100", "current, previous or a year from 2000 to 2100"
+        ),
         WithJsonSchema(
             {
                 "anyOf": [
@@ -117,7 +129,7 @@ def _collides(one: YearlyOptions, two: YearlyOptions, today: date) -> bool:
     return False
 
 
-_FORM: Final = Form(windows=Windows.NONE)
+_FORM: Final = Form(windows=Windows.NONE, series=15)
 
 REPORT: Final = Report(
     name="conversation_overview_yearly",

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from exporter.contract import Form, Options, Reading, Report, Windows, single
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Reply
+from exporter.values import Count, Lenient, Percent, Reply
 
 RESPONSES: Final = Family(
     "seasalt_csat_responses", "Answers to the satisfaction survey in the window.", ("window",)
@@ -36,7 +36,7 @@ class Csat(Reply):
 
     total_responses: Count = None
     average_rating: Count = None
-    satisfaction_rate: Count = None
+    satisfaction_rate: Percent = None
     rating_counts: Lenient[dict[str, Count]] = None
 
 
@@ -60,7 +60,9 @@ def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
 REPORT: Final = Report(
     name="csat",
     apis={
-        "seachat": Form(windows=Windows.DATES_OR_ALL, window="last_30_days", needs_bot=True),
+        "seachat": Form(
+            windows=Windows.DATES_OR_ALL, series=8, window="last_30_days", needs_bot=True
+        ),
     },
     options=Options,
     families=(RESPONSES, AVERAGE, SATISFACTION, RATINGS),

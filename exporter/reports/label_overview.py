@@ -45,7 +45,7 @@ def samples(reply: Labels, _reading: Reading[Options]) -> Iterator[Sample]:
             yield CONVERSATIONS.sample(value, label_id, label.name, system)
 
 
-_FORM: Final = Form(windows=Windows.NONE, zoned=False)
+_FORM: Final = Form(windows=Windows.NONE, series=10, zoned=False)
 
 REPORT: Final = Report(
     name="label_overview",

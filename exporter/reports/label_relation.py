@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from exporter.contract import Form, LabelName, Options, Reading, Report, Windows, single
 from exporter.errors import ReplyError
 from exporter.samples import Family, Sample
-from exporter.values import Count, Number, Reply, text
+from exporter.values import Count, Ratio, Reply, text
 
 _LABELS: Final = ("window", "base_label", "comparison_label")
 
@@ -47,7 +47,7 @@ class Relation(Reply):
     base_count: Count = None
     comparison_label: str | None = None
     both_labels_count: Count = None
-    ratio: Number = None
+    ratio: Ratio = None
 
 
 def samples(reply: Relation, reading: Reading[LabelRelationOptions]) -> Iterator[Sample]:
@@ -75,7 +75,9 @@ def samples(reply: Relation, reading: Reading[LabelRelationOptions]) -> Iterator
 REPORT: Final = Report(
     name="label_relation",
     apis={
-        "seachat": Form(windows=Windows.DATES, window="today", options=frozenset({"labels"})),
+        "seachat": Form(
+            windows=Windows.DATES, series=3, window="today", options=frozenset({"labels"})
+        ),
     },
     options=LabelRelationOptions,
     families=(BASE, BOTH, RATIO),
@@ -83,5 +85,7 @@ REPORT: Final = Report(
     reply=TypeAdapter(Relation),
     samples=samples,
     needs_choice=True,
-    collides=lambda one, two, _: (one.window, one.labels) == (two.window, two.labels),
+    collides=lambda one, two, _: (
+        one.window == two.window and [*map(text, one.labels)] == [*map(text, two.labels)]
+    ),
 )

@@ -21,7 +21,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Name, Reply, Row, Rows
+from exporter.values import Count, Lenient, Name, Reply, Row, text
 
 USES: Final = Family(
     "seasalt_label_usage_uses", "Uses of the label in the window.", ("window", "label")
@@ -48,7 +48,7 @@ class Labels(Row):
     labels: Lenient[tuple[Label, ...]] = None
 
 
-class Usage(Rows):
+class Usage(Reply):
     """The periods."""
 
     data: Annotated[tuple[Labels, ...], Field(default=())]
@@ -70,12 +70,13 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
 
 def _collides(one: LabelUsageOptions, two: LabelUsageOptions, _today: date) -> bool:
     """Whether a window is the same and a label is in both; none named is every label."""
-    apart = one.labels and two.labels and not set(one.labels) & set(two.labels)
+    shown = [{text(label) for label in options.labels or ()} for options in (one, two)]
+    apart = all(shown) and not shown[0] & shown[1]
     return one.window == two.window and not apart
 
 
 _FORM: Final = Form(
-    windows=Windows.DATES, window="today", options=frozenset({"labels", "time_unit"})
+    windows=Windows.DATES, series=10, window="today", options=frozenset({"labels", "time_unit"})
 )
 
 REPORT: Final = Report(

@@ -40,12 +40,12 @@ def samples(reply: Usage, reading: Reading[Options]) -> Iterator[Sample]:
         yield CHAT.sample(reply.total_chat_responses, reading.window)
 
 
-_DATED: Final = Form(windows=Windows.DATES, window="today")
+_DATED: Final = Form(windows=Windows.DATES, series=2, window="today")
 
 REPORT: Final = Report(
     name="total_usage",
     apis={
-        "seachat": Form(windows=Windows.DATES_OR_ALL, window="today"),
+        "seachat": Form(windows=Windows.DATES_OR_ALL, series=2, window="today"),
         "portal": _DATED,
         "seax": _DATED,
     },

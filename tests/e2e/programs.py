@@ -90,6 +90,7 @@ class ServedSandbox:
         return {
             "SANDBOX_URL": self.url,
             "SEACHAT_API_KEY": workspace.seachat_key,
+            "WORKSPACE_ID": workspace.id,
             "BOT_ID": workspace.bots[0].id,
         }
 

@@ -5,11 +5,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, time
 from pathlib import Path
+from textwrap import indent
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import pytest
-from e2e.programs import ANYWHERE, LOOPBACK, Command, ServedSandbox, missing
+from e2e.programs import ANYWHERE, LOOPBACK, Command, ServedSandbox, missing, served
 from support.pagecheck import problems, series
 from support.processes import (
     PATIENCE,
@@ -22,9 +25,12 @@ from support.processes import (
     wait_for,
 )
 
-from exporter.catalogue import REPORTS
+from exporter.apis import APIS
+from exporter.exposition import API_FAMILIES
+from exporter.sandbox import Sandbox
 
 WRONG_KEY: Final = "seachat-0123456789abcdef0123456789abcdef"
+ODD_NAME: Final = "- Café \"Olé\": #1, 5$ of ${HOME} \\ {x} 'y'"
 LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 CONFIGURATION: Final = """\
 requests_per_minute: 6000
@@ -66,12 +72,42 @@ def test_the_console_script_is_installed(exporter: Command) -> None:
     assert shown == as_module
 
 
-def test_demo_shows_every_family_of_seachat_within_seconds(
+def without_anything_yet() -> dict[str, str]:
+    """The families that the demo cannot show at this hour, each with the reason.
+
+    The same seed makes the same events, so a sandbox of our own knows of the demo's.
+    """
+    now = datetime.now(UTC)
+    sandbox = Sandbox.make(now=lambda: now, days=31)
+    zone = ZoneInfo(sandbox.workspaces[0].timezone)
+    today = datetime.combine(now.astimezone(zone), time(), zone)
+    of_calls = "SELECT count(*) FROM call WHERE started_at >= ? AND started_at < ?"
+    of_labels = (
+        "SELECT count(*) FROM label_application JOIN label ON label.number = label"
+        " WHERE name = 'Support' AND at >= ? AND at < ?"
+    )
+    reasons = {
+        "seasalt_activity_trend_calls": ("no call was made today", of_calls, today),
+        "seasalt_label_relation_ratio": (
+            "nothing was labelled Support this month, and a share of nothing is none",
+            of_labels,
+            today.replace(day=1),
+        ),
+    }
+    found = {
+        family: reason
+        for family, (reason, count, since) in reasons.items()
+        if not sandbox.connection.execute(count, (since.timestamp(), now.timestamp())).fetchone()[0]
+    }
+    sandbox.close()
+    return found
+
+
+def test_demo_shows_every_family_of_the_catalogue_within_seconds(
     exporter: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = {
-        family.name for report in REPORTS if "seachat" in report.apis for family in report.families
-    }
+    cannot = without_anything_yet()
+    wanted = {family.name for family in API_FAMILIES} - cannot.keys()
     with started([*exporter, "demo", *ANYWHERE]) as process:
         page = process.said(r"^Metrics +(http://127\.0\.0\.1:\d+/metrics)$")
         process.said(r"^Sandbox API +(http://127\.0\.0\.1:\d+)")
@@ -81,9 +117,13 @@ def test_demo_shows_every_family_of_seachat_within_seconds(
 
         wait_for(lambda: not absent(), "not every family", more=absent)
         took = process.seconds
+        found = series(get(page).body)
         assert problems(get(page).body) == []
+    apis = {dict(labels)["api"] for (name, labels) in found if name == "seasalt_report_success"}
+    assert apis == set(APIS)
     with capsys.disabled():
-        print(f" [{len(wanted)} families {took:.2f} s after the start]", end="")
+        without = "".join(f"; no {family}: {why}" for family, why in cannot.items())
+        print(f" [{len(wanted)} families {took:.2f} s after the start{without}]", end="")
     assert took < 15  # 5 on an idle machine
 
 
@@ -235,3 +275,48 @@ def test_plan_sends_nothing(exporter: Command, config: str, small_sandbox: Serve
     assert (ended.status, ended.stderr) == (0, "")
     assert "requests an hour" in ended.stdout
     assert len(small_sandbox.requests) == before
+
+
+@pytest.fixture(scope="module")
+def eight_bots() -> Iterator[ServedSandbox]:
+    """A sandbox with eight bots: one has a name that YAML must quote, one is switched off."""
+    made = Sandbox.make(now=lambda: datetime.now(UTC), bots=8, days=2, conversations_per_day=2)
+    made.connection.execute("UPDATE bot SET name = ? WHERE number = 1", (ODD_NAME,))
+    with served(made) as found:
+        yield found
+
+
+def test_bots_prints_the_section_that_makes_its_bots_polled(
+    exporter: Command, tmp_path: Path, eight_bots: ServedSandbox
+) -> None:
+    file = tmp_path / "seasalt.yml"
+    without = re.sub(r" +bots: .*\n", "", CONFIGURATION) + "    workspace_id: ${WORKSPACE_ID}\n"
+    file.write_text(without)
+    listed = finished([*exporter, "bots", f"--config.file={file}"], eight_bots.environment)
+    assert (listed.status, listed.stderr) == (0, "")
+
+    file.write_text(without + indent(listed.stdout, "    "))
+    ended = finished([*exporter, "once", f"--config.file={file}"], eight_bots.environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    found = series(ended.stdout.encode())
+    reported = [dict(labels) for name, labels in found if name == "seasalt_report_success"]
+    polled = {(labels["bot_id"], labels["bot"]) for labels in reported if "bot_id" in labels}
+    rows = eight_bots.sandbox.connection.execute("SELECT id, name FROM bot")
+    assert polled == set(rows)
+    assert ODD_NAME in {name for _, name in polled}
+    assert len(polled) == 8
+
+
+def test_bots_with_a_wrong_key_says_so_in_one_line_without_the_key(
+    exporter: Command, tmp_path: Path, eight_bots: ServedSandbox
+) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text(CONFIGURATION + "    workspace_id: ${WORKSPACE_ID}\n")
+    wrong = eight_bots.environment | {"SEACHAT_API_KEY": WRONG_KEY}
+    ended = finished([*exporter, "bots", f"--config.file={file}"], wrong)
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("workspace small: HTTP 401: the key is not accepted")
+    assert (ended.stderr.count("\n"), WRONG_KEY in ended.stderr) == (1, False)
+    detailed = finished([*exporter, "bots", f"--config.file={file}", "--log.level=debug"], wrong)
+    assert detailed.status == 1
+    assert WRONG_KEY not in detailed.stdout + detailed.stderr

@@ -3,25 +3,26 @@
 import json
 import math
 import re
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
+from e2e.books import Books, Entry, Portal, SeaChat, SeaX, Truth, Truths
 from e2e.programs import LOOPBACK, Command, Demo, served
 from support.pagecheck import Series
 from support.processes import Running, answered, get, started, wait_for
 
-from exporter.sandbox import Sandbox, SandboxBot
+from exporter.sandbox import Sandbox
 
 WINDOWS: Final = ("today", "last_7_days", "last_30_days")
-LABELS: Final = ("Support", "Resolved by Bot")
-FROM_THE_API: Final = "seasalt_(conversation|communication|activity|label|csat|total)_.*"
+LABELS: Final = ["Support", "Resolved by Bot"]
+OTHER_LABELS: Final = ["Billing", "Unanswered"]
+FROM_THE_API: Final = '__name__=~"seasalt_.*",__name__!~"seasalt_(up|series|report|api|schema|workspace|exporter)(_.*)?"'
 JOBS: Final = {
     "demo": [],
     "text": ["PrometheusText0.0.4"],
@@ -34,35 +35,86 @@ ZONES: Final = (
 )
 """Enough of them for one to be near noon whenever the tests are run."""
 
-WORKSPACE: Final[list[dict[str, Any]]] = [
-    *({"metric": "conversation_overview", "window": window} for window in WINDOWS[1:]),
-    *({"metric": "communication_volume", "window": window} for window in WINDOWS),
-    *({"metric": "activity_trend", "window": window} for window in WINDOWS),
-    *(
-        {"metric": "activity_trend", "window": window, "message_type": "calls"}
-        for window in WINDOWS
-    ),
-    *({"metric": "label_usage", "window": window} for window in WINDOWS),
-    *({"metric": "conversation_breakdown", "window": window} for window in WINDOWS),
-    *({"metric": "total_usage", "window": window} for window in (*WINDOWS, "all")),
-    {"metric": "label_relation", "labels": list(LABELS), "window": "last_30_days"},
+BY_HAND: Final = "Order Desk"
+"""A bot that the configuration names itself, and names differently."""
+DISCOVERED: Final = ("Customer Care", "Store Guide", "Help Center", "Returns Desk")
+"""The bots of the list that are polled; the last one is switched off, and nobody writes to it."""
+EXCLUDED: Final = ("Appointments", "Staff *", "Visit *")
+
+
+def over(metric: str, *windows: str, **options: object) -> list[Entry]:
+    """An item of `metrics:` for each window."""
+    return [{"metric": metric, "window": window, **options} for window in windows]
+
+
+SHARED: Final = [
+    *over("activity_trend", *WINDOWS),
+    *over("activity_trend", *WINDOWS, message_type="calls"),
+    *over("activity_trend", "this_year", time_unit="month"),
+    *over("label_usage", *WINDOWS),
+    *over("label_usage", "yesterday", labels=LABELS),
+    *over("total_usage", *WINDOWS, "last_month"),
+    *over("conversation_breakdown", *WINDOWS),
     {"metric": "conversation_overview_yearly"},
+    {"metric": "conversation_overview_yearly", "year": "previous", "name": "last_year"},
 ]
-BOTS: Final[list[dict[str, Any]]] = [
-    *WORKSPACE,
-    {"metric": "csat", "window": "last_30_days"},
-    {"metric": "csat", "window": "all"},
+"""What the three APIs can all be asked in the same words."""
+SEACHAT: Final = [
+    *SHARED,
+    *over("conversation_overview", "last_7_days", "last_30_days"),
+    *over("conversation_overview", "last_90_days", exclude_empty_response=True),
+    *over("communication_volume", *WINDOWS),
+    *over("label_relation", "last_30_days", labels=LABELS),
+    *over("total_usage", "all"),
 ]
-ENTRIES: Final = [
-    *BOTS,
+OF_A_BOT: Final = [*SEACHAT, *over("csat", "last_30_days", "all")]
+OF_ALL_BOTS: Final = [
     *(
-        entry
-        | {"scope": "workspace"}
-        | {"name": f"all_bots_{entry['metric']}_{entry.get('message_type', '')}"}
-        for entry in WORKSPACE
+        {**entry, "scope": "workspace", "name": f"all_bots_{place}"}
+        for place, entry in enumerate(SEACHAT)
     ),
     {"metric": "label_overview"},
 ]
+PORTAL: Final = [
+    *SHARED,
+    *over("conversation_overview", *WINDOWS),
+    *over("conversation_overview", "last_week", exclude_empty_response=True),
+    *(
+        entry
+        for status in ("RESOLVED", "PENDING", "FOLLOW_UP")
+        for entry in (
+            *over("conversation_overview", *WINDOWS, handling_status=status, name=status.lower()),
+            *over(
+                "conversation_overview",
+                "this_month",
+                handling_status=status,
+                exclude_empty_response=True,
+                time_unit="year",
+                name=f"replied_{status.lower()}",
+            ),
+        )
+    ),
+    {"metric": "today_communication_volume"},
+    *over("label_usage", "yesterday", labels=OTHER_LABELS, time_unit="year", name="other_labels"),
+]
+SEAX: Final = [
+    *SHARED,
+    *over("conversation_overview", "last_day", "last_30_days"),
+    *over("conversation_overview", "last_7_days", exclude_empty_response=True),
+    *over("communication_volume", *WINDOWS),
+    *over("label_usage", "yesterday", labels=OTHER_LABELS, name="other_labels"),
+    {"metric": "label_overview"},
+    *over("agent_activity", "today", "last_month"),
+    *over("agent_activity", "last_7_days", agent_labels=True),
+    *over(
+        "agent_activity",
+        *("yesterday", "last_30_days"),
+        agents=["maria.lopez@example.com", "agent_user_2"],
+        agent_labels=True,
+    ),
+]
+POLLED: Final = (1 + len(DISCOVERED)) * len(OF_A_BOT) + len(OF_ALL_BOTS) + len(PORTAL) + len(SEAX)
+REPORTS: Final = POLLED + 1  # and the list of bots
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +125,13 @@ class Prometheus:
         url: Where its API is.
         process: The program.
         books: What the exporter should say of the sandbox that stands still.
+        now: When that is, in Unix time.
     """
 
     url: str
     process: Running
-    books: dict[Series, float]
+    books: dict[Series, Truth]
+    now: float
 
     def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
         """Labels and value of each series that a query gives now."""
@@ -108,10 +162,12 @@ def scraping(
     prometheus: str, exporter: Command, demo: Demo, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).replace(microsecond=0)
     zone = near_noon(now)
-    sandbox = Sandbox.make(now=lambda: now, workspaces=2, days=120)
-    books = dict(Books(sandbox, int(now.timestamp()), zone).everything())
+    sandbox = Sandbox.make(now=lambda: now, workspaces=2, bots=8, conversations_per_day=4)
+    counted = list(everything(Books(sandbox, int(now.timestamp()), zone)))
+    books = dict(counted)
+    assert len(books) == len(counted)
     with served(sandbox) as api:
         config = folder / "seasalt.yml"
         config.write_text(json.dumps(configuration(api.sandbox, api.url, zone)))
@@ -120,14 +176,32 @@ def scraping(
             still_address = still.said(r"msg=listening address=(\S+)")
             with started(prometheus_on(prometheus, folder, demo.page, still_address)) as process:
                 address = process.said(r'msg="Listening on".* address=(\S+)')
-                found = Prometheus(f"http://{address}", process, books)
+                found = Prometheus(f"http://{address}", process, books, now.timestamp())
                 answered(f"{found.url}/-/ready")
-                reports = 5 * len(WORKSPACE) + 4 * 2 + 1
-                seen = f'count by (job) (seasalt_report_success{{job!="demo"}}) == {reports}'
-                wait_for(lambda: len(found.ask(seen)) == 2, "no whole round", more=lambda: still)
+                seen = f'count by (job) (seasalt_report_success{{job!="demo"}}) == {REPORTS}'
+                wait_for(
+                    lambda: len(found.ask(seen)) == 2,
+                    "no whole round",
+                    within=30,
+                    more=lambda: still.stderr,
+                )
                 often = "count_over_time(up[1m]) >= 3"
                 wait_for(lambda: len(found.ask(often)) == len(JOBS), "no three scrapes")
                 yield found
+
+
+def everything(books: Books) -> Truths:
+    """Each series that the configuration leads to, with what it should be."""
+    yield from SeaChat(books, books.bots, workspace="still").everything(OF_ALL_BOTS)
+    for bot in books.bots:
+        shown = {"bot": "By hand", "team": "orders"} if bot.name == BY_HAND else {"bot": bot.name}
+        account = SeaChat(books, [bot], workspace="still", bot_id=bot.id, **shown)
+        yield from account.in_the_list()
+        if bot.name in {*DISCOVERED, BY_HAND}:
+            yield from account.everything(OF_A_BOT)
+    portal = Portal(books, books.bots, workspace="still-portal", team="all")
+    yield from portal.everything(PORTAL)
+    yield from SeaX(books, books.bots, workspace="still-seax").everything(SEAX)
 
 
 def near_noon(now: datetime) -> ZoneInfo:
@@ -141,8 +215,9 @@ def near_noon(now: datetime) -> ZoneInfo:
 
 
 def configuration(sandbox: Sandbox, url: str, zone: ZoneInfo) -> dict[str, Any]:
-    """Every report over several windows, once for each bot and once for the workspace."""
-    workspace = sandbox.workspaces[0]
+    """A workspace of each API, all three over the same bots of the sandbox."""
+    asked = sandbox.workspaces[0]
+    by_hand = next(bot for bot in asked.bots if bot.name == BY_HAND)
     return {
         "interval": "1h",
         "requests_per_minute": 6000,
@@ -152,10 +227,27 @@ def configuration(sandbox: Sandbox, url: str, zone: ZoneInfo) -> dict[str, Any]:
                 "name": "still",
                 "api": "seachat",
                 "base_url": url,
-                "api_key": workspace.seachat_key,
-                "bots": [{"id": bot.id, "name": bot.name} for bot in workspace.bots],
-                "metrics": ENTRIES,
-            }
+                "api_key": asked.seachat_key,
+                "workspace_id": asked.id,
+                "bots": [{"id": by_hand.id, "name": "By hand", "labels": {"team": "orders"}}],
+                "discover_bots": {"exclude": EXCLUDED},
+                "metrics": [*OF_A_BOT, *OF_ALL_BOTS],
+            },
+            {
+                "name": "still-portal",
+                "api": "portal",
+                "base_url": url,
+                "api_key": asked.portal_key,
+                "labels": {"team": "all"},
+                "metrics": PORTAL,
+            },
+            {
+                "name": "still-seax",
+                "api": "seax",
+                "base_url": url,
+                "api_key": asked.seax_key,
+                "metrics": SEAX,
+            },
         ],
     }
 
@@ -181,276 +273,6 @@ def prometheus_on(program: str, folder: Path, demo: str, still: str) -> list[str
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From an instant up to another one, in Unix time."""
-
-    since: int
-    until: int
-
-    @property
-    def before(self) -> "Span":
-        """The equally long one that ends where this one begins."""
-        return Span(2 * self.since - self.until, self.since)
-
-
-class Books:
-    """What every series should be, counted in the sandbox's tables and nowhere else."""
-
-    def __init__(self, sandbox: Sandbox, now: int, zone: ZoneInfo) -> None:
-        self.now = now
-        self.zone = zone
-        self.workspace = sandbox.workspaces[0]
-        self.connection: sqlite3.Connection = sandbox.connection
-        self.connection.create_function("wall", 2, self.wall, deterministic=True)
-
-    def wall(self, at: int, form: str) -> str:
-        """An instant by the clocks of the zone."""
-        return datetime.fromtimestamp(at, self.zone).strftime(form)
-
-    def span(self, window: str) -> Span:
-        """From the first midnight of a window to the one after today."""
-        today = datetime.fromtimestamp(self.now, self.zone).date()
-        if window == "all":
-            return Span(0, self.now)
-        days = {"today": 1, "last_7_days": 7, "last_30_days": 30}[window]
-        return Span(
-            self.midnight(today - timedelta(days=days - 1)),
-            self.midnight(today + timedelta(days=1)),
-        )
-
-    def midnight(self, day: date) -> int:
-        """Where a day begins."""
-        return int(datetime.combine(day, time(), self.zone).timestamp())
-
-    def everything(self) -> Iterator[tuple[Series, float]]:
-        """Each series that the configuration leads to, with its value."""
-        bots = self.workspace.bots
-        yield from self.label_overview()
-        for bot, numbers in (
-            (None, [bot.number for bot in bots]),
-            *((b, [b.number]) for b in bots),
-        ):
-            yield from Target(self, bot, numbers).everything()
-
-    def label_overview(self) -> Iterator[tuple[Series, float]]:
-        """Every label that the workspace can use, over all time."""
-        rows = self.connection.execute(
-            "SELECT id, name, is_system, (SELECT count(*) FROM label_application a JOIN bot b"
-            "  ON b.number = a.bot WHERE a.label = label.number AND b.workspace = 0 AND a.at < ?)"
-            " FROM label WHERE workspace = 0 OR workspace IS NULL",
-            (self.now,),
-        )
-        for label_id, name, is_system, uses in rows:
-            labels = {"label_id": label_id, "label": name, "system": ("false", "true")[is_system]}
-            yield Target(self, None, []).one("label_overview_conversations", uses, **labels)
-
-
-class Target:
-    """The series of one bot, or of all bots together."""
-
-    def __init__(self, books: Books, bot: SandboxBot | None, numbers: Sequence[int]) -> None:
-        self.books = books
-        self.bot = bot
-        self.among = f"IN ({', '.join(map(str, numbers))})"
-
-    def one(self, name: str, value: float, **labels: str) -> tuple[Series, float]:
-        """A series with the labels that all have."""
-        common = {"api": "seachat", "workspace": "still"}
-        if self.bot:
-            common |= {"bot_id": self.bot.id, "bot": self.bot.name}
-        return (f"seasalt_{name}", frozenset((common | labels).items())), value
-
-    def rows(self, what: str, table: str, at: str, span: Span, end: str = "") -> list[Any]:
-        """What a query finds among what happened to the bots in a span, up to now."""
-        return self.books.connection.execute(
-            f"SELECT {what} FROM {table} WHERE {table.split(maxsplit=1)[0]}.bot {self.among}"  # noqa: S608
-            f" AND {at} >= ? AND {at} < ? {end}",
-            (span.since, min(span.until, self.books.now)),
-        ).fetchall()
-
-    def count(self, table: str, at: str, span: Span, end: str = "", what: str = "count(*)") -> int:
-        """One number of a span."""
-        return int(self.rows(what, table, at, span, end)[0][0] or 0)
-
-    def messages(self, span: Span, *senders: str) -> int:
-        """Messages of some senders, or of all."""
-        wanted = ", ".join(f"'{sender}'" for sender in senders)
-        return self.count("message", "at", span, f"AND sender IN ({wanted})" if senders else "")
-
-    def calls(self, span: Span, direction: str = "") -> int:
-        """Calls of one direction, or of both."""
-        wanted = f"AND direction = '{direction}'" if direction else ""
-        return self.count("call", "started_at", span, wanted)
-
-    def everything(self) -> Iterator[tuple[Series, float]]:
-        """Each series of the target."""
-        for window in WINDOWS:
-            span = self.books.span(window)
-            yield from self.volume(window, span)
-            yield from self.activity(window, span)
-            yield from self.label_usage(window, span)
-            yield from self.breakdown(window, span)
-        for window, days in (("last_7_days", 7), ("last_30_days", 30)):
-            now = self.books.now
-            yield from self.overview(window, Span(now - days * 86_400, now))
-        for window in (*WINDOWS, "all"):
-            yield from self.usage(window, self.books.span(window))
-        yield from self.label_relation("last_30_days")
-        yield from self.yearly()
-        if self.bot:
-            for window in ("last_30_days", "all"):
-                yield from self.csat(window, self.books.span(window))
-
-    def volume(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """communication_volume."""
-        name = "communication_volume"
-        for direction in ("inbound", "outbound"):
-            calls = self.calls(span, direction)
-            yield self.one(f"{name}_calls", calls, window=window, direction=direction)
-        inbound = self.messages(span, "CUSTOMER")
-        yield self.one(f"{name}_non_voice_messages", inbound, window=window, direction="inbound")
-
-    def activity(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """activity_trend, messages and calls."""
-        if self.messages(span):
-            for sender in ("CUSTOMER", "AGENT", "BOT", "SYSTEM"):
-                value = self.messages(span, sender)
-                labels = {"window": window, "sender": sender.lower()}
-                yield self.one("activity_trend_messages", value, **labels)
-        if self.calls(span):
-            for direction in ("inbound", "outbound"):
-                value = self.calls(span, direction)
-                labels = {"window": window, "direction": direction}
-                yield self.one("activity_trend_calls", value, **labels)
-        for of, number in (("messages", self.messages), ("calls", self.calls)):
-            ratio = change(number(span), number(span.before))
-            yield self.one("activity_trend_change_ratio", ratio, window=window, of=of)
-
-    def label_usage(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """label_usage."""
-        table = "label_application JOIN label ON label.number = label_application.label"
-        for label, uses in self.rows("name, count(*)", table, "at", span, "GROUP BY name"):
-            yield self.one("label_usage_uses", uses, window=window, label=label)
-
-    def breakdown(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """conversation_breakdown."""
-        name = "conversation_breakdown"
-        table = "message JOIN conversation ON conversation.number = message.conversation"
-        what = (
-            "channel, count(DISTINCT CASE sender WHEN 'CUSTOMER' THEN user END),"
-            " sum(sender = 'CUSTOMER'), sum(sender IN ('AGENT', 'BOT'))"
-        )
-        end = "AND sender <> 'SYSTEM' GROUP BY channel"
-        for channel, users, inbound, outbound in self.rows(what, table, "at", span, end):
-            labels = {"window": window, "channel": channel}
-            yield self.one(f"{name}_channel_users", users, **labels)
-            for direction, value in (("inbound", inbound), ("outbound", outbound)):
-                yield self.one(f"{name}_channel_messages", value, **labels, direction=direction)
-        for label, form, names in (
-            ("weekday", "%A", [f"{date(2024, 1, day):%A}" for day in range(1, 8)]),
-            ("hour", "%H", [f"{hour:02}" for hour in range(24)]),
-        ):
-            end = "AND sender = 'CUSTOMER' GROUP BY 1"
-            found = dict(self.rows(f"wall(at, '{form}'), count(*)", "message", "at", span, end))
-            for value in names:
-                labels = {"window": window, label: value}
-                yield self.one(f"{name}_{label}_messages", found.get(value, 0), **labels)
-
-    def overview(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """conversation_overview."""
-        name = "conversation_overview"
-        live = f"AND live_agent_at < {self.books.now}"
-
-        def numbers(of: Span) -> dict[str, int]:
-            return {
-                "conversations": self.count("conversation", "started_at", of),
-                "messages": self.messages(of),
-                "bot_messages": self.messages(of, "BOT"),
-                "agent_messages": self.messages(of, "AGENT"),
-                "live_agent_requests": self.count("conversation", "started_at", of, live),
-            }
-
-        before = numbers(span.before)
-        for of, value in numbers(span).items():
-            yield self.one(f"{name}_{of}", value, window=window)
-            yield self.one(f"{name}_change_ratio", change(value, before[of]), window=window, of=of)
-        users = self.count("conversation", "started_at", span, what="count(DISTINCT user)")
-        yield self.one(f"{name}_users", users, window=window)
-        for period, edges in (("current", span), ("previous", span.before)):
-            for edge, at in (("start", edges.since), ("end", edges.until)):
-                family = f"{name}_period_{edge}_timestamp_seconds"
-                yield self.one(family, at, window=window, period=period)
-
-    def usage(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """total_usage: the API gives minutes with two decimals."""
-        so_far = f"sum(min(seconds, {self.books.now} - started_at))"
-        minutes = round(self.count("call", "started_at", span, what=so_far) / 60, 2)
-        yield self.one("total_usage_voice_seconds", minutes * 60, window=window)
-        responses = self.messages(span, "AGENT", "BOT")
-        yield self.one("total_usage_chat_responses", responses, window=window)
-
-    def label_relation(self, window: str) -> Iterator[tuple[Series, float]]:
-        """label_relation: conversations that got the labels in the window."""
-        with_label = [
-            {
-                conversation
-                for (conversation,) in self.rows(
-                    "conversation",
-                    "label_application JOIN label ON label.number = label_application.label",
-                    "at",
-                    self.books.span(window),
-                    f"AND name = '{label}'",
-                )
-            }
-            for label in LABELS
-        ]
-        base, both = len(with_label[0]), len(with_label[0] & with_label[1])
-        labels = dict(zip(("base_label", "comparison_label"), LABELS, strict=True))
-        for name, value in (("base_conversations", base), ("both_conversations", both)):
-            yield self.one(f"label_relation_{name}", value, window=window, **labels)
-        if base:
-            yield self.one("label_relation_ratio", round(both / base, 4), window=window, **labels)
-
-    def csat(self, window: str, span: Span) -> Iterator[tuple[Series, float]]:
-        """csat: the API gives averages and percents with two decimals."""
-        rows = self.rows("rating, count(*)", "survey_answer", "created_at", span, "GROUP BY rating")
-        by_rating = dict.fromkeys(range(1, 6), 0) | dict(rows)
-        total = sum(by_rating.values())
-        yield self.one("csat_responses", total, window=window)
-        for rating, value in by_rating.items():
-            yield self.one("csat_rating_responses", value, window=window, rating=str(rating))
-        if total:
-            average = sum(rating * value for rating, value in by_rating.items()) / total
-            yield self.one("csat_average_rating", round(average, 2), window=window)
-            satisfied = round(100 * (by_rating[4] + by_rating[5]) / total, 2) / 100
-            yield self.one("csat_satisfaction_ratio", satisfied, window=window)
-
-    def yearly(self) -> Iterator[tuple[Series, float]]:
-        """conversation_overview_yearly of the current year."""
-        name = "conversation_overview_yearly"
-        this = datetime.fromtimestamp(self.books.now, self.books.zone).year
-        span = Span(*(self.books.midnight(date(year, 1, 1)) for year in (this, this + 1)))
-        conversations = self.count("conversation", "started_at", span)
-        rows = self.rows("wall(at, '%m'), count(*)", "message", "at", span, "GROUP BY 1")
-        months = {f"{month:02}": 0 for month in range(1, 13)} | dict(rows)
-        messages = sum(months.values())
-        mean = round(messages / max(conversations, 1), 2)
-        year = str(this)
-        yield self.one(f"{name}_conversations", conversations, year=year)
-        yield self.one(f"{name}_messages", messages, year=year)
-        yield self.one(f"{name}_messages_per_conversation", mean, year=year)
-        for month, value in months.items():
-            yield self.one(f"{name}_month_messages", value, year=year, month=month)
-
-
-def change(current: int, previous: int) -> float:
-    """The ratio that follows from the API's percents, which have two decimals."""
-    if not previous:
-        return 1.0 if current else 0.0
-    return round(100 * (current - previous) / previous, 2) / 100
-
-
 def test_every_scrape_is_taken_whole_and_without_a_warning(scraping: Prometheus) -> None:
     answer = json.loads(get(f"{scraping.url}/api/v1/targets?state=active").body)
     targets = answer["data"]["activeTargets"]
@@ -473,18 +295,50 @@ def test_every_scrape_is_taken_whole_and_without_a_warning(scraping: Prometheus)
     assert complaints == []
 
 
-def test_each_value_is_what_the_books_say(scraping: Prometheus) -> None:
-    found = scraping.series(f'{{job="text",__name__=~"{FROM_THE_API}"}}')
-    assert len(scraping.books) >= 1_000
-    assert found.keys() - scraping.books.keys() == set()
-    assert scraping.books.keys() - found.keys() == set()
+@pytest.mark.parametrize("api", ["seachat", "portal", "seax"])
+def test_each_value_is_what_the_books_say(
+    scraping: Prometheus, api: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    books = {
+        series: truth.value
+        for series, truth in scraping.books.items()
+        if ("api", api) in series[1] and not truth.growing
+    }
+    grow = {series for series, truth in scraping.books.items() if truth.growing}
+    found = scraping.series(f'{{job="text",api="{api}",{FROM_THE_API}}}')
+    still = {series: value for series, value in found.items() if series not in grow}
+    assert still.keys() - books.keys() == set()
+    assert books.keys() - still.keys() == set()
     wrong = {
-        series: (value, scraping.books[series])
-        for series, value in found.items()
-        if not math.isclose(value, scraping.books[series], rel_tol=1e-9, abs_tol=0)
+        series: (value, books[series])
+        for series, value in still.items()
+        if not math.isclose(value, books[series], rel_tol=1e-9, abs_tol=0)
     }
     assert wrong == {}
-    assert len({value for value in found.values() if value}) > 200  # not all alike
+    assert len(set(still.values())) > len(still) / 5  # not all alike
+    assert len(scraping.books) >= 1_000
+    with capsys.disabled():
+        print(f" [{len(found)} values of {api}]", end="")
+
+
+def test_agents_statuses_that_go_on_last_until_the_poll(scraping: Prometheus) -> None:
+    found = scraping.series(f'{{job="text",{FROM_THE_API}}}')
+    polled = {
+        labels["window"]: at
+        for labels, at in scraping.ask(
+            'seasalt_report_last_success_timestamp_seconds{job="text",report="agent_activity"}'
+        )
+    }
+    late: dict[str, list[float]] = {}
+    for series, truth in scraping.books.items():
+        if truth.growing:
+            window = dict(series[1])["window"]
+            seconds = (found[series] - truth.value) / truth.growing
+            late.setdefault(window, []).append(scraping.now + seconds)
+    assert late.keys() >= {"last_7_days", "last_30_days"}
+    for window, instants in late.items():
+        assert max(instants) - min(instants) < 0.001
+        assert 0 <= polled[window] - max(instants) < 10  # asked for just before it came
 
 
 def test_text_and_openmetrics_bring_the_same_series(scraping: Prometheus) -> None:
@@ -494,8 +348,11 @@ def test_text_and_openmetrics_bring_the_same_series(scraping: Prometheus) -> Non
     )
     assert text.keys() == openmetrics.keys()
     assert {name for name, _ in text} > {"seasalt_up", "process_resident_memory_bytes"}
-    stays = [series for series in text if re.fullmatch(FROM_THE_API, series[0])]
-    assert [text[series] for series in stays] == [openmetrics[series] for series in stays]
+    stays = scraping.series(f'{{job="text",{FROM_THE_API}}}').keys()
+    assert stays == scraping.books.keys()
+    assert {series: text[series] for series in stays} == {
+        series: openmetrics[series] for series in stays
+    }
 
 
 def test_every_report_of_every_target_succeeds_and_is_fresh(scraping: Prometheus) -> None:
@@ -510,15 +367,21 @@ def test_every_report_of_every_target_succeeds_and_is_fresh(scraping: Prometheus
     interval = 'seasalt_report_interval_seconds{job="text"}'
     assert set(scraping.values(interval)) == {3600, 6 * 3600}
     assert scraping.values('sum(seasalt_api_requests_total{outcome!="success"})') == [0]
+    for nothing in ("seasalt_schema_drift_total", "seasalt_series_dropped_total"):
+        assert scraping.values(f"{nothing} > 0") == []
 
 
 def test_the_hours_of_a_window_add_up_to_its_weekdays(scraping: Prometheus) -> None:
-    by = "sum by (job, workspace, bot_id, window)"
+    by = "sum by (job, api, workspace, bot_id, window)"
     family = "seasalt_conversation_breakdown"
     apart = scraping.values(f"{by} ({family}_hour_messages) - {by} ({family}_weekday_messages)")
-    assert len(apart) > 2 * 5 * len(WINDOWS)  # two jobs, four bots and all together, and the demo
+    targets = 1 + len(DISCOVERED) + len(("all bots", "Portal", "SeaX"))
+    assert len(apart) > 2 * targets * 2  # two jobs, the windows in which anything happened, demo
     assert set(apart) == {0}
-    assert min(scraping.values(f'{by} ({family}_hour_messages{{window="last_30_days"}})')) > 0
+    of_a_month = f'{by} ({family}_hour_messages{{window="last_30_days"}})'
+    off = "seasalt_bot_enabled == 0"
+    assert min(scraping.values(f"{of_a_month} unless on (job, bot_id) ({off})")) > 0
+    assert scraping.values(f"{of_a_month} and on (job, bot_id) ({off})") == [0, 0]
 
 
 def test_ratios_of_satisfaction_are_from_0_to_1(scraping: Prometheus) -> None:

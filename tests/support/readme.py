@@ -45,8 +45,7 @@ def _window(form: Form) -> str:
 
 def _options(report: AnyReport, form: Form) -> str:
     own = report.options.model_fields.keys() - Options.model_fields.keys()
-    elsewhere = {name for other in report.apis.values() for name in other.options} - form.options
-    return ", ".join(f"`{name}`" for name in sorted(own - elsewhere))
+    return ", ".join(f"`{name}`" for name in sorted(own - report.foreign(form)))
 
 
 def _names(report: AnyReport) -> str:
