@@ -50,9 +50,14 @@ class Budget:
         self._spent += 1
         return 0.0
 
-    def remaining(self, now: datetime) -> int | None:
-        """How many requests are left of the local day's, None where there is no such limit."""
+    def spent(self, now: datetime) -> int:
+        """How many requests were sent on the local day."""
         today = local_day(now, self._zone)
         if today != self._day:
             self._day, self._spent = today, 0
-        return None if self._per_day is None else max(0, self._per_day - self._spent)
+        return self._spent
+
+    def remaining(self, now: datetime) -> int | None:
+        """How many requests are left of the local day's, None where there is no such limit."""
+        spent = self.spent(now)
+        return None if self._per_day is None else max(0, self._per_day - spent)

@@ -76,18 +76,25 @@ class Finder:
         self._roster = Roster(self._workspace.bots, discovery)
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
+        self._due = now()
+
+    @property
+    def turns(self) -> dict[Key, tuple[float, datetime | None]]:
+        """The interval of the list's reading in seconds, and when it is read next."""
+        return {self._key: (self._interval.total_seconds(), self._due)}
 
     async def run(self) -> None:
         """Read the list when it is due, for ever."""
         place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
         rhythm = Rhythm(self._interval, place, self._workspace.zone)
-        due = self._now()
         while True:
-            while (wait := (due - self._now()).total_seconds()) > 0:
+            while (wait := (self._due - self._now()).total_seconds()) > 0:
                 await asyncio.sleep(min(wait, LONGEST_SLEEP))
-                due = min(due, rhythm.after(self._now()))  # the clock may have been set back
+                # The clock may have been set back.
+                self._due = min(self._due, rhythm.after(self._now()))
             failure = await self.once()
-            due = rhythm.after_failure(self._now()) if failure else rhythm.after(self._now())
+            now = self._now()
+            self._due = rhythm.after_failure(now) if failure else rhythm.after(now)
 
     async def once(self) -> Failure | None:
         """Read the list one time and have its bots polled; what went wrong, if something did."""
@@ -98,6 +105,7 @@ class Finder:
         except (RequestFailed, ReplyError) as error:
             self._store.fail(
                 self._key,
+                str(error),
                 duration_seconds=getattr(error, "seconds", 0.0),
                 interval_seconds=self._interval.total_seconds(),
             )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from exporter import __version__, logs
 from exporter.errors import StartError
 
-OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready")
+OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/api/v1/status")
 """What the exporter answers beside the metrics."""
 
 DONE: Final = 0

@@ -61,6 +61,11 @@ class Gate:
         telemetry.begin(workspace, now)
         self._tell_budget()
 
+    @property
+    def requests_today(self) -> int:
+        """How many requests were sent on the workspace's day, since the process started."""
+        return self._budget.spent(self._now())
+
     async def report(self, body: Callable[[], Mapping[str, object]], read: Read) -> None:
         """Send a request for reports and let its answer be read.
 

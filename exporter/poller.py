@@ -150,6 +150,16 @@ class Poller:
         self.changed()
         self._woken.set()
 
+    @property
+    def turns(self) -> dict[Key, tuple[float, datetime | None]]:
+        """Every report's interval in seconds, and when it is polled next; None is right now."""
+        due = {turn.call.identity: turn.due for turn in self._turns}
+        return {
+            Key.of(call.target, entry): (entry.interval.total_seconds(), due.get(identity))
+            for identity, call in self._calls.items()
+            for entry in call.entries
+        }
+
     async def run(self) -> None:
         """Send every call when it is due, for ever."""
         async with asyncio.TaskGroup() as tasks:
@@ -328,6 +338,7 @@ class Poller:
         if self._wanted(call):
             self._store.fail(
                 key,
+                text,
                 duration_seconds=took,
                 interval_seconds=entry.interval.total_seconds(),
             )

@@ -41,6 +41,7 @@ class Record:
         last_success: When values last came, None if never.
         samples: Those values.
         expires: From when on they must not be shown, None if there are none.
+        error: Why the last try brought nothing, in words of ours; empty if it did.
     """
 
     interval_seconds: float
@@ -49,6 +50,7 @@ class Record:
     last_success: datetime | None = None
     samples: tuple[Sample, ...] = ()
     expires: datetime | None = None
+    error: str = ""
 
     def shown(self, now: datetime) -> tuple[Sample, ...]:
         """The values that are still true at an instant."""
@@ -69,10 +71,13 @@ class Store:
         if key.report:
             self._sizes[key.target.workspace] += len(record.samples)
 
-    def fail(self, key: Key, *, duration_seconds: float, interval_seconds: float) -> None:
+    def fail(
+        self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
+    ) -> None:
         """Note a try that brought nothing; values from before stay until they expire."""
         record = self._records.setdefault(key, Record(interval_seconds))
         record.success = False
+        record.error = error
         record.duration_seconds = duration_seconds
         record.interval_seconds = interval_seconds
 

@@ -11,6 +11,7 @@ from exporter.discovery import Finder
 from exporter.gate import Gate
 from exporter.plan import plan
 from exporter.poller import Failure, Poller
+from exporter.status import WorkspaceStatus, targets
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 
@@ -39,6 +40,9 @@ class Watch:
         changed: Callable[[], None] = lambda: None,
         transport: Transport | None = None,
     ) -> None:
+        self._workspace = workspace
+        self._store = store
+        self._now = now
         self._client = Client(workspace, transport)
         self._gate = Gate(workspace, self._client, telemetry, now)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
@@ -55,6 +59,26 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def status(self) -> WorkspaceStatus:
+        """How the polling of this workspace goes."""
+        turns = self.poller.turns | (self._finder.turns if self._finder else {})
+        mine = ((key, record) for key, record in self._store if key in turns)
+        return WorkspaceStatus(
+            name=self._workspace.name,
+            api=self._workspace.api,
+            timezone=self._workspace.timezone,
+            answered=self.answered,
+            requests_today=self._gate.requests_today,
+            requests_per_day=self._workspace.requests_per_day,
+            requests_per_minute=self._workspace.requests_per_minute,
+            targets=targets(
+                mine,
+                {key: interval for key, (interval, _) in turns.items()},
+                {key: due for key, (_, due) in turns.items()},
+                self._now(),
+            ),
+        )
 
     @property
     def answered(self) -> bool:

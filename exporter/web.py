@@ -1,13 +1,15 @@
 """The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from itertools import chain
 from typing import Any, Final
+from urllib.parse import parse_qs
 
-from exporter import __version__
+from exporter import status_page
 from exporter.exposition import Snapshot
+from exporter.status import Status
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -29,6 +31,15 @@ class Answer:
     headers: tuple[Header, ...] = ()
 
 
+_GUARDED: Final = (
+    # The page holds names from elsewhere: whatever they are, nothing of them is run or fetched.
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+)
 NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
 
@@ -40,6 +51,7 @@ class Web:
         snapshot: The values as they are now.
         own: The exporter's own metrics, in OpenMetrics if told so.
         ready: Whether every workspace has had an answer.
+        status: How the polling goes.
         telemetry_path: Where the page is.
         route_prefix: What comes before every route, without a slash at its end.
     """
@@ -50,16 +62,20 @@ class Web:
         snapshot: Callable[[], Snapshot],
         own: Callable[[bool], bytes],
         ready: Callable[[], bool],
+        status: Callable[[], Status],
         telemetry_path: str = "/metrics",
         route_prefix: str = "",
     ) -> None:
         self._snapshot = snapshot
         self._own = own
         self._ready = ready
+        self._status = status
+        self._api = f"{route_prefix}/api/v1/status"
         self._metrics = route_prefix + telemetry_path
-        self._routes: Mapping[str, Callable[[], Answer]] = {
+        self._routes: Mapping[str, Callable[[Scope], Answer]] = {
             f"{route_prefix}/": self._landing,
-            f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
+            self._api: self._json,
+            f"{route_prefix}/-/healthy": lambda _: Answer(200, b"Healthy\n"),
             f"{route_prefix}/-/ready": self._readiness,
         }
 
@@ -75,7 +91,7 @@ class Web:
         elif scope["path"] == self._metrics:
             await self._page(scope, send)
         else:
-            await _send(scope, send, self._routes[scope["path"]]())
+            await _send(scope, send, self._routes[scope["path"]](scope))
 
     async def _page(self, scope: Scope, send: Send) -> None:
         snapshot = self._snapshot()
@@ -93,18 +109,20 @@ class Web:
             pieces = chain(snapshot.text(), (own,))
             await _stream(scope, send, headers, snapshot.size + len(own), pieces)
 
-    def _readiness(self) -> Answer:
+    def _readiness(self, _: Scope) -> Answer:
         if self._ready():
             return Answer(200, b"Ready\n")
         return Answer(503, b"Waiting for the first answer of the API\n")
 
-    def _landing(self) -> Answer:
-        page = (
-            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>seasalt-exporter</title>"
-            f"<h1>seasalt-exporter {__version__}</h1>"
-            f'<p><a href="{escape(self._metrics)}">Metrics</a>'
-        )
-        return Answer(200, page.encode(), b"text/html; charset=utf-8")
+    def _landing(self, scope: Scope) -> Answer:
+        asked = parse_qs(scope.get("query_string", b"")[:1000].decode("latin-1"))
+        query = asked.get("q", [""])[0]
+        page = status_page.page(self._status(), metrics=self._metrics, api=self._api, query=query)
+        return Answer(200, page.encode(), b"text/html; charset=utf-8", _GUARDED)
+
+    def _json(self, _: Scope) -> Answer:
+        body = json.dumps(self._status().plain(), ensure_ascii=False).encode()
+        return Answer(200, body, b"application/json", _GUARDED)
 
 
 def wants_openmetrics(accept: str) -> bool:

@@ -229,6 +229,35 @@ def test_a_bot_renamed_while_it_was_asked_about_has_no_values_under_its_old_name
     assert 'bot="New name of b1"' in page
 
 
+def test_the_status_knows_every_report_and_the_list_before_and_after_the_first_poll() -> None:
+    run = Run(["b1"], metrics=["total_usage"])
+    seen: list[dict[str, str]] = []
+
+    async def go() -> None:
+        watch = Watch(run.one, run.store, run.telemetry, run.world.now, transport=run.api.transport)
+        async with watch:
+            for seconds in (0, 30):
+                task = asyncio.ensure_future(watch.run())
+                await asyncio.sleep(seconds)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                seen.append(
+                    {
+                        f"{target.bot}/{report.report}": report.state.value
+                        for target in watch.status().targets
+                        for report in target.reports
+                    }
+                )
+            assert watch.status().requests_today == len(run.api.pages) + len(run.api.journal)
+
+    run.world.run(go)
+
+    assert seen == [
+        {"/bots": "waiting"},
+        {"/bots": "ok", "Name of b1/total_usage": "ok"},
+    ]
+
+
 def test_what_the_list_says_is_on_the_page() -> None:
     run = Run(["b1"]).lasts(timedelta(seconds=30))
 

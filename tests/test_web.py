@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from exporter.exposition import Snapshot, snapshot
+from exporter.status import Status
 from exporter.store import Store
 from exporter.web import Web, wants_gzip, wants_openmetrics
 
@@ -29,6 +30,7 @@ def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401
         snapshot=empty,
         own=lambda openmetrics: b"own 1\n# EOF\n" if openmetrics else b"own 1\n",
         ready=lambda: ready,
+        status=lambda: Status("0.1.0", NOW, ()),
         **others,
     )
 
@@ -127,7 +129,29 @@ def test_a_prefix_comes_before_every_route() -> None:
     assert ask("/m", web=web).status_code == 404
 
 
-def test_the_landing_page_leads_to_the_metrics() -> None:
+def test_the_status_is_there_as_json_too() -> None:
+    answer = ask("/api/v1/status")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "version": "0.1.0",
+        "at": "2026-11-21T00:00:00+00:00",
+        "workspaces": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/?q=x", "/?q=%ff%00", "/?q=" + "x" * 5000, "/api/v1/status"]
+)
+def test_nothing_on_the_status_page_is_run_or_fetched(path: str) -> None:
+    answer = ask(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_status_page_leads_to_the_metrics() -> None:
     answer = ask("/")
 
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

@@ -9,11 +9,13 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from exporter import __version__
 from exporter.commands.configured import configuration, now
 from exporter.config import Config
 from exporter.flags import DONE, Invocation
 from exporter.pages import Pages
 from exporter.server import Server, bound, listen
+from exporter.status import Status
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
@@ -85,6 +87,7 @@ async def serve(
             snapshot=lambda: pages.snapshot,
             own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
             ready=lambda: all(watch.answered for watch in watches),
+            status=lambda: Status(__version__, clock(), tuple(watch.status() for watch in watches)),
             telemetry_path=invocation.one("web.telemetry-path"),
             route_prefix=prefix(invocation),
         )

@@ -1,0 +1,170 @@
+"""How the polling goes, for a person who looks: each workspace, target and report. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from exporter.plan import Target
+from exporter.store import Key, Record
+
+LATE = 1.5
+"""The age, in intervals, from which on values are called late."""
+
+
+class State(StrEnum):
+    """What a report's state is in a word, the worst first."""
+
+    FAILING = "failing"
+    LATE = "late"
+    WAITING = "waiting"
+    OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStatus:
+    """One report of one target.
+
+    Attributes:
+        report: Its name.
+        window: As configured; empty where it has none.
+        state: In a word.
+        last_success: When it last brought values, None if never.
+        age_seconds: How long ago that was.
+        interval_seconds: How often it is polled.
+        next_poll: When it is polled next, None while a request is under way.
+        values: How many are shown now.
+        error: What went wrong at the last try, in words; empty where nothing did.
+    """
+
+    report: str
+    window: str
+    state: State
+    last_success: datetime | None
+    age_seconds: float | None
+    interval_seconds: float
+    next_poll: datetime | None
+    values: int
+    error: str
+
+    @property
+    def age_in_intervals(self) -> float | None:
+        """The age against the interval: up to 1 is as it should be."""
+        return None if self.age_seconds is None else self.age_seconds / self.interval_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """A workspace as a whole, or one of its bots; `bot_id` is empty for the former."""
+
+    bot_id: str
+    bot: str
+    reports: tuple[ReportStatus, ...]
+
+    @property
+    def state(self) -> State:
+        """The worst of its reports'."""
+        return worst(report.state for report in self.reports)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceStatus:
+    """One workspace.
+
+    Attributes:
+        requests_today: Sent on the local day, since the process started.
+        requests_per_day: The day's budget, None for none.
+        requests_per_minute: Allowed.
+        answered: Whether the API has answered anything yet.
+    """
+
+    name: str
+    api: str
+    timezone: str
+    answered: bool
+    requests_today: int
+    requests_per_day: int | None
+    requests_per_minute: int
+    targets: tuple[TargetStatus, ...]
+
+    @property
+    def state(self) -> State:
+        """The worst of its targets'."""
+        return worst(target.state for target in self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of it at an instant."""
+
+    version: str
+    at: datetime
+    workspaces: tuple[WorkspaceStatus, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """The status as JSON has it: instants in ISO 8601, UTC."""
+        found: dict[str, Any] = _plain(asdict(self))
+        for workspace, shown in zip(self.workspaces, found["workspaces"], strict=True):
+            shown["state"] = workspace.state
+            for target, target_shown in zip(workspace.targets, shown["targets"], strict=True):
+                target_shown["state"] = target.state
+        return found
+
+
+def worst(states: Iterable[State]) -> State:
+    """The worst of some states; waiting where there is none."""
+    return min(states, key=list(State).index, default=State.WAITING)
+
+
+def targets(
+    records: Iterable[tuple[Key, Record]],
+    intervals: Mapping[Key, float],
+    turns: Mapping[Key, datetime | None],
+    now: datetime,
+) -> tuple[TargetStatus, ...]:
+    """The targets of a workspace, as they are at an instant.
+
+    Args:
+        records: What is known of reports.
+        intervals: Every report that is polled, with its interval in seconds.
+        turns: When each is polled next, None while a request is under way.
+        now: The instant.
+    """
+    known = dict(records)
+    found: dict[Target, list[ReportStatus]] = {}
+    for key in (*intervals, *(key for key in known if key.report and key not in intervals)):
+        record = known.get(key) or Record(intervals[key])
+        found.setdefault(key.target, []).append(_report(key, record, turns.get(key), now))
+    return tuple(
+        TargetStatus(target.bot_id, target.bot, tuple(reports)) for target, reports in found.items()
+    )
+
+
+def _report(key: Key, record: Record, turn: datetime | None, now: datetime) -> ReportStatus:
+    age = (now - record.last_success).total_seconds() if record.last_success else None
+    if record.error:
+        state = State.FAILING
+    elif age is None:
+        state = State.WAITING
+    else:
+        state = State.LATE if age > LATE * record.interval_seconds else State.OK
+    return ReportStatus(
+        key.report,
+        key.window,
+        state,
+        record.last_success,
+        age,
+        record.interval_seconds,
+        turn,
+        len(record.shown(now)),
+        record.error,
+    )
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
