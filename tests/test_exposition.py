@@ -90,7 +90,7 @@ def test_an_expired_value_is_not_shown_but_its_report_is() -> None:
 
 def test_a_report_that_never_brought_values_has_no_time_of_success() -> None:
     made = Store()
-    made.fail(VOLUME, duration_seconds=1.0, interval_seconds=600.0)
+    made.fail(VOLUME, "HTTP 500", duration_seconds=1.0, interval_seconds=600.0)
 
     page = text(made, NOW)
 
