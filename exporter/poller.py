@@ -147,6 +147,11 @@ class Poller:
         }
         self._store.keep(keys | others, self.workspace.name)
         self._refused = {key: until for key, until in self._refused.items() if key in keys}
+        self._split_in_vain = {
+            identity: until
+            for identity, until in self._split_in_vain.items()
+            if identity in self._calls
+        }
         self.changed()
         self._woken.set()
 

@@ -86,9 +86,9 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
         except OSError as error:
             for opened in sockets:
                 opened.close()
-            # Python adds the address to the system's words; a failed look-up has words of its own.
-            known = isinstance(error, socket.gaierror) or not error.errno
-            reason = error.strerror if known else os.strerror(error.errno or 0)
+            # Python adds the address to the system's words; a failed look-up has its own, below 0.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else str(error.strerror).partition(" (")[0]
             raise StartError(f"cannot listen on {text}: {reason}") from None
     return sockets
 

@@ -220,6 +220,40 @@ def test_variables_of_the_environment_expand(tmp_path: Path, text: str, key: str
     assert workspace.key.read() == key
 
 
+def test_labels_and_names_of_the_operator_are_shown_cleaned(tmp_path: Path) -> None:
+    text = (
+        WORKSPACE
+        + """\
+    labels: {team: "a\\u202Eb  c", owner: jane@example.com}
+    bots:
+      - {id: b1, name: " Sup\\u200Bport ", labels: {tier: " gold", team: own}}
+      - {id: b2, name: "+1 206 123 4567"}
+      - {id: b3, name: "  "}
+"""
+    )
+
+    (workspace,) = loaded(tmp_path, text).workspaces
+
+    assert workspace.static_labels() == (("team", "ab c"), ("owner", "redacted"))
+    found = [(bot.shown_name, dict(workspace.static_labels(bot))) for bot in workspace.bots]
+    common = {"team": "ab c", "owner": "redacted"}
+    assert found == [
+        ("Support", {"team": "own", "owner": "redacted", "tier": "gold"}),
+        ("redacted", common),
+        ("b3", common),
+    ]
+
+
+def test_the_list_of_bots_has_the_other_key_unless_it_has_one_of_its_own(tmp_path: Path) -> None:
+    (workspace,) = loaded(tmp_path, WORKSPACE).workspaces
+    assert workspace.bots_key == workspace.key
+
+    file = tmp_path / "key"
+    file.write_text("sk-bots", encoding="utf-8")
+    (workspace,) = loaded(tmp_path, WORKSPACE + f"    bots_api_key_file: {file}\n").workspaces
+    assert (workspace.key.read(), workspace.bots_key.read()) == ("sk-canary-0123456789", "sk-bots")
+
+
 def test_white_space_around_a_key_is_not_part_of_it(tmp_path: Path) -> None:
     (workspace,) = loaded(tmp_path, WORKSPACE, {"SEACHAT_API_KEY": " sk-1\r\n"}).workspaces
 

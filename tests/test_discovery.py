@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 from support.api import FakeApi
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
@@ -28,6 +30,8 @@ class Listed(FakeApi):
     """The API with a list of bots, a hundred a page at most."""
 
     bots: list[str]
+    endless: bool = False
+    odd: tuple[object, ...] = ()
     called: str = "Name of"
     status: int = 200
     pages: list[tuple[datetime, httpx.Request]]
@@ -40,7 +44,9 @@ class Listed(FakeApi):
         await asyncio.sleep(self.seconds)
         offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
         rows = [{"id": bot, "name": f"{self.called} {bot}"} for bot in self.bots]
-        body = {"data": rows[offset : offset + limit], "total": len(rows)}
+        body = {"data": [*rows[offset : offset + limit], *self.odd], "total": len(rows)}
+        if self.endless:
+            body = {"data": [{"id": f"b{offset}", "name": "Another"}]}
         return _response(self.status, body if self.status == 200 else {"detail": KEY})
 
 
@@ -264,6 +270,79 @@ def test_what_the_list_says_is_on_the_page() -> None:
     page = text(run.store, START + timedelta(seconds=30))
     assert 'seasalt_bot_info{api="seachat",workspace="acme",bot_id="b1",bot="Name of b1"} 1' in page
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 1' in page
+
+
+def test_a_configured_bots_facts_carry_the_name_and_the_labels_of_the_configuration() -> None:
+    run = Run(["b1"], labels={"team": "eu"})
+    mine = Bot(id="b1", name="Mine", labels={"tier": "gold"})
+    run.one = run.one.model_copy(update={"bots": (mine,)})
+    run.lasts(timedelta(seconds=30))
+
+    page = text(run.store, START + timedelta(seconds=30))
+    assert (
+        'seasalt_bot_info{api="seachat",workspace="acme",bot_id="b1",bot="Mine",team="eu",'
+        'tier="gold"} 1\n'
+    ) in page
+    assert "Name of b1" not in page
+
+
+def test_rows_that_cannot_be_read_are_counted() -> None:
+    run = Run(["b1"])
+    run.api.odd = ({"id": "../../admin", "name": "x"}, "not a bot")
+    run.lasts(timedelta(seconds=30))
+
+    page = run.telemetry.text(openmetrics=False).decode()
+    line = 'seasalt_schema_drift_total{api="seachat",field="%s",metric="bots"} 1.0\n'
+    assert line % "id" in page
+    assert line % "data" in page
+    assert run.asked() == {"b1": 1}
+
+
+def test_a_list_without_an_end_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.discovery.MOST_PAGES", 7)
+    run = Run(["b1"])
+    run.api.endless = True
+    run.lasts(timedelta(minutes=1))
+
+    assert [request.url.params["offset"] for _, request in run.api.pages] == list("0123456")
+    assert run.asked() == {}
+    page = text(run.store, START + timedelta(minutes=1))
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in page
+
+
+def test_a_failed_list_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(["b1"])
+    run.api.status = 503
+    with caplog.at_level(logging.DEBUG, "exporter"):
+        run.lasts(timedelta(minutes=1))
+
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(run.api.pages) == 1
+    assert record.getMessage() == "report failed"
+    assert (vars(record)["report"], vars(record)["reason"]) == ("bots", "HTTP 503")
+    assert KEY not in caplog.text
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_reading_of_the_list() -> None:
+    run = Run(["b1"])
+
+    def set_clock() -> None:
+        run.world.start -= timedelta(days=7)
+
+    run.lasts(8 * HOUR, set_clock)
+
+    assert 7 <= len(run.api.pages) <= 10
+
+
+def test_a_clock_that_is_set_forward_has_the_list_read_within_a_minute() -> None:
+    run = Run(["b1"], discover_bots={"interval": "1d"})
+
+    def set_clock() -> None:
+        run.world.start += timedelta(days=1)
+
+    run.lasts(timedelta(minutes=4), set_clock)
+
+    assert len(run.api.pages) == 2
 
 
 class Counting(httpx.ASGITransport):

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_what_is_left_of_the_days_budget_is_told_from_the_start() -> None:
     assert asked.told(line) == 7
     asked.run(report)
     assert asked.told(line) == 6
+
+
+def test_a_clock_that_is_set_to_another_day_has_its_budget_within_a_minute() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
+
+    async def set_clock(gate: Gate) -> float:
+        task = asyncio.ensure_future(report(gate))
+        await asyncio.sleep(90)
+        assert len(asked.paths) == 1
+        asked.world.start += timedelta(days=1)
+        begun = asyncio.get_running_loop().time()
+        await task
+        return asyncio.get_running_loop().time() - begun
+
+    _, took = asked.run(report, set_clock)
+
+    assert isinstance(took, float)
+    assert took < 61
 
 
 def test_the_utc_offset_is_the_workspaces() -> None:

@@ -1,6 +1,9 @@
 import asyncio
 from datetime import timedelta
+from itertools import count
+from types import SimpleNamespace
 
+import pytest
 from support.virtual import START, World
 
 from exporter.exposition import API_FAMILIES
@@ -86,5 +89,57 @@ def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
         kept.store.keep(set(), "acme")
         kept.pages.refresh()
         assert f"{line}0.0\n" in kept.telemetry.text(openmetrics=False).decode()
+
+    World().run(go)
+
+
+def test_a_page_that_takes_long_to_make_is_made_in_a_tenth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = count(0, 3)  # three seconds between two looks at it
+    monkeypatch.setattr("exporter.pages.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+    async def go() -> None:
+        kept = Kept()
+        task = asyncio.ensure_future(kept.pages.run())
+        seen = set()
+        for value in range(300):
+            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.pages.changed()
+            await asyncio.sleep(1)
+            seen.add(kept.text())
+        assert 9 <= len(seen) <= 11
+        task.cancel()
+
+    World().run(go)
+
+
+def test_a_page_forgets_the_values_that_expired() -> None:
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
+        task = asyncio.ensure_future(kept.pages.run())
+        kept.pages.changed()
+        other = Key(KEY.target, "other", "")
+        await asyncio.sleep(299)
+        assert kept.store.series("acme", but=other) == 1
+        await asyncio.sleep(2)
+        assert kept.store.series("acme", but=other) == 0
+        task.cancel()
+
+    World().run(go)
+
+
+def test_the_size_of_the_page_is_told_as_it_is_and_compressed() -> None:
+    async def go() -> None:
+        kept = Kept()
+        samples = tuple(CALLS.sample(n, "today", f"direction {n}") for n in range(500))
+        kept.store.succeed(KEY, Record(600.0, samples=samples, expires=START + timedelta(hours=1)))
+        kept.pages.refresh()
+        snapshot, told = kept.pages.snapshot, kept.telemetry.text(openmetrics=False).decode()
+        line = "seasalt_exporter_page_bytes"
+        assert f'{line}{{encoding="identity"}} {float(snapshot.size)}\n' in told
+        assert f'{line}{{encoding="gzip"}} {float(len(snapshot.deflated))}\n' in told
+        assert len(snapshot.deflated) < snapshot.size / 3
 
     World().run(go)

@@ -15,14 +15,16 @@ from support.virtual import START, World
 from support.workspaces import workspace
 
 from exporter.config import Workspace
-from exporter.exposition import text
-from exporter.plan import plan
+from exporter.exposition import API_FAMILIES, text
+from exporter.pages import Pages
+from exporter.plan import Target, plan
 from exporter.poller import Failure, Poller
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 
 WEEK = timedelta(days=7)
+CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
 
 
 class Run:
@@ -493,6 +495,91 @@ def test_calls_that_are_assigned_while_they_are_in_flight_are_not_sent_twice_at_
         assert all(later - earlier >= timedelta(seconds=70) for earlier, later in pairwise(times))
 
 
+def test_a_call_that_is_assigned_while_it_is_in_flight_waits_for_its_answer() -> None:
+    one = workspace(["total_usage"], timeout="10m", interval="1h")
+    run = Run(one, seconds=300)
+
+    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(plan(one, one.bots)))
+
+    assert len(run.api.journal) == run.api.most_flying == 1
+
+
+def test_what_was_assigned_while_its_call_was_in_flight_is_asked_at_the_next_turn() -> None:
+    days = workspace([{"metric": "activity_trend", "time_unit": "day"}])
+    months = workspace([{"metric": "activity_trend", "time_unit": "month"}])
+    run = Run(days, seconds=50)
+
+    # In flight from the first second to the 51st.
+    run.lasts(
+        timedelta(minutes=12),
+        lambda: run.poller.assign(plan(months, months.bots)),
+        *[lambda: None] * 34,
+    )
+
+    units = [body["time_unit"] for _, body in run.api.journal]
+    assert units[0] == "day"
+    assert set(units[1:]) == {"month"}
+
+
+def test_a_refusal_is_forgotten_with_the_report_that_it_was_about() -> None:
+    both = workspace(["communication_volume", "total_usage"])
+    one = workspace(["communication_volume"])
+    run = Run(both, refusing("total_usage"))
+
+    run.lasts(
+        timedelta(minutes=45),
+        lambda: run.poller.assign(plan(one, one.bots)),
+        lambda: run.poller.assign(plan(both, both.bots)),
+    )
+
+    assert min(run.api.sent("total_usage")[2:]) >= START + timedelta(minutes=30)
+
+
+def test_the_culprit_is_no_reason_to_ask_the_others_early() -> None:
+    metrics = ["communication_volume", "total_usage", "conversation_breakdown"]
+    run = Run(workspace(metrics, interval="6h"), refusing("total_usage"))
+
+    run.lasts(timedelta(minutes=59))
+
+    # Together, then each alone; midnight and the next turn are hours away.
+    assert len(run.api.journal) == 1 + 3
+
+
+def test_oddities_of_an_answer_are_counted_by_metric_and_field() -> None:
+    odd = {"total_usage": {"total_chat_responses": -1}}
+    run = Run(workspace(["total_usage"]), answering(200, odd))
+    run.once()
+
+    page = run.telemetry.text(openmetrics=False).decode()
+    assert (
+        'seasalt_schema_drift_total{api="seachat",field="total_chat_responses",'
+        'metric="total_usage"} 1.0\n'
+    ) in page
+
+
+def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
+    run = Run(workspace(["conversation_overview"], interval="6h"))
+
+    def set_clock() -> None:
+        run.world.start += timedelta(hours=6)
+
+    run.lasts(timedelta(minutes=4), set_clock)
+
+    # At the start, and once its turn has come by the new time.
+    assert len(run.api.journal) == 2
+
+
+def test_a_clock_that_is_set_back_makes_no_call_wait_longer_than_its_interval() -> None:
+    run = Run(workspace(["conversation_overview"], interval="2h"))
+
+    def set_clock() -> None:
+        run.world.start -= timedelta(days=7)
+
+    run.lasts(timedelta(hours=8), set_clock)
+
+    assert 4 <= len(run.api.journal) <= 6
+
+
 def test_a_bug_in_the_loop_ends_it() -> None:
     run = Run(workspace(["total_usage"]))
 
@@ -526,6 +613,68 @@ def test_a_workspace_has_no_more_series_than_it_may() -> None:
     assert [sample.value for sample in run.record("label_overview").samples] == list(range(19, 31))
 
 
+def test_the_series_of_a_workspaces_other_reports_count_as_well() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 11)]
+    metrics = [{"metric": "label_overview", "scope": "bots"}]
+    run = Run(workspace(metrics, bots=2, max_series=12), answering(200, {"label_overview": labels}))
+
+    run.lasts(timedelta(hours=1))  # what is replaced does not count twice
+
+    assert sorted(len(record.samples) for _, record in run.store) == [2, 10]
+
+
+def test_series_of_another_workspace_do_not_count() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 11)]
+    run = Run(
+        workspace(["label_overview"], max_series=12), answering(200, {"label_overview": labels})
+    )
+    sample = CALLS.sample(1, "today", "inbound")
+    run.store.succeed(
+        Key(Target("seachat", "other"), "communication_volume", "today"),
+        Record(600.0, samples=(sample,) * 12, expires=START + WEEK),
+    )
+    run.once()
+
+    assert len(run.record("label_overview").samples) == 10
+
+
+def test_a_reports_own_series_do_not_count_against_those_that_replace_them() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 11)]
+    run = Run(
+        workspace(["label_overview"], max_series=10), answering(200, {"label_overview": labels})
+    )
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(run.record("label_overview").samples))
+
+    run.lasts(timedelta(hours=1), *[look] * 9)
+
+    assert seen == [10] * 9
+
+
+def test_series_that_expired_make_room_for_others() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 11)]
+    down: list[str] = []
+
+    def answer(body: dict[str, Any]) -> Answer:
+        return (500, {}) if body["gptbot_id"] in down else (200, {"label_overview": labels})
+
+    metrics = [{"metric": "label_overview", "scope": "bots"}]
+    run = Run(workspace(metrics, bots=2, max_series=12), answer)
+    pages = Pages(run.store, run.telemetry, run.world.now)
+
+    def sizes() -> dict[str, int]:
+        return {key.target.bot_id: len(record.samples) for key, record in run.store}
+
+    def fail() -> None:
+        down.extend(bot for bot, size in sizes().items() if size == 10)
+
+    run.lasts(timedelta(hours=2), fail, *[pages.refresh] * 20)
+
+    assert sizes() == {"b0": 10, "b1": 10} | dict.fromkeys(down, 0)
+
+
 def test_a_failure_is_one_line_in_the_log_without_the_answer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -547,3 +696,17 @@ def test_a_record_is_found_by_target_report_and_window() -> None:
     ((key, _),) = list(run.store)
     assert key == Key(key.target, "total_usage", "today")
     assert dict(run.store)[key].success
+
+
+def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:
+    one = workspace(["communication_volume", "total_usage"])
+    run = Run(one, answering(400))
+
+    def drop_and_bring_back() -> None:
+        run.poller.assign(())
+        run.poller.assign(plan(one, ()))
+
+    run.lasts(timedelta(minutes=50), drop_and_bring_back)
+
+    alone = [body for _, body in run.api.journal if len(body["metrics"]) == 1]
+    assert len(alone) == 2 * 2

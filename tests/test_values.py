@@ -90,6 +90,8 @@ def test_a_number_is_read_as_the_api_may_spell_it(value: object, expected: float
         pytest.param("\u0661", id="arabic-digit"),
         pytest.param("\u00b2", id="superscript"),
         pytest.param("1" * 17, id="too-many-digits"),
+        pytest.param("0" * 16 + "1", id="too-many-zeros"),
+        pytest.param("1" * 5000, id="5000-digits"),  # more than Python itself would read
         pytest.param(str(LARGEST + 1), id="digits-beyond-exact-floats"),
         pytest.param(LARGEST + 1, id="beyond-exact-floats"),
         pytest.param(10**400, id="400-digits"),

@@ -122,7 +122,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
         if change is not None and not status:  # of all conversations alone: it has no such label
             of = "users" if field == "distinct_user_count" else field
             yield CHANGE.sample(change / 100, reading.window, of)
-    for period in ("current", "previous"):
+    for period in ("current", "previous") if not status else ():
         for family, edge in ((START, "start"), (END, "end")):
             field = f"{period}_period_{edge}"
             given = getattr(reply, field)

@@ -35,15 +35,15 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def program(name: str) -> str:
+def program(name: str, least: tuple[int, int] = _LEAST) -> str:
     """The path of one of Prometheus's programs, recent enough: ours, or the machine's."""
     for path in (str(_TOOLS / name), shutil.which(name)):
         if path and os.access(path, os.X_OK):
             told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
             found = re.search(r"version (\d+)\.(\d+)", told.stdout + told.stderr)
-            if found and (int(found[1]), int(found[2])) >= _LEAST:
+            if found and (int(found[1]), int(found[2])) >= least:
                 return path
-    missing(f"no {name} {'.'.join(map(str, _LEAST))} or newer: tests/get-prometheus fetches it")
+    missing(f"no {name} {'.'.join(map(str, least))} or newer: tests/get-prometheus fetches it")
 
 
 @dataclass(frozen=True, slots=True)

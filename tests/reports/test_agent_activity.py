@@ -150,3 +150,69 @@ def test_times_without_a_zone_are_utc() -> None:
     found = activity(session(start="2024-01-15T08:00:00", end="2024-01-15T09:00:00"))
 
     assert found[seconds("available")] == 3600
+
+
+@pytest.mark.parametrize(
+    ("window", "end", "hours"),
+    [
+        pytest.param("yesterday", "2024-01-15T03:00:00Z", 2, id="yesterday"),
+        pytest.param("last_week", "2024-01-15T03:00:00Z", 2, id="last-week"),
+        pytest.param("yesterday", None, 2, id="still-open"),
+    ],
+)
+def test_a_session_is_clipped_to_the_end_of_a_window_that_is_over(
+    window: str, end: str | None, hours: int
+) -> None:
+    found = activity(session(start="2024-01-14T22:00:00Z", end=end), window=window)
+
+    assert found[seconds("available")] == hours * 3600
+
+
+def test_a_session_after_a_window_that_is_over_is_drift() -> None:
+    found = read("seax", METRIC, {"agents": [session()]}, DAY, window="yesterday")
+
+    assert found.samples == ()
+    assert found.drift == {"period": 1}
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_times_without_a_zone_are_utc_whatever_the_zone_of_the_request(zone: str) -> None:
+    # A day of the window in each of the zones.
+    for one in ("2024-01-15T18:40:00", "2024-01-15T18:40:00Z"):
+        found = read("seax", METRIC, {"agents": [session(start=one, end=None)]}, DAY, zone=zone)
+        assert found.series[seconds("available")] == 80 * 60
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [("2024-01-15T00:00:00Z", 0), ("2024-01-15T00:00:01Z", 1)],
+    ids=["as-it-begins", "a-second-later"],
+)
+def test_a_session_that_ended_as_the_window_began_is_left_out(end: str, left: int) -> None:
+    yesterdays = session(start="2024-01-14T22:00:00Z", end=end)
+
+    assert activity(yesterdays).get(sessions("available"), 0) == left
+    assert drift(yesterdays) == ({} if left else {"period": 1})
+
+
+def test_of_sessions_that_begin_together_the_one_that_lasts_longer_is_the_latest() -> None:
+    short, long = session(end="2024-01-15T08:00:01Z"), session(status="away")
+
+    for order in ((short, long), (long, short)):
+        assert activity(*order).get(agents("away")) == 1
+        assert agents("available") not in activity(*order)
+
+
+def test_of_two_sessions_at_once_it_is_always_the_same_that_counts() -> None:
+    one, two = session(status="meal"), session(status="away")
+
+    assert activity(one, two).get(agents("meal")) == 1
+    assert activity(two, one).get(agents("meal")) == 1
+
+
+def test_sessions_that_were_clipped_to_the_same_begin_are_told_apart_by_their_end() -> None:
+    older = session(status="meal", start="2024-01-14T08:00:00Z", end="2024-01-15T09:00:00Z")
+    newer = session(status="away", start="2024-01-14T22:00:00Z", end="2024-01-15T12:00:00Z")
+
+    for order in ((older, newer), (newer, older)):
+        assert activity(*order).get(agents("away")) == 1

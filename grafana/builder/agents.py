@@ -1,0 +1,294 @@
+"""People: who asks for one on the bots, and what the staff on SeaX does."""
+
+from typing import Final
+
+from grafana.builder.board import Board, Row
+from grafana.builder.common import (
+    BOT,
+    BOT_LEGEND,
+    MONTH,
+    PERCENT,
+    WEEK,
+    busiest,
+    link_column,
+    painted,
+)
+from grafana.builder.panel import SPACES, Panel, Query
+from grafana.builder.query import bots, ratio, total, whole
+from grafana.builder.words import (
+    AXIS,
+    LAST_7_DAYS,
+    RANGE_7_DAYS,
+    RANGE_30_DAYS,
+    RANGE_DAY,
+    TODAY,
+)
+
+_SMALL: Final = (4, 4)
+_SEAX: Final = "workspace"
+_AGENTS: Final = total(whole("agent_activity_agents", "today", api="seax"), _SEAX)
+_FREE: Final = total(whole("agent_activity_agents", "today", api="seax", status="available"), _SEAX)
+AVAILABLE: Final = f"{_FREE} or 0 * {_AGENTS}"
+"""A status that no agent is in has no series; 0 where there are agents at all."""
+
+
+def _time(window: str, status: str = "") -> str:
+    pins = {"status": status} if status else {}
+    return total(whole("agent_activity_seconds", window, api="seax", **pins))
+
+
+def _requests(window: str, by: str = "", at: str = "") -> str:
+    return total(bots("conversation_overview_live_agent_requests", window, at=at), by)
+
+
+def _conversations(window: str, by: str = "") -> str:
+    return total(bots("conversation_overview_conversations", window), by)
+
+
+_MOST: Final = _requests("last_day", BOT, " @ end()")
+
+
+GLANCE: Final = (
+    Panel(
+        kind="stat",
+        title="Agents available",
+        asks="How many agents on SeaX are free to take a conversation?",
+        window=f"{TODAY} An agent counts by the latest status.",
+        queries=(Query(f"sum({AVAILABLE})"),),
+        empty="No agent was there today",
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Agents there today",
+        asks="How many agents on SeaX have had any status today?",
+        window=TODAY,
+        queries=(Query(f"sum({_AGENTS})"),),
+        empty="No agent was there today",
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Occupied",
+        asks="Which share of their time at work do agents on SeaX spend on calls and after them?",
+        window=f"{LAST_7_DAYS} Calls, outbound and wrap-up against the same and available.",
+        queries=(
+            Query(
+                ratio(
+                    _time(WEEK, "=~on_the_call|outbound|wrap_up"),
+                    _time(WEEK, "=~available|on_the_call|outbound|wrap_up"),
+                )
+            ),
+        ),
+        unit="percentunit",
+        decimals=0,
+        maximum=1,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Requests for an agent",
+        asks="How often did users of the SeaChat bots ask for a person?",
+        window=RANGE_DAY,
+        queries=(Query(_requests("last_day")),),
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Asked for an agent",
+        asks="In which share of the SeaChat bots' conversations was a person asked for?",
+        window=RANGE_7_DAYS,
+        queries=(Query(ratio(_requests(WEEK), _conversations(WEEK))),),
+        unit="percentunit",
+        decimals=0,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Written by agents",
+        asks="Which share of the SeaChat bots' messages is written by a person?",
+        window=RANGE_30_DAYS,
+        queries=(
+            Query(
+                ratio(
+                    total(bots("conversation_overview_agent_messages", MONTH)),
+                    total(bots("conversation_overview_messages", MONTH)),
+                )
+            ),
+        ),
+        unit="percentunit",
+        decimals=0,
+        size=_SMALL,
+    ),
+)
+
+_STATUS: Final = {
+    "available": "green",
+    "on the call": "blue",
+    "outbound": "light-blue",
+    "wrap up": "purple",
+    "call ringing": "dark-blue",
+    "break": "yellow",
+    "meal": "orange",
+    "offline": "#8e8e8e",
+}
+_COLOURS: Final = tuple(painted(*status) for status in _STATUS.items())
+STAFF: Final = (
+    Panel(
+        title="Agents by status, SeaX",
+        asks="How many agents are in which status over the day?",
+        window=f"{TODAY} An agent counts by the latest status, from the first one on. {AXIS}",
+        queries=(
+            Query(
+                total(whole("agent_activity_agents", "today", api="seax"), "status"), "{{status}}"
+            ),
+        ),
+        empty="No agent was there today",
+        custom={
+            "stacking": {"mode": "normal", "group": "A"},
+            "fillOpacity": 60,
+            "lineInterpolation": "stepAfter",
+            "lineWidth": 0,
+            "spanNulls": False,
+        },
+        transformations=(SPACES,),
+        overrides=_COLOURS,
+        size=(16, 9),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Hours by status, SeaX",
+        asks="What do agents spend their time with, in hours of all together?",
+        window=LAST_7_DAYS,
+        queries=(
+            Query(
+                "sort_desc("
+                + total(
+                    whole("agent_activity_seconds", WEEK, api="seax", status="!=offline"), "status"
+                )
+                + " / 3600)",
+                "{{status}}",
+            ),
+        ),
+        unit="locale",
+        decimals=1,
+        transformations=(SPACES,),
+        overrides=_COLOURS,
+        size=(8, 9),
+    ),
+    Panel(
+        kind="state-timeline",
+        title="Somebody available, SeaX",
+        asks="When was nobody free to take a conversation?",
+        window=f"{TODAY} The alert speaks up in office hours alone. {AXIS}",
+        queries=(Query(f"{AVAILABLE.join(('(', ')'))} > bool 0", "{{workspace}}"),),
+        empty="No agent was there today",
+        unit="none",
+        mappings={"0": ("Nobody", "#8e8e8e"), "1": ("Somebody", "green")},
+        size=(16, 6),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Sessions by status, SeaX",
+        asks="How often do agents change into each status?",
+        window=LAST_7_DAYS,
+        queries=(
+            Query(
+                "sort_desc("
+                + total(
+                    whole("agent_activity_sessions", WEEK, api="seax", status="!=offline"), "status"
+                )
+                + ")",
+                "{{status}}",
+            ),
+        ),
+        transformations=(SPACES,),
+        overrides=_COLOURS,
+        size=(8, 6),
+    ),
+)
+
+DEMAND: Final = (
+    Panel(
+        title="Requests for an agent by bot",
+        asks="On which SeaChat bots do users ask for a person, and is it a surge? The ten with most requests.",
+        window=f"{RANGE_DAY} {AXIS}",
+        queries=(Query(busiest(_requests("last_day", BOT), _MOST), BOT_LEGEND),),
+        size=(12, 9),
+    ),
+    Panel(
+        title="Asked for an agent over time",
+        asks="In which share of the SeaChat bots' conversations is a person asked for? The same ten.",
+        window=f"{RANGE_DAY} {AXIS}",
+        queries=(
+            Query(
+                busiest(ratio(_requests("last_day", BOT), _conversations("last_day", BOT)), _MOST),
+                BOT_LEGEND,
+            ),
+        ),
+        unit="percentunit",
+        decimals=0,
+        size=(12, 9),
+    ),
+    Panel(
+        kind="table",
+        title="Bots, those that ask for agents most",
+        asks="Which SeaChat bots lean on people? A bot's name leads to its page.",
+        window=RANGE_7_DAYS,
+        queries=(
+            Query(_requests(WEEK, BOT)),
+            Query(ratio(_requests(WEEK, BOT), _conversations(WEEK, BOT))),
+            Query(total(bots("conversation_overview_agent_messages", WEEK), BOT)),
+            Query(total(bots("conversation_overview_bot_messages", WEEK), BOT)),
+        ),
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "Value #A": "Requests",
+            "Value #B": "Of conversations",
+            "Value #C": "Messages by agents",
+            "Value #D": "Messages by the bot",
+        },
+        columns={"Bot": link_column(), "Of conversations": PERCENT},
+        options={"sortBy": [{"displayName": "Of conversations", "desc": True}]},
+        size=(14, 10),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Conversations by handling, Portal",
+        asks="How many of today's conversations are resolved, and how many wait for somebody?",
+        window=f"{TODAY} All include those that are neither.",
+        queries=(
+            Query(
+                total(whole("conversation_overview_conversations", "today", api="portal")), "all"
+            ),
+            *(
+                Query(
+                    total(
+                        whole(
+                            "conversation_overview_conversations",
+                            "today",
+                            api="portal",
+                            handling_status=status,
+                        )
+                    ),
+                    status.lower(),
+                )
+                for status in ("RESOLVED", "PENDING")
+            ),
+        ),
+        empty="Needs conversation_overview with handling_status",
+        size=(10, 10),
+    ),
+)
+
+BOARD: Final = Board(
+    uid="seasalt-agents",
+    title="Live agents and staff",
+    about="Requests for a person on the SeaChat bots, and what agents on SeaX do.",
+    rows=(
+        Row("At a glance", GLANCE),
+        Row("Staff on SeaX", STAFF),
+        Row("Who asks for a person", DEMAND),
+    ),
+)

@@ -1,0 +1,169 @@
+"""Rows of panels, and the dashboard around them."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from grafana.builder.panel import DATASOURCE, Json, Panel
+
+TAG: Final = "seasalt"
+_COLUMNS: Final = 24
+FIRING: Final = (
+    'ALERTS{alertname=~"Seasalt.*",alertname!="SeasaltWatchdog",alertstate="firing",'
+    'workspace=~"$workspace|"}'
+)
+"""Alerts of the chosen workspaces and of the exporter; the watchdog fires when all is well."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A heading and what is below it, from left to right, as many to a line as fit."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One dashboard.
+
+    Attributes:
+        uid: Its address, which alerts and links use.
+        title: Its name.
+        about: What it is for, in a sentence.
+        rows: From top to bottom.
+        since: How far back it looks when it is opened.
+    """
+
+    uid: str
+    title: str
+    about: str
+    rows: tuple[Row, ...]
+    since: str = "now-7d"
+
+    def json(self) -> Json:
+        """The file's content."""
+        return {
+            "annotations": {"list": [_annotation()]},
+            "description": self.about,
+            "editable": False,
+            "fiscalYearStartMonth": 0,
+            "graphTooltip": 1,
+            "links": [_links()],
+            "panels": self._panels(),
+            "refresh": "5m",
+            "schemaVersion": 39,
+            "tags": [TAG],
+            "templating": {"list": _variables()},
+            "time": {"from": self.since, "to": "now"},
+            "timepicker": {},
+            "timezone": "browser",
+            "title": f"Seasalt: {self.title}",
+            "uid": self.uid,
+            "version": 1,
+            "weekStart": "monday",
+        }
+
+    def _panels(self) -> list[Json]:
+        found: list[Json] = []
+        top = 0
+        for row in self.rows:
+            place = {"h": 1, "w": _COLUMNS, "x": 0, "y": top}
+            found.append(
+                {
+                    "collapsed": False,
+                    "gridPos": place,
+                    "id": self._id(row.title),
+                    "panels": [],
+                    "title": row.title,
+                    "type": "row",
+                }
+            )
+            left, top, highest = 0, top + 1, 0
+            for panel in row.panels:
+                width, height = panel.size
+                if left + width > _COLUMNS:
+                    left, top, highest = 0, top + highest, 0
+                place = {"h": height, "w": width, "x": left, "y": top}
+                found.append({"gridPos": place, "id": self._id(panel.title), **panel.json()})
+                left, highest = left + width, max(highest, height)
+            top += highest
+        return found
+
+    def _id(self, title: str) -> int:
+        """A number that stays when panels move, as links to a panel hold it."""
+        return zlib.crc32(f"{self.uid}/{title}".encode()) % 1_000_000 + 1
+
+
+def _links() -> Json:
+    return {
+        "asDropdown": True,
+        "icon": "external link",
+        "includeVars": True,
+        "keepTime": True,
+        "tags": [TAG],
+        "targetBlank": False,
+        "title": "Seasalt dashboards",
+        "tooltip": "",
+        "type": "dashboards",
+        "url": "",
+    }
+
+
+def _annotation() -> Json:
+    return {
+        "datasource": DATASOURCE,
+        "enable": True,
+        "expr": FIRING,
+        "hide": False,
+        "iconColor": "red",
+        "name": "Firing alerts",
+        "step": "60s",
+        "tagKeys": "severity",
+        "target": {"expr": FIRING, "refId": "Alerts"},
+        "textFormat": "{{workspace}} {{bot}}",
+        "titleFormat": "{{alertname}}",
+        "useValueForTime": False,
+    }
+
+
+def _variables() -> list[Json]:
+    chosen = 'job=~"$job",workspace=~"$workspace"'
+    return [
+        {
+            "current": {},
+            "hide": 0,
+            "includeAll": False,
+            "label": "Data source",
+            "multi": False,
+            "name": "datasource",
+            "options": [],
+            "query": "prometheus",
+            "refresh": 1,
+            "regex": "",
+            "type": "datasource",
+        },
+        _variable("job", "label_values(seasalt_exporter_build_info, job)", ".+"),
+        _variable("workspace", 'label_values(seasalt_up{job=~"$job"}, workspace)'),
+        _variable("bot", f'label_values(seasalt_report_success{{{chosen},bot_id!=""}}, bot)'),
+    ]
+
+
+def _variable(name: str, query: str, every: str = ".*") -> dict[str, Any]:
+    return {
+        "allValue": every,
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "datasource": DATASOURCE,
+        "definition": query,
+        "hide": 0,
+        "includeAll": True,
+        "label": name.title(),
+        "multi": True,
+        "name": name,
+        "options": [],
+        "query": {"query": query, "refId": name},
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+        "type": "query",
+    }

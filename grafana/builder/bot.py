@@ -1,0 +1,273 @@
+"""One bot, or the few that are chosen: what it does, how it is liked, what it is asked."""
+
+from typing import Final
+
+from grafana.builder.board import Board, Row
+from grafana.builder.common import (
+    BOT,
+    BOT_LEGEND,
+    DASHED,
+    MONTH,
+    PERCENT,
+    UNSATISFIED,
+    WEEK,
+    change,
+    link_column,
+    messages_today,
+    painted,
+    ratings,
+    states,
+    unsatisfied,
+    weighted,
+    worst,
+)
+from grafana.builder.panel import Panel, Query
+from grafana.builder.query import bots, ratio, recorded, total
+from grafana.builder.words import (
+    AXIS,
+    LAST_30_DAYS,
+    NOW,
+    RANGE_7_DAYS,
+    RANGE_30_DAYS,
+    RANGE_DAY,
+    RATING_STEPS,
+    SATISFIED_STEPS,
+    TODAY,
+)
+
+_SMALL: Final = (4, 4)
+
+
+def _sum(of: str, window: str = WEEK, at: str = "") -> str:
+    return total(bots(f"conversation_overview_{of}", window, at=at))
+
+
+GLANCE: Final = (
+    Panel(
+        kind="stat",
+        title="Conversations",
+        asks="How many conversations did the chosen bots have?",
+        window=RANGE_7_DAYS,
+        queries=(Query(_sum("conversations")),),
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="vs last week",
+        asks="Is that more or less than a week ago?",
+        window=f"{RANGE_7_DAYS} Compared with what the same window showed seven days ago.",
+        queries=(Query(change(_sum("conversations"), _sum("conversations", at=" offset 1w"))),),
+        empty="Needs a week of history",
+        unit="percentunit",
+        decimals=0,
+        minimum=None,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Users",
+        asks="How many people wrote? Who wrote to two bots counts twice.",
+        window=RANGE_7_DAYS,
+        queries=(Query(_sum("users")),),
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Asked for an agent",
+        asks="In which share of the conversations was a person asked for?",
+        window=RANGE_7_DAYS,
+        queries=(Query(ratio(_sum("live_agent_requests"), _sum("conversations"))),),
+        unit="percentunit",
+        decimals=0,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Customer satisfaction",
+        asks="Which rating from 1 to 5 do users give, weighted by answers?",
+        window=LAST_30_DAYS,
+        queries=(Query(weighted("csat_average_rating")),),
+        unit="none",
+        decimals=2,
+        minimum=1,
+        maximum=5,
+        steps=RATING_STEPS,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Satisfied",
+        asks="Which share of the answers is a 4 or a 5?",
+        window=LAST_30_DAYS,
+        queries=(Query(weighted("csat_satisfaction_ratio")),),
+        unit="percentunit",
+        decimals=0,
+        maximum=1,
+        steps=SATISFIED_STEPS,
+        size=_SMALL,
+    ),
+)
+
+_SENDERS: Final = {"bot": "blue", "customer": "green", "agent": "orange", "system": "#8e8e8e"}
+DAY: Final = (
+    Panel(
+        title="Messages today against usual",
+        asks="Does the day go as the same days of the last four weeks went?",
+        window=f"{TODAY} The dashed line needs the recording rules. {AXIS}",
+        queries=(
+            Query(messages_today(), "today"),
+            Query(total(recorded("bot:seasalt_messages_today:avg4w")), "mean of four weeks"),
+        ),
+        decimals=0,
+        overrides=(DASHED,),
+    ),
+    Panel(
+        title="Messages today by sender",
+        asks="Who writes: customers, the bot, agents, the system?",
+        window=f"{TODAY} {AXIS}",
+        queries=(Query(messages_today("sender"), "{{sender}}"),),
+        custom={"stacking": {"mode": "normal", "group": "A"}, "fillOpacity": 30, "lineWidth": 1},
+        overrides=tuple(painted(*sender) for sender in _SENDERS.items()),
+    ),
+)
+
+_CHANNEL: Final = bots("conversation_breakdown_channel_messages", "today")
+MIX: Final = (
+    Panel(
+        kind="bargauge",
+        title="Messages by channel and direction",
+        asks="On which channels is the bot busy?",
+        window=TODAY,
+        queries=(
+            Query(
+                f"sort_desc({total(_CHANNEL, 'channel, direction')})", "{{channel}}, {{direction}}"
+            ),
+        ),
+        size=(8, 8),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Users by channel",
+        asks="Through which channels do people come? Who uses two counts twice.",
+        window=LAST_30_DAYS,
+        queries=(
+            Query(
+                "sort_desc("
+                + total(bots("conversation_breakdown_channel_users", MONTH), "channel")
+                + ")",
+                "{{channel}}",
+            ),
+        ),
+        size=(8, 8),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Conversations in three windows",
+        asks="How many conversations were there in the last day, week and month?",
+        window=f"{RANGE_DAY} Likewise last_7_days and last_30_days.",
+        queries=(
+            Query(_sum("conversations", "last_day"), "last day"),
+            Query(_sum("conversations", WEEK), "last 7 days"),
+            Query(_sum("conversations", MONTH), "last 30 days"),
+        ),
+        size=(8, 8),
+    ),
+)
+
+LIKED: Final = (
+    Panel(
+        title="Customer satisfaction over time",
+        asks="Do users rate the chosen bots better or worse than before? The ten worst.",
+        window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
+        queries=(Query(worst("csat_average_rating"), BOT_LEGEND),),
+        unit="none",
+        decimals=2,
+        minimum=1,
+        maximum=5,
+        size=(16, 8),
+    ),
+    ratings(size=(8, 8)),
+)
+
+ASKED: Final = (
+    Panel(
+        kind="bargauge",
+        title="Labels, the fifteen most used",
+        asks="What are the conversations about?",
+        window=LAST_30_DAYS,
+        queries=(
+            Query(
+                f"sort_desc(topk(15, {total(bots('label_usage_uses', MONTH), 'label')}))",
+                "{{label}}",
+            ),
+        ),
+        size=(16, 9),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Messages by sender",
+        asks="How much of the talking do the bot and the agents do?",
+        window=f"{RANGE_30_DAYS} The bars of bot and agents are part of all messages.",
+        queries=(
+            Query(_sum("messages", MONTH), "all"),
+            Query(_sum("bot_messages", MONTH), "bot"),
+            Query(_sum("agent_messages", MONTH), "agents"),
+        ),
+        size=(8, 9),
+    ),
+)
+
+_YES_NO: Final = {
+    "type": "value",
+    "options": {"false": {"index": 0, "text": "No"}, "true": {"index": 1, "text": "Yes"}},
+}
+ABOUT: Final = (
+    Panel(
+        kind="table",
+        title="What the list of bots says",
+        asks="What are the chosen bots for, in which language, and are they switched on?",
+        window=f"{NOW} Change is of conversations, last_7_days against the 7 days before.",
+        queries=(
+            Query(bots("bot_info")),
+            Query(f"max by ({BOT}) ({bots('bot_enabled')})"),
+            Query(
+                f"max by ({BOT}) ({bots('conversation_overview_change_ratio', WEEK, of='conversations')})"
+            ),
+            Query(unsatisfied(BOT)),
+        ),
+        empty="Needs discover_bots",
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "use_case": "Use case",
+            "language": "Language",
+            "live_agent_transfer": "Hands over to agents",
+            "Value #B": "Switched on",
+            "Value #C": "Change",
+            "Value #D": "Unsatisfied",
+        },
+        columns={
+            "Bot": link_column(),
+            "Use case": {"custom__minWidth": 190},
+            "Switched on": states("No", "Yes"),
+            "Change": {**PERCENT, "min": -1},
+            "Hands over to agents": {"mappings": [_YES_NO]},
+            "Unsatisfied": UNSATISFIED,
+        },
+        size=(24, 11),
+    ),
+)
+
+BOARD: Final = Board(
+    uid="seasalt-bot",
+    title="Bot",
+    about="One SeaChat bot, or those that are chosen, added up.",
+    rows=(
+        Row("At a glance", GLANCE),
+        Row("Today", DAY),
+        Row("Where and how much", MIX),
+        Row("Satisfaction", LIKED),
+        Row("Topics and senders", ASKED),
+        Row("About the bots", ABOUT),
+    ),
+)

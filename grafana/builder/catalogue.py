@@ -1,0 +1,35 @@
+"""Every dashboard, and what none of them shows."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from grafana.builder import agents, bot, csat, demand, exporter, overview, topics, usage
+from grafana.builder.board import Board
+
+BOARDS: Final[tuple[Board, ...]] = (
+    overview.BOARD,
+    bot.BOARD,
+    demand.BOARD,
+    csat.BOARD,
+    agents.BOARD,
+    topics.BOARD,
+    usage.BOARD,
+    exporter.BOARD,
+)
+
+UNUSED: Final[Mapping[str, str]] = {
+    "seasalt_activity_trend_calls": (
+        "the same calls as seasalt_communication_volume_calls, which is there on quiet days too"
+    ),
+    "seasalt_conversation_overview_period_start_timestamp_seconds": (
+        "says what the API took a range for: for who doubts a number, not for a morning's look"
+    ),
+    "seasalt_conversation_overview_period_end_timestamp_seconds": "like the period's start",
+    "seasalt_report_duration_seconds": (
+        "the histogram of the requests has the same times without a series for each report"
+    ),
+    "seasalt_exporter_config_last_reload_success_timestamp_seconds": (
+        "for the alert; the dashboard says whether the configuration is in force"
+    ),
+}
+"""Families of the exporter that no dashboard shows, each with the reason."""

@@ -1,0 +1,318 @@
+"""When people write: by weekday, by hour, by month."""
+
+from typing import Final
+
+from grafana.builder.board import Board, Row
+from grafana.builder.common import API, BOT, MONTH, PERCENT, WEEK, link_column
+from grafana.builder.panel import Json, Panel, Query
+from grafana.builder.query import bots, ratio, recorded, total, whole
+from grafana.builder.words import (
+    AXIS,
+    LAST_7_DAYS,
+    LAST_30_DAYS,
+    NEEDS_RULES,
+    RANGE_30_DAYS,
+    THIS_YEAR,
+    TODAY,
+)
+
+_SMALL: Final = (4, 4)
+_HOUR: Final = "conversation_breakdown_hour_messages"
+_WEEKDAY: Final = "conversation_breakdown_weekday_messages"
+_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
+_HOUR_RATE: Final = total(bots(_HOUR, MONTH), "hour")
+
+
+def _most(title: str, asks: str, expression: str, label: str) -> Panel:
+    """A name instead of a number."""
+    return Panel(
+        kind="stat",
+        title=title,
+        asks=asks,
+        window=LAST_30_DAYS,
+        queries=(Query(f"topk(1, {expression})", label),),
+        options={"textMode": "name"},
+        size=_SMALL,
+    )
+
+
+GLANCE: Final = (
+    _most("Busiest hour", "At what hour do most messages come?", _HOUR_RATE, "{{hour}}:00"),
+    _most(
+        "Busiest weekday",
+        "On which day of the week do most messages come?",
+        total(bots(_WEEKDAY, MONTH), "weekday"),
+        "{{weekday}}",
+    ),
+    Panel(
+        kind="stat",
+        title="Outside 8 to 18 o'clock",
+        asks="Which share of the messages comes when an office is closed?",
+        window=LAST_30_DAYS,
+        queries=(
+            Query(
+                f"1 - {total(bots(_HOUR, MONTH, hour='=~0[89]|1[0-7]'))} / {total(bots(_HOUR, MONTH))}"
+            ),
+        ),
+        unit="percentunit",
+        decimals=0,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Messages per conversation",
+        asks="How long is a conversation?",
+        window=RANGE_30_DAYS,
+        queries=(
+            Query(
+                ratio(
+                    total(bots("conversation_overview_messages", MONTH)),
+                    total(bots("conversation_overview_conversations", MONTH)),
+                )
+            ),
+        ),
+        unit="none",
+        decimals=1,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Conversations per user",
+        asks="How often does the same person come back to a bot?",
+        window=RANGE_30_DAYS,
+        queries=(
+            Query(
+                ratio(
+                    total(bots("conversation_overview_conversations", MONTH)),
+                    total(bots("conversation_overview_users", MONTH)),
+                )
+            ),
+        ),
+        unit="none",
+        decimals=1,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Messages of 7 days",
+        asks="How many messages did the week bring, of all senders?",
+        window=LAST_7_DAYS,
+        queries=(Query(total(bots("activity_trend_messages", WEEK))),),
+        size=_SMALL,
+    ),
+)
+
+
+def _bars(title: str, asks: str, expression: str, label: str) -> Panel:
+    """Bars by hour, in the order of the clock."""
+    return Panel(
+        kind="barchart",
+        title=title,
+        asks=asks,
+        window=LAST_30_DAYS,
+        queries=(Query(expression),),
+        names={label: label.title(), "Value": "Messages"},
+        transformations=(_sorted(label.title()),),
+        options={"xField": label.title()},
+    )
+
+
+def _sorted(by: str) -> Json:
+    return {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": by, "desc": False}]}}
+
+
+BY_CLOCK: Final = (
+    _bars(
+        "Messages by hour, SeaChat bots",
+        "At what hours do users write to the chosen bots?",
+        _HOUR_RATE,
+        "hour",
+    ),
+    Panel(
+        kind="bargauge",
+        title="Messages by weekday, SeaChat bots",
+        asks="On which days do users write to the chosen bots?",
+        window=LAST_30_DAYS,
+        queries=tuple(Query(total(bots(_WEEKDAY, MONTH, weekday=day)), day) for day in _WEEKDAYS),
+        options={"orientation": "vertical"},
+    ),
+    _bars(
+        "Messages by hour, Portal",
+        "At what hours do users write, as Portal tells it of whole workspaces?",
+        total(whole(_HOUR, MONTH, api="portal"), "hour"),
+        "hour",
+    ),
+    Panel(
+        kind="bargauge",
+        title="Messages by weekday, Portal",
+        asks="On which days do users write, as Portal tells it of whole workspaces?",
+        window=LAST_30_DAYS,
+        queries=tuple(
+            Query(total(whole(_WEEKDAY, MONTH, api="portal", weekday=day)), day)
+            for day in _WEEKDAYS
+        ),
+        options={"orientation": "vertical"},
+    ),
+)
+
+
+def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, ...]) -> Panel:
+    """Bots against hours or weekdays, a colour for the share of the bot's own messages."""
+    share = (
+        f"{total(bots(family, MONTH), f'{BOT}, {label}')}"
+        f" / on ({BOT}) group_left () ({total(bots(family, MONTH), BOT)} > 0)"
+    )
+    return Panel(
+        kind="table",
+        title=title,
+        asks=asks,
+        window=f"{LAST_30_DAYS} Each row adds up to 100%: the darker, the more of the bot's messages.",
+        queries=(Query(f'label_join({share}, "who", " / ", "workspace", "bot")'),),
+        unit="percentunit",
+        decimals=0,
+        custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 40},
+        transformations=(
+            {
+                "id": "groupingToMatrix",
+                "options": {"rowField": "who", "columnField": label, "valueField": "Value"},
+            },
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {},
+                    "indexByName": {
+                        name: place for place, name in enumerate((f"who\\{label}", *values))
+                    },
+                    "renameByName": {f"who\\{label}": "Bot"},
+                },
+            },
+        ),
+        overrides=(
+            {
+                "matcher": {"id": "byType", "options": "number"},
+                "properties": [{"id": "color", "value": {"mode": "continuous-blues"}}],
+            },
+        ),
+        columns={"Bot": {"custom__cellOptions": {"type": "auto"}, "custom__width": 220}},
+        size=(24, 10),
+    )
+
+
+MATRICES: Final = (
+    _matrix(
+        "Hours of each bot",
+        "Which SeaChat bot is busy at which hour?",
+        _HOUR,
+        "hour",
+        _HOURS,
+    ),
+    _matrix(
+        "Weekdays of each bot",
+        "Which SeaChat bot is busy on which day?",
+        _WEEKDAY,
+        "weekday",
+        _WEEKDAYS,
+    ),
+)
+
+_CHANGE: Final = bots("activity_trend_change_ratio", WEEK, of="messages")
+TREND: Final = (
+    Panel(
+        kind="table",
+        title="Messages against the week before",
+        asks="Which SeaChat bots are asked more, and which less, than in the 7 days before?",
+        window=LAST_7_DAYS,
+        queries=(
+            Query(total(bots("activity_trend_messages", WEEK), BOT)),
+            Query(f"max by ({BOT}) ({_CHANGE})"),
+        ),
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "Value #A": "Messages",
+            "Value #B": "Change",
+        },
+        columns={"Bot": link_column(), "Change": {**PERCENT, "min": -1}},
+        options={"sortBy": [{"displayName": "Change", "desc": True}]},
+        size=(12, 10),
+    ),
+    Panel(
+        title="Today against usual, by workspace",
+        asks="Is a workspace busier than at the same hour of the last four weeks? 100% is as usual.",
+        window=f"{TODAY} {AXIS}",
+        queries=(
+            Query(
+                f"max by (workspace) ({recorded('workspace:seasalt_messages_today:vs_avg4w')})",
+                "{{workspace}}",
+            ),
+        ),
+        empty=NEEDS_RULES,
+        unit="percentunit",
+        decimals=0,
+        size=(12, 10),
+    ),
+)
+
+
+_OTHERS: Final = "=~portal|seax"
+
+
+def _of_year(of: str, api: str = "") -> str:
+    """A number of the year by API: of the bots, or of the whole workspaces of other APIs."""
+    family = f"conversation_overview_yearly_{of}"
+    return total(whole(family, api=api) if api else bots(family), "api, workspace, year")
+
+
+_MONTHS: Final = total(bots("conversation_overview_yearly_month_messages"), "year, month")
+YEAR: Final = (
+    Panel(
+        kind="barchart",
+        title="Messages by month, SeaChat bots",
+        asks="How does the year go?",
+        window=THIS_YEAR,
+        queries=(Query(f'label_join({_MONTHS}, "period", "-", "year", "month")'),),
+        names={"period": "Month", "Value": "Messages"},
+        transformations=(_sorted("Month"),),
+        options={"xField": "Month"},
+        size=(12, 8),
+    ),
+    Panel(
+        kind="table",
+        title="The year by API",
+        asks="How many conversations and messages has the year brought, as each API tells it?",
+        window=f"{THIS_YEAR} Where a company is on several APIs these are the same conversations.",
+        queries=(
+            Query(f"{_of_year('conversations')} or {_of_year('conversations', _OTHERS)}"),
+            Query(f"{_of_year('messages')} or {_of_year('messages', _OTHERS)}"),
+            Query(
+                f"{_of_year('messages')} / {_of_year('conversations')}"
+                f" or {_of_year('messages_per_conversation', _OTHERS)}"
+            ),
+        ),
+        names={
+            "workspace": "Workspace",
+            "api": "API",
+            "year": "Year",
+            "Value #A": "Conversations",
+            "Value #B": "Messages",
+            "Value #C": "Per conversation",
+        },
+        columns={"API": API, "Per conversation": {"unit": "none", "decimals": 1}},
+        size=(12, 8),
+    ),
+)
+
+BOARD: Final = Board(
+    uid="seasalt-demand",
+    title="Demand",
+    about="When people write, by hour, weekday and month, for who plans shifts.",
+    rows=(
+        Row("SeaChat bots at a glance", GLANCE),
+        Row("By the clock and the calendar", BY_CLOCK),
+        Row("Bot by bot", MATRICES),
+        Row("Against before", TREND),
+        Row("The year", YEAR),
+    ),
+    since="now-30d",
+)

@@ -1,0 +1,299 @@
+"""Whether the numbers on the other dashboards can be believed: the exporter's own health."""
+
+from typing import Final
+
+from exporter.apis import APIS
+from grafana.builder.board import Board, Row
+from grafana.builder.common import API as API_NAMES, coloured, painted, states
+from grafana.builder.panel import SPACES, Panel, Query
+from grafana.builder.query import own, reports, total
+from grafana.builder.words import ANY_STEPS, LATE, NOW, SHOWN
+
+_SMALL: Final = (3, 4)
+_AGE: Final = f"(time() - {reports('last_success_timestamp_seconds')})"
+_LATE: Final = f"{_AGE} / {reports('interval_seconds')} > bool {LATE:g}"
+_RATE: Final = "[$__rate_interval]"
+
+
+def _stat(title: str, asks: str, expression: str, **settings: object) -> Panel:
+    return Panel(
+        kind="stat",
+        title=title,
+        asks=asks,
+        window=NOW,
+        queries=(Query(expression, str(settings.pop("legend", ""))),),
+        empty=str(settings.pop("empty", "The exporter is not scraped")),
+        size=_SMALL,
+        **settings,  # type: ignore[arg-type]  # the fields of Panel that are left
+    )
+
+
+GLANCE: Final = (
+    _stat(
+        "Answering",
+        "From how many workspaces did the last request bring a valid answer?",
+        total(own("seasalt_up", "api, workspace")),
+    ),
+    _stat(
+        "Not answering",
+        "And from how many not?",
+        total(f"{own('seasalt_up', 'api, workspace')} == bool 0"),
+        steps=ANY_STEPS,
+    ),
+    _stat(
+        "Rejected keys",
+        "How many API keys are not taken?",
+        total(f"{own('seasalt_api_key_valid', 'api, workspace')} == bool 0"),
+        steps=ANY_STEPS,
+    ),
+    _stat(
+        "Failing reports",
+        "How many reports failed when they were last tried?",
+        total(f"{reports('success')} == bool 0"),
+        steps=ANY_STEPS,
+    ),
+    _stat(
+        "Late reports",
+        f"How many reports are older than {LATE:g} of their intervals, so that values go away?",
+        total(_LATE),
+        steps=ANY_STEPS,
+    ),
+    _stat(
+        "Values",
+        "How many values from the API are exported?",
+        total(own("seasalt_series", "api, workspace")),
+    ),
+    _stat(
+        "Configuration",
+        "Was the configuration right when it was last read?",
+        f"min({own('seasalt_exporter_config_last_reload_successful')})",
+        unit="none",
+        mappings={"0": ("Refused", "red"), "1": ("In force", "text")},
+    ),
+    _stat(
+        "Version",
+        "Which version is running?",
+        own("seasalt_exporter_build_info", "version"),
+        legend="{{version}}",
+        options={"textMode": "name"},
+    ),
+)
+
+_PLACE: Final = "workspace, api"
+TABLES: Final = (
+    Panel(
+        kind="table",
+        title="Workspaces",
+        asks="Is a workspace's API answering, and how much of the day's budget is left?",
+        window=f"{NOW} The budget is of the local day, where there is one.",
+        queries=(
+            Query(own("seasalt_up", _PLACE)),
+            Query(own("seasalt_api_key_valid", _PLACE)),
+            Query(f"count by ({_PLACE}) ({reports('success')})"),
+            Query(total(f"{reports('success')} == bool 0", _PLACE)),
+            Query(total(_LATE, _PLACE)),
+            Query(own("seasalt_series", _PLACE)),
+            Query(own("seasalt_api_requests_budget_remaining", _PLACE)),
+        ),
+        names={
+            "workspace": "Workspace",
+            "api": "API",
+            "Value #A": "Answers",
+            "Value #B": "Key",
+            "Value #C": "Reports",
+            "Value #D": "Failing",
+            "Value #E": "Late",
+            "Value #F": "Values",
+            "Value #G": "Requests left",
+        },
+        columns={
+            "API": API_NAMES,
+            "Answers": states("No", "Yes"),
+            "Key": states("Rejected", "Taken"),
+            "Failing": coloured(ANY_STEPS),
+            "Late": coloured(ANY_STEPS),
+        },
+        size=(24, 6),
+    ),
+    Panel(
+        kind="table",
+        title="Reports, the oldest first",
+        asks="Which reports are behind, measured by their own intervals? The twenty oldest.",
+        window=NOW,
+        queries=(
+            Query(f"topk(20, {_AGE} / {reports('interval_seconds')})"),
+            Query(f"{_AGE} and topk(20, {_AGE} / {reports('interval_seconds')})"),
+        ),
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "report": "Report",
+            "window": "Of",
+            "Value #B": "Age",
+            "Value #A": "Intervals",
+        },
+        columns={
+            "Report": {"custom__minWidth": 180},
+            "Age": {"unit": "s", "decimals": 0},
+            "Intervals": coloured(((None, "text"), (LATE, "red")), unit="none", decimals=1),
+        },
+        options={"sortBy": [{"displayName": "Intervals", "desc": True}]},
+        size=(24, 10),
+    ),
+)
+
+FRESH: Final = (
+    Panel(
+        title="Age of the oldest report",
+        asks="Are reports in time? 1 is one interval; values go away at the dashed line.",
+        window=f"{SHOWN} In intervals of the report.",
+        queries=(
+            Query(
+                f"max by (workspace) ({_AGE} / {reports('interval_seconds')})",
+                "{{workspace}}",
+            ),
+        ),
+        unit="none",
+        decimals=1,
+        steps=((None, "transparent"), (LATE, "red")),
+        custom={"thresholdsStyle": {"mode": "dashed"}},
+    ),
+    Panel(
+        kind="state-timeline",
+        title="Reports that succeed",
+        asks="When did a report of a workspace fail?",
+        window=SHOWN,
+        queries=(Query(f"min by (workspace) ({reports('success')})", "{{workspace}}"),),
+        unit="none",
+        mappings={"0": ("One fails or more", "red"), "1": ("All succeed", "green")},
+    ),
+)
+
+_OUTCOMES: Final = {
+    "success": "green",
+    "rate limited": "yellow",
+    "unauthorized": "purple",
+    "client error": "orange",
+    "server error": "red",
+    "invalid": "dark-red",
+    "timeout": "blue",
+    "connect": "#8e8e8e",
+}
+_REQUESTS: Final = own("seasalt_api_requests_total", over=_RATE)
+_BUCKETS: Final = own("seasalt_api_request_duration_seconds_bucket", over=_RATE)
+API: Final = (
+    Panel(
+        title="Requests by outcome",
+        asks="How many requests does the API get, and how do they end?",
+        window=f"{SHOWN} Requests a minute.",
+        queries=(Query(f"60 * sum by (outcome) (rate({_REQUESTS}))", "{{outcome}}"),),
+        unit="none",
+        decimals=1,
+        custom={"stacking": {"mode": "normal", "group": "A"}, "fillOpacity": 60, "lineWidth": 0},
+        transformations=(SPACES,),
+        overrides=tuple(painted(*outcome) for outcome in _OUTCOMES.items()),
+        size=(8, 8),
+    ),
+    Panel(
+        title="Requests that fail",
+        asks="Which share of a workspace's requests brings nothing?",
+        window=SHOWN,
+        queries=(
+            Query(
+                "1 - sum by (workspace) (rate("
+                + own("seasalt_api_requests_total", over=_RATE, outcome="success")
+                + f")) / (sum by (workspace) (rate({_REQUESTS})) > 0)",
+                "{{workspace}}",
+            ),
+        ),
+        unit="percentunit",
+        decimals=0,
+        maximum=1,
+        size=(8, 8),
+    ),
+    Panel(
+        title="How long the API takes",
+        asks="How long do the slowest twentieth of the requests take?",
+        window=f"{SHOWN} The 95th percentile, out of buckets and so rough.",
+        queries=(
+            Query(
+                f"histogram_quantile(0.95, sum by (api, le) (rate({_BUCKETS})))",
+                "{{api}}",
+            ),
+        ),
+        unit="s",
+        transformations=tuple(
+            {
+                "id": "renameByRegex",
+                "options": {"regex": f"^{name}$", "renamePattern": api.title},
+            }
+            for name, api in APIS.items()
+        ),
+        size=(8, 8),
+    ),
+)
+
+LOST: Final = (
+    Panel(
+        title="Values dropped",
+        asks="How many values are left out because there are more than the configuration allows?",
+        window=SHOWN,
+        queries=(
+            Query(
+                f"sum by (reason) (increase({own('seasalt_series_dropped_total', over=_RATE)}))",
+                "{{reason}}",
+            ),
+        ),
+        decimals=0,
+        custom={"axisSoftMax": 1},
+        transformations=(SPACES,),
+        size=(6, 7),
+    ),
+    Panel(
+        title="Surprises in answers",
+        asks="How many parts of the API's answers are not as its documents say?",
+        window=SHOWN,
+        queries=(
+            Query(
+                f"sum(increase({own('seasalt_schema_drift_total', over=_RATE)}))"
+                f" or 0 * count({own('seasalt_exporter_build_info')})",
+                "surprises",
+            ),
+        ),
+        decimals=0,
+        custom={"axisSoftMax": 1},
+        size=(6, 7),
+    ),
+    Panel(
+        title="Size of the page",
+        asks="How much does a scrape bring?",
+        window=SHOWN,
+        queries=(Query(own("seasalt_exporter_page_bytes", "encoding"), "{{encoding}}"),),
+        unit="bytes",
+        decimals=0,
+        size=(6, 7),
+    ),
+    Panel(
+        title="Memory",
+        asks="Does the exporter's memory grow without end?",
+        window=SHOWN,
+        queries=(Query(own("process_resident_memory_bytes", "instance"), "{{instance}}"),),
+        unit="bytes",
+        decimals=0,
+        size=(6, 7),
+    ),
+)
+
+BOARD: Final = Board(
+    uid="seasalt-exporter",
+    title="Exporter",
+    about="Whether the exporter is well, and so whether the other dashboards can be believed.",
+    rows=(
+        Row("At a glance", GLANCE),
+        Row("Where it is wrong", TABLES),
+        Row("Freshness", FRESH),
+        Row("Requests to the API", API),
+        Row("What is lost, and what it costs", LOST),
+    ),
+    since="now-24h",
+)

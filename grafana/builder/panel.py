@@ -1,0 +1,253 @@
+"""A panel's few words, and the JSON that Grafana makes a panel of."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from exporter.catalogue import REPORTS
+
+Json = dict[str, Any]
+Kind = Literal["stat", "timeseries", "bargauge", "table", "barchart", "state-timeline"]
+
+DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
+GAP: Final = 30 * 60 * 1000
+"""Milliseconds without a value over which a line is still drawn: three intervals of ten minutes."""
+
+_REPORTS: Final = {family.name: report.name for report in REPORTS for family in report.families}
+_LEGEND: Final = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
+_REDUCE: Final = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+_TOOLTIP: Final = {"mode": "multi", "sort": "desc"}
+_OPTIONS: Final[Mapping[Kind, Json]] = {
+    "stat": {
+        "colorMode": "value",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "reduceOptions": _REDUCE,
+        "showPercentChange": False,
+        "textMode": "value",
+        "wideLayout": True,
+    },
+    "timeseries": {"legend": _LEGEND, "tooltip": _TOOLTIP},
+    "bargauge": {
+        "displayMode": "basic",
+        "legend": {**_LEGEND, "showLegend": False},
+        "minVizHeight": 10,
+        "minVizWidth": 8,
+        "maxVizHeight": 40,
+        "namePlacement": "auto",
+        "orientation": "horizontal",
+        "reduceOptions": _REDUCE,
+        "showUnfilled": True,
+        "sizing": "auto",
+        "text": {"titleSize": 12, "valueSize": 16},
+        "valueMode": "text",
+    },
+    "table": {"cellHeight": "sm", "showHeader": True},
+    "barchart": {
+        "barRadius": 0,
+        "barWidth": 0.8,
+        "fullHighlight": False,
+        "groupWidth": 0.75,
+        "legend": {**_LEGEND, "showLegend": False},
+        "orientation": "vertical",
+        "showValue": "auto",
+        "stacking": "none",
+        "tooltip": _TOOLTIP,
+        "xTickLabelRotation": 0,
+        "xTickLabelSpacing": 0,
+    },
+    "state-timeline": {
+        "alignValue": "left",
+        "legend": _LEGEND,
+        "mergeValues": True,
+        "rowHeight": 0.8,
+        "showValue": "never",
+        "tooltip": _TOOLTIP,
+    },
+}
+_CUSTOM: Final[Mapping[Kind, Json]] = {
+    "timeseries": {
+        "drawStyle": "line",
+        "fillOpacity": 0,
+        "lineInterpolation": "linear",
+        "lineWidth": 2,
+        "showPoints": "never",
+        "spanNulls": GAP,
+    },
+    "table": {
+        "align": "auto",
+        "cellOptions": {"type": "auto"},
+        "filterable": False,
+        "minWidth": 90,
+    },
+    "barchart": {"fillOpacity": 80, "lineWidth": 0},
+    "state-timeline": {"fillOpacity": 70, "lineWidth": 0, "spanNulls": GAP},
+}
+NOTHING: Final[Json] = {
+    "type": "special",
+    "options": {"match": "null+nan", "result": {"color": "text", "index": 9, "text": "-"}},
+}
+"""A cell that has no value, in no colour that means something."""
+_CELLS: Final[Json] = {
+    "matcher": {"id": "byRegexp", "options": "/.*/"},
+    "properties": [{"id": "noValue", "value": "-"}],
+}
+"""The panel's own text is for a table without rows."""
+SPACES: Final[Json] = {
+    "id": "renameByRegex",
+    "options": {"regex": "/_/g", "renamePattern": " "},
+}
+"""Names of the API's own as a person would write them."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query and what its result is called; every kind but lines and states asks for now alone."""
+
+    expr: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """What a panel says.
+
+    Attributes:
+        title: The subject of its question.
+        asks: The question that it answers.
+        window: What stretch of time the numbers stand for, and by which clock.
+        queries: In order; `A`, `B` … to Grafana.
+        empty: Stands in the panel where there is nothing; by default, which report it needs.
+        unit: Grafana's id; `locale` writes 12,345.
+        steps: Thresholds as (from, colour), where somebody acts; the first one is from -infinity.
+        size: Columns of 24, and rows.
+        names: Columns of a table, and the titles that they get, in this order.
+        columns: Further settings of a column, by its title: any field option.
+    """
+
+    title: str
+    asks: str
+    window: str
+    queries: tuple[Query, ...]
+    kind: Kind = "timeseries"
+    empty: str = ""
+    unit: str = "locale"
+    decimals: int | None = None
+    minimum: float | None = 0
+    maximum: float | None = None
+    steps: tuple[tuple[float | None, str], ...] = ()
+    mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    size: tuple[int, int] = (12, 8)
+    options: Json = field(default_factory=dict)
+    custom: Json = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Json] = field(default_factory=dict)
+    transformations: tuple[Json, ...] = ()
+    overrides: tuple[Json, ...] = ()
+
+    def json(self) -> Json:
+        """As Grafana has it, but for its id and its place."""
+        defaults: Json = {
+            "color": {"mode": "palette-classic"},
+            "custom": {**_CUSTOM.get(self.kind, {}), **self.custom},
+            "links": [],
+            "mappings": self._mappings(),
+            "noValue": self.empty or self._needs(),
+            "thresholds": self._thresholds(),
+            "unit": self.unit,
+        }
+        if self.kind != "timeseries":
+            fixed = {"mode": "fixed", "fixedColor": "text" if self.kind == "stat" else "blue"}
+            defaults["color"] = {"mode": "thresholds"} if self.steps or self.mappings else fixed
+        limits = {"decimals": self.decimals, "min": self.minimum, "max": self.maximum}
+        defaults |= {name: value for name, value in limits.items() if value is not None}
+        return {
+            "datasource": DATASOURCE,
+            "description": f"{self.asks} {self.window}",
+            "fieldConfig": {"defaults": defaults, "overrides": self._overrides()},
+            "options": {**_OPTIONS[self.kind], **self.options},
+            "targets": [self._target(place, query) for place, query in enumerate(self.queries)],
+            "title": self.title,
+            "transformations": self._transformations(),
+            "type": self.kind,
+        }
+
+    def _needs(self) -> str:
+        """Which report with which window fills the panel."""
+        found = re.search(r"\b(seasalt_[a-z_]+)\{(?:[^}]*window=\"(\w+)\")?", self.queries[0].expr)
+        report = _REPORTS.get(found[1]) if found else None
+        if not found or not report:
+            return "Not scraped"
+        if found[2] == "today":
+            return f"Nothing yet today, or {report} is not polled"
+        return f"Needs {report}" + (f", {found[2]}" if found[2] else "")
+
+    def _thresholds(self) -> Json:
+        steps = self.steps or ((None, "text"),)
+        return {
+            "mode": "absolute",
+            "steps": [{"color": colour, "value": value} for value, colour in steps],
+        }
+
+    def _mappings(self) -> list[Json]:
+        if not self.mappings:
+            return [NOTHING] if self.kind == "table" else []
+        shown = {
+            value: {"color": colour, "index": place, "text": text}
+            for place, (value, (text, colour)) in enumerate(self.mappings.items())
+        }
+        return [{"type": "value", "options": shown}]
+
+    def _target(self, place: int, query: Query) -> Json:
+        now = self.kind not in {"timeseries", "state-timeline"}
+        return {
+            "datasource": DATASOURCE,
+            "editorMode": "code",
+            "expr": query.expr,
+            "format": "table" if self.kind in {"table", "barchart"} else "time_series",
+            "instant": now,
+            "legendFormat": query.legend,
+            "range": not now,
+            "refId": chr(ord("A") + place),
+        }
+
+    def _transformations(self) -> list[Json]:
+        if not self.names:
+            return list(self.transformations)
+        order = {name: place for place, name in enumerate(self.names)}
+        return [
+            {"id": "merge", "options": {}},
+            {"id": "filterFieldsByName", "options": {"include": {"names": list(self.names)}}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {},
+                    "indexByName": order,
+                    "renameByName": dict(self.names),
+                },
+            },
+            *self.transformations,
+        ]
+
+    def _overrides(self) -> list[Json]:
+        # Grafana writes 2026 as 2,026 wherever a text looks like a number.
+        texts = [title for name, title in self.names.items() if not name.startswith("Value")]
+        return [
+            *((_CELLS,) if self.kind == "table" else ()),
+            *self.overrides,
+            *(named(title, unit="string") for title in texts),
+            *(named(title, **settings) for title, settings in self.columns.items()),
+        ]
+
+
+def named(name: str, **settings: object) -> Json:
+    """Settings of one field, by its name; `__` in a setting stands for the dot."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [
+            {"id": setting.replace("__", "."), "value": value}
+            for setting, value in settings.items()
+        ],
+    }

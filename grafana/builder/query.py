@@ -1,0 +1,97 @@
+"""PromQL in the few forms that the dashboards need, every selector pinned.
+
+Where two exporters poll the same workspace each value is there twice. `max by` the labels that
+name a series counts it once, and leaves out the labels that the configuration adds.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.telemetry import OWN_FAMILIES
+
+LABELS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{family.name: family.labels for family in (*API_FAMILIES, *REPORT_FAMILIES)},
+    **{family.name: family.labels for family in OWN_FAMILIES},
+}
+"""The labels of every family, without those of its target."""
+
+_OPERATORS: Final = ("=~", "!~", "!=")
+CHOSEN: Final = {"job": "=~$job", "workspace": "=~$workspace"}
+BOTS: Final = {"bot_id": "!=", "bot": "=~$bot"}
+
+
+def selector(name: str, labels: Mapping[str, str], at: str = "") -> str:
+    """One selector; a value may begin with its operator, `=~`, `!~`, `!=`, and is equal else."""
+    matchers = []
+    for label, value in labels.items():
+        operator = next((found for found in _OPERATORS if value.startswith(found)), "")
+        matchers.append(f'{label}{operator or "="}"{value.removeprefix(operator)}"')
+    return f"{name}{{{','.join(matchers)}}}{at}"
+
+
+def bots(family: str, window: str = "", *, at: str = "", **pins: str) -> str:
+    """The values of the chosen bots, one for each bot and label that is not pinned.
+
+    Args:
+        family: Its name without `seasalt_`.
+        window: The window, where the family has one.
+        at: A modifier: ` offset 1w`, ` @ end()`.
+        pins: The family's own labels.
+    """
+    return _once(family, CHOSEN | {"api": "seachat"} | BOTS, ("bot_id", "bot"), window, at, pins)
+
+
+def whole(family: str, window: str = "", *, api: str, at: str = "", **pins: str) -> str:
+    """The values of whole workspaces of one API, see `bots`."""
+    return _once(family, CHOSEN | {"api": api, "bot_id": ""}, (), window, at, pins)
+
+
+def _once(
+    family: str,
+    scope: Mapping[str, str],
+    kept: tuple[str, ...],
+    window: str,
+    at: str,
+    pins: Mapping[str, str],
+) -> str:
+    name = f"seasalt_{family}"
+    own = [label for label in LABELS[name] if label not in {"bot_id", "bot"}]
+    pinned = ({"handling_status": ""} if "handling_status" in own else {}) | dict(pins)
+    if "window" in own:
+        pinned = {"window": window} | pinned
+    one = {label for label, value in pinned.items() if not value.startswith(_OPERATORS)}
+    free = ("api", "workspace", *kept, *(label for label in own if label not in one))
+    return f"max by ({', '.join(free)}) ({selector(name, {**scope, **pinned}, at)})"
+
+
+def reports(family: str, **pins: str) -> str:
+    """What is told of each report of the chosen workspaces."""
+    by = "api, workspace, bot_id, bot, report, window"
+    return f"max by ({by}) ({selector(f'seasalt_report_{family}', CHOSEN | pins)})"
+
+
+def own(name: str, by: str = "", *, over: str = "", **pins: str) -> str:
+    """A family of the exporter's own, or of its process; `over` is a range for rate and increase."""
+    labels = LABELS.get(name.removesuffix("_bucket"), ())
+    chosen = {"job": CHOSEN["job"]} | (
+        {"workspace": "=~$workspace"} if "workspace" in labels else {}
+    )
+    found = selector(name, chosen | pins, over)
+    return f"max by ({by}) ({found})" if by else found
+
+
+def recorded(rule: str) -> str:
+    """A recorded series of the chosen bots or workspaces."""
+    chosen = CHOSEN | (BOTS if rule.startswith(("bot:", "channel:")) else {})
+    return selector(rule, chosen)
+
+
+def total(expression: str, by: str = "") -> str:
+    """The sum, by some labels or of all."""
+    return f"sum by ({by}) ({expression})" if by else f"sum({expression})"
+
+
+def ratio(above: str, below: str) -> str:
+    """A quotient, none where it would be of nothing."""
+    return f"{above} / ({below} > 0)"

@@ -1,0 +1,193 @@
+"""What is used and may have to be paid for: voice minutes, calls, chat responses."""
+
+from typing import Final
+
+from grafana.builder.board import Board, Row
+from grafana.builder.common import BOT, BOT_LEGEND, busiest, link_column
+from grafana.builder.panel import Panel, Query
+from grafana.builder.query import CHOSEN, bots, selector, total, whole
+from grafana.builder.words import AXIS, THIS_MONTH, TODAY
+
+_VOICE: Final = "total_usage_voice_seconds"
+_CHAT: Final = "total_usage_chat_responses"
+_SMALL: Final = (4, 4)
+
+_AHEAD: Final = (
+    "max by (api, workspace) ("
+    + selector("seasalt_workspace_utc_offset_seconds", CHOSEN | {"api": "seachat"})
+    + ")"
+)
+_LOCAL: Final = f"({_AHEAD} + time())"
+_PASSED: Final = f"((day_of_month({_LOCAL}) - 1) * 86400 + {_LOCAL} % 86400)"
+_DAYS: Final = f"days_in_month({_LOCAL})"
+
+
+def _forecast(family: str) -> str:
+    """This month's use, if the rest of the month is like what has passed of it."""
+    so_far = total(bots(family, "this_month"), "api, workspace")
+    return f"sum({so_far} * {_DAYS} * 86400 / {_PASSED})"
+
+
+def _number(title: str, asks: str, expression: str, window: str) -> Panel:
+    return Panel(
+        kind="stat",
+        title=title,
+        asks=asks,
+        window=window,
+        queries=(Query(expression),),
+        decimals=0,
+        size=_SMALL,
+    )
+
+
+_MINUTES: Final = " / 60"
+GLANCE: Final = (
+    _number(
+        "Voice minutes today",
+        "How many minutes of calls have the chosen SeaChat bots had?",
+        total(bots(_VOICE, "today")) + _MINUTES,
+        TODAY,
+    ),
+    _number(
+        "Voice minutes this month",
+        "How many minutes of calls does the month have so far?",
+        total(bots(_VOICE, "this_month")) + _MINUTES,
+        THIS_MONTH,
+    ),
+    _number(
+        "Voice minutes, forecast",
+        "How many minutes will the month have, if it goes on like this?",
+        _forecast(_VOICE) + _MINUTES,
+        f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
+    ),
+    _number(
+        "Chat responses today",
+        "How many answers in chat have the chosen SeaChat bots and their agents given?",
+        total(bots(_CHAT, "today")),
+        TODAY,
+    ),
+    _number(
+        "Chat responses this month",
+        "How many answers does the month have so far?",
+        total(bots(_CHAT, "this_month")),
+        THIS_MONTH,
+    ),
+    _number(
+        "Chat responses, forecast",
+        "How many answers will the month have, if it goes on like this?",
+        _forecast(_CHAT),
+        f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
+    ),
+)
+
+_CALLS: Final = total(bots("communication_volume_calls", "today"), "direction")
+CALLS: Final = (
+    Panel(
+        title="Calls today, SeaChat bots",
+        asks="How many calls come in and go out?",
+        window=f"{TODAY} {AXIS}",
+        queries=(Query(_CALLS, "{{direction}}"),),
+    ),
+    Panel(
+        title="Inbound messages without voice, SeaChat bots",
+        asks="How much of the traffic is text: chat, SMS and the like?",
+        window=f"{TODAY} {AXIS}",
+        queries=(
+            Query(total(bots("communication_volume_non_voice_messages", "today")), "messages"),
+        ),
+    ),
+)
+
+
+def _largest(family: str) -> str:
+    """This month's use by bot, of those that use most."""
+    month = total(bots(family, "this_month"), BOT)
+    return f"({busiest(month, total(bots(family, 'this_month', at=' @ end()'), BOT))})"
+
+
+MONTH: Final = (
+    Panel(
+        title="Voice minutes of the month by bot",
+        asks="Which SeaChat bots use up the minutes? The ten largest; begins again with each month.",
+        window=f"{THIS_MONTH} {AXIS}",
+        queries=(Query(_largest(_VOICE) + _MINUTES, BOT_LEGEND),),
+        decimals=0,
+    ),
+    Panel(
+        title="Chat responses of the month by bot",
+        asks="Which SeaChat bots use up the answers? The ten largest; begins again with each month.",
+        window=f"{THIS_MONTH} {AXIS}",
+        queries=(Query(_largest(_CHAT), BOT_LEGEND),),
+    ),
+    Panel(
+        kind="table",
+        title="Usage by bot",
+        asks="What has each SeaChat bot used? A bot's name leads to its page.",
+        window=f"{TODAY} Likewise this month, and all time.",
+        queries=(
+            *(
+                Query(total(bots(_VOICE, window), BOT) + _MINUTES)
+                for window in ("today", "this_month", "all")
+            ),
+            *(Query(total(bots(_CHAT, window), BOT)) for window in ("today", "this_month", "all")),
+        ),
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "Value #A": "Minutes today",
+            "Value #B": "Minutes this month",
+            "Value #C": "Minutes, all time",
+            "Value #D": "Chat today",
+            "Value #E": "Chat this month",
+            "Value #F": "Chat, all time",
+        },
+        columns={
+            "Bot": link_column(),
+            **{
+                name: {"decimals": 0, "custom__minWidth": 120}
+                for name in (
+                    "Minutes today",
+                    "Minutes this month",
+                    "Minutes, all time",
+                )
+            },
+        },
+        options={"sortBy": [{"displayName": "Minutes this month", "desc": True}]},
+        size=(24, 11),
+    ),
+)
+
+
+def _table(title: str, asks: str, api: str, window: str, words: str) -> Panel:
+    return Panel(
+        kind="table",
+        title=title,
+        asks=asks,
+        window=f"{words} Where a company is on SeaChat too, this is the same usage.",
+        queries=(
+            Query(total(whole(_VOICE, window, api=api), "workspace") + _MINUTES),
+            Query(total(whole(_CHAT, window, api=api), "workspace")),
+        ),
+        names={"workspace": "Workspace", "Value #A": "Voice minutes", "Value #B": "Chat responses"},
+        columns={"Voice minutes": {"decimals": 0}},
+        size=(12, 4),
+    )
+
+
+OTHERS: Final = (
+    _table("Portal, this month", "What does Portal count?", "portal", "this_month", THIS_MONTH),
+    _table("SeaX, today", "What does SeaX count?", "seax", "today", TODAY),
+)
+
+BOARD: Final = Board(
+    uid="seasalt-usage",
+    title="Voice and usage",
+    about="Minutes of calls and answers in chat, against what a contract may allow.",
+    rows=(
+        Row("SeaChat bots at a glance", GLANCE),
+        Row("Calls and messages", CALLS),
+        Row("By bot", MONTH),
+        Row("Whole workspaces on Portal and SeaX", OTHERS),
+    ),
+    since="now-30d",
+)

@@ -1,0 +1,192 @@
+"""An API, or a proxy, that really listens on loopback: for what only a connection shows."""
+
+import json
+import select
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+LOOPBACK: Final = "127.0.0.1"
+
+Answers = Callable[[str], tuple[int, object]]
+"""What a path gets: a status and a content."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came over the wire.
+
+    Attributes:
+        line: Method and target, as sent.
+        headers: As sent.
+        certificate: What the client showed, empty where it showed none.
+    """
+
+    line: str
+    headers: Message
+    certificate: Mapping[str, Any]
+
+
+@dataclass
+class Listening:
+    """A server on loopback.
+
+    Attributes:
+        port: Where.
+        asked: Every request so far.
+    """
+
+    port: int
+    asked: list[Asked] = field(default_factory=list)
+
+    def url(self, scheme: str = "http", host: str = LOOPBACK) -> str:
+        """Where it is asked."""
+        return f"{scheme}://{host}:{self.port}"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    answers: Answers
+    listening: Listening
+
+    def handle_error(self, *_: object) -> None:
+        """Keep quiet where a client went away: that is what some tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer by path."""
+        self._note()
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        status, content = self.server.answers(self.path.split("?")[0])
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def do_CONNECT(self) -> None:
+        """Be a proxy: a tunnel to where the client wants."""
+        self._note()
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            _relay(self.connection, there)
+        self.close_connection = True
+
+    def _note(self) -> None:
+        shown: Any = getattr(self.connection, "getpeercert", dict)()
+        asked = Asked(f"{self.command} {self.path}", self.headers, shown or {})
+        self.server.listening.asked.append(asked)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def _relay(one: socket.socket, two: socket.socket) -> None:
+    """Hand on what comes from either until one of them is done."""
+    other = {one: two, two: one}
+    while True:
+        for ready in select.select([one, two], [], [])[0]:
+            content = ready.recv(65_536)
+            if not content:
+                return
+            other[ready].sendall(content)
+
+
+@contextmanager
+def listening(answers: Answers, tls: ssl.SSLContext | None = None) -> Iterator[Listening]:
+    """Answer on a free port of loopback for as long as the block lasts.
+
+    Args:
+        answers: What each path gets.
+        tls: The server's side of it, None for plain HTTP.
+    """
+    with _Server((LOOPBACK, 0), _Handler) as server:
+        server.answers = answers
+        server.listening = Listening(server.server_port)
+        if tls:
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.listening
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Somebody who signs certificates, made for a test.
+
+    Attributes:
+        folder: Where everything is.
+        name: What it calls itself.
+    """
+
+    folder: Path
+    name: str
+
+    @classmethod
+    def made(cls, folder: Path, name: str) -> "Authority":
+        """A new one, with a certificate of its own."""
+        (folder / "openssl.cnf").write_text(
+            "[req]\ndistinguished_name = dn\n[dn]\n", encoding="utf-8"
+        )
+        found = cls(folder, name)
+        found._openssl(
+            name,
+            *("-addext", "basicConstraints=critical,CA:TRUE"),
+            *("-addext", "keyUsage=critical,keyCertSign"),
+            *("-addext", "subjectKeyIdentifier=hash"),
+        )
+        return found
+
+    @property
+    def certificate(self) -> Path:
+        """Its certificate, for whoever trusts it."""
+        return self.folder / f"{self.name}.pem"
+
+    def signs(self, name: str, *extensions: str) -> tuple[Path, Path]:
+        """A certificate and its key for somebody.
+
+        Args:
+            name: The subject.
+            extensions: What it is for, as openssl writes it.
+        """
+        given = (part for extension in extensions for part in ("-addext", extension))
+        signer = ("-CA", str(self.certificate), "-CAkey", str(self.folder / f"{self.name}.key"))
+        self._openssl(name, *signer, *given)
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+    def serves(self, *names: str) -> ssl.SSLContext:
+        """The server's side of TLS, for a server that goes by these names: `IP:127.0.0.1`."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*self.signs("server", f"subjectAltName={','.join(names)}"))
+        return context
+
+    def _openssl(self, name: str, *others: str) -> None:
+        command = [
+            *("openssl", "req", "-x509", "-config", "openssl.cnf", "-nodes", "-days", "2"),
+            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", f"/CN={name}"),
+            *("-keyout", f"{name}.key", "-out", f"{name}.pem", *others),
+        ]
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)

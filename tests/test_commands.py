@@ -1,0 +1,324 @@
+"""The commands within one process: what they print, and the status that they end with."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.loopback import Listening, listening
+from support.processes import finished
+from support.workspaces import TODAY, workspace
+
+from exporter import paths
+from exporter.commands import bots, docs, once, plan, serve
+from exporter.commands.configured import configuration
+from exporter.config import load
+from exporter.flags import DONE, MENDABLE, parse
+
+GOOD = {"total_usage": {"total_chat_responses": 1}}
+
+
+class Api:
+    """What the API answers, by path."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, object]] = {paths.SEACHAT_REPORT: (200, GOOD)}
+        self.lists({"id": "b1", "name": "Bot"})
+        self.served: Listening
+
+    def __call__(self, path: str) -> tuple[int, object]:
+        """The answer of a path."""
+        return self.answers.get(path, (404, {"detail": "no"}))
+
+    def lists(self, *rows: object) -> None:
+        """Let these be all the bots."""
+        self.answers[paths.BOTS] = (200, {"data": rows, "total": len(rows)})
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    made = Api()
+    with listening(made) as made.served:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def flag(folder: Path, url: str, **others: Any) -> str:  # noqa: ANN401 - keys of the file
+    """The flag that names a file with one workspace, or with these."""
+    one = {
+        "name": "acme",
+        "api": "seachat",
+        "api_key": "sk-1",
+        "base_url": url,
+        "requests_per_minute": 60_000,
+        "metrics": ["total_usage"],
+        "workspace_id": "ws-1",
+        **others,
+    }
+    return flagged(folder, {key: value for key, value in one.items() if value is not None})
+
+
+def flagged(folder: Path, *workspaces: object) -> str:
+    file = folder / "seasalt.yml"
+    file.write_text(json.dumps({"workspaces": workspaces}), encoding="utf-8")
+    return f"--config.file={file}"
+
+
+# plan
+
+
+def test_the_plan_adds_up_what_is_configured_and_what_each_discovered_bot_adds() -> None:
+    one = workspace(
+        ["total_usage", {"metric": "csat", "interval": "20m"}, "label_overview"],
+        bots=2,
+        workspace_id="ws-1",
+        discover_bots={"interval": "30m"},
+    )
+
+    assert list(plan.lines(one)) == [
+        "workspace acme (SeaChat, UTC): 5 requests a round",
+        "  every 30m    workspace: the list of bots, a page or more",
+        "  every 10m    workspace: label_overview",
+        "  every 10m    b0: total_usage(today)",
+        "  every 20m    b0: csat(last_30_days)",
+        "  every 10m    b1: total_usage(today)",
+        "  every 20m    b1: csat(last_30_days)",
+        "  every 10m    each discovered bot: total_usage(today)",
+        "  every 20m    each discovered bot: csat(last_30_days)",
+        "  26 requests an hour, 624 a day",
+        "  a round takes 5 s at 60 requests a minute",
+        "  about 50 series, more with more labels and channels",
+        "  and for each bot that is discovered 2 requests a round, 9 an hour, about 18 series",
+    ]
+
+
+def test_the_plan_of_a_workspace_without_discovery_says_nothing_of_it() -> None:
+    told = "\n".join(plan.lines(workspace(["total_usage"], bots=1)))
+
+    assert "6 requests an hour, 144 a day" in told
+    assert "list of bots" not in told
+    assert "discovered" not in told
+
+
+# once
+
+
+def test_once_ends_well_where_everything_came(
+    api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = flag(folder, api.served.url(), discover_bots={})
+
+    assert once.run(parse(["once", config], {})) == DONE
+
+    written = capsys.readouterr()
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 1\n' in written.out
+    assert 'bot="Bot",report="total_usage",window="today"} 1\n' in written.out
+    assert "seasalt_exporter_config_last_reload_successful 1.0\n" in written.out
+    assert written.err == ""
+
+
+def test_once_fails_where_the_list_of_bots_does_though_every_report_came(
+    api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers[paths.BOTS] = (500, {})
+    config = flag(folder, api.served.url(), discover_bots={}, bots=[{"id": "b9"}])
+
+    assert once.run(parse(["once", config], {})) == MENDABLE
+
+    written = capsys.readouterr()
+    assert 'bot="b9",report="total_usage",window="today"} 1\n' in written.out
+    assert written.err == "workspace acme: bots: HTTP 500\n"
+
+
+def test_once_fails_where_one_report_does(
+    api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = flag(folder, api.served.url(), metrics=["total_usage", "communication_volume"])
+
+    assert once.run(parse(["once", config], {})) == MENDABLE
+
+    written = capsys.readouterr()
+    assert 'report="total_usage",window="today"} 1\n' in written.out
+    assert written.err == (
+        "workspace acme: communication_volume: communication_volume: not in the answer\n"
+    )
+
+
+def test_once_sends_nothing_where_the_days_budget_is_too_low_for_a_round(
+    api: Api, folder: Path
+) -> None:
+    bots = [{"id": "b1"}, {"id": "b2"}]
+    enough = flag(folder, api.served.url(), bots=bots, requests_per_day=2)
+    assert once.run(parse(["once", enough], {})) == DONE
+
+    config = flag(folder, api.served.url(), bots=bots, requests_per_day=1)
+    ended = finished([sys.executable, "-m", "exporter", "once", config], within=10)
+
+    assert (ended.status, ended.stdout) == (MENDABLE, "")
+    assert ended.stderr == ("workspace acme: a round takes 2 requests, requests_per_day allows 1\n")
+    assert len(api.served.asked) == 2
+
+
+# warnings
+
+
+def test_what_is_probably_not_meant_is_told_and_is_no_mistake(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = {"metric": "total_usage", "window": "last_91_days"}
+    config = flag(folder, "https://chat.seasalt.ai", metrics=[long])
+
+    assert configuration(parse(["plan", config], {})) is not None
+
+    written = capsys.readouterr()
+    assert "metrics[0].window: warning: the API advises at most 90 days" in written.err
+    assert written.out == ""
+
+
+def test_the_configuration_in_force_is_printed_and_nothing_else_done(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = flag(folder, "https://chat.seasalt.ai")
+
+    assert configuration(parse(["plan", config, "--config.check"], {})) is None
+
+    assert "name: acme" in capsys.readouterr().out
+
+
+# serve
+
+
+@pytest.mark.parametrize(
+    ("flags", "prefix"),
+    [
+        pytest.param([], "", id="nothing"),
+        pytest.param(["--web.external-url=https://metrics.internal"], "", id="no-path"),
+        pytest.param(["--web.external-url=https://metrics.internal/"], "", id="root"),
+        pytest.param(["--web.external-url=https://metrics.internal/a/b/"], "/a/b", id="path"),
+        pytest.param(
+            ["--web.external-url=https://metrics.internal/a", "--web.route-prefix=/"], "", id="none"
+        ),
+        pytest.param(
+            ["--web.external-url=https://metrics.internal/a", "--web.route-prefix=/c/"],
+            "/c",
+            id="another",
+        ),
+    ],
+)
+def test_the_external_urls_path_comes_before_every_route_unless_told_otherwise(
+    flags: list[str], prefix: str
+) -> None:
+    assert serve.prefix(parse(["serve", *flags], {})) == prefix
+
+
+# bots
+
+ODD = "Say \"hi\" \\ #1: ${HOME} $5 {x} - 'y'"
+
+
+def test_the_bots_are_a_section_that_means_the_same_when_it_is_pasted(
+    api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"id": "b1", "name": ODD},
+        {"id": "012", "name": "off", "is_enabled": False},
+        {"id": "b3", "name": ""},
+        {"id": "b4", "name": "+1 206 123 4567", "is_enabled": True},
+    ]
+    api.lists(*rows)
+
+    assert bots.run(parse(["bots", flag(folder, api.served.url())], {})) == DONE
+
+    section = capsys.readouterr().out
+    assert section.splitlines()[0] == "# workspace acme: 4 bots"
+    assert [line.endswith("  # not enabled") for line in section.splitlines()[2:]] == [
+        *(False, True, False, False)
+    ]
+    pasted = folder / "pasted.yml"
+    head = "workspaces:\n  - name: acme\n    api: seachat\n    api_key: sk-1\n    "
+    pasted.write_text(head + section.replace("\n", "\n    ").rstrip(), encoding="utf-8")
+    (one,) = load([str(pasted)], {"HOME": "canary"}, TODAY).workspaces
+    assert [(bot.id, bot.shown_name) for bot in one.bots] == [
+        ("b1", ODD),
+        ("012", "off"),
+        ("b3", "b3"),
+        ("b4", "redacted"),
+    ]
+
+
+def test_a_workspace_without_bots_has_an_empty_section(
+    api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.lists()
+
+    assert bots.run(parse(["bots", flag(folder, api.served.url())], {})) == DONE
+
+    assert capsys.readouterr().out == "# workspace acme: 0 bots\nbots: []\n"
+
+
+def test_bots_of_the_other_workspaces_are_listed_where_one_cannot_be_asked(
+    api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {"api": "seachat", "api_key": "sk-1", "requests_per_minute": 60_000}
+    refusing = {"name": "refusing", "base_url": "http://127.0.0.1:9", "workspace_id": "x"}
+    config = flagged(
+        folder,
+        one | {"name": "nameless"},
+        one | refusing,
+        one | {"name": "portal", "api": "portal"},
+        one | {"name": "acme", "base_url": api.served.url(), "workspace_id": "ws-1"},
+    )
+
+    assert bots.run(parse(["bots", config], {})) == MENDABLE
+
+    written = capsys.readouterr()
+    assert written.out.startswith("# workspace acme: 1 bots\nbots:\n")
+    assert written.err.splitlines() == [
+        "workspace nameless: needs a workspace_id",
+        "workspace refusing: ConnectError",
+    ]
+
+
+@pytest.mark.parametrize("answer", [(401, {}), (200, {"data": "x"})], ids=["refused", "odd"])
+def test_bots_fails_where_a_list_did_not_come(
+    api: Api, folder: Path, answer: tuple[int, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answers[paths.BOTS] = answer
+
+    assert bots.run(parse(["bots", flag(folder, api.served.url())], {})) == MENDABLE
+
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("workspace acme: ")
+    assert written.err.count("\n") == 1
+
+
+def test_bots_fails_where_a_workspace_cannot_be_asked_for_want_of_its_id(folder: Path) -> None:
+    config = flag(folder, "https://chat.seasalt.ai", workspace_id=None)
+
+    assert bots.run(parse(["bots", config], {})) == MENDABLE
+
+
+def test_without_any_workspace_that_has_bots_that_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = flagged(folder, {"name": "acme", "api": "portal", "api_key": "sk-1"})
+
+    assert bots.run(parse(["bots", config], {})) == MENDABLE
+
+    assert capsys.readouterr().err == "no workspace of an API that has bots\n"
+
+
+# docs
+
+
+def test_docs_prints_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    assert docs.run(parse(["docs"], {})) == DONE
+
+    assert capsys.readouterr().out == "\n".join(docs.lines()) + "\n"

@@ -1,0 +1,464 @@
+"""What every dashboard promises, read out of the files that are shipped."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from exporter.apis import APIS
+from exporter.commands import demo
+from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.sandbox import Sandbox
+from exporter.telemetry import OWN_FAMILIES
+from grafana.builder.__main__ import content
+from grafana.builder.catalogue import BOARDS, UNUSED
+from grafana.builder.needs import BEGIN, END, table
+
+ROOT: Final = Path(__file__).parent.parent
+FOLDER: Final = ROOT / "grafana" / "dashboards"
+DOCUMENT: Final = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
+RULES: Final = ROOT / "config" / "prometheus" / "rules"
+UIDS: Final = (
+    *("seasalt-overview", "seasalt-bot", "seasalt-demand", "seasalt-csat"),
+    *("seasalt-agents", "seasalt-topics", "seasalt-usage", "seasalt-exporter"),
+)
+DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+TARGET: Final = {"job", "api", "workspace", "bot_id", "bot"}
+NOT_OURS: Final = {
+    "ALERTS": {"alertname", "alertstate", "workspace"},
+    "process_resident_memory_bytes": {"job", "instance"},
+}
+LABELS: Final = {
+    **{family.name: TARGET | set(family.labels) for family in (*API_FAMILIES, *REPORT_FAMILIES)},
+    **{family.name: {"job"} | set(family.labels) for family in OWN_FAMILIES},
+    **NOT_OURS,
+}
+COUNTERS: Final = {family.name for family in OWN_FAMILIES if family.kind == "counter"}
+API_NAMES: Final = {family.name for family in API_FAMILIES}
+WITH_WINDOW: Final = {family.name for family in API_FAMILIES if "window" in family.labels}
+DRAWN_OVER_TIME: Final = {"timeseries", "state-timeline"}
+
+Json = dict[str, Any]
+each_board = pytest.mark.parametrize("uid", UIDS)
+
+
+@dataclass(frozen=True)
+class Selector:
+    """One selector of a query: its metric, and operator and value by label."""
+
+    name: str
+    labels: Mapping[str, tuple[str, str]]
+
+
+@cache
+def board(uid: str) -> Json:
+    found: Json = json.loads((FOLDER / f"{uid}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def panels(uid: str) -> list[Json]:
+    """Those that ask something."""
+    return [panel for panel in board(uid)["panels"] if panel["type"] != "row"]
+
+
+def queries(uid: str) -> list[str]:
+    """Of the panels."""
+    return [target["expr"] for panel in panels(uid) for target in panel["targets"]]
+
+
+def every_query(uid: str) -> list[str]:
+    """Of panels, annotations and variables."""
+    variables = [
+        inside[1]
+        for one in board(uid)["templating"]["list"]
+        if one["type"] == "query"
+        and (inside := re.fullmatch(r"label_values\((.*), \w+\)", one["query"]["query"]))
+    ]
+    annotations = [one["target"]["expr"] for one in board(uid)["annotations"]["list"]]
+    return [*queries(uid), *variables, *annotations]
+
+
+def selectors(expression: str) -> Iterator[Selector]:
+    """All of a query; every one has braces, or is a bare name in a variable."""
+    bare = re.fullmatch(r"\w+", expression)
+    if bare:
+        yield Selector(expression, {})
+    for name, inside in re.findall(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}", expression):
+        labels = {
+            label: (operator, value)
+            for label, operator, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', inside)
+        }
+        yield Selector(name.removesuffix("_bucket"), labels)
+
+
+def walk(part: object) -> Iterator[Json]:
+    """Every object of a file."""
+    if isinstance(part, dict):
+        yield part
+        for value in part.values():
+            yield from walk(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from walk(value)
+
+
+@cache
+def recorded() -> dict[str, set[str]]:
+    """The labels of the recorded series, as their names and the file's head promise them."""
+    by_level = {
+        "bot": TARGET,
+        "workspace": {"job", "api", "workspace"},
+        "channel": TARGET | {"channel"},
+        "report": TARGET | {"report", "window"},
+    }
+    names = {
+        rule["record"]
+        for file in RULES.glob("*.yml")
+        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    levels = {name: name.partition(":")[0] for name in names}
+    return {name: by_level[level] for name, level in levels.items() if level in by_level}
+
+
+@each_board
+def test_making_a_dashboard_anew_gives_the_same_bytes(uid: str) -> None:
+    (made,) = (one for one in BOARDS if one.uid == uid)
+    shipped = (FOLDER / f"{uid}.json").read_bytes()
+    assert content(made).encode() == shipped, "python -m grafana.builder writes it anew"
+
+
+def test_the_files_are_the_eight_dashboards_and_no_others() -> None:
+    assert {file.name for file in FOLDER.iterdir()} == {*(f"{uid}.json" for uid in UIDS), ".lint"}
+    assert [made.uid for made in BOARDS] == list(UIDS)
+
+
+@each_board
+def test_a_dashboard_can_be_provisioned_and_imported(uid: str) -> None:
+    found = board(uid)
+    assert found["uid"] == uid
+    assert found["schemaVersion"] >= 36
+    assert found["editable"] is False
+    assert found["title"].startswith("Seasalt: ")
+    assert "seasalt" in found["tags"]
+    assert found["description"].endswith(".")
+    assert not {"id", "__inputs", "__requires"} & found.keys()
+
+
+@each_board
+def test_panels_have_ids_of_their_own(uid: str) -> None:
+    ids = [panel["id"] for panel in board(uid)["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert all(isinstance(one, int) and one > 0 for one in ids)
+    titles = [panel["title"] for panel in board(uid)["panels"]]
+    assert len(set(titles)) == len(titles)
+
+
+def test_a_panel_keeps_its_id_when_others_move() -> None:
+    one = BOARDS[0]
+    turned = type(one)(uid=one.uid, title=one.title, about=one.about, rows=one.rows[::-1])
+    ids = {panel["title"]: panel["id"] for panel in one.json()["panels"]}
+    assert {panel["title"]: panel["id"] for panel in turned.json()["panels"]} == ids
+
+
+@each_board
+def test_no_panel_lies_on_another_or_beyond_the_24_columns(uid: str) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in board(uid)["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] >= 0
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+@each_board
+def test_every_line_of_panels_is_filled(uid: str) -> None:
+    widths: dict[int, int] = {}
+    for panel in board(uid)["panels"]:
+        place = panel["gridPos"]
+        widths[place["y"]] = widths.get(place["y"], 0) + place["w"]
+    assert set(widths.values()) == {24}
+
+
+@each_board
+def test_the_data_source_is_always_the_variable(uid: str) -> None:
+    found = [part["datasource"] for part in walk(board(uid)) if "datasource" in part]
+    assert len(found) > 2 * len(panels(uid))
+    assert all(one == DATASOURCE for one in found)
+
+
+@each_board
+def test_every_panel_says_what_it_answers_with_window_and_time_zone(uid: str) -> None:
+    for panel in panels(uid):
+        title, description = panel["title"], panel["description"]
+        question, _, window = description.partition(" Window: ")
+        assert "?" in question, title
+        assert "time zone" in window, title
+        assert not title.endswith((".", "?")), title
+
+
+@each_board
+def test_every_panel_has_a_unit_a_text_for_nothing_and_a_query(uid: str) -> None:
+    for panel in panels(uid):
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["unit"], panel["title"]
+        assert len(defaults["noValue"]) > 8, panel["title"]
+        assert "no data" not in defaults["noValue"].lower()
+        assert panel["targets"], panel["title"]
+        assert defaults["thresholds"]["steps"][0]["value"] is None
+
+
+@each_board
+def test_bars_begin_at_0_and_ratings_go_from_1_to_5(uid: str) -> None:
+    for panel in panels(uid):
+        defaults = panel["fieldConfig"]["defaults"]
+        if panel["type"] in {"bargauge", "barchart"}:
+            assert defaults["min"] == 0, panel["title"]
+        if panel["type"] != "table" and "csat_average_rating" in panel["targets"][0]["expr"]:
+            assert (defaults["min"], defaults["max"]) == (1, 5), panel["title"]
+
+
+@each_board
+def test_lines_end_where_nothing_came_for_half_an_hour(uid: str) -> None:
+    for panel in panels(uid):
+        if panel["type"] in DRAWN_OVER_TIME:
+            gap = panel["fieldConfig"]["defaults"]["custom"]["spanNulls"]
+            assert gap in {30 * 60 * 1000, False}, panel["title"]
+
+
+@each_board
+def test_no_legend_shows_raw_labels(uid: str) -> None:
+    for panel in panels(uid):
+        for target in panel["targets"]:
+            if panel["type"] in {*DRAWN_OVER_TIME, "bargauge"}:
+                assert target["legendFormat"], panel["title"]
+                named = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                grouped = re.search(r" by \(([^)]*)\)", target["expr"])
+                assert named <= set(re.split(r", ?", grouped[1])) if named and grouped else True
+
+
+@each_board
+def test_tables_name_their_columns(uid: str) -> None:
+    for panel in panels(uid):
+        if panel["type"] != "table":
+            continue
+        changes = {one["id"]: one["options"] for one in panel["transformations"]}
+        titles = changes["organize"]["renameByName"]
+        assert all(title[0].isupper() for title in titles.values()), panel["title"]
+        if "merge" in changes:
+            shown = changes["filterFieldsByName"]["include"]["names"]
+            assert set(shown) == set(titles)
+            places = {chr(ord("A") + place) for place in range(len(panel["targets"]))}
+            # What only brings labels, as the list of bots does, has no column of its own.
+            info = {
+                chr(ord("A") + place)
+                for place, target in enumerate(panel["targets"])
+                if "seasalt_bot_info{" in target["expr"]
+            }
+            numbered = {name[-1] for name in shown if name.startswith("Value #")}
+            assert numbered == (places - info if len(places) > 1 else set()), panel["title"]
+
+
+@each_board
+def test_only_metrics_that_are_exported_or_recorded_are_asked_for(uid: str) -> None:
+    for expression in every_query(uid):
+        found = list(selectors(expression))
+        assert found, expression
+        for selector in found:
+            labels = LABELS.get(selector.name) or recorded().get(selector.name)
+            assert labels is not None, selector.name
+            assert selector.labels.keys() <= labels, selector
+        # Whatever looks like a metric has its braces, and so was looked at.
+        names = set(re.findall(r"\b(?:seasalt_\w+|\w+:seasalt_[\w:]+)", expression))
+        assert names <= {name for one in found for name in (one.name, f"{one.name}_bucket")}, (
+            expression
+        )
+
+
+@each_board
+def test_every_selector_of_the_apis_pins_window_scope_and_api(uid: str) -> None:
+    for expression in every_query(uid):
+        for selector in selectors(expression):
+            if selector.name not in API_NAMES:
+                continue
+            assert selector.labels["bot_id"] in {("=", ""), ("!=", "")}, expression
+            operator, apis = selector.labels["api"]
+            assert operator in {"=", "=~"}
+            assert set(apis.split("|")) <= set(APIS)
+            # A sum over several APIs would count a company that is on all of them again.
+            if operator == "=~":
+                assert re.search(r"(sum|max) by \([^)]*\bapi\b", expression)
+            if selector.name in WITH_WINDOW:
+                operator, window = selector.labels["window"]
+                assert operator == "="
+                assert re.fullmatch(r"[a-z0-9_]+", window)
+
+
+@each_board
+def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
+    for expression in queries(uid):
+        for selector in selectors(expression):
+            if selector.name == "ALERTS":
+                continue
+            assert selector.labels["job"] == ("=~", "$job")
+            labels = LABELS.get(selector.name) or recorded()[selector.name]
+            if "workspace" in labels:
+                assert selector.labels["workspace"] == ("=~", "$workspace")
+            if selector.labels.get("bot_id") == ("!=", ""):
+                assert selector.labels["bot"] == ("=~", "$bot")
+
+
+@each_board
+def test_only_counters_are_rated_and_over_the_rate_interval(uid: str) -> None:
+    for expression in queries(uid):
+        for function, name, inside in re.findall(r"(\w+)\((\w+)\{[^}]*\}(\[[^\]]*\])?", expression):
+            rated = function in {"rate", "increase"}
+            counts = name in COUNTERS or name.endswith("_bucket")
+            assert rated == counts, expression
+            assert inside == ("[$__rate_interval]" if rated else ""), expression
+        assert not re.search(r"\b(irate|delta|deriv|idelta)\(", expression)
+
+
+@each_board
+def test_the_variables_are_chained_and_follow_the_time_range(uid: str) -> None:
+    found = {one["name"]: one for one in board(uid)["templating"]["list"]}
+    assert list(found) == ["datasource", "job", "workspace", "bot"]
+    assert found["datasource"]["label"] == "Data source"
+    assert found["datasource"]["query"] == "prometheus"
+    for (before, _), (name, variable) in pairwise(list(found.items())[1:]):
+        assert f"${before}" in variable["query"]["query"]
+        assert variable["allValue"] == ".*"
+        assert variable["label"] == name.title()
+    assert found["job"]["allValue"] == ".+"
+    for name in ("job", "workspace", "bot"):
+        assert found[name]["refresh"] == 2
+        assert found[name]["multi"]
+        assert found[name]["includeAll"]
+
+
+@each_board
+def test_links_keep_variables_and_time(uid: str) -> None:
+    (to_others,) = board(uid)["links"]
+    assert to_others["tags"] == ["seasalt"]
+    assert to_others["includeVars"]
+    assert to_others["keepTime"]
+    urls = [part["url"] for part in walk(panels(uid)) if part.get("url")]
+    for url in urls:
+        assert url.startswith("/d/seasalt-bot?")
+        for wanted in ("${datasource:queryparam}", "${job:queryparam}", "${__url_time_range}"):
+            assert wanted in url
+        assert "var-workspace=" in url
+        assert "var-bot=" in url
+
+
+@each_board
+def test_a_table_of_bots_leads_to_the_bots_page(uid: str) -> None:
+    for panel in panels(uid):
+        columns = {
+            one["matcher"]["options"]: {part["id"] for part in one["properties"]}
+            for one in panel["fieldConfig"]["overrides"]
+        }
+        titles = [
+            title
+            for change in panel["transformations"]
+            for title in change["options"].get("renameByName", {}).values()
+        ]
+        if {"Workspace", "Bot", "Value"} <= {*titles, "Value"} and uid != "seasalt-exporter":
+            assert any(
+                "links" in {part["id"] for part in one["properties"]}
+                for one in panel["fieldConfig"]["overrides"]
+                if one["matcher"]["options"] == "Bot"
+            ), panel["title"]
+        assert "Time" not in columns
+
+
+@each_board
+def test_firing_alerts_are_marked_and_the_watchdog_is_not(uid: str) -> None:
+    (marks,) = board(uid)["annotations"]["list"]
+    assert marks["expr"] == marks["target"]["expr"]
+    (selector,) = selectors(marks["expr"])
+    assert selector.name == "ALERTS"
+    assert selector.labels["alertstate"] == ("=", "firing")
+    assert selector.labels["alertname"][0] == "!="
+    assert 'alertname=~"Seasalt.*"' in marks["expr"]
+
+
+def test_every_family_is_shown_somewhere_or_left_out_for_a_reason() -> None:
+    shown = {one.name for uid in UIDS for query in queries(uid) for one in selectors(query)}
+    families = LABELS.keys() - NOT_OURS.keys()
+    assert families - shown == UNUSED.keys()
+    assert all(len(reason) > 20 for reason in UNUSED.values())
+
+
+def test_the_demo_polls_all_that_the_dashboards_need() -> None:
+    now = datetime.now(UTC)
+    sandbox = Sandbox.make(now=lambda: now, days=1, ahead_days=0, conversations_per_day=1)
+    polled: set[tuple[str, str, str]] = set()
+    for workspace in demo.configuration(sandbox, "http://127.0.0.1:1").workspaces:
+        for entry in workspace.entries:
+            names = {family.name for family in entry.report.families}
+            polled |= {(workspace.api, name, entry.window) for name in names}
+    sandbox.close()
+    for uid in UIDS:
+        for query in queries(uid):
+            for one in selectors(query):
+                for api in one.labels.get("api", ("", ""))[1].split("|"):
+                    if one.name in WITH_WINDOW:
+                        assert (api, one.name, one.labels["window"][1]) in polled, query
+
+
+def test_the_document_says_what_each_dashboard_needs() -> None:
+    written = DOCUMENT.partition(BEGIN)[2].partition(END)[0]
+    assert written == table(), "python -m grafana.builder writes it anew"
+
+
+@each_board
+def test_the_document_shows_each_dashboard(uid: str) -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\((pictures/[\w.-]+)\)", DOCUMENT)
+    assert f"pictures/{uid}.png" in pictures
+    for picture in pictures:
+        file = ROOT / "docs" / picture
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert file.stat().st_size < 400_000, "docs stay small"
+    assert f"`{uid}`" in DOCUMENT
+
+
+def test_no_picture_is_taken_for_a_screenshot() -> None:
+    shown = len(re.findall(r"!\[", DOCUMENT))
+    caption = "drawn with Grafana's UI components from the shipped file, not a Grafana screenshot"
+    assert DOCUMENT.count(caption) >= shown
+
+
+def test_grafana_is_provisioned_with_what_the_dashboards_expect() -> None:
+    folder = ROOT / "grafana" / "provisioning"
+    sources = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text("utf-8"))
+    assert sources["apiVersion"] == 1
+    (source,) = sources["datasources"]
+    assert source["type"] == "prometheus"
+    assert source["jsonData"]["timeInterval"] == "60s"
+    providers = yaml.safe_load((folder / "dashboards" / "seasalt.yml").read_text("utf-8"))
+    (provider,) = providers["providers"]
+    assert provider["type"] == "file"
+    assert provider["allowUiUpdates"] is False
+    assert provider["options"]["path"].startswith("/")
+
+
+def test_what_the_linter_is_told_to_leave_out_has_a_reason() -> None:
+    told = yaml.safe_load((FOLDER / ".lint").read_text(encoding="utf-8"))
+    for rule in told["exclusions"].values():
+        assert rule.get("reason") or all(entry.get("reason") for entry in rule["entries"])

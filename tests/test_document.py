@@ -1,0 +1,102 @@
+"""Files that are no configuration at all: refused in a line, whatever they hold."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from exporter.config import document
+from exporter.config.document import LARGEST_FILE, read
+from exporter.errors import ConfigError
+
+
+def refused(file: object) -> str:
+    """The one mistake that is told of a file."""
+    with pytest.raises(ConfigError) as caught:
+        read(str(file), {})
+    assert caught.value.__cause__ is None
+    (mistake,) = caught.value.mistakes
+    assert "canary" not in str(mistake)
+    return str(mistake)
+
+
+def test_a_file_is_read_up_to_its_bound_and_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text("a: b\n", encoding="utf-8")
+    monkeypatch.setattr(document, "LARGEST_FILE", 5)
+    assert read(str(file), {}).data == {"a": "b"}
+
+    file.write_text("a: bc\n", encoding="utf-8")
+    assert refused(file) == f"{file}: larger than 5 bytes"
+
+
+def test_no_configuration_is_larger_than_a_megabyte(tmp_path: Path) -> None:
+    file = tmp_path / "seasalt.yml"
+    with file.open("wb") as stream:
+        stream.truncate(LARGEST_FILE + 1)
+
+    assert refused(file) == f"{file}: larger than 1048576 bytes"
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "], ids=["list", "mapping", "block"])
+def test_a_file_that_is_nested_without_an_end_is_refused(tmp_path: Path, opening: str) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text(opening * 3000, encoding="utf-8")
+
+    assert refused(file) == f"{file}:1: nested too deeply"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"a: canary\xff\n", id="latin-1"),
+        pytest.param("a: canary\n".encode("utf-16"), id="utf-16"),
+        pytest.param(b"a: canary\x00\n", id="nul"),
+        pytest.param(b"a: canary\x1b[31m\n", id="escape"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_bytes(content)
+
+    assert refused(file) == f"{file}:1: not a UTF-8 text without control characters"
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_bytes(b"\xef\xbb\xbfa: b\n")
+
+    assert read(str(file), {}).data == {"a": "b"}
+
+
+def test_a_pipe_is_refused_and_not_waited_for() -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"a: canary\n")
+        os.close(writing)
+
+        file = f"/dev/fd/{reading}"
+        assert refused(file) == f"{file}: must be a regular file"
+    finally:
+        os.close(reading)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path) == f"{tmp_path}: must be a regular file"
+
+
+@pytest.mark.parametrize(
+    "key", ["[canary, b]", "{canary: b}", "? [canary]\n    "], ids=["list", "mapping", "block"]
+)
+def test_a_key_that_is_no_word_is_told_where_it_stands(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text(f"top:\n  inner:\n    {key}: x\n    good: y\n", encoding="utf-8")
+
+    found = read(str(file), {})
+
+    assert [str(mistake) for mistake in found.mistakes] == [
+        f"{file}:3: top.inner: a key must be a plain word"
+    ]
+    assert found.data == {"top": {"inner": {"good": "y"}}}

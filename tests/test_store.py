@@ -1,0 +1,99 @@
+"""What is kept of each report, and how much of it a workspace has."""
+
+from datetime import timedelta
+
+import pytest
+from support.virtual import START
+
+from exporter.exposition import API_FAMILIES
+from exporter.plan import Target
+from exporter.store import Key, Record, Store
+
+CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
+HOUR = timedelta(hours=1)
+ACME, OTHER = Target("seachat", "acme"), Target("seachat", "other")
+ONE, TWO = Key(ACME, "one", "today"), Key(ACME, "two", "today")
+NOBODY = Key(ACME, "nobody", "today")
+ELSEWHERE = Key(OTHER, "one", "today")
+FACTS = Key(Target("seachat", "acme", "b1", "Bot"), "", "")
+
+
+def record(number: int, lasts: timedelta = HOUR) -> Record:
+    samples = tuple(CALLS.sample(1, "today", f"d{n}") for n in range(number))
+    return Record(600.0, success=True, last_success=START, samples=samples, expires=START + lasts)
+
+
+@pytest.fixture
+def store() -> Store:
+    made = Store()
+    for key, number in ((ONE, 3), (TWO, 5), (ELSEWHERE, 7), (FACTS, 2)):
+        made.succeed(key, record(number))
+    return made
+
+
+def kept(store: Store) -> set[Key]:
+    return {key for key, _ in store}
+
+
+def test_a_workspaces_values_are_counted_without_those_of_one_report(store: Store) -> None:
+    assert store.series("acme", but=NOBODY) == 3 + 5
+    assert store.series("acme", but=ONE) == 5
+    assert store.series("other", but=NOBODY) == 7
+
+
+def test_values_that_are_replaced_are_counted_once(store: Store) -> None:
+    store.succeed(ONE, record(4))
+
+    assert store.series("acme", but=NOBODY) == 4 + 5
+
+
+def test_what_is_told_of_a_bot_itself_is_not_counted(store: Store) -> None:
+    store.succeed(FACTS, record(9))
+    assert store.series("acme", but=NOBODY) == 3 + 5
+
+    store.expire(START + HOUR)
+    assert store.series("acme", but=NOBODY) == 0
+
+
+def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) -> None:
+    store.succeed(TWO, record(5, 2 * HOUR))
+
+    store.expire(START + HOUR - timedelta(seconds=1))
+    assert store.series("acme", but=NOBODY) == 3 + 5
+
+    store.expire(START + HOUR)
+    assert store.series("acme", but=NOBODY) == 5
+    assert dict(store)[ONE].samples == ()
+    assert dict(store)[ONE].success
+    assert len(dict(store)[TWO].samples) == 5
+
+
+def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store: Store) -> None:
+    store.expire(START + HOUR)
+    store.expire(START + 2 * HOUR)
+    store.succeed(ONE, record(4, 3 * HOUR))
+
+    assert store.series("acme", but=NOBODY) == 4
+
+
+def test_what_is_no_longer_wanted_is_gone_and_no_longer_counted(store: Store) -> None:
+    store.keep({ONE}, "acme")
+
+    assert kept(store) == {ONE, ELSEWHERE}
+    assert store.series("acme", but=NOBODY) == 3
+
+
+def test_what_is_wanted_of_one_workspace_says_nothing_of_another(store: Store) -> None:
+    store.keep(set(), "acme")
+
+    assert kept(store) == {ELSEWHERE}
+    assert store.series("other", but=NOBODY) == 7
+
+
+def test_the_next_expiry_is_that_of_the_first_value_to_go(store: Store) -> None:
+    store.succeed(TWO, record(0, HOUR / 2))  # nothing to go
+    store.succeed(ONE, record(1, 2 * HOUR))
+
+    assert store.next_expiry(START) == START + HOUR
+    assert store.next_expiry(START + HOUR) == START + 2 * HOUR
+    assert store.next_expiry(START + 2 * HOUR) is None

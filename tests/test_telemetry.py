@@ -1,0 +1,89 @@
+"""What the exporter says of itself, from the first scrape on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.virtual import START
+from support.workspaces import workspace
+
+from exporter import __version__
+from exporter.errors import Outcome
+from exporter.telemetry import RELOAD_SUCCESSFUL, Telemetry
+
+PLACE = 'api="seachat"'
+
+
+def page(telemetry: Telemetry) -> list[str]:
+    return telemetry.text(openmetrics=False).decode().splitlines()
+
+
+def begun(now: datetime = START, timezone: str = "UTC") -> Telemetry:
+    telemetry = Telemetry()
+    telemetry.begin(workspace(timezone=timezone), lambda: now)
+    return telemetry
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_requests_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
+    line = f'seasalt_api_requests_total{{{PLACE},outcome="{outcome}",workspace="acme"}} 0.0'
+
+    assert line in page(begun())
+
+
+@pytest.mark.parametrize("reason", ["max_labels", "max_series"])
+def test_dropped_series_are_counted_from_0_by_every_reason(reason: str) -> None:
+    line = f'seasalt_series_dropped_total{{{PLACE},reason="{reason}",workspace="acme"}} 0.0'
+
+    assert line in page(begun())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'seasalt_api_key_valid{{{PLACE},workspace="acme"}} 1.0',
+        f'seasalt_series{{{PLACE},workspace="acme"}} 0.0',
+        f"seasalt_api_request_duration_seconds_count{{{PLACE}}} 0.0",
+    ],
+    ids=["key", "series", "durations"],
+)
+def test_what_can_be_said_of_a_workspace_is_said_before_its_first_request(line: str) -> None:
+    assert line in page(begun())
+
+
+def test_the_utc_offset_follows_daylight_saving() -> None:
+    now = [datetime(2026, 11, 1, 8, 59, 59, tzinfo=UTC)]
+    telemetry = Telemetry()
+    telemetry.begin(workspace(timezone="America/Los_Angeles"), lambda: now[0])
+    line = f'seasalt_workspace_utc_offset_seconds{{{PLACE},workspace="acme"}}'
+
+    assert f"{line} {-7 * 3600:.1f}" in page(telemetry)
+    now[0] += timedelta(seconds=1)
+    assert f"{line} {-8 * 3600:.1f}" in page(telemetry)
+
+
+def test_the_time_of_the_last_right_configuration_stays_when_a_wrong_one_is_read() -> None:
+    telemetry = Telemetry()
+    telemetry.reloaded(datetime.fromtimestamp(1_700_000_000, UTC))
+    telemetry.set(RELOAD_SUCCESSFUL, 0)
+
+    assert "seasalt_exporter_config_last_reload_success_timestamp_seconds 1.7e+09" in page(
+        telemetry
+    )
+    assert "seasalt_exporter_config_last_reload_successful 0.0" in page(telemetry)
+    telemetry.reloaded(START)
+    assert "seasalt_exporter_config_last_reload_successful 1.0" in page(telemetry)
+
+
+@pytest.mark.parametrize("revision", ["", "0123abc"])
+def test_what_is_running_is_told_with_its_revision(revision: str) -> None:
+    (line,) = [
+        line for line in page(Telemetry(revision)) if line.startswith("seasalt_exporter_build_info")
+    ]
+
+    assert f'revision="{revision}"' in line
+    assert f'version="{__version__}"' in line
+    assert line.endswith("} 1.0")
+
+
+def test_no_counter_has_a_series_for_its_creation() -> None:
+    assert not [line for line in page(begun()) if "_created" in line]
