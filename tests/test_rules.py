@@ -1,0 +1,325 @@
+"""The rules for Prometheus: promtool's own tests of them, and what holds for every one of them."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from e2e.programs import program
+from support.processes import finished
+from support.promql import Selector, labels, selectors
+
+from exporter import bots
+from exporter.catalogue import REPORTS
+from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.telemetry import OWN_FAMILIES
+
+ROOT: Final = Path(__file__).parent.parent
+PROMETHEUS: Final = ROOT / "config" / "prometheus"
+RUNBOOKS: Final = ROOT / "docs" / "runbooks"
+
+TARGET: Final = {"api", "workspace", "bot_id", "bot"}
+SCRAPED: Final = {"job", "instance"}
+LABELS: Final = {
+    **{family.name: {*family.labels, *TARGET} for family in (*API_FAMILIES, *REPORT_FAMILIES)},
+    **{family.name: {*family.labels} for family in OWN_FAMILIES},
+    "up": set(),
+}
+"""The labels that a series has beside those of scraping it, by name: the catalogue's."""
+API: Final = {family.name for family in API_FAMILIES}
+DASHBOARDS: Final = frozenset(
+    f"seasalt-{name}"
+    for name in ("overview", "bot", "demand", "csat", "agents", "topics", "usage", "exporter")
+)
+NEVER_QUIET: Final = {"SeasaltWatchdog"}
+"""Its silence is the alarm."""
+SECTIONS: Final = ("Meaning", "Impact", "First checks", "Silence", "Threshold")
+LONGEST: Final = 50.0
+"""Seconds that one file of rule tests may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        file: The file's name.
+        group: Its group.
+        record: The name that it records; empty for an alert.
+        alert: The name of the alert; empty for a recording rule.
+    """
+
+    file: str
+    group: str
+    expr: str
+    record: str = ""
+    alert: str = ""
+    lasting: str = ""
+    keep: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+def read(path: Path) -> Any:  # noqa: ANN401 - YAML
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def rules() -> Iterator[Rule]:
+    for path in sorted((PROMETHEUS / "rules").glob("*.yml")):
+        for group in read(path)["groups"]:
+            for rule in group["rules"]:
+                given = {
+                    {"for": "lasting", "keep_firing_for": "keep"}.get(key, key): value
+                    for key, value in rule.items()
+                }
+                yield Rule(file=path.name, group=group["name"], **given)
+
+
+RULES: Final = list(rules())
+ALERTS: Final = [rule for rule in RULES if rule.alert]
+RECORDED: Final = {rule.record for rule in RULES if rule.record}
+TEST_FILES: Final = sorted((PROMETHEUS / "tests").glob("*.yml"))
+RULE_FILES: Final = sorted((PROMETHEUS / "rules").glob("*.yml"))
+
+each_alert = pytest.mark.parametrize("alert", ALERTS, ids=[alert.alert for alert in ALERTS])
+each_rule = pytest.mark.parametrize(
+    "rule", RULES, ids=[f"{rule.alert or rule.record}-{at}" for at, rule in enumerate(RULES)]
+)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    return program("promtool")
+
+
+def seconds(duration: str) -> int:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+    return sum(
+        int(number) * units[unit] for number, unit in re.findall(r"(\d+)([smhdw])", duration)
+    )
+
+
+def test_promtool_has_nothing_to_say_of_the_rules(promtool: str) -> None:
+    checked = finished([promtool, "check", "rules", "--lint-fatal", *map(str, RULE_FILES)])
+    assert checked.status == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("SUCCESS") == len(RULE_FILES)
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=[path.stem for path in TEST_FILES])
+def test_promtools_tests_of_the_rules_pass(promtool: str, path: Path) -> None:
+    tested = finished([promtool, "test", "rules", str(path)], within=LONGEST)
+    assert tested.status == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "noticed"),
+    [
+        ("expr: vector(3.5)", "expr: vector(3.6)", True),
+        ("        keep_firing_for: 30m\n", "", True),
+        ('window="last_30_days"', 'window="last_7_days"', True),
+        ("vector(3.5)", "vector(7.0/2)", False),
+    ],
+    ids=["a threshold", "the time that alerts are kept", "a window", "nothing"],
+)
+def test_the_rule_tests_notice_a_change_of(
+    promtool: str, tmp_path: Path, before: str, after: str, *, noticed: bool
+) -> None:
+    shutil.copytree(PROMETHEUS, tmp_path / "prometheus")
+    changed = 0
+    for path in (tmp_path / "prometheus" / "rules").glob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        changed += text.count(before)
+        path.write_text(text.replace(before, after), encoding="utf-8")
+    assert changed
+    tests = str(tmp_path / "prometheus" / "tests" / "csat.yml")
+    tested = finished([promtool, "test", "rules", tests], within=LONGEST)
+    assert bool(tested.status) == noticed
+
+
+def tried(path: Path) -> Iterator[tuple[str, bool]]:
+    """Each alert that a file's tests ask for, and whether it should fire."""
+    for test in read(path)["tests"]:
+        for asked in test.get("alert_rule_test", ()):
+            yield asked["alertname"], bool(asked["exp_alerts"])
+
+
+TRIED: Final = {found for path in TEST_FILES for found in tried(path)}
+
+
+@each_alert
+def test_every_alert_is_tested_firing_and_quiet(alert: Rule) -> None:
+    assert (alert.alert, True) in TRIED
+    assert (alert.alert, False) in TRIED or alert.alert in NEVER_QUIET
+
+
+def test_no_test_asks_for_an_alert_that_is_not_there() -> None:
+    assert {name for name, _ in TRIED} == {alert.alert for alert in ALERTS}
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=[path.stem for path in TEST_FILES])
+def test_rule_tests_evaluate_groups_in_the_order_of_what_needs_what(path: Path) -> None:
+    tests = read(path)
+    loaded = {Path(file).name for file in tests["rule_files"]}
+    groups = {rule.group for rule in RULES if rule.file in loaded}
+    order = tests["group_eval_order"]
+    assert len(order) == len(set(order))
+    assert set(order) == groups
+    recorded_in = {rule.record: order.index(rule.group) for rule in RULES if rule.group in groups}
+    for rule in RULES:
+        if rule.group in groups:
+            for selector in selectors(rule.expr):
+                assert recorded_in.get(selector.name, 0) <= order.index(rule.group), selector.name
+
+
+def problem(selector: Selector) -> str | None:
+    """What is wrong with a selector of the exporter's own series, or of recorded ones."""
+    name = re.sub(r"_(bucket|sum|count)$", "", selector.name)
+    known = LABELS.get(selector.name, LABELS.get(name))
+    if known is None:
+        return None if selector.name in RECORDED else "neither in the catalogue nor recorded"
+    unknown = {label for label, _, _ in selector.matchers} - known - SCRAPED
+    if unknown:
+        return f"has no label {unknown}"
+    if selector.name in API:
+        if "window" in known and not selector.pinned("window"):
+            return "any window"
+        scopes = {(sign, value) for label, sign, value in selector.matchers if label == "bot_id"}
+        if scopes not in ({("=", "")}, {("!=", "")}):
+            return "any scope"
+    return None
+
+
+@each_rule
+def test_rules_name_what_the_exporter_has_and_pin_window_and_scope(rule: Rule) -> None:
+    found = selectors(rule.expr)
+    assert [(selector.name, wrong) for selector in found if (wrong := problem(selector))] == []
+    known = {label for selector in found for label in LABELS.get(selector.name, ())}
+    known |= SCRAPED | TARGET | {"report", "window", "channel", "week", "reason"}
+    assert labels(rule.expr) <= known
+
+
+@pytest.mark.parametrize(
+    ("selector", "wrong"),
+    [
+        ('seasalt_csat_responses{window="all",bot_id!=""}', None),
+        ('seasalt_csat_responses{window="all",bot_id="",job="seasalt"}', None),
+        ('seasalt_csat_responses{bot_id=""}', "any window"),
+        ('seasalt_csat_responses{window=~"all|today",bot_id=""}', "any window"),
+        ('seasalt_csat_responses{window="all"}', "any scope"),
+        ('seasalt_csat_responses{window="all",bot_id=~".*"}', "any scope"),
+        ('seasalt_csat_responses{window="all",bot_id="",rating="1"}', "has no label {'rating'}"),
+        ("seasalt_csat_answers", "neither in the catalogue nor recorded"),
+        ("seasalt_api_request_duration_seconds_count", None),
+        ("seasalt_up", None),
+    ],
+)
+def test_a_selector_that_counts_twice_is_noticed(selector: str, wrong: str | None) -> None:
+    (found,) = selectors(f"sum by (api) (rate({selector}[5m] offset 1w)) > bool 2e3")
+    assert problem(found) == wrong
+
+
+def test_every_threshold_is_one_number_without_labels_and_is_used() -> None:
+    thresholds = [
+        rule for rule in RULES if rule.record.startswith(("seasalt:threshold:", "seasalt:office"))
+    ]
+    names = [rule.record for rule in thresholds]
+    used = {selector.name for rule in RULES for selector in selectors(rule.expr)}
+    assert len(names) == len(set(names)) > 15
+    assert set(names) <= used
+    for rule in thresholds:
+        assert re.fullmatch(r"vector\([\d.]+\)", rule.expr), rule.record
+        assert not rule.labels
+        assert rule.file == "thresholds.yml"
+
+
+@each_alert
+def test_alerts_are_written_in_the_style_of_mixins(alert: Rule) -> None:
+    assert re.fullmatch(r"Seasalt([A-Z][a-z]+)+", alert.alert)
+    severity, category = alert.labels["severity"], alert.labels["category"]
+    assert severity in {"critical", "warning", "info", "none"}
+    assert category in {"data", "exporter", "watchdog"}
+    assert (severity == "none") == (category == "watchdog") == (alert.alert in NEVER_QUIET)
+    assert set(alert.annotations) == {"summary", "description", "runbook_url", "dashboard_url"}
+    summary, description = alert.annotations["summary"], alert.annotations["description"]
+    assert re.fullmatch(r"[A-Z][^{}\n]*\.", summary)
+    assert description.endswith((".", "{{ end }}."))
+    assert "{{" in description or alert.alert in NEVER_QUIET
+    assert summary not in description
+
+
+@each_alert
+def test_alerts_link_to_their_runbook_and_dashboard(alert: Rule) -> None:
+    runbook, dashboard = alert.annotations["runbook_url"], alert.annotations["dashboard_url"]
+    assert runbook.startswith('{{ with query "seasalt:address:runbooks" }}')
+    assert runbook.endswith(f"{{{{ end }}}}/{alert.alert}.md")
+    assert dashboard.startswith('{{ with query "seasalt:address:grafana" }}')
+    uid = re.search(r"/d/([\w-]+)", dashboard)
+    assert uid
+    assert uid[1] in DASHBOARDS
+    for label in ("workspace", "bot"):
+        if f"var-{label}=" in dashboard:
+            assert f"$labels.{label}" in alert.annotations["description"]
+    assert "{{ $labels.workspace | urlquery }}" in dashboard or "workspace" not in str(
+        alert.annotations["description"]
+    )
+
+
+@each_alert
+def test_alerts_on_data_outlast_what_tells_that_there_is_none(alert: Rule) -> None:
+    if alert.labels["category"] == "data":
+        longest = max(
+            seconds(other.lasting)
+            for other in ALERTS
+            if other.alert in {"SeasaltExporterDown", "SeasaltDataStale"}
+        )
+        assert seconds(alert.keep) > longest
+        assert alert.labels["report"] in {report.name for report in REPORTS} - {bots.REPORT}
+
+
+@each_alert
+def test_a_runbook_says_what_to_do(alert: Rule) -> None:
+    text = (RUNBOOKS / f"{alert.alert}.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {alert.alert}\n")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == list(SECTIONS)
+    checks = text.partition("## First checks")[2].partition("## Silence")[0]
+    assert len(re.findall(r"^\d\. ", checks, re.MULTILINE)) == 3
+    assert checks.count("```") == 6
+    assert f"alertname={alert.alert}" in text.partition("## Silence")[2]
+    for selector in selectors(alert.expr):
+        if selector.name.startswith("seasalt:"):
+            assert f"`{selector.name}`" in text.partition("## Threshold")[2], selector.name
+
+
+def test_every_runbook_is_an_alerts() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == {alert.alert for alert in ALERTS}
+
+
+def queries() -> list[tuple[str, str]]:
+    return [
+        (path.stem, query)
+        for path in sorted(RUNBOOKS.glob("*.md"))
+        for query in re.findall(r"```promql\n(.*?)\n *```", path.read_text("utf-8"), re.DOTALL)
+    ]
+
+
+def test_every_query_of_a_runbook_is_right_and_names_what_is_there(
+    promtool: str, tmp_path: Path
+) -> None:
+    found = queries()
+    assert len(found) > len(ALERTS)
+    wrong = [
+        (name, selector.name, said)
+        for name, query in found
+        for selector in selectors(query)
+        if selector.name not in {"", "ALERTS"} and (said := problem(selector))
+    ]
+    assert wrong == []
+    asked = [{"record": f"query:{at}", "expr": query} for at, (_, query) in enumerate(found)]
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": asked}]}), "utf-8")
+    checked = finished([promtool, "check", "rules", "--lint=none", str(path)])
+    assert checked.status == 0, checked.stdout + checked.stderr

@@ -1,0 +1,555 @@
+"""Prometheus, Alertmanager and compose.yaml as they are shipped: checked, routed, and really run."""
+
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import quote
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pytest
+import yaml
+from e2e.programs import ANYWHERE, LOOPBACK, missing, program
+from support.processes import answered, finished, free_port, get, started, wait_for
+
+from exporter.flags import FLAGS, parse
+
+ROOT: Final = Path(__file__).parent.parent
+PROMETHEUS: Final = ROOT / "config" / "prometheus"
+ALERTMANAGER: Final = ROOT / "config" / "alertmanager" / "alertmanager.yml"
+COMPOSE: Final = ROOT / "compose.yaml"
+PLACEHOLDER: Final = "http://127.0.0.1:5001"
+GRAFANAS: Final = {"grafana/provisioning", "grafana/dashboards"}
+"""Mounted folders that may be made later than compose.yaml."""
+LEAST_ALERTMANAGER: Final = (0, 28)
+TEMPLATES: Final = Path("/usr/share/prometheus/alertmanager/default.tmpl")
+"""What Debian's Alertmanager does not start without."""
+
+Labels = dict[str, str]
+
+
+def read(path: Path) -> Any:  # noqa: ANN401 - YAML
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def alerts() -> Iterator[tuple[str, Labels]]:
+    """Every alert with the labels that its rule gives it."""
+    for path in sorted((PROMETHEUS / "rules").glob("*.yml")):
+        for group in read(path)["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule:
+                    yield rule["alert"], rule["labels"]
+
+
+ALERTS: Final = dict(alerts())
+SERVICES: Final = read(COMPOSE)["services"]
+
+
+def of_alertmanager(name: str) -> str:
+    """The path of one of Alertmanager's programs: ours, or the machine's."""
+    tools = ROOT / ".tools/prometheus/usr/bin"
+    for path in (str(tools / f"prometheus-{name}"), str(tools / name), shutil.which(name)):
+        if path and os.access(path, os.X_OK):
+            told = finished([path, "--version"])
+            found = re.search(r"version (\d+)\.(\d+)", told.stdout + told.stderr)
+            if found and (int(found[1]), int(found[2])) >= LEAST_ALERTMANAGER:
+                return path
+    return missing(f"no {name} that is recent enough: tests/get-prometheus fetches it")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    return program("promtool")
+
+
+@pytest.fixture(scope="session")
+def amtool() -> str:
+    return of_alertmanager("amtool")
+
+
+# The configurations, as the programs' own checkers see them.
+
+
+def test_promtool_has_nothing_to_say_of_prometheus_configuration(promtool: str) -> None:
+    checked = finished(
+        [promtool, "check", "config", "--lint=all", "--lint-fatal", f"{PROMETHEUS}/prometheus.yml"]
+    )
+    assert checked.status == 0, checked.stdout + checked.stderr
+    assert "5 rule files found" in checked.stdout
+
+
+def test_every_commented_example_of_prometheus_configuration_is_right(
+    promtool: str, tmp_path: Path
+) -> None:
+    text = (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8")
+    told = re.sub(r"^    # (?=[a-z_ ]+: ?|  )", "    ", text, flags=re.MULTILINE)
+    told = told.replace("rules/*.yml", f"{PROMETHEUS}/rules/*.yml")
+    told = told.replace("/etc/prometheus/secrets/", f"{tmp_path}/")
+    for name in ("exporter-ca.pem", "prometheus.pem", "prometheus.key", "exporter-password"):
+        (tmp_path / name).touch()
+    job = yaml.safe_load(told)["scrape_configs"][0]
+    assert {"scheme", "tls_config", "basic_auth", "sample_limit"} <= job.keys()
+    config = tmp_path / "prometheus.yml"
+    config.write_text(told, encoding="utf-8")
+    checked = finished([promtool, "check", "config", "--syntax-only", str(config)])
+    assert checked.status == 0, checked.stdout + checked.stderr
+
+
+def test_amtool_has_nothing_to_say_of_alertmanagers_configuration(amtool: str) -> None:
+    checked = finished([amtool, "check-config", str(ALERTMANAGER)])
+    assert checked.status == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "receiver"),
+    [
+        *(
+            (name, "dead-mans-switch" if labels["severity"] == "none" else labels["severity"])
+            for name, labels in ALERTS.items()
+        ),
+        ("SomebodyElses", "warning"),
+    ],
+)
+def test_every_alert_reaches_the_receiver_of_its_severity(
+    amtool: str, name: str, receiver: str
+) -> None:
+    labels = {"alertname": name, "job": "seasalt", "workspace": "acme", **ALERTS.get(name, {})}
+    routed = finished(
+        [
+            *(amtool, "config", "routes", "test", f"--config.file={ALERTMANAGER}"),
+            f"--verify.receivers={receiver}",
+            *(f"{label}={value}" for label, value in labels.items()),
+        ]
+    )
+    assert routed.status == 0, routed.stdout + routed.stderr
+
+
+# Alertmanager, with real alerts.
+
+
+@dataclass
+class Webhook:
+    """Takes what Alertmanager sends, and keeps it."""
+
+    url: str
+    got: list[tuple[str, Any]] = field(default_factory=list)
+
+    def told(self, status: str, *, path: str = "") -> set[tuple[str, str]]:
+        """Alert and case of what has come with a status."""
+        return {
+            (alert["labels"]["alertname"], alert["labels"].get("job", ""))
+            for at, body in self.got
+            for alert in body["alerts"]
+            if alert["status"] == status and (not path or at == path)
+        }
+
+
+@contextmanager
+def listening() -> Iterator[Webhook]:
+    """A webhook on loopback for as long as the block lasts."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            webhook.got.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    webhook = Webhook(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield webhook
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def hurried(node: Any) -> Any:  # noqa: ANN401 - YAML
+    """A configuration of Alertmanager with all its waiting times cut down to a second."""
+    if isinstance(node, dict):
+        short = {"group_wait": "1s", "group_interval": "1s"}
+        return {key: short.get(key) or hurried(value) for key, value in node.items()}
+    return [hurried(item) for item in node] if isinstance(node, list) else node
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """A running Alertmanager and the webhook that it tells."""
+
+    url: str
+    webhook: Webhook
+    say: Callable[[], str]
+    began: dict[str, datetime] = field(default_factory=dict)
+
+    def post(self, *alerts: Labels, ended: bool = False) -> None:
+        """Tell it of alerts, as Prometheus does."""
+        now = datetime.now(UTC)
+        ends = now if ended else now + timedelta(minutes=10)
+        told = [
+            {
+                "labels": labels,
+                # Now: for one that began long ago Alertmanager does not wait for its company.
+                "startsAt": self.began.setdefault(json.dumps(labels), now).isoformat(),
+                "endsAt": ends.isoformat(),
+            }
+            for labels in alerts
+        ]
+        request = Request(  # noqa: S310 - loopback
+            f"{self.url}/api/v2/alerts",
+            json.dumps(told).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with build_opener(ProxyHandler({})).open(request) as answer:
+            assert answer.status == 200
+
+    def suppressed(self, job: str) -> set[str]:
+        """The alerts of a job that are hidden."""
+        found = json.loads(get(f"{self.url}/api/v2/alerts?filter={quote(f'job={job}')}").body)
+        return {
+            alert["labels"]["alertname"]
+            for alert in found
+            if alert["status"]["state"] == "suppressed" and alert["status"]["inhibitedBy"]
+        }
+
+
+@contextmanager
+def alertmanager_in(folder: Path) -> Iterator[Alerting]:
+    """An Alertmanager of its own, with the shipped configuration but for its waiting times."""
+    alertmanager = of_alertmanager("alertmanager")
+    if ".tools" in alertmanager and not TEMPLATES.exists():
+        missing(f"no {TEMPLATES}: tests/get-prometheus says what to do")
+    with listening() as webhook:
+        text = json.dumps(hurried(read(ALERTMANAGER))).replace(PLACEHOLDER, webhook.url)
+        config = folder / "alertmanager.yml"
+        config.write_text(text, encoding="utf-8")
+        address = f"127.0.0.1:{free_port()}"
+        command = [
+            *(alertmanager, f"--config.file={config}", f"--storage.path={folder / 'data'}"),
+            *(f"--web.listen-address={address}", "--cluster.listen-address="),
+        ]
+        with started(command) as process:
+            answered(f"http://{address}/-/ready")
+            yield Alerting(f"http://{address}", webhook, lambda: process.stderr)
+
+
+@pytest.fixture(scope="module")
+def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
+    with alertmanager_in(tmp_path_factory.mktemp("alertmanager")) as found:
+        yield found
+
+
+def firing(name: str, job: str, **labels: str) -> Labels:
+    """An alert as its rule would send it."""
+    return {"alertname": name, "job": job, **ALERTS[name], **labels}
+
+
+BOT: Final = {"workspace": "acme", "bot_id": "bot_1"}
+OTHER_BOT: Final = {"workspace": "acme", "bot_id": "bot_2"}
+WORKSPACE: Final = {"workspace": "acme"}
+ELSEWHERE: Final = {"workspace": "other", "bot_id": "bot_1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something that hides other alerts.
+
+    Attributes:
+        source: What hides.
+        hidden: What it hides.
+        shown: What it does not hide.
+    """
+
+    source: tuple[str, Labels]
+    hidden: list[tuple[str, Labels]]
+    shown: list[tuple[str, Labels]]
+
+
+CASES: Final = {
+    "an exporter that is down hides everything of its job": Case(
+        ("SeasaltExporterDown", {"instance": "exporter:9877"}),
+        [
+            ("SeasaltDataStale", {**OTHER_BOT, "report": "csat"}),
+            ("SeasaltKeyRejected", {"workspace": "third"}),
+            ("SeasaltCsatLow", BOT),
+            ("SeasaltBotSilent", ELSEWHERE),
+            ("SeasaltNoAgentAvailable", WORKSPACE),
+            ("SeasaltConfigReloadFailed", {}),
+        ],
+        [],
+    ),
+    "old data hides the alerts that read it": Case(
+        ("SeasaltDataStale", {**BOT, "report": "csat"}),
+        [("SeasaltCsatLow", BOT), ("SeasaltRatingsStopped", BOT)],
+        [
+            ("SeasaltCsatCritical", OTHER_BOT),
+            ("SeasaltSatisfactionLow", ELSEWHERE),
+            ("SeasaltVolumeDropped", BOT),
+            ("SeasaltBotMissing", BOT),
+            ("SeasaltApiFailing", WORKSPACE),
+        ],
+    ),
+    "old data of a whole workspace hides the workspace's alerts": Case(
+        ("SeasaltDataStale", {**WORKSPACE, "report": "agent_activity"}),
+        [("SeasaltNoAgentAvailable", WORKSPACE)],
+        [
+            ("SeasaltUsageOverContract", WORKSPACE),
+            ("SeasaltCsatLow", BOT),
+            ("SeasaltBotMissing", BOT),
+        ],
+    ),
+    "a rejected key hides what follows from it": Case(
+        ("SeasaltKeyRejected", WORKSPACE),
+        [
+            ("SeasaltApiFailing", WORKSPACE),
+            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltBotMissing", BOT),
+        ],
+        [
+            ("SeasaltBudgetNearlySpent", WORKSPACE),
+            ("SeasaltBotSilent", ELSEWHERE),
+            ("SeasaltConfigReloadFailed", {}),
+        ],
+    ),
+    "very low ratings say that they are low": Case(
+        ("SeasaltCsatCritical", BOT),
+        [("SeasaltCsatLow", BOT), ("SeasaltCsatDropped", BOT), ("SeasaltSatisfactionLow", BOT)],
+        [("SeasaltVolumeDropped", BOT), ("SeasaltRatingsStopped", BOT)],
+    ),
+    "a silent bot has silent channels": Case(
+        ("SeasaltBotSilent", BOT),
+        [("SeasaltChannelSilent", {**BOT, "channel": "SMS"}), ("SeasaltVolumeDropped", BOT)],
+        [("SeasaltVolumeSpiked", OTHER_BOT), ("SeasaltCsatLow", BOT)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_hidden_alerts_are_not_told_until_what_hides_them_is_over(
+    alerting: Alerting, case: Case, request: pytest.FixtureRequest
+) -> None:
+    job = re.sub(r"\W+", "-", request.node.callspec.id)
+    name, labels = case.source
+    source = firing(name, job, **labels)
+    hidden = [firing(name, job, **labels) for name, labels in case.hidden]
+    shown = [firing(name, job, **labels) for name, labels in case.shown]
+    alerting.post(source, *hidden, *shown)
+
+    seen = {(alert["alertname"], job) for alert in (source, *shown)}
+    unseen = {(alert["alertname"], job) for alert in hidden}
+    webhook = alerting.webhook
+    wait_for(lambda: seen <= webhook.told("firing"), "not told", more=alerting.say)
+    found = {alert["alertname"] for alert in hidden}
+    wait_for(lambda: alerting.suppressed(job) == found, "not hidden", more=alerting.say)
+    groups = len(webhook.got)
+    alerting.post(firing("SeasaltSchemaDrift", f"{job}-later"))
+    wait_for(lambda: len(webhook.got) > groups, "nothing comes any more")
+    assert not unseen & webhook.told("firing")
+
+    alerting.post(source, ended=True)
+    wait_for(lambda: unseen <= webhook.told("firing"), "still hidden", more=alerting.say)
+
+
+def test_an_alert_that_ends_while_it_is_hidden_is_not_told_to_be_over(alerting: Alerting) -> None:
+    job = "over"
+    down = firing("SeasaltExporterDown", job)
+    low = firing("SeasaltCsatLow", job, **BOT)
+    webhook = alerting.webhook
+    alerting.post(low)
+    wait_for(lambda: (low["alertname"], job) in webhook.told("firing"), "not told")
+    alerting.post(down)
+    wait_for(lambda: alerting.suppressed(job) == {"SeasaltCsatLow"}, "not hidden")
+    alerting.post(low, ended=True)
+    for later in range(2):  # two more rounds of everything that there is to tell
+        alerting.post(firing("SeasaltSchemaDrift", f"{job}-{later}"))
+        told = ("SeasaltSchemaDrift", f"{job}-{later}")
+        wait_for(partial(lambda told: told in webhook.told("firing"), told), "nothing comes")
+    assert (low["alertname"], job) not in webhook.told("resolved")
+
+
+def test_the_watchdog_is_told_to_nobody_but_the_switch_and_nothing_hides_it(
+    alerting: Alerting,
+) -> None:
+    watchdog = {"alertname": "SeasaltWatchdog", **ALERTS["SeasaltWatchdog"]}
+    alerting.post(watchdog, firing("SeasaltExporterDown", ""), firing("SeasaltExporterDown", "w"))
+    told = ("SeasaltWatchdog", "")
+    wait_for(lambda: told in alerting.webhook.told("firing"), "not told", more=alerting.say)
+    assert told in alerting.webhook.told("firing", path="/dead-mans-switch")
+    for path in ("/critical", "/warning", "/info"):
+        assert told not in alerting.webhook.told("firing", path=path)
+
+
+def test_an_outage_is_one_message_for_each_workspace(alerting: Alerting) -> None:
+    bots = [{"workspace": "fifty", "bot_id": f"bot_{number}"} for number in range(50)]
+    alerting.post(*(firing("SeasaltDataStale", "fifty", **bot, report="csat") for bot in bots))
+
+    def messages() -> list[int]:
+        return [
+            len(body["alerts"])
+            for _, body in alerting.webhook.got
+            if body["groupLabels"] == {"alertname": "SeasaltDataStale", "workspace": "fifty"}
+        ]
+
+    wait_for(messages, "not told", more=alerting.say)
+    assert messages() == [50]
+
+
+# Prometheus, over the demo.
+
+
+def test_every_rule_runs_over_the_demo_and_the_watchdog_arrives_with_its_links(
+    tmp_path: Path,
+) -> None:
+    prometheus = program("prometheus")
+    exporter = [sys.executable, "-m", "exporter", "demo", *ANYWHERE]
+    with alertmanager_in(tmp_path) as alerting, started(exporter) as demo:
+        page = demo.said(r"^Metrics +http://(\S+)/metrics$")
+        text = (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8")
+        for before, after in {
+            "exporter:9877": page,
+            "alertmanager:9093": alerting.url.removeprefix("http://"),
+            "scrape_interval: 60s": "scrape_interval: 1s\n  scrape_timeout: 1s",
+            "evaluation_interval: 60s": "evaluation_interval: 1s",
+            "rules/*.yml": f"{PROMETHEUS}/rules/*.yml",
+        }.items():
+            assert before in text
+            text = text.replace(before, after)
+        config = tmp_path / "prometheus.yml"
+        config.write_text(text, encoding="utf-8")
+        command = [
+            *(prometheus, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}"),
+            f"--web.listen-address={LOOPBACK}",
+            "--rules.alert.resend-delay=1s",  # the first one may go before Alertmanager is found
+        ]
+        with started(command) as process:
+            url = "http://" + process.said(r'msg="Listening on".* address=(\S+)')
+            answered(f"{url}/-/ready")
+
+            def asked(query: str) -> list[Any]:
+                found = json.loads(get(f"{url}/api/v1/query?query={quote(query)}").body)
+                assert "warnings" not in found, found
+                return cast("list[Any]", found["data"]["result"])
+
+            for recorded in (
+                "bot:seasalt_messages_today:sum",
+                "workspace:seasalt_messages_today:sum",
+                "workspace:seasalt_csat_average_rating:last_30_days",
+                "bot:seasalt_live_agent_requests_per_conversation:last_day",
+                "channel:seasalt_inbound_messages_today:sum",
+                "workspace:seasalt_agents_available:sum",
+                "workspace:seasalt_voice_seconds_this_month:sum",
+                "workspace:seasalt_office_hours:bool",
+                "report:seasalt_age_intervals",
+                "target:seasalt_today_age_intervals:max",
+            ):
+                wait_for(partial(asked, recorded), f"no {recorded}", more=lambda: process.stderr)
+            groups = json.loads(get(f"{url}/api/v1/rules").body)["data"]["groups"]
+            rules = [rule for group in groups for rule in group["rules"]]
+            assert len(rules) > 100
+            assert [rule for rule in rules if rule.get("lastError")] == []
+            assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+            firing_now = {
+                row["metric"]["alertname"] for row in asked('ALERTS{alertstate="firing"}')
+            }
+            assert firing_now == {"SeasaltWatchdog"}
+
+            def links() -> list[Labels]:
+                return [
+                    alert["annotations"]
+                    for path, body in alerting.webhook.got
+                    for alert in body["alerts"]
+                    if path == "/dead-mans-switch" and alert["annotations"]
+                ]
+
+            (annotations, *_) = wait_for(links, "no watchdog", more=lambda: process.stderr)
+            runbook, dashboard = annotations["runbook_url"], annotations["dashboard_url"]
+            assert re.fullmatch(r"https?://\S+/SeasaltWatchdog\.md", runbook)
+            assert re.fullmatch(r"https?://\S+/d/seasalt-exporter", dashboard)
+
+
+# compose.yaml.
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_compose_pins_its_images_and_opens_nothing_to_the_network(service: str) -> None:
+    told = SERVICES[service]
+    assert "build" in told or re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", told["image"])
+    for port in told["ports"]:
+        assert port.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_compose_mounts_what_is_there(service: str) -> None:
+    named = read(COMPOSE)["volumes"]
+    for mount in SERVICES[service]["volumes"]:
+        source, target, *mode = mount.split(":")
+        assert target.startswith("/")
+        if source in named:
+            assert mode == []
+        else:
+            path = source.removeprefix("./")
+            assert mode == ["ro"]
+            assert path in GRAFANAS or (ROOT / path).exists(), mount
+
+
+def test_compose_starts_each_program_with_flags_that_it_has() -> None:
+    programs = {
+        "prometheus": program("prometheus"),
+        "alertmanager": of_alertmanager("alertmanager"),
+    }
+    for service, path in programs.items():
+        known = finished([path, "--help"])
+        for argument in SERVICES[service]["command"]:
+            flag = argument.partition("=")[0]
+            assert re.search(rf"^ +{re.escape(flag)}\b", known.stdout + known.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["demo", "serve"])
+def test_compose_starts_the_exporter_where_others_reach_it(command: str) -> None:
+    told = SERVICES["exporter"]
+    assert told["command"] == ["${SEASALT_COMMAND:-demo}"]
+    own = {name: value for name, value in told["environment"].items() if name.startswith("SEASALT")}
+    assert own.keys() <= {flag.variable for flag in FLAGS}
+    invocation = parse([command], own)
+    assert invocation.one("web.listen-address") == ":9877"
+    assert "web.listen-address" in invocation.given
+
+
+def test_compose_gives_the_exporter_what_its_configuration_refers_to() -> None:
+    config = (ROOT / "config" / "seasalt.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"\$\{(\w+)", config)) <= SERVICES["exporter"]["environment"].keys()
+
+
+def test_compose_has_the_hosts_that_prometheus_is_told_of() -> None:
+    config = read(PROMETHEUS / "prometheus.yml")
+    places = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
+    targets = {
+        target
+        for place in places
+        for static in place["static_configs"]
+        for target in static["targets"]
+    }
+    for target in targets:
+        host, _, port = target.partition(":")
+        service = SERVICES["prometheus" if host == "localhost" else host]
+        assert f"127.0.0.1:{port}:{port}" in service["ports"]
+
+
+def test_history_is_kept_for_longer_than_the_baselines_reach_back() -> None:
+    (kept,) = re.findall(r"retention\.time=(\d+)d", str(SERVICES["prometheus"]["command"]))
+    assert int(kept) > 5 * 7
