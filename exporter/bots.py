@@ -51,6 +51,15 @@ class ListedBot(Reply):
         name = self.name or ""
         return text(name) if name.strip() else str(self.id)
 
+    def clean(self) -> "ListedBot":
+        """The same with every text as it may be shown."""
+        texts = {
+            name: text(value)
+            for name in ("name", "use_case", "default_response_language")
+            if (value := getattr(self, name))
+        }
+        return self.model_copy(update=texts)
+
     def samples(self) -> Iterable[Sample]:
         """What is told of the bot itself."""
         transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
@@ -124,13 +133,20 @@ class Roster:
     Args:
         configured: Named by the operator; they stay whatever the list says.
         discovery: Which of the listed ones are wanted.
+        listed: Remembered of earlier lists, see `remembered`.
     """
 
-    def __init__(self, configured: Iterable[Bot], discovery: Discovery) -> None:
+    def __init__(
+        self,
+        configured: Iterable[Bot],
+        discovery: Discovery,
+        listed: Iterable[tuple[ListedBot, int]] = (),
+    ) -> None:
+        given = [(str(bot.id), bot, missed) for bot, missed in listed]
         self._configured = {bot.id: bot for bot in configured}
         self._discovery = discovery
-        self._listed: dict[str, ListedBot] = {}
-        self._missing: dict[str, int] = {}
+        self._listed = {identity: bot for identity, bot, _ in given}
+        self._missing = {identity: missed for identity, _, missed in given}
 
     def take(self, listing: Listing) -> None:
         """Take a complete list in.
@@ -148,6 +164,14 @@ class Roster:
                 self._missing[identity] = missed
         self._listed = kept | listing.bots
         self._missing = {identity: self._missing.get(identity, 0) for identity in self._listed}
+
+    @property
+    def remembered(self) -> tuple[tuple[ListedBot, int], ...]:
+        """Every listed bot, and how many complete lists it was missing from since.
+
+        Its texts are as they may be shown: a name that is hidden on the page is hidden here.
+        """
+        return tuple((bot.clean(), self._missing[name]) for name, bot in self._listed.items())
 
     @property
     def bots(self) -> tuple[Bot, ...]:

@@ -13,6 +13,7 @@ from exporter.budget import Budget
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed
+from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, KEY_VALID, UP, Telemetry
 
 LONGEST_SLEEP: Final = 60.0
@@ -32,8 +33,10 @@ class Gate:
         client: Where to.
         telemetry: Takes the counts.
         now: The present as an aware instant; durations come from the event loop's clock.
+        standing: What an earlier life remembered.
 
     Attributes:
+        standing: What a later life must remember.
         answered: Whether the API has answered anything yet.
     """
 
@@ -43,7 +46,9 @@ class Gate:
         client: Client,
         telemetry: Telemetry,
         now: Callable[[], datetime],
+        standing: Standing = Standing(),  # noqa: B008 - immutable
     ) -> None:
+        self.standing = standing
         self.answered = False
         self._workspace = workspace
         self._place = (workspace.api, workspace.name)

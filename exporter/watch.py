@@ -1,7 +1,7 @@
 """All that polls one workspace, put together: client, gate, poller and, if asked for, discovery."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Self
 
@@ -9,8 +9,9 @@ from exporter.client import Client, Transport
 from exporter.config import Workspace
 from exporter.discovery import Finder
 from exporter.gate import Gate
+from exporter.memory import Listed, Memory, Origin
 from exporter.plan import plan
-from exporter.poller import Failure, Poller
+from exporter.poller import Failure, Poller, nowhere
 from exporter.status import WorkspaceStatus, targets
 from exporter.store import Store
 from exporter.telemetry import Telemetry
@@ -26,6 +27,9 @@ class Watch:
         now: The present as an aware instant.
         changed: Called when the store has other values than before.
         transport: Takes the place of the network in tests.
+        memory: What an earlier life remembered, whose values the store has; another origin's is
+            no use, and its values are forgotten.
+        noted: Waited for before a slow call is sent: writes down what is remembered now.
 
     Raises:
         StartError: If its certificates cannot be used.
@@ -39,17 +43,31 @@ class Watch:
         now: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
         transport: Transport | None = None,
+        memory: Memory = Memory(),  # noqa: B008 - immutable
+        noted: Callable[[], Awaitable[None]] = nowhere,
     ) -> None:
         self._workspace = workspace
         self._store = store
         self._now = now
+        self._origin = Origin.of(workspace)
+        if memory.origin != self._origin:
+            memory = Memory(self._origin)
+            store.keep(frozenset(), workspace.name)
         self._client = Client(workspace, transport)
-        self._gate = Gate(workspace, self._client, telemetry, now)
+        self._gate = Gate(workspace, self._client, telemetry, now, memory.standing)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
-        self.poller.assign(plan(workspace, workspace.bots))
-        discovery = workspace.discover_bots
-        self._finder = (
-            Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
+        self.poller.noted = noted
+        self.poller.recall(memory.turns)
+        self._finder: Finder | None = None
+        if workspace.discover_bots:
+            self._finder = Finder(
+                *(self.poller, workspace.discover_bots, self._gate, store, telemetry, now),
+                memory.listed,
+            )
+        else:
+            self.poller.assign(plan(workspace, workspace.bots))
+        self._restored = any(
+            record.valid(now()) for key, record in store if key.target.workspace == workspace.name
         )
 
     async def __aenter__(self) -> Self:
@@ -82,8 +100,14 @@ class Watch:
 
     @property
     def answered(self) -> bool:
-        """Whether the API has answered anything yet."""
-        return self._gate.answered
+        """Whether the API has answered anything yet, in this life or, if it still holds, before."""
+        return self._gate.answered or self._restored
+
+    @property
+    def memory(self) -> Memory:
+        """What a later life must remember."""
+        listed = self._finder.listed if self._finder else Listed()
+        return Memory(self._origin, self._gate.standing, self.poller.remembered, listed)
 
     async def run(self) -> None:
         """Poll for ever."""
