@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from exporter import __version__, logs
 from exporter.errors import StartError
 
-OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/api/v1/status")
+OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
 """What the exporter answers beside the metrics."""
 
 DONE: Final = 0
@@ -77,6 +77,12 @@ FLAGS: Final = (
         commands=_CONFIGURED,
     ),
     Flag(
+        name="config.enable-auto-reload",
+        help="read the configuration again when its files change",
+        switch=True,
+        commands=("serve",),
+    ),
+    Flag(
         name="web.listen-address",
         default=":9877",
         help="host:port, may be given again; port 0 picks a free one; demo: 127.0.0.1:9877",
@@ -88,6 +94,12 @@ FLAGS: Final = (
         default="/metrics",
         help="the path of the metrics",
         commands=_SERVING,
+    ),
+    Flag(
+        name="web.enable-lifecycle",
+        help="let POST /-/reload read the configuration again",
+        switch=True,
+        commands=("serve",),
     ),
     Flag(
         name="web.external-url",

@@ -181,6 +181,12 @@ class Telemetry:
 
         self._gauges[UTC_OFFSET].labels(*place).set_function(offset)
 
+    def forget(self, api: str, workspace: str) -> None:
+        """Tell nothing more of a workspace that is no longer polled."""
+        for family, metric in (self._gauges | self._counters).items():
+            if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
+                metric.remove_by_labels(dict(zip(_WORKSPACE, (api, workspace), strict=True)))
+
     def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
         """Note how a request ended and how long it took."""
         self.count(REQUESTS, 1, api, workspace, outcome.value)

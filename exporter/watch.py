@@ -17,7 +17,7 @@ from exporter.telemetry import Telemetry
 
 
 class Watch:
-    """Polls one workspace while it is entered.
+    """Polls one workspace while it is entered; before that it touches nothing.
 
     Args:
         workspace: What to poll.
@@ -46,19 +46,28 @@ class Watch:
         self._client = Client(workspace, transport)
         self._gate = Gate(workspace, self._client, telemetry, now)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
-        self.poller.assign(plan(workspace, workspace.bots))
         discovery = workspace.discover_bots
         self._finder = (
             Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
         )
 
+    def begin(self) -> None:
+        """Let store and telemetry hold what is polled from now on, and no more."""
+        self._gate.begin()
+        self.poller.assign(plan(self._workspace, self._workspace.bots))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
     async def __aenter__(self) -> Self:
-        """Open nothing yet; connections come with the requests."""
+        """Begin; connections come with the requests."""
+        self.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.close()
 
     def status(self) -> WorkspaceStatus:
         """How the polling of this workspace goes."""

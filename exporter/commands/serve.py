@@ -1,19 +1,22 @@
 """serve: polls every workspace and serves the page; both live and die together."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from exporter import __version__
-from exporter.commands.configured import configuration, now
-from exporter.config import Config
+from exporter.commands.configured import configuration, now, read
+from exporter.config import Config, Workspace
+from exporter.errors import StartError
 from exporter.flags import DONE, Invocation
+from exporter.fleet import Fleet
 from exporter.pages import Pages
+from exporter.reload import Reloader
 from exporter.server import Server, bound, listen
 from exporter.status import Status
 from exporter.store import Store
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 def run(invocation: Invocation) -> int:
     """Serve until a signal says to stop."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for is about to be done
     config = configuration(invocation)
     if config is not None:
         sockets = listen(invocation.values["web.listen-address"])
@@ -36,7 +40,7 @@ def run(invocation: Invocation) -> int:
 async def _until_signalled(
     config: Config, invocation: Invocation, sockets: list[socket.socket]
 ) -> None:
-    await serve(config, invocation, sockets, signalled())
+    await serve(config, invocation, sockets, signalled(), again=lambda: read(invocation))
 
 
 def signalled() -> asyncio.Event:
@@ -58,6 +62,8 @@ async def serve(
     invocation: Invocation,
     sockets: list[socket.socket],
     stop: asyncio.Event,
+    *,
+    again: Callable[[], Config] | None = None,
     clock: Callable[[], datetime] = now,
 ) -> None:
     """Poll and serve until the event is set; an error in either ends both.
@@ -67,6 +73,7 @@ async def serve(
         invocation: The flags under `web`.
         sockets: Where to serve.
         stop: Ends it cleanly.
+        again: Reads the configuration anew; None where there is none to be read.
         clock: The present, aware.
 
     Raises:
@@ -74,33 +81,56 @@ async def serve(
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
     telemetry, store = Telemetry(revision), Store()
-    telemetry.reloaded(clock())
     pages = Pages(store, telemetry, clock)
-    async with AsyncExitStack() as stack:
-        watches = [
-            await stack.enter_async_context(
-                Watch(workspace, store, telemetry, clock, pages.changed)
-            )
-            for workspace in config.workspaces
-        ]
+
+    def start(workspace: Workspace, _: Watch | None) -> Watch:
+        return Watch(workspace, store, telemetry, clock, pages.changed)
+
+    async with _one_error_alone(), asyncio.TaskGroup() as tasks:
+        fleet = Fleet(start, tasks, store, telemetry)
+
+        async def adopt(config: Config) -> None:
+            await fleet.adopt(config)
+            pages.refresh()  # the next page is of the new configuration
+
+        await adopt(config)
+        telemetry.reloaded(clock())
+        others = [tasks.create_task(pages.run())]
+        reloader = Reloader(again, adopt, telemetry, clock) if again else None
+        if reloader:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+            others.append(tasks.create_task(reloader.run()))
+        if reloader and invocation.one("config.enable-auto-reload"):
+            files = invocation.values["config.file"]
+            others.append(tasks.create_task(reloader.follow(files)))
+        allowed = reloader and invocation.one("web.enable-lifecycle")
         web = Web(
             snapshot=lambda: pages.snapshot,
             own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
-            ready=lambda: all(watch.answered for watch in watches),
-            status=lambda: Status(__version__, clock(), tuple(watch.status() for watch in watches)),
+            ready=lambda: all(watch.answered for watch in fleet),
+            status=lambda: Status(__version__, clock(), tuple(watch.status() for watch in fleet)),
+            reload=reloader.reload if reloader and allowed else None,
             telemetry_path=invocation.one("web.telemetry-path"),
             route_prefix=prefix(invocation),
         )
         for listening in sockets:
             log.info("listening", extra={"address": bound(listening)})
-        async with asyncio.TaskGroup() as tasks:
-            others = [
-                tasks.create_task(part) for part in (*(w.run() for w in watches), pages.run())
-            ]
-            await Server(web).serve_until(stop, sockets)
-            for task in others:
-                task.cancel()
+        await Server(web).serve_until(stop, sockets)
+        for task in others:
+            task.cancel()
+        await fleet.close()
     log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _one_error_alone() -> AsyncGenerator[None]:
+    """Let an error that the operator can mend leave a group of tasks by itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if mendable := group.subgroup(StartError):
+            raise mendable.exceptions[0] from None
+        raise
 
 
 def prefix(invocation: Invocation) -> str:
