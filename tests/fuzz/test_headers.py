@@ -41,7 +41,9 @@ parameters = st.sampled_from(
     ]
 )
 choices = st.builds(lambda name, more: ";".join([name, *more]), media, st.lists(parameters))
-codings = st.sampled_from(["gzip", "GZIP", "*", "br", "identity", "zstd", "x-gzip", "", "gzip gzip"])
+codings = st.sampled_from(
+    ["gzip", "GZIP", "*", "br", "identity", "zstd", "x-gzip", "", "gzip gzip"]
+)
 coded = st.builds(lambda name, more: ";".join([name, *more]), codings, st.lists(parameters))
 junk = st.binary(max_size=300) | st.just(b"\xff" * 10_000) | st.just(b"," * 10_000)
 accepts = st.lists(choices).map(lambda each: ",".join(each).encode()) | junk

@@ -306,8 +306,7 @@ RULES: Final[Mapping[str, Rule]] = {
         PER_CENT,
         "of",
         lambda place, label, **_: (
-            place[-1]
-            == f"{'distinct_user_count' if label == 'users' else label}_change_percentage"
+            place[-1] == f"{'distinct_user_count' if label == 'users' else label}_change_percentage"
         ),
     ),
     "communication_volume_calls": (
