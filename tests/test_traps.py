@@ -57,6 +57,7 @@ CLIENT: Final = "test_client.py::test_"
 POLLER: Final = "test_poller.py::test_"
 PLAN: Final = "test_plan.py::test_"
 BOTS: Final = "test_bots.py::test_"
+LISTING: Final = "test_discovery.py::test_"
 FUZZ: Final = "fuzz/test_mutations.py::test_"
 HERE: Final = "test_traps.py::test_"
 
@@ -74,8 +75,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     "T05": (bad("key-with-its-header"), bad("key-bearer"), bad("key-with-white-space")),
     "T06": (
         f"{CLIENT}the_request_carries_the_key_in_its_header_and_json_in_its_body",
-        "test_discovery.py::"
-        "test_the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone",
+        f"{LISTING}the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone",
     ),
     "T07": (f"{HERE}a_rejected_key_is_that_apis_alone_and_its_scope_is_named",),
     "T08": (f"{HERE}a_key_that_is_replaced_while_polling_is_taken_up",),
@@ -96,10 +96,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
         f"{BOTS}without_a_total_pages_are_read_until_one_adds_nothing",
         f"{BOTS}a_bot_is_gone_after_two_complete_lists_without_it",
     ),
-    "T14": (
-        "test_discovery.py::"
-        "test_the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone",
-    ),
+    "T14": (f"{LISTING}the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone",),
     "T15": (f"{BOTS}a_bot_has_its_documented_fields_and_no_more",),
     "T16": (f"{HERE}nothing_but_what_is_documented_leaves_the_process",),
     "T18": (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
@@ -213,10 +210,10 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
         f"{CATALOGUE}an_error_body_in_a_good_answer_is_a_failure_that_does_not_repeat_it",
         f"{CLIENT}the_apis_own_code_for_a_bad_key_counts_at_any_status",
     ),
-    **{
-        trap: (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",)
-        for trap in ("T90", "T91", "T92", "T93", "T94", "T95", "T98")
-    },
+    **dict.fromkeys(
+        ("T90", "T91", "T92", "T93", "T94", "T95", "T98"),
+        (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
+    ),
     "T96": (f"{HERE}a_bot_that_is_gone_takes_nothing_of_the_others_along",),
     "T97": (f"{POLLER}a_failed_report_is_asked_again_at_its_next_turn_and_not_before",),
     "T99": (f"{CLIENT}a_redirect_is_never_followed",),

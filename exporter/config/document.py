@@ -120,7 +120,7 @@ def _node(file: str, content: str) -> yaml.Node | None:
         text = "not valid YAML: a number that stands for nothing"
         raise ConfigError([Mistake(file, loader.line + 1, "", text)]) from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]  # PyYAML's own gap
+        loader.dispose()
 
 
 def _content(path: Path) -> str:

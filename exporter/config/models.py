@@ -232,7 +232,9 @@ class Workspace(Settings):
         default=False, description="Allows http:// to a host that is not this one."
     )
     api_key: SecretStr | None = Field(None, description="The key; better ${NAME} than the key.")
-    api_key_file: FileName | None = Field(None, description="A file with the key, read at every use.")
+    api_key_file: FileName | None = Field(
+        None, description="A file with the key, read at every use."
+    )
     bots_api_key: SecretStr | None = Field(
         None, description="The key of the list of bots; the other one where left out."
     )

@@ -56,7 +56,7 @@ def test_every_window_begins_before_its_end_and_ends_no_later_than_today() -> No
         for today in DAYS:
             days = asked.days(today)
             assert days.first <= days.last <= today
-            first, last = (Edge(asked, kind).on(today) for kind in ("first", "last"))  # type: ignore[arg-type]  # these two
+            first, last = (Edge(asked, kind).on(today) for kind in ("first", "last"))
             assert datetime.fromisoformat(first).date() == days.first
             assert datetime.fromisoformat(last).date() == days.last
             assert first < last
