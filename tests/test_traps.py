@@ -67,7 +67,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
         "test_gate.py::test_portals_other_path_is_not_tried_for_any_other_reason",
     ),
     "T02": (f"{HERE}nothing_but_what_is_documented_leaves_the_process",),
-    "T03": (bad("url-placeholder"), bad("url-insecure")),
+    "T03": (bad("url-placeholder"), bad("url-example"), bad("url-insecure")),
     "T04": (
         f"{CSAT}nothing_of_the_single_answers_is_read",
         f"{HERE}nothing_but_what_is_documented_leaves_the_process",

@@ -98,7 +98,7 @@ def _url(value: str) -> str:
     ):
         raise ValueError("must be scheme, host and path alone: no user, query or fragment")
     host = parts.hostname or ""
-    if host.startswith("your-") or host.endswith((".example.com", ".example", ".invalid")):
+    if host.startswith("your-") or f".{host}".endswith((".example.com", ".example", ".invalid")):
         raise ValueError("is a placeholder; leave it out for the API's own address")
     return f"{parts.scheme}://{parts.netloc}{path}"
 

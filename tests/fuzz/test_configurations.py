@@ -246,7 +246,7 @@ def silent(text: str) -> None:
     assert not any(part in lowered for part in parts), text
 
 
-@examples(80, 20_000)
+@examples(200, 20_000)
 @given(data=st.data())
 def test_a_damaged_configuration_is_told_or_obeyed(data: st.DataObject) -> None:
     config = loaded(dumped(damaged(data, data.draw(configurations()))).encode())
@@ -254,7 +254,7 @@ def test_a_damaged_configuration_is_told_or_obeyed(data: st.DataObject) -> None:
         obeyed(data, config)
 
 
-@examples(80, 20_000)
+@examples(200, 20_000)
 @given(data=st.data())
 def test_a_scribbled_file_is_told_or_obeyed(data: st.DataObject) -> None:
     text = scribbled(data, dumped(data.draw(configurations())))
@@ -263,13 +263,13 @@ def test_a_scribbled_file_is_told_or_obeyed(data: st.DataObject) -> None:
         obeyed(data, config)
 
 
-@examples(60, 5_000)
+@examples(100, 5_000)
 @given(st.binary(max_size=200) | st.text(string.printable, max_size=200).map(str.encode))
 def test_any_bytes_are_told_or_obeyed(content: bytes) -> None:
     loaded(content)
 
 
-@examples(40, 5_000)
+@examples(100, 5_000)
 @given(data=st.data())
 def test_a_good_configuration_loads_or_says_which_two_reports_are_one(data: st.DataObject) -> None:
     found = outcome(dumped(data.draw(configurations())).encode())
