@@ -1,5 +1,6 @@
 """Configurations, good and damaged: told with file and line and never with a value, or obeyed."""
 
+import copy
 import json
 import string
 import tempfile
@@ -161,11 +162,11 @@ def damaged(data: st.DataObject, found: Any) -> Any:  # noqa: ANN401 - YAML
             case "rename" if isinstance(step, str):
                 parent[data.draw(odd_keys)] = parent.pop(step)
             case "add" if isinstance(parent, dict):
-                parent[data.draw(odd_keys)] = data.draw(st.sampled_from(ODD))
+                parent[data.draw(odd_keys)] = copy.deepcopy(data.draw(st.sampled_from(ODD)))
             case "twin" if isinstance(parent, list):
                 parent.append(json.loads(json.dumps(parent[int(step)])))
             case _:
-                parent[step] = data.draw(st.sampled_from(ODD))
+                parent[step] = copy.deepcopy(data.draw(st.sampled_from(ODD)))
     return found
 
 
