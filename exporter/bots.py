@@ -133,20 +133,19 @@ class Roster:
     Args:
         configured: Named by the operator; they stay whatever the list says.
         discovery: Which of the listed ones are wanted.
-        listed: Remembered of earlier lists, see `remembered`.
     """
 
-    def __init__(
-        self,
-        configured: Iterable[Bot],
-        discovery: Discovery,
-        listed: Iterable[tuple[ListedBot, int]] = (),
-    ) -> None:
-        given = [(str(bot.id), bot, missed) for bot, missed in listed]
+    def __init__(self, configured: Iterable[Bot], discovery: Discovery) -> None:
         self._configured = {bot.id: bot for bot in configured}
         self._discovery = discovery
-        self._listed = {identity: bot for identity, bot, _ in given}
-        self._missing = {identity: missed for identity, _, missed in given}
+        self._listed: dict[str, ListedBot] = {}
+        self._missing: dict[str, int] = {}
+
+    def recall(self, remembered: Iterable[tuple[ListedBot, int]]) -> None:
+        """Take up what was remembered of earlier lists, see `remembered`."""
+        for bot, missed in remembered:
+            self._listed[str(bot.id)] = bot
+            self._missing[str(bot.id)] = missed
 
     def take(self, listing: Listing) -> None:
         """Take a complete list in.

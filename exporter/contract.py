@@ -376,7 +376,7 @@ class Entry:
         which names were asked for.
         """
         options = self.options.model_dump_json(exclude={"name", "interval", "scope"})
-        asked = "\n".join((self.report.name, self.zone_name, options))
+        asked = f"{self.report.name}\n{self.zone_name}\n{options}"
         return blake2b(asked.encode(), digest_size=4).hexdigest()
 
     @property

@@ -57,7 +57,6 @@ class Finder:
         store: Takes what the list says of the bots.
         telemetry: Takes the counts.
         now: The present as an aware instant.
-        listed: What is remembered of earlier lists: those bots are polled at once.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Finder:
         store: Store,
         telemetry: Telemetry,
         now: Callable[[], datetime],
-        listed: Listed = Listed(),  # noqa: B008 - immutable
     ) -> None:
         self._poller = poller
         self._workspace = poller.workspace
@@ -77,15 +75,24 @@ class Finder:
         self._store = store
         self._telemetry = telemetry
         self._now = now
-        self._roster = Roster(self._workspace.bots, discovery, listed.bots)
+        self._roster = Roster(self._workspace.bots, discovery)
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
         place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
         self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
-        self._due = min(listed.due, self._rhythm.after(now())) if listed.due else now()
-        facts = self._assign()
-        for key in (self._key, *facts):
-            store.adjust(key, "", self._interval, self._workspace.stale_after)
+        self._due = now()
+
+    def begin(self, before: Listed) -> None:
+        """Have the bots polled that are known before the list is read.
+
+        Args:
+            before: What is remembered of earlier lists.
+        """
+        if before.due:
+            self._due = min(before.due, self._rhythm.after(self._now()))
+        self._roster.recall(before.bots)
+        for key in (self._key, *self._assign()):
+            self._store.adjust(key, "", self._interval, self._workspace.stale_after)
 
     @property
     def listed(self) -> Listed:

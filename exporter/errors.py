@@ -4,7 +4,8 @@ ExporterError
 ├─ ConfigError     the operator: every mistake in one go, exit status 1
 ├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
-└─ ReplyError      the poller: one report's part of an answer cannot be read
+├─ ReplyError      the poller: one report's part of an answer cannot be read
+└─ StateError      the state file: what it holds cannot be believed
 """
 
 from collections.abc import Iterable
@@ -88,3 +89,7 @@ class RequestFailed(ExporterError):
 
 class ReplyError(ExporterError):
     """One report's part of an answer is missing or has another shape than documented."""
+
+
+class StateError(ExporterError):
+    """A state file holds nothing that can be believed."""

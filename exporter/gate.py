@@ -63,7 +63,10 @@ class Gate:
             workspace.zone,
             asyncio.get_running_loop().time(),
         )
-        telemetry.begin(workspace, now)
+
+    def begin(self) -> None:
+        """Let what is told of the workspace be there from the start."""
+        self._telemetry.begin(self._workspace, self._now)
         self._tell_budget()
 
     @property

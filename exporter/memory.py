@@ -72,14 +72,10 @@ class Memory:
         listed: What is remembered of its list of bots.
     """
 
-    origin: Origin = Origin()
-    standing: Standing = Standing()
-    turns: Turns = Turns()
-    listed: Listed = Listed()
-
-    def untimed(self) -> "Memory":
-        """Without what is due when, for a clock that was set back: all is due now."""
-        return replace(self, turns=Turns(), listed=replace(self.listed, due=None))
+    origin: Origin = field(default_factory=Origin)
+    standing: Standing = field(default_factory=Standing)
+    turns: Turns = field(default_factory=Turns)
+    listed: Listed = field(default_factory=Listed)
 
     def forgiving(self) -> "Memory":
         """Without what the API refused, for a reload: the operator may have mended it."""

@@ -7,7 +7,7 @@ turns but when it is due, and what the API refuses of it.
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,10 +28,6 @@ from exporter.windows import local_day
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
-
-
-async def nowhere() -> None:
-    """Write nothing down: there is no state file."""
 
 
 log = logging.getLogger(__name__)
@@ -95,7 +91,6 @@ class Poller:
     Attributes:
         workspace: As given.
         changed: As given.
-        noted: Waited for before a slow call is sent, so that no restart sends it again.
     """
 
     def __init__(
@@ -113,7 +108,6 @@ class Poller:
         self._telemetry = telemetry
         self._now = now
         self.changed = changed
-        self.noted: Callable[[], Awaitable[None]] = nowhere
         self._remembered: Mapping[str, datetime] = {}
         self._calls: dict[str, Call] = {}
         self._rhythms: Mapping[Call, Rhythm] = {}
@@ -127,9 +121,12 @@ class Poller:
 
     def recall(self, turns: Turns) -> None:
         """Take up what was remembered, before the calls are assigned."""
+        latest = self._now() + REFUSAL_REMEMBERED  # the clock may have been set back since
         self._remembered = turns.due
-        self._refused = dict(turns.refused)
-        self._split_in_vain = dict(turns.split_in_vain)
+        self._refused = {key: min(until, latest) for key, until in turns.refused}
+        self._split_in_vain = {
+            signature: min(until, latest) for signature, until in turns.split_in_vain.items()
+        }
 
     @property
     def remembered(self) -> Turns:
@@ -138,10 +135,7 @@ class Poller:
         A call that is on its way is due when it was, or at its next turn if it is a slow one.
         """
         return Turns(
-            {
-                turn.call.signature: turn.due
-                for turn in (*self._turns, *self._in_flight.values())
-            },
+            {turn.call.signature: turn.due for turn in (*self._turns, *self._in_flight.values())},
             tuple(self._refused.items()),
             dict(self._split_in_vain),
         )
@@ -267,7 +261,6 @@ class Poller:
         try:
             if turn.call.slow:
                 turn.due = self._rhythms[turn.call].after(self._now())
-                await self.noted()
             failures = await self._poll(turn.call)
         finally:
             self._slots.release()

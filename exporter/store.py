@@ -103,6 +103,10 @@ class Store:
             interval_seconds=interval_seconds,
         )
 
+    def restore(self, key: Key, record: Record) -> None:
+        """Take up what was known in an earlier life; whoever polls it adjusts or forgets it."""
+        self._put(key, record)
+
     def adjust(self, key: Key, question: str, interval: timedelta, stale_after: float) -> None:
         """Let a record from before a reload or a restart live on as the settings now have it.
 

@@ -42,6 +42,8 @@ _GUARDED: Final = (
 )
 NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
+POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
+NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 
 class Web:
@@ -52,6 +54,7 @@ class Web:
         own: The exporter's own metrics, in OpenMetrics if told so.
         ready: Whether every workspace has had an answer.
         status: How the polling goes.
+        reload: Reads the configuration again, and says what is wrong with it; None forbids it.
         telemetry_path: Where the page is.
         route_prefix: What comes before every route, without a slash at its end.
     """
@@ -63,6 +66,7 @@ class Web:
         own: Callable[[bool], bytes],
         ready: Callable[[], bool],
         status: Callable[[], Status],
+        reload: Callable[[], Awaitable[str]] | None = None,
         telemetry_path: str = "/metrics",
         route_prefix: str = "",
     ) -> None:
@@ -70,6 +74,8 @@ class Web:
         self._own = own
         self._ready = ready
         self._status = status
+        self._reload = reload
+        self._reloading = f"{route_prefix}/-/reload"
         self._api = f"{route_prefix}/api/v1/status"
         self._metrics = route_prefix + telemetry_path
         self._routes: Mapping[str, Callable[[Scope], Answer]] = {
@@ -84,7 +90,9 @@ class Web:
         if scope["type"] != "http":
             return
         known = scope["path"] == self._metrics or scope["path"] in self._routes
-        if not known:
+        if scope["path"] == self._reloading:
+            await _send(scope, send, await self._reloaded(scope["method"]))
+        elif not known:
             await _send(scope, send, NOT_FOUND)
         elif scope["method"] not in {"GET", "HEAD"}:
             await _send(scope, send, NOT_ALLOWED)
@@ -108,6 +116,16 @@ class Web:
         else:
             pieces = chain(snapshot.text(), (own,))
             await _stream(scope, send, headers, snapshot.size + len(own), pieces)
+
+    async def _reloaded(self, method: str) -> Answer:
+        if method != "POST":
+            return POST_ALONE
+        if self._reload is None:
+            return NOT_ENABLED
+        mistakes = await self._reload()
+        if mistakes:
+            return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
+        return Answer(200, b"Reloaded\n")
 
     def _readiness(self, _: Scope) -> Answer:
         if self._ready():

@@ -13,13 +13,22 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def read(invocation: Invocation) -> Config:
+    """What the files hold now.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    return load(invocation.values["config.file"], invocation.environment, now().date())
+
+
 def configuration(invocation: Invocation) -> Config | None:
     """The configuration in force; None where the operator only wanted to see it, which is done.
 
     Raises:
         ConfigError: With every mistake.
     """
-    config = load(invocation.values["config.file"], invocation.environment, now().date())
+    config = read(invocation)
     for warning in config.warnings:
         print(warning, file=sys.stderr)
     if invocation.one("config.check"):

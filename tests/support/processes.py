@@ -103,6 +103,10 @@ class Running:
 
         return wait_for(look, f"no line {pattern!r}", within, lambda: self.stdout + self.stderr)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def end(self, within: float = PATIENCE) -> Ended:
         """Ask it to end with SIGTERM and wait until it has.
 
@@ -198,10 +202,10 @@ def wait_for(
         time.sleep(_PAUSE)
 
 
-def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer to one GET, whatever its status; no proxy is asked."""
+def get(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
+    """The answer to one request without a body, whatever its status; no proxy is asked."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - loopback
+    request = urllib.request.Request(url, headers=dict(headers or {}), method=method)  # noqa: S310 - loopback
     try:
         with opener.open(request, timeout=PATIENCE) as answer:
             lower = {name.lower(): value for name, value in answer.headers.items()}
