@@ -113,19 +113,17 @@ async def serve(
             await adopt(config)
             telemetry.reloaded(clock())
             reloader = Reloader(again, adopt, telemetry, clock) if again else None
-            others = [pages.run()]
+            others = [pages.run(), *_reloading(reloader, invocation)]
             if file:
                 others.append(file.run(state, lambda: _pressing(fleet)))
-            if reloader:
-                others += _reloading(reloader, invocation)
             background = [tasks.create_task(other) for other in others]
-            allowed = reloader if invocation.one("web.enable-lifecycle") else None
+            allowed = invocation.one("web.enable-lifecycle")
             web = Web(
                 snapshot=lambda: pages.snapshot,
                 own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
                 ready=lambda: all(watch.answered for watch in fleet),
                 status=lambda: Status(__version__, clock(), tuple(one.status() for one in fleet)),
-                reload=allowed and allowed.reload,
+                reload=reloader.reload if reloader and allowed else None,
                 telemetry_path=invocation.one("web.telemetry-path"),
                 route_prefix=prefix(invocation),
             )
@@ -149,8 +147,12 @@ def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
     return {memory.origin.workspace: memory for memory in state.memories}
 
 
-def _reloading(reloader: Reloader, invocation: Invocation) -> Iterator[Coroutine[None, None, None]]:
+def _reloading(
+    reloader: Reloader | None, invocation: Invocation
+) -> Iterator[Coroutine[None, None, None]]:
     """What has the configuration read again, beside a request."""
+    if reloader is None:
+        return
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     yield reloader.run()
     if invocation.one("config.enable-auto-reload"):
