@@ -198,10 +198,11 @@ class StateFile:
             if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket
                 raise odd from None
             raise
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(source)
+            raise odd
         with os.fdopen(source, "rb") as stream:
-            status = os.fstat(source)
-            if not stat.S_ISREG(status.st_mode):
-                raise odd
             if status.st_uid != os.geteuid():
                 raise StateError("is another user's")
             if status.st_size > LARGEST:
