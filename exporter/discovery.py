@@ -152,9 +152,9 @@ class Finder:
         }
         told = (self._roster.bots, tuple(facts))
         if told != self._told:
+            if any(told) or self._told:
+                polled = len(self._roster.bots)
+                log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
             self._told = told
-            log.info(
-                "bots", extra={"workspace": self._workspace.name, "polled": len(self._roster.bots)}
-            )
             self._poller.assign(plan(self._workspace, self._roster.bots), {self._key, *facts})
         return facts

@@ -29,10 +29,11 @@ table{border-collapse:collapse;width:100%;margin:.4rem 0}
 th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-top:1px solid var(--line);vertical-align:top}
 th{font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .s{font-weight:600}.ok{color:var(--ok)}.late{color:var(--late)}.failing{color:var(--failing)}.waiting{color:var(--waiting)}
-.e{color:var(--failing)}small{opacity:.75}
+.e{color:var(--failing)}small{opacity:.75}time small{display:none}
 input{font:inherit;padding:.35rem .5rem;width:min(24rem,65%)}button{font:inherit;padding:.35rem .8rem}
 @media(max-width:42rem){thead{display:none}tr{display:block;border-top:1px solid var(--line);padding:.4rem 0}
-td,td.n{display:block;border:0;padding:0;text-align:left}td[data-l]::before{content:attr(data-l) ": ";opacity:.75}}
+td,td.n{display:block;border:0;padding:0;text-align:left}time small{display:inline}
+td[data-l]::before{content:attr(data-l) ": ";opacity:.75}}
 """
 
 
@@ -143,7 +144,7 @@ def _age(report: ReportStatus) -> str:
         return "never"
     age = _span(report.age_seconds or 0)
     at = _instant(report.last_success)
-    return f'<time title="{at} UTC">{age}<br><small>{at[:16]}</small></time>'
+    return f'<time title="{at} UTC">{age} <small>{at[:16]}</small></time>'
 
 
 def _next(report: ReportStatus, now: datetime) -> str:
