@@ -100,6 +100,11 @@ FLAGS: Final = (
         commands=_SERVING,
     ),
     Flag(
+        name="web.config.file",
+        help="the exporter-toolkit's web configuration: TLS, client certificates, passwords",
+        commands=("serve",),
+    ),
+    Flag(
         name="sandbox.listen-address",
         default="127.0.0.1:9878",
         help="where the sandbox listens",

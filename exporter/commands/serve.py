@@ -13,13 +13,15 @@ from exporter import __version__
 from exporter.commands.configured import configuration, now
 from exporter.config import Config
 from exporter.flags import DONE, Invocation
+from exporter.guard import Guard
 from exporter.pages import Pages
-from exporter.server import Server, bound, listen
+from exporter.server import Server, bound, end_soon, listen
 from exporter.status import Status
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 from exporter.web import Web
+from exporter.web_config import Kept
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,10 @@ def signalled() -> asyncio.Event:
 
     def first() -> None:
         stop.set()
+        end_soon()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, first)
@@ -71,10 +75,16 @@ async def serve(
 
     Raises:
         StartError: If a workspace's certificates cannot be used.
+        ConfigError: If the web configuration has mistakes.
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
     telemetry, store = Telemetry(revision), Store()
     telemetry.reloaded(clock())
+    kept = Kept(
+        invocation.one("web.config.file"),
+        invocation.environment,
+        lambda right: telemetry.web_reloaded(clock(), right=right),
+    )
     pages = Pages(store, telemetry, clock)
     async with AsyncExitStack() as stack:
         watches = [
@@ -97,7 +107,7 @@ async def serve(
             others = [
                 tasks.create_task(part) for part in (*(w.run() for w in watches), pages.run())
             ]
-            await Server(web).serve_until(stop, sockets)
+            await Server(Guard(web, lambda: kept.current), kept).serve_until(stop, sockets)
             for task in others:
                 task.cancel()
     log.info("stopped")

@@ -31,5 +31,9 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_exporter_config_last_reload_success_timestamp_seconds": (
         "for the alert; the dashboard says whether the configuration is in force"
     ),
+    "seasalt_exporter_web_config_last_reload_successful": (
+        "for an alert; whoever cannot log in looks at the log"
+    ),
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "like the one before",
 }
 """Families of the exporter that no dashboard shows, each with the reason."""
