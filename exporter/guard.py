@@ -15,6 +15,7 @@ LARGEST_HEAD: Final = 16_384
 
 _CLOSE: Final = (b"connection", b"close")
 
+BAD_REQUEST: Final = Answer(400, b"Bad Request\n", headers=(_CLOSE,))
 TOO_LARGE: Final = Answer(413, b"Content Too Large\n", headers=(_CLOSE,))
 HEAD_TOO_LARGE: Final = Answer(431, b"Request Header Fields Too Large\n", headers=(_CLOSE,))
 TOO_MANY: Final = Answer(429, b"Too Many Requests\n", headers=((b"retry-after", b"1"),))
@@ -54,6 +55,8 @@ class Guard:
 
     async def _refusal(self, scope: Scope) -> Answer | None:
         config = self._config()
+        if scope["http_version"] not in {"1.0", "1.1"}:
+            return BAD_REQUEST
         if _head(scope) > LARGEST_HEAD:
             return HEAD_TOO_LARGE
         if _has_body(scope):

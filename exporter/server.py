@@ -276,6 +276,7 @@ class Server(uvicorn.Server):
                 log_level="error",  # what clients do wrong is no news, and as much as they like
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=limits.keep_alive_seconds,
                 timeout_graceful_shutdown=limits.grace_seconds + 1,
             )

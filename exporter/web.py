@@ -1,5 +1,6 @@
 """The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -191,4 +192,5 @@ async def _stream(
             for begin in range(0, len(piece), PIECE):
                 part = piece[begin : begin + PIECE]
                 await send({"type": "http.response.body", "body": part, "more_body": True})
+                await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
     await send({"type": "http.response.body", "body": b""})

@@ -117,7 +117,7 @@ def _client_auth(value: str) -> str:
 
 def _http2(value: bool) -> bool:  # noqa: FBT001 - pydantic gives it
     if value:
-        raise ValueError("cannot be honoured: HTTP/1.1 is spoken; leave it out or say false")
+        raise ValueError("http2 cannot be honoured: HTTP/1.1 is spoken; leave it out or say false")
     return value
 
 
@@ -146,16 +146,12 @@ class _Tls(Shape):
     key_file: str | None = None
     client_ca: str | None = None
     client_ca_file: str | None = None
-    client_auth_type: Annotated[
-        str, _one_of((*CLIENT_AUTH, *UNVERIFIED)), AfterValidator(_client_auth)
-    ] = "NoClientCert"
+    client_auth_type: Annotated[str, AfterValidator(_client_auth), _one_of(CLIENT_AUTH)] = (
+        "NoClientCert"
+    )
     client_allowed_sans: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    min_version: Annotated[str, _one_of((*VERSIONS, *OLD_VERSIONS)), AfterValidator(_version)] = (
-        "TLS12"
-    )
-    max_version: Annotated[str, _one_of((*VERSIONS, *OLD_VERSIONS)), AfterValidator(_version)] = (
-        "TLS13"
-    )
+    min_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS12"
+    max_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS13"
     cipher_suites: tuple[Annotated[str, _one_of((*SUITES, *SUITES_OF_TLS13))], ...] = ()
     prefer_server_cipher_suites: bool = True
     curve_preferences: tuple[Annotated[str, _one_of(CURVES)], ...] = ()
