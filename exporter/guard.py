@@ -55,16 +55,13 @@ class Guard:
 
     async def _refusal(self, scope: Scope) -> Answer | None:
         config = self._config()
-        if scope["http_version"] not in {"1.0", "1.1"}:
-            return BAD_REQUEST
-        if _head(scope) > LARGEST_HEAD:
-            return HEAD_TOO_LARGE
-        if _has_body(scope):
-            return TOO_LARGE
+        if refusal := _of_form(scope):
+            return refusal
         if not self._in_time(config.rate_limit):
             return TOO_MANY
-        if not config.users:
-            return None
+        return await self._of_person(scope, config) if config.users else None
+
+    async def _of_person(self, scope: Scope, config: WebConfig) -> Answer | None:
         self._passwords.users = config.users
         given = _credentials(scope)
         try:
@@ -95,6 +92,15 @@ class _Bucket:
             return False
         self._tokens -= 1
         return True
+
+
+def _of_form(scope: Scope) -> Answer | None:
+    """What is said to a request that the parser lets through and nobody sends in good faith."""
+    if scope["http_version"] not in {"1.0", "1.1"}:
+        return BAD_REQUEST
+    if _head(scope) > LARGEST_HEAD:
+        return HEAD_TOO_LARGE
+    return TOO_LARGE if _has_body(scope) else None
 
 
 def _head(scope: Scope) -> int:

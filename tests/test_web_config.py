@@ -1,6 +1,7 @@
 """The web configuration file: what it may say, and what is told where it cannot be honoured."""
 
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from exporter.web_config import Kept, RateLimit, WebConfig, load
 HASH: Final = "$2y$04$cVi0ZDHpRCBpGO7RMoTjHOQ0YO15mdg.TTxKmWAxVobOCBTtPnS1S"
 """Of `secret`, as cheap as can be."""
 
+ROOT: Final = Path(__file__).parent.parent
 PAIR: Final = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
 CANARY: Final = "CNRY0123456789abcdef"
 
@@ -60,8 +62,10 @@ def told(folder: Path, text: str) -> list[str]:
         pytest.param(
             f"{CANARY}\n{CANARY}\n",
             [
-                "1: must be a mapping with keys of tls_server_config, http_server_config,"
-                " basic_auth_users, rate_limit"
+                (
+                    "1: must be a mapping with keys of tls_server_config, http_server_config,"
+                    " basic_auth_users, rate_limit"
+                )
             ],
             id="junk",
         ),
@@ -93,9 +97,10 @@ def told(folder: Path, text: str) -> list[str]:
         pytest.param(
             'tls_server_config:\n  cert_file: ""\n  key_file: ""\n  client_auth_type: x\n',
             [
-                "4: tls_server_config.client_auth_type: must be one of NoClientCert,"
-                " VerifyClientCertIfGiven, RequireAndVerifyClientCert, RequestClientCert,"
-                " RequireAnyClientCert, RequireClientCert"
+                (
+                    "4: tls_server_config.client_auth_type: must be one of NoClientCert,"
+                    " VerifyClientCertIfGiven, RequireAndVerifyClientCert"
+                )
             ],
             id="both-blank",
         ),
@@ -130,8 +135,10 @@ def told(folder: Path, text: str) -> list[str]:
         pytest.param(
             f"{PAIR}basic_auth_users:\n  john: {CANARY}\n",
             [
-                "5: basic_auth_users.john: must be a bcrypt hash, as `htpasswd -nBC 10 NAME`"
-                " prints it"
+                (
+                    "5: basic_auth_users.john: must be a bcrypt hash, as `htpasswd -nBC 10 NAME`"
+                    " prints it"
+                )
             ],
             id="no-hash",
         ),
@@ -143,17 +150,16 @@ def told(folder: Path, text: str) -> list[str]:
         pytest.param(
             f"{PAIR}  curve_preferences:\n    - CurveP257\n",
             [
-                "5: tls_server_config.curve_preferences[0]: must be one of CurveP256, CurveP384,"
-                " CurveP521, X25519; did you mean CurveP256?"
+                (
+                    "5: tls_server_config.curve_preferences[0]: must be one of CurveP256, CurveP384,"
+                    " CurveP521, X25519; did you mean CurveP256?"
+                )
             ],
             id="an-invented-curve",
         ),
         pytest.param(
             f"{PAIR}  min_version: TLS111\n",
-            [
-                "4: tls_server_config.min_version: must be one of TLS12, TLS13;"
-                " did you mean TLS1
-            ],
+            ["4: tls_server_config.min_version: must be one of TLS12, TLS13; did you mean TLS13?"],
             id="an-invented-version",
         ),
         pytest.param(
@@ -169,9 +175,11 @@ def told(folder: Path, text: str) -> list[str]:
         pytest.param(
             f"http_server_config:\n  headers:\n    Content-Type: {CANARY}\n",
             [
-                "3: http_server_config.headers: only Content-Security-Policy,"
-                " Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options,"
-                " X-XSS-Protection can be set; did you mean X-Content-Type-Options?"
+                (
+                    "3: http_server_config.headers: only Content-Security-Policy,"
+                    " Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options,"
+                    " X-XSS-Protection can be set; did you mean X-Content-Type-Options?"
+                )
             ],
             id="another-header",
         ),
@@ -445,3 +453,30 @@ def test_a_certificate_that_changes_is_taken_up(
 
     assert one.current is not before
     assert reloads == [True, True]
+
+
+# What we ship and show.
+
+
+def test_the_example_is_right_and_so_is_every_line_that_it_has_in_comments(folder: Path) -> None:
+    example = (ROOT / "config" / "web.yml").read_text(encoding="utf-8")
+    assert load(str(written(folder, example)), {}).headers
+
+    shutil.copy(folder / "authority.pem", folder / "clients.pem")
+    told = re.sub("^# ", "", example.partition("\n\n")[2], flags=re.MULTILINE)
+    found = load(str(written(folder, told)), {"PASSWORD_HASH": HASH})
+
+    assert found.tls
+    assert found.users
+    assert found.rate_limit == RateLimit(0.1, 50)
+
+
+def test_the_readmes_example_is_right(folder: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.partition("## Who may come in")[2].partition("```yaml\n")[2].partition("```")[0]
+    shutil.copy(folder / "authority.pem", folder / "clients.pem")
+    found = load(str(written(folder, text)), {"PASSWORD_HASH": HASH})
+
+    assert found.tls
+    assert found.tls.allowed_sans == {"prometheus"}
+    assert found.users == {b"prometheus": HASH.encode()}
