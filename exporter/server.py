@@ -41,7 +41,8 @@ class Limits:
         connections: How many there may be; never more than half of the file descriptors.
         per_address: How many of them from one address.
         head_seconds: How long a TLS handshake may take, and a request's head from its first byte.
-        write_seconds: How long a client may take nothing of what it is sent.
+        write_seconds: How long a client may take nothing of what it is sent, where the kernel
+            can tell, which Linux's can.
         keep_alive_seconds: How long a connection may be idle.
         grace_seconds: How long what is in flight may take when the end is wanted.
     """
@@ -89,7 +90,6 @@ class Connection(H11Protocol):
         """Let in whom the certificate allows."""
         super().connection_made(transport)
         self._head = _Alarm(self._limits.head_seconds, transport.abort)
-        self._write = _Alarm(self._limits.write_seconds, transport.abort)
         # Whatever the kernel does not take pauses the writer: one piece of a page waits, no more.
         transport.set_write_buffer_limits(high=1, low=0)
         secured = transport.get_extra_info("ssl_object")
@@ -106,20 +106,9 @@ class Connection(H11Protocol):
         else:
             self._head.stop()
 
-    def pause_writing(self) -> None:
-        """Wait for the client to take what it asked for, but not for ever."""
-        super().pause_writing()
-        self._write.start()
-
-    def resume_writing(self) -> None:
-        """Go on: the client has taken all there was."""
-        super().resume_writing()
-        self._write.stop()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop every clock."""
+        """Stop the clock."""
         self._head.stop()
-        self._write.stop()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -239,7 +228,8 @@ class _Admitted(socket.socket):
         self._crowd = crowd
         self._address = address
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # For what is left to send when the connection is closed and nobody looks any more.
+            # The kernel sees what no protocol does: whether the client takes anything, over TLS
+            # too, and after the connection is closed on our side with something left to send.
             milliseconds = int(crowd.patience * 1000)
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 

@@ -9,7 +9,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,10 @@ import bcrypt
 import pytest
 from support.loopback import Authority
 from support.processes import wait_for
-from support.serving import LOOPBACK, Serving, rest, serving
+from support.serving import LINE, LOOPBACK, Serving, rest, serving
 
 from exporter.passwords import WAITING, Busy, Passwords
+from exporter.server import Limits
 from exporter.web_config import DEAREST
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
@@ -181,6 +182,24 @@ def test_a_handshake_that_does_not_end_is_ended(folder: Path) -> None:
         assert 4 < time.monotonic() - begun < 7
 
 
+def test_who_takes_nothing_of_a_page_is_let_go_over_tls_too(
+    folder: Path, tls: ssl.SSLContext
+) -> None:
+    page = LINE * 1_000_000
+    limits = Limits(write_seconds=0.5)
+    with (
+        serving(written(folder, PAIR), limits, lambda: page) as server,
+        closing(server.connect()) as plain,
+        closing(tls.wrap_socket(plain, server_hostname=LOOPBACK)) as secured,
+    ):
+        secured.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(2)
+        found = b""
+        with suppress(ssl.SSLError):  # an end in the middle of a record
+            found = rest(secured)
+        assert len(found) < len(page)
+
+
 # Client certificates.
 
 
@@ -334,6 +353,18 @@ def test_no_joining_of_name_and_password_gets_somebody_in(guarded: Serving) -> N
     ):
         assert guarded.status(basic(name, password)) == 401
         assert guarded.status(basic("alice", password)) == 401 or password == "right"  # noqa: S105
+
+
+def test_no_two_users_are_taken_for_one_another() -> None:
+    first, second = hashed("right"), hashed("pw")
+    users = {b"a": first.encode(), f"a{first}".encode(): second.encode()}
+
+    async def go() -> tuple[bool, bool]:
+        passwords = Passwords(users)
+        known = await passwords.right(f"a{first}".encode(), b"pw")
+        return known, await passwords.right(b"a", f"{second}pw".encode())
+
+    assert asyncio.run(go()) == (True, False)
 
 
 def test_the_configured_headers_are_on_every_answer(guarded: Serving) -> None:
