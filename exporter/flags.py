@@ -117,6 +117,11 @@ FLAGS: Final = (
         commands=("serve",),
     ),
     Flag(
+        name="web.config.file",
+        help="the exporter-toolkit's web configuration: TLS, client certificates, passwords",
+        commands=("serve",),
+    ),
+    Flag(
         name="sandbox.listen-address",
         default="127.0.0.1:9878",
         help="where the sandbox listens",

@@ -129,6 +129,16 @@ STATE_QUARANTINED: Final = OwnFamily(
     "seasalt_exporter_state_quarantined_total",
     "State files that could not be believed and were put aside.",
 )
+WEB_RELOAD_SUCCESSFUL: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_web_config_last_reload_successful",
+    "Whether the web configuration was right when it was last read; 1 where there is none.",
+)
+WEB_RELOAD_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds",
+    "When a right web configuration was last read, in Unix time.",
+)
 PAGE_BYTES: Final = OwnFamily(
     "gauge",
     "seasalt_exporter_page_bytes",
@@ -139,6 +149,7 @@ OWN_FAMILIES: Final = (
     *(UP, REQUESTS, REQUEST_DURATION, BUDGET_REMAINING, KEY_VALID, SERIES, SERIES_DROPPED),
     *(SCHEMA_DRIFT, UTC_OFFSET, BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
+    *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
 )
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -230,6 +241,12 @@ class Telemetry:
         """Note that a right configuration is in force from now on."""
         self.set(RELOAD_SUCCESSFUL, 1)
         self.set(RELOAD_TIMESTAMP, now.timestamp())
+
+    def web_reloaded(self, now: datetime, *, right: bool) -> None:
+        """Note whether the web configuration was right when it was read."""
+        self.set(WEB_RELOAD_SUCCESSFUL, right)
+        if right:
+            self.set(WEB_RELOAD_TIMESTAMP, now.timestamp())
 
     def text(self, *, openmetrics: bool) -> bytes:
         """The page's own end, in one of the two formats."""

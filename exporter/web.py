@@ -1,5 +1,6 @@
 """The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ Header = tuple[bytes, bytes]
 TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 _PLAIN: Final = b"text/plain; charset=utf-8"
+
+PIECE: Final = 65_536
+"""Bytes of a page that are handed on at a time; the next waits until the client has taken them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,15 @@ class Web:
             return
         known = scope["path"] == self._metrics or scope["path"] in self._routes
         if scope["path"] == self._reloading:
-            await _send(scope, send, await self._reloaded(scope["method"]))
+            await reply(scope, send, await self._reloaded(scope["method"]))
         elif not known:
-            await _send(scope, send, NOT_FOUND)
+            await reply(scope, send, NOT_FOUND)
         elif scope["method"] not in {"GET", "HEAD"}:
-            await _send(scope, send, NOT_ALLOWED)
+            await reply(scope, send, NOT_ALLOWED)
         elif scope["path"] == self._metrics:
             await self._page(scope, send)
         else:
-            await _send(scope, send, self._routes[scope["path"]](scope))
+            await reply(scope, send, self._routes[scope["path"]](scope))
 
     async def _page(self, scope: Scope, send: Send) -> None:
         snapshot = self._snapshot()
@@ -185,7 +189,8 @@ def _values(scope: Scope, name: bytes) -> str:
     return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
-async def _send(scope: Scope, send: Send, answer: Answer) -> None:
+async def reply(scope: Scope, send: Send, answer: Answer) -> None:
+    """Send a small answer."""
     headers = [(b"content-type", answer.content_type), *answer.headers]
     await _stream(scope, send, headers, len(answer.body), [answer.body], answer.status)
 
@@ -202,5 +207,8 @@ async def _stream(
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if scope["method"] != "HEAD":
         for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            for begin in range(0, len(piece), PIECE):
+                part = piece[begin : begin + PIECE]
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
     await send({"type": "http.response.body", "body": b""})

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exporter.plan import Target
 from exporter.samples import Family
@@ -240,6 +240,7 @@ class Parsed(HTMLParser):
         ]
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_whatever_the_names_are_nothing_of_them_becomes_a_part_of_the_page(
     name: str, error: str, query: str

@@ -16,10 +16,11 @@ from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.flags import DONE, Invocation
 from exporter.fleet import Fleet
+from exporter.guard import Guard
 from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.reload import Reloader
-from exporter.server import Server, bound, listen
+from exporter.server import Server, bound, end_soon, listen
 from exporter.state import State
 from exporter.state_file import StateFile
 from exporter.status import Status
@@ -27,6 +28,7 @@ from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 from exporter.web import Web
+from exporter.web_config import Kept
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +55,10 @@ def signalled() -> asyncio.Event:
 
     def first() -> None:
         stop.set()
+        end_soon()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, first)
@@ -82,9 +86,15 @@ async def serve(
 
     Raises:
         StartError: If a workspace's certificates cannot be used.
+        ConfigError: If the web configuration has mistakes.
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
     telemetry, store = Telemetry(revision), Store()
+    kept = Kept(
+        invocation.one("web.config.file"),
+        invocation.environment,
+        lambda right: telemetry.web_reloaded(clock(), right=right),
+    )
     pages = Pages(store, telemetry, clock)
     path = invocation.one("state.file")
     file = StateFile(Path(path), telemetry, clock) if path else None
@@ -129,7 +139,7 @@ async def serve(
             )
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
-            await Server(web).serve_until(stop, sockets)
+            await Server(Guard(web, lambda: kept.current), kept).serve_until(stop, sockets)
             for task in background:
                 task.cancel()
             await fleet.close()

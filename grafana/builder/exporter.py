@@ -65,8 +65,9 @@ GLANCE: Final = (
     ),
     _stat(
         "Files",
-        "Is the configuration right, and could the state file be written, where there is one?",
+        "Are both configurations right, and could the state file be written, where there is one?",
         f"min({own('seasalt_exporter_config_last_reload_successful')}"
+        f" * {own('seasalt_exporter_web_config_last_reload_successful')}"
         f" * {own('seasalt_exporter_state_last_write_successful')})",
         unit="none",
         mappings={"0": ("See the log", "red"), "1": ("In order", "text")},

@@ -77,12 +77,12 @@ def test_a_signal_puts_the_new_file_in_force_and_keeps_what_it_does_not_change(
     with serving(exporter, small_sandbox, tmp_path / "seasalt.yml") as served:
         before, asked = served.reports(), len(small_sandbox.requests)
         served.write(CONFIGURATION + YEARLY)
-        served.process.signal(signal.SIGHUP)
+        served.process.send(signal.SIGHUP)
         wait_for(lambda: "conversation_overview_yearly" in served.reports(), "no new report")
         assert served.reports()["label_overview"] == before["label_overview"]
         assert len(small_sandbox.requests) == asked + 1
         served.write(CONFIGURATION + LABELS)
-        served.process.signal(signal.SIGHUP)
+        served.process.send(signal.SIGHUP)
         wait_for(lambda: served.reports() == before, "not as before")
         assert len(small_sandbox.requests) == asked + 1
 
@@ -93,10 +93,10 @@ def test_a_storm_of_signals_does_no_harm(
     with serving(exporter, small_sandbox, tmp_path / "seasalt.yml") as served:
         before, asked = served.reports(), len(small_sandbox.requests)
         for _ in range(200):
-            served.process.signal(signal.SIGHUP)
+            served.process.send(signal.SIGHUP)
         assert problems(get(f"{served.url}/metrics").body) == []
         served.write(CONFIGURATION + YEARLY)
-        served.process.signal(signal.SIGHUP)
+        served.process.send(signal.SIGHUP)
         wait_for(lambda: "conversation_overview_yearly" in served.reports(), "no new report")
         assert served.reports()["label_overview"] == before["label_overview"]
         assert len(small_sandbox.requests) == asked + 1

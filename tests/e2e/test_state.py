@@ -54,7 +54,7 @@ def test_a_killed_exporter_goes_on_where_it_was_and_asks_for_nothing_again(
         wait_for(lambda: len(values(url)) > 4 * bots, "not every value")
         before = values(url)
         wait_for(file.exists, "no state")
-        process.signal(signal.SIGKILL)
+        process.send(signal.SIGKILL)
     asked = len(small_sandbox.requests)
 
     with serving(exporter, small_sandbox, tmp_path) as (process, url):

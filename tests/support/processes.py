@@ -103,18 +103,26 @@ class Running:
 
         return wait_for(look, f"no line {pattern!r}", within, lambda: self.stdout + self.stderr)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
     def end(self, within: float = PATIENCE) -> Ended:
         """Ask it to end with SIGTERM and wait until it has.
 
         Raises:
             subprocess.TimeoutExpired: If it does not.
         """
+        self.send(signal.SIGTERM)
+        return self.wait(within)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
+
+    def wait(self, within: float = PATIENCE) -> Ended:
+        """Wait until it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: If it does not.
+        """
         return Ended(self._process.wait(within), self.stdout, self.stderr)
 
 
