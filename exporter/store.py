@@ -42,6 +42,7 @@ class Record:
         samples: Those values.
         expires: From when on they must not be shown, None if there are none.
         error: Why the last try brought nothing, in words of ours; empty if it did.
+        left_out: How many values came with them that were too many for the workspace.
     """
 
     interval_seconds: float
@@ -51,6 +52,7 @@ class Record:
     samples: tuple[Sample, ...] = ()
     expires: datetime | None = None
     error: str = ""
+    left_out: int = 0
 
     def shown(self, now: datetime) -> tuple[Sample, ...]:
         """The values that are still true at an instant."""
@@ -99,12 +101,18 @@ class Store:
         record = self._records.get(but)
         return self._sizes[workspace] - (len(record.samples) if record else 0)
 
+    def samples(self, key: Key) -> tuple[Sample, ...]:
+        """The values that are kept of one key, none where there is no record."""
+        record = self._records.get(key)
+        return record.samples if record else ()
+
     def _forget_values(self, key: Key) -> None:
         record = self._records.get(key)
         if record:
             if key.report:
                 self._sizes[key.target.workspace] -= len(record.samples)
             record.samples = ()
+            record.left_out = 0
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""
