@@ -4,7 +4,7 @@ Which values are the largest is asked within one report alone: seconds, ratings 
 be compared. Between reports it is a matter of how many each has.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set as AbstractSet
 from typing import Final
 
 from exporter.samples import Sample
@@ -96,7 +96,7 @@ def largest_names(
     return tuple(sample for sample in given if _made_name(sample) in kept)
 
 
-def _weight(sample: Sample, loyal: set[tuple[object, ...]]) -> float:
+def _weight(sample: Sample, loyal: AbstractSet[tuple[object, ...]]) -> float:
     more = abs(sample.value) * (LOYALTY - 1) if sample[:2] in loyal else 0
     return sample.value + more
 

@@ -112,8 +112,8 @@ def described(error: BaseException, depth: int = 0) -> str:
     text = kind.__qualname__
     if _ours(kind.__module__):
         text += f": {error}"
-    elif isinstance(error, OSError) and error.errno in errno.errorcode:
-        text += f" {errno.errorcode[error.errno]}"
+    elif isinstance(error, OSError):
+        text = f"{text} {errno.errorcode.get(error.errno or 0, '')}".rstrip()
     frames = [
         f"{'/'.join(frame.f_code.co_filename.split('/')[-2:])}:{line} {frame.f_code.co_name}"
         for frame, line in walk_tb(error.__traceback__)
@@ -143,7 +143,7 @@ def _harmless(record: logging.LogRecord) -> str:
             for value in record.args
         )
         with suppress(TypeError, ValueError):
-            return text.split("\n")[0] % numbers
+            return text.split("\n", maxsplit=1)[0] % numbers
     found = _WORDS.match(text)
     return found[0].strip() if found else ""
 
@@ -237,6 +237,7 @@ class Writer(logging.Handler):
         self._waiting: deque[bytes] = deque(maxlen=WAITING)
         self._news = threading.Condition()
         self._ending = False
+        self._torn = False
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
 
@@ -288,9 +289,11 @@ class Writer(logging.Handler):
 
     def _write(self, line: bytes) -> None:
         # Not through sys.stderr: its lock, held by a write that does not end, ends the interpreter.
-        while line:
+        rest = b"\n" + line if self._torn else line
+        while rest:
             try:
-                line = line[os.write(self._descriptor, line) :]
+                rest = rest[os.write(self._descriptor, rest) :]
+                self._torn = bool(rest)
             except BlockingIOError:  # somebody shares it who wants it so
                 select.select([], [self._descriptor], [])
             except OSError:  # a full disk, a reader that is gone
@@ -331,13 +334,14 @@ def _uncaught(text: str, error: BaseException | None) -> None:
 
 
 def _warned(
-    _message: Warning | str,
+    message: Warning | str,  # noqa: ARG001 - may hold a value
     category: type[Warning],
     filename: str,
     lineno: int,
-    *_: object,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """Tell a warning by kind and place; its text may hold a value."""
+    """Tell a warning by kind and place."""
     at = f"{'/'.join(filename.split('/')[-2:])}:{lineno}"
     logging.getLogger(__name__).warning("warning", extra={"kind": category.__name__, "at": at})
 
@@ -358,4 +362,4 @@ def _keep_descriptors() -> None:
 
 
 def _nowhere() -> TextIO:
-    return open(os.devnull, "r+", encoding="utf-8")  # noqa: SIM115, PTH123 - to stay open
+    return open(os.devnull, "r+", encoding="utf-8")  # noqa: PTH123 - to stay open

@@ -1,7 +1,7 @@
 """What is left of an answer with more names than it may have."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 import pytest
@@ -19,7 +19,7 @@ NAMED = [family for family in FAMILIES if set(MADE) & set(family.labels)]
 PLAIN = next(family for family in FAMILIES if not set(MADE) & set(family.labels))
 
 
-def samples(family: Family, values: dict[str, float]) -> tuple[Sample, ...]:
+def samples(family: Family, values: Mapping[str, float]) -> tuple[Sample, ...]:
     """A sample of the family for each name, its other labels alike."""
     return tuple(
         family.sample(value, *(name if label in MADE else "x" for label in family.labels))
