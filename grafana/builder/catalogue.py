@@ -31,5 +31,8 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_exporter_config_last_reload_success_timestamp_seconds": (
         "for the alert; the dashboard says whether the configuration is in force"
     ),
+    "seasalt_exporter_log_lines_dropped_total": (
+        "for who reads the log and misses something; repeated lines are left out on purpose"
+    ),
 }
 """Families of the exporter that no dashboard shows, each with the reason."""
