@@ -9,11 +9,11 @@ import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from exporter.caps import largest, largest_names
+from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
 from exporter.errors import ReplyError, RequestFailed
@@ -357,28 +357,57 @@ class Poller:
     def _record(
         self, call: Call, entry: Entry, samples: tuple[Sample, ...], sent: datetime, took: float
     ) -> Record:
+        kept, left_out = self._capped(Key.of(call.target, entry), samples)
         record = Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
             duration_seconds=took,
             last_success=self._now(),
-            samples=self._capped(call, entry, samples),
+            samples=kept,
             withdrawn=entry.withdrawn(sent),
             question=entry.question,
+            left_out=left_out,
         )
         return record.paced(entry.interval, self.workspace.stale_after)
 
-    def _capped(self, call: Call, entry: Entry, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        """As many of the samples as the configuration allows."""
+    def _capped(self, key: Key, samples: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], int]:
+        """As many of the samples as may be kept, and how many more the workspace has no room for."""
         workspace = self.workspace
-        named = largest_names(samples, workspace.max_labels)
-        others = self._store.series(workspace.name, but=Key.of(call.target, entry))
-        kept = largest(named, workspace.max_series - others)
-        place = (workspace.api, workspace.name)
-        dropped = {"max_labels": len(samples) - len(named), "max_series": len(named) - len(kept)}
-        for reason, number in dropped.items():
-            self._telemetry.count(SERIES_DROPPED, number, *place, reason)
-        return kept
+        shown = self._store.samples(key)
+        named = largest_names(samples, workspace.max_labels, shown)
+        kept = named
+        if self._store.series(workspace.name, but=key) + len(named) > workspace.max_series:
+            kept = largest(named, self._make_room(key, len(named)), shown)
+        left_out = len(named) - len(kept)
+        self._dropped("max_labels", len(samples) - len(named))
+        self._dropped("max_series", left_out)
+        return kept, left_out
+
+    def _make_room(self, key: Key, size: int) -> int:
+        """Take from the workspace's other reports what is more than their share; the share of one."""
+        workspace = self.workspace
+        mine = {
+            other: record
+            for other, record in self._store
+            if other.report and other.target.workspace == workspace.name
+        }
+        sizes = {other: len(record.samples) + record.left_out for other, record in mine.items()}
+        sizes[key] = size
+        shares = dict(
+            zip(sizes, fair_shares(list(sizes.values()), workspace.max_series), strict=True)
+        )
+        for other, record in mine.items():
+            more = len(record.samples) - shares[other]
+            if more > 0 and other != key:
+                kept = largest(record.samples, shares[other])
+                left_out = record.left_out + more
+                self._store.succeed(other, replace(record, samples=kept, left_out=left_out))
+                self._dropped("max_series", more)
+        return shares[key]
+
+    def _dropped(self, reason: str, number: int) -> None:
+        place = (self.workspace.api, self.workspace.name)
+        self._telemetry.count(SERIES_DROPPED, number, *place, reason)
 
     def _failed(
         self, call: Call, entry: Entry, text: str, took: float, *, refused: bool = False

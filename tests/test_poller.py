@@ -620,7 +620,45 @@ def test_the_series_of_a_workspaces_other_reports_count_as_well() -> None:
 
     run.lasts(timedelta(hours=1))  # what is replaced does not count twice
 
-    assert sorted(len(record.samples) for _, record in run.store) == [2, 10]
+    assert [len(record.samples) for _, record in run.store] == [6, 6]
+
+
+def test_reports_with_few_series_keep_them_and_those_with_many_share_the_rest() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 31)]
+    content = {"label_overview": labels, "total_usage": {"total_chat_responses": 0}}
+    metrics = ["total_usage", {"metric": "label_overview", "scope": "bots"}]
+    run = Run(workspace(metrics, bots=3, max_series=23), answering(200, content))
+    seen: list[dict[Key, tuple[float, ...]]] = []
+
+    def look() -> None:
+        seen.append(
+            {key: tuple(sample.value for sample in record.samples) for key, record in run.store}
+        )
+
+    run.lasts(timedelta(hours=1), *[look] * 12)
+
+    sizes = [len(values) for key, values in seen[-1].items() if key.report == "label_overview"]
+    assert sorted(sizes) == [6, 7, 7]
+    assert all(30 in values for key, values in seen[-1].items() if key.report == "label_overview")
+    assert [values for key, values in seen[-1].items() if key.report == "total_usage"] == [(0,)] * 3
+    # And nothing comes and goes.
+    assert all(values == seen[-1] for values in seen[2:])
+
+
+def test_what_is_left_out_is_counted_at_every_poll() -> None:
+    labels = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(1, 11)]
+    metrics = [{"metric": "label_overview", "scope": "bots"}]
+    run = Run(workspace(metrics, bots=2, max_series=12), answering(200, {"label_overview": labels}))
+
+    def dropped() -> float:
+        page = run.telemetry.text(openmetrics=False).decode()
+        line = 'dropped_total{api="seachat",reason="max_series",workspace="acme"} '
+        return float(page.split(line)[1].split("\n")[0])
+
+    run.once()
+    assert dropped() == 8
+    run.once()
+    assert dropped() == 2 * 8
 
 
 def test_series_of_another_workspace_do_not_count() -> None:
@@ -668,11 +706,12 @@ def test_series_that_expired_make_room_for_others() -> None:
         return {key.target.bot_id: len(record.samples) for key, record in run.store}
 
     def fail() -> None:
-        down.extend(bot for bot, size in sizes().items() if size == 10)
+        assert sizes() == {"b0": 6, "b1": 6}
+        down.append("b0")
 
     run.lasts(timedelta(hours=2), fail, *[pages.refresh] * 20)
 
-    assert sizes() == {"b0": 10, "b1": 10} | dict.fromkeys(down, 0)
+    assert sizes() == {"b0": 0, "b1": 10}
 
 
 def test_a_failure_is_one_line_in_the_log_without_the_answer(
@@ -710,3 +749,15 @@ def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:
 
     alone = [body for _, body in run.api.journal if len(body["metrics"]) == 1]
     assert len(alone) == 2 * 2
+
+
+@pytest.mark.parametrize(("labels", "bots"), [(10_000, 3), (300, 100)])
+def test_however_many_labels_and_bots_there_are_the_limits_hold(labels: int, bots: int) -> None:
+    rows = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(labels)]
+    metrics = [{"metric": "label_overview", "scope": "bots"}]
+    one = workspace(metrics, bots=bots, max_series=150 * bots, requests_per_minute=6000)
+    run = Run(one, answering(200, {"label_overview": rows}))
+    run.once()
+
+    assert [len(record.samples) for _, record in run.store] == [150] * bots
+    assert len(run.page(run.world.now()).splitlines()) == 2 + 150 * bots + 4 * (2 + bots)

@@ -139,15 +139,15 @@ def hits(outputs: Iterable[str], tokens: Iterable[str]) -> list[str]:
 def logging_all() -> Iterator[StringIO]:
     """Everything that is logged from here on, as `--log.level=debug` would have it."""
     stream, root, own = StringIO(), logging.getLogger(), logging.getLogger("exporter")
-    before = (root.handlers[:], root.level, own.level)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stderr", stream)
-        logs.start("debug", "json")
+    handler, level = logging.StreamHandler(stream), own.level
+    handler.setFormatter(logs.Formatter("json"))  # every line, at no walk
+    root.addHandler(handler)
+    own.setLevel(logging.DEBUG)
     try:
         yield stream
     finally:
-        root.handlers[:], root.level = before[0], before[1]
-        own.setLevel(before[2])
+        root.removeHandler(handler)
+        own.setLevel(level)
 
 
 @dataclass
