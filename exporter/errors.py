@@ -71,12 +71,20 @@ class RequestFailed(ExporterError):
     Attributes:
         outcome: The word under which the request is counted.
         status: The HTTP status, if an answer came at all.
+        wish: The seconds for which the API asks to be left alone, None if it does not.
         seconds: How long it took to fail.
     """
 
-    def __init__(self, outcome: Outcome, text: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        text: str,
+        status: int | None = None,
+        wish: float | None = None,
+    ) -> None:
         self.outcome = outcome
         self.status = status
+        self.wish = wish
         self.seconds = 0.0
         super().__init__(text)
 

@@ -88,6 +88,10 @@ class Store:
                 self._forget_values(key)
                 del self._records[key]
 
+    def withdraw(self, key: Key) -> None:
+        """Forget a report's values; when they last came is still known."""
+        self._forget_values(key)
+
     def expire(self, now: datetime) -> None:
         """Forget the values that must no longer be shown."""
         for key, record in self._records.items():

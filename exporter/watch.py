@@ -43,7 +43,7 @@ class Watch:
         self._workspace = workspace
         self._store = store
         self._now = now
-        self._client = Client(workspace, transport)
+        self._client = Client(workspace, transport, now)
         self._gate = Gate(workspace, self._client, telemetry, now)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
         self.poller.assign(plan(workspace, workspace.bots))
