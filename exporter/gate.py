@@ -18,7 +18,7 @@ from exporter.credential import Credential
 from exporter.errors import Outcome, RequestFailed
 from exporter.retries import ATTEMPTS, Credit, Uniform, pause
 from exporter.standing import Standing
-from exporter.telemetry import BUDGET_REMAINING, KEY_VALID, PAUSED_UNTIL, RETRIES, UP, Telemetry
+from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.terms import Terms
 
 LONGEST_SLEEP: Final = 60.0

@@ -250,8 +250,10 @@ class Poller:
 
     def _notice_the_missing(self, turn: _Turn, failures: Sequence[Failure]) -> None:
         """Withdraw the values of a bot that is gone, and seldom ask for it."""
-        if not failures or (turn.call.target.bot_id and all(one.missing for one in failures)):
-            turn.missing = turn.missing + 1 if failures else 0
+        if len(failures) < len(turn.call.entries):
+            turn.missing = 0
+        elif turn.call.target.bot_id and all(failure.missing for failure in failures):
+            turn.missing += 1
             if turn.missing >= GONE_AFTER:
                 turn.due = self._now() + ASK_THE_GONE
                 for failure in failures:
