@@ -24,6 +24,9 @@ from exporter.terms import Terms
 LONGEST_SLEEP: Final = 60.0
 """Seconds that anything sleeps at most, so that a clock that was set is soon noticed."""
 
+_SHORTEST_SLEEP: Final = 0.001
+"""And at least: less than a clock can tell apart would be waited for again and again."""
+
 _UNKNOWN: Final = Standing()
 
 log = logging.getLogger(__name__)
@@ -183,9 +186,13 @@ class Gate:
         Raises:
             RequestFailed: If that would take too long.
         """
+        behind = self._line.locked()
+        refusal = self._terms.refusal(behind=behind)
+        if refusal:
+            raise refusal
         async with self._line:  # first come, first served
-            while wait := self._terms.take():
-                await asyncio.sleep(min(wait, LONGEST_SLEEP))
+            while wait := self._terms.take(behind=behind):
+                await asyncio.sleep(min(max(wait, _SHORTEST_SLEEP), LONGEST_SLEEP))
         self._tell_budget()
 
     async def _send(self, answer: Awaitable[object], read: Read, *, judged: bool) -> None:

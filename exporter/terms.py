@@ -56,31 +56,35 @@ class Terms:
         self._parking = Parking(time() if parked is None else parked, uniform)
         self._breaker = Breaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
 
-    def take(self) -> float:
+    def take(self, *, behind: bool) -> float:
         """Spend one request if that is allowed; else how many seconds until it may be.
+
+        Args:
+            behind: Whether another was before it in the line.
 
         Raises:
             RequestFailed: If the API wants or brings nothing for longer than a request may take.
         """
-        refusal = self.refusal()
+        refusal = self.refusal(behind=behind)
         if refusal:
             raise refusal
         at = self._time()
-        wait = self._parking.wait(at) or self.budget.take(at, self._now())
+        wait = max(self._parking.wait(at), self._breaker.wait(at)) or self.budget.take(at, self._now())
         if not wait:
             self._breaker.sent(at)
         return wait
 
-    def refusal(self) -> RequestFailed | None:
-        """Why it is of no use to wait, None where it is.
+    def refusal(self, *, behind: bool = True) -> RequestFailed | None:
+        """Why a request is not to wait for its turn, None where it is.
 
-        Who waits in a line looks healthy: whatever would wait for long has failed.
+        Who waits in a line looks healthy: whatever would wait for long has failed. One request
+        waits to be the next probe, so that none of a few is never it.
         """
         at = self._time()
         if self._parking.wait(at) > self._timeout:
             text = f"paused until {self._shown(self._parking.until)} as the API asked"
             return RequestFailed(Outcome.RATE_LIMITED, text)
-        if self._breaker.wait(at):
+        if behind and self._breaker.wait(at):
             text = f"the API fails; asked again at {self._shown(self._breaker.probe_at)}"
             return RequestFailed(Outcome.SERVER_ERROR, text)
         return None
