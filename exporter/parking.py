@@ -7,8 +7,11 @@ from exporter.retry_after import LONGEST
 
 _JITTER: Final = 0.1
 _FIRST: Final = 60.0
-_LONGEST: Final = 600.0
-"""Seconds after a refusal that names no time: the first of a row, and what they grow to."""
+_LONGEST: Final = 540.0
+"""Seconds after a refusal that names no time: the first of a row, and what they grow to.
+
+Short of ten minutes, after which a failed report is asked for again.
+"""
 
 
 class Parking:

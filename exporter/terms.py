@@ -69,7 +69,9 @@ class Terms:
         if refusal:
             raise refusal
         at = self._time()
-        wait = max(self._parking.wait(at), self._breaker.wait(at)) or self.budget.take(at, self._now())
+        wait = max(self._parking.wait(at), self._breaker.wait(at)) or self.budget.take(
+            at, self._now()
+        )
         if not wait:
             self._breaker.sent(at)
         return wait

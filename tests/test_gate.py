@@ -116,7 +116,7 @@ def test_portals_other_path_is_not_tried_for_any_other_reason(status: int) -> No
     asked = Asked(portal(), lambda *_: status)
     asked.run(report)
 
-    assert asked.paths == [paths.PORTAL_REPORT]
+    assert set(asked.paths) == {paths.PORTAL_REPORT}
 
 
 def test_a_configured_path_is_the_only_one() -> None:
@@ -159,7 +159,7 @@ def test_an_answer_without_anything_readable_is_invalid_and_not_up() -> None:
 @pytest.mark.parametrize(("status", "up"), [(200, 1), (401, 0), (429, 0), (500, 0)])
 def test_up_is_whether_the_last_request_for_reports_succeeded(status: int, up: int) -> None:
     asked = Asked(
-        workspace(["total_usage"], requests_per_minute=600), lambda _, n: [200, status][n - 1]
+        workspace(["total_usage"], requests_per_minute=600), lambda _, n: 200 if n == 1 else status
     )
     asked.run(report, report)
 

@@ -249,7 +249,7 @@ def test_a_failure_keeps_the_old_values_and_says_so() -> None:
     )
     assert record.last_success
     assert record.last_success < START + timedelta(minutes=10)
-    assert run.counted("server_error") == 1
+    assert run.counted("server_error") == 3
 
 
 def test_labels_that_an_answer_no_longer_names_are_gone() -> None:
@@ -354,7 +354,7 @@ def test_a_refused_request_of_one_report_is_not_repeated_before_its_turn() -> No
     assert 3 <= len(run.api.journal) <= 4
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 409, 422, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 422, 429])
 def test_a_failed_report_is_asked_again_at_its_next_turn_and_not_before(status: int) -> None:
     run = Run(workspace(["total_usage"]), answering(status)).lasts(timedelta(hours=2))
 
@@ -367,7 +367,9 @@ def test_a_failed_slow_report_is_asked_again_after_ten_minutes(status: int) -> N
 
     run.lasts(timedelta(hours=1))
 
-    assert len(run.api.journal) == 6
+    # Those that follow within seconds are repetitions.
+    times = [at for at, _ in run.api.journal]
+    assert 1 + sum(b - a > timedelta(minutes=1) for a, b in pairwise(times)) == 6
 
 
 def test_a_rejected_key_is_told_until_an_answer_says_otherwise() -> None:
@@ -411,7 +413,7 @@ def test_without_any_answer_there_is_no_readiness() -> None:
     run.once()
 
     assert not run.watch.answered
-    assert run.counted("timeout") == 1
+    assert run.counted("timeout") == 2
 
 
 def test_the_days_budget_ends_the_polling_until_local_midnight() -> None:
@@ -477,7 +479,7 @@ def test_dates_are_those_of_the_moment_when_the_request_may_be_sent() -> None:
 
 def test_what_is_dropped_while_its_polls_fails_is_not_told_either() -> None:
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
-    run = Run(many, answering(500), seconds=50)
+    run = Run(many, answering(400), seconds=50)
 
     run.lasts(timedelta(seconds=100), lambda: run.poller.assign(plan(few, few.bots)))
 
@@ -485,7 +487,7 @@ def test_what_is_dropped_while_its_polls_fails_is_not_told_either() -> None:
 
 
 def test_calls_that_are_assigned_while_they_are_in_flight_are_not_sent_twice_at_once() -> None:
-    one = workspace(["total_usage"], bots=3)
+    one = workspace(["total_usage"], bots=3, timeout="2m")
     run = Run(one, seconds=70)
 
     run.lasts(timedelta(seconds=120), lambda: run.poller.assign(plan(one, one.bots)))
