@@ -1,5 +1,7 @@
 """An API that is down is asked by one probe at a time."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -47,9 +49,7 @@ def test_while_it_is_open_there_is_one_probe_a_minute() -> None:
         at += 0.5
 
     assert len(sent) == 59  # a minute after each verdict
-    assert all(
-        later - earlier >= PROBE_EVERY for earlier, later in zip(sent, sent[1:], strict=False)
-    )
+    assert all(later - earlier >= PROBE_EVERY for earlier, later in pairwise(sent))
 
 
 @pytest.mark.parametrize("deadline", [5.0, 60.0, 300.0])

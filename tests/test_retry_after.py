@@ -81,6 +81,7 @@ def test_a_date_that_is_past_is_no_wait_and_one_far_ahead_a_day() -> None:
 @pytest.mark.parametrize(
     ("wish", "found"),
     [(60, 60), (1.5, 1.5), ("60", 60), (0, 0), (86400, 86400)],
+    ids=["number", "fraction", "text", "none", "a-day"],
 )
 def test_the_body_is_asked_where_the_header_says_nothing(wish: object, found: float) -> None:
     answer = {"error": "Rate Limit Exceeded", "retry_after": wish}
