@@ -112,7 +112,7 @@ def test_refusals_for_ever_leave_a_request_in_ten_minutes() -> None:
         budget.slow_down(at)
 
     assert rate(budget, at) == pytest.approx(1 / SLOWEST)
-    assert 1 / SLOWEST == timedelta(minutes=10).total_seconds()
+    assert timedelta(minutes=10).total_seconds() == 1 / SLOWEST
 
 
 def test_answers_bring_half_the_rate_back_at_once_and_all_of_it_after_an_hour() -> None:
