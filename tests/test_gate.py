@@ -106,7 +106,8 @@ async def standing_of(gate: Gate) -> Standing:
 
 
 async def later(_: Gate, seconds: float = 0) -> None:
-    await asyncio.sleep(seconds)
+    for _ in range(24):
+        await asyncio.sleep(seconds / 24)  # the virtual clock does not jump a day at once
 
 
 def portal(**others: Any) -> Workspace:  # noqa: ANN401 - keys of the file
@@ -380,7 +381,7 @@ def test_what_the_api_has_decided_is_not_asked_again(status: int) -> None:
     assert len(asked.times) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.sampled_from([0.0, 0.05, 0.3, 0.5, 1.0]),
     st.lists(st.floats(0, 1), min_size=64, max_size=64),
@@ -429,19 +430,19 @@ def test_while_the_api_wants_a_pause_nothing_is_sent_and_requests_fail_at_once(s
     assert asked.counted("rate_limited") + asked.counted("server_error") == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from([429, 503]),
     st.floats(0, 1e5).map(int),
-    st.lists(st.floats(0, 4000), min_size=1, max_size=12),
+    st.lists(st.integers(0, 4000), min_size=1, max_size=12),
 )
 def test_nothing_is_ever_sent_before_the_api_wants_it(
-    status: int, wish: int, pauses: list[float]
+    status: int, wish: int, pauses: list[int]
 ) -> None:
     asked = Asked(busy(), lambda *_: status)
     asked.headers = {"retry-after": str(wish)}
 
-    async def step(gate: Gate, pause: float) -> None:
+    async def step(gate: Gate, pause: int) -> None:
         await asyncio.sleep(pause)
         await report(gate)
 
@@ -569,8 +570,8 @@ def test_after_the_outage_no_more_is_sent_at_once_than_the_bucket_holds() -> Non
 
 
 def test_a_probe_that_is_called_off_does_not_wedge_the_breaker() -> None:
-    slow = [False]
-    asked = Asked(busy(), lambda *_: 200 if slow else 500)
+    down = [True]
+    asked = Asked(busy(), lambda *_: 500 if down else 200)
 
     async def open_it(gate: Gate) -> None:
         for _ in range(30):
@@ -584,7 +585,7 @@ def test_a_probe_that_is_called_off_does_not_wedge_the_breaker() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         asked.seconds = 0.1
-        slow[0] = True
+        down.clear()
 
     found = asked.run(open_it, hang, lambda gate: later(gate, 61), report)
     assert found == [None] * 4

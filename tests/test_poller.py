@@ -1,10 +1,12 @@
 """The loop, in a world where a week takes seconds."""
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -698,6 +700,188 @@ def test_a_record_is_found_by_target_report_and_window() -> None:
     ((key, _),) = list(run.store)
     assert key == Key(key.target, "total_usage", "today")
     assert dict(run.store)[key].success
+
+
+# The API in trouble.
+
+
+def healthy(run: Run) -> Counter[bool]:
+    """How many reports succeeded at their last try, and how many did not."""
+    return Counter(record.success for _, record in run.store)
+
+
+def late(run: Run, at: datetime) -> list[Key]:
+    """What has brought no values for longer than its interval, and the minute of a probe."""
+    return [
+        key
+        for key, record in run.store
+        if not record.last_success
+        or (at - record.last_success).total_seconds() > record.interval_seconds + 60
+    ]
+
+
+@pytest.mark.parametrize("bots", [1, 100], ids=["one-bot", "a-hundred-bots"])
+@pytest.mark.parametrize("status", [429, 500], ids=["too-many", "down"])
+def test_during_an_outage_every_report_is_told_to_fail_and_soon_after_it_all_is_fresh(
+    status: int, bots: int
+) -> None:
+    down: list[Answer] = []
+    metrics = ["conversation_overview", {"metric": "csat", "interval": "30m"}]
+    one = workspace(metrics, bots=bots, requests_per_minute=120)
+    run = Run(one, lambda _: down[-1] if down else None)
+    seen: list[Counter[bool]] = []
+    ends: list[datetime] = []
+
+    def breaks() -> None:
+        down.append((status, {"detail": "no"}))
+
+    def look() -> None:
+        seen.append(healthy(run))
+
+    def mend() -> None:
+        look()
+        down.clear()
+        ends.append(run.world.now())
+
+    # Each step is ten minutes.
+    run.lasts(timedelta(hours=8), *[lambda: None] * 5, breaks, *[look] * 35, mend, *[look] * 5)
+
+    assert seen[0][False] > 0
+    assert all(one[True] == 0 for one in seen[4:36])
+    assert seen[37] == {True: 2 * bots}
+    assert late(run, ends[0] + timedelta(hours=1)) == []
+
+
+def test_an_outage_is_asked_no_more_than_a_probe_a_minute() -> None:
+    down: list[Answer] = []
+    one = workspace(["conversation_overview"], bots=300, requests_per_minute=120)
+    run = Run(one, lambda _: down[-1] if down else None)
+
+    run.lasts(timedelta(hours=4), lambda: down.append((500, {})))
+
+    hours = Counter((at - START) // timedelta(hours=1) for at, _ in run.api.journal)
+    assert hours[3] <= 60
+
+
+def test_a_month_of_outage_stays_within_the_schedule_and_a_tenth() -> None:
+    run = Run(workspace(["conversation_overview"], bots=2), answering(500))
+
+    run.lasts(timedelta(days=30))
+
+    assert len(run.api.journal) <= 1.1 * 2 * (30 * 24 * 6 + 1) + 10
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_random_failures_delay_no_report_for_long(share: float) -> None:
+    # Each request by its number: the same in every run.
+    numbers = itertools.count()
+
+    def answer(_: dict[str, Any]) -> Answer | None:
+        digest = blake2b(str(next(numbers)).encode(), digest_size=4).digest()
+        return (500, {}) if int.from_bytes(digest) < share * 2**32 else None
+
+    run = Run(workspace(["conversation_overview"], bots=50), answer)
+    ages: list[float] = []
+
+    def look() -> None:
+        for _, record in run.store:
+            ages.append((run.world.now() - (record.last_success or START)).total_seconds())
+
+    run.lasts(timedelta(hours=12), *[look] * 71)
+
+    fresh = sum(age <= 660 for age in ages) / len(ages)
+    assert fresh >= (0.99 if share < 0.1 else 0.7)
+    assert max(ages) <= (3 if share >= 0.1 else 2) * 600 + 60
+    assert len(run.api.journal) <= 1.1 * 50 * (12 * 6 + 1) + 10
+
+
+@pytest.mark.parametrize("bots", [2, 3, 10])
+def test_a_bot_that_always_fails_does_not_keep_the_others_from_being_polled(bots: int) -> None:
+    run = Run(
+        workspace(["conversation_overview"], bots=bots),
+        lambda body: (500, {}) if body["gptbot_id"] == "b0" else None,
+    )
+    ages: list[float] = []
+
+    def look() -> None:
+        ages.extend(
+            (run.world.now() - (record.last_success or START)).total_seconds()
+            for key, record in run.store
+            if key.target.bot_id != "b0"
+        )
+
+    run.lasts(timedelta(hours=12), *[look] * 71)
+
+    assert max(ages) <= 2 * 600 + 60
+
+
+def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly() -> None:
+    gone: list[str] = []
+    run = Run(
+        workspace(["conversation_overview"], bots=2),
+        lambda body: (404, {"detail": "x"}) if body["gptbot_id"] in gone else None,
+    )
+    pages: list[str] = []
+
+    def look() -> None:
+        pages.append(run.page(run.world.now()))
+
+    def leave() -> None:
+        gone.append("b0")
+
+    # Each step is ten minutes: one turn of each bot.
+    run.lasts(timedelta(hours=6), leave, *[look] * 17, gone.clear, *[lambda: None] * 16)
+
+    assert 'bot_id="b0"' in pages[0]
+    assert all('bot_id="b0"' not in page for page in pages[2:])
+    assert all('bot_id="b1"' in page for page in pages)
+    asked = [at - START for at, body in run.api.journal if body["gptbot_id"] == "b0"]
+    assert len([at for at in asked if timedelta(minutes=35) < at < timedelta(hours=3)]) <= 3
+    assert 'bot_id="b0"' in run.page(run.world.now())
+    # Back in its rhythm: the last two hours have a dozen turns.
+    assert len([at for at in asked if at > timedelta(hours=4, minutes=10)]) >= 10
+
+
+def test_a_bot_that_is_missed_once_stays() -> None:
+    answers = itertools.cycle([404, 200])
+    run = Run(
+        workspace(["conversation_overview"], bots=1),
+        lambda _: (404, {}) if next(answers) == 404 else None,
+    )
+
+    run.lasts(timedelta(hours=6))
+
+    assert len(run.api.journal) >= 36
+
+
+def test_a_path_that_is_not_found_withdraws_no_workspace() -> None:
+    answers: list[Answer | None] = [None]
+    run = Run(workspace(["conversation_overview"]), lambda _: answers[-1])
+
+    run.lasts(timedelta(minutes=24), lambda: answers.append((404, {})))
+
+    assert "conversations{" in run.page(START + timedelta(minutes=24))
+
+
+def test_a_rotated_key_brings_everything_back_with_the_next_request(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-old", encoding="utf-8")
+    one = workspace(["conversation_overview"], bots=30, api_key=None, api_key_file=str(file))
+    answers: list[Answer | None] = [None]
+    run = Run(one, lambda _: answers[-1])
+
+    def revoke() -> None:
+        answers.append((401, {"detail": "Invalid API key"}))
+
+    def rotate() -> None:
+        assert healthy(run) == {False: 30}
+        file.write_text("sk-new", encoding="utf-8")
+        answers.append(None)
+
+    # Two minutes after the rotation.
+    run.lasts(timedelta(minutes=64), revoke, *[lambda: None] * 29, rotate)
+
+    assert healthy(run) == {True: 30}
 
 
 def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:
