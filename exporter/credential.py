@@ -1,7 +1,7 @@
 """A key on its way to the API: one that was rejected is not sent again and again."""
 
 from exporter.config import ApiKey
-from exporter.errors import Outcome, RequestFailed
+from exporter.errors import NotSent, Outcome, RequestFailed
 
 _SHORT_OF = 0.95
 """Of an interval: the next turn of the request that was rejected must not fall just short of it."""
@@ -25,17 +25,14 @@ class Credential:
         """The key to send at a time of the monotonic clock, in seconds.
 
         Raises:
-            RequestFailed: If there is none, or the API has rejected it not long ago.
+            RequestFailed: If there is none.
+            NotSent: If the API has rejected it not long ago.
         """
         key = self._key.read()
-        if key == self._rejected and self.resting(at):
+        if key == self._rejected and at < self._until:
             text = "the key was rejected; nothing is sent until it changes or an interval is over"
-            raise RequestFailed(Outcome.UNAUTHORIZED, text)
+            raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
-
-    def resting(self, at: float) -> bool:
-        """Whether a key was rejected not long ago."""
-        return at < self._until
 
     def rejected(self, key: str, at: float) -> None:
         """Note that the API rejected a key that was sent at a time."""

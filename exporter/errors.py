@@ -4,6 +4,7 @@ ExporterError
 ├─ ConfigError     the operator: every mistake in one go, exit status 1
 ├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
+│  └─ NotSent      the poller: it was not even sent, because of how earlier ones ended
 └─ ReplyError      the poller: one report's part of an answer cannot be read
 """
 
@@ -92,6 +93,10 @@ class RequestFailed(ExporterError):
     def refused(self) -> bool:
         """Whether the API objects to what was asked, so that asking less may succeed."""
         return self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+
+
+class NotSent(RequestFailed):
+    """A request was not sent: the API wants none, is down, or has rejected the key."""
 
 
 class ReplyError(ExporterError):

@@ -15,7 +15,7 @@ from typing import Final
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
-from exporter.errors import Outcome, RequestFailed
+from exporter.errors import NotSent, Outcome, RequestFailed
 from exporter.retries import ATTEMPTS, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
@@ -100,11 +100,6 @@ class Gate:
         """What is to be known after a restart."""
         return self._terms.standing("" if self._url == self._workspace.url else self._url)
 
-    @property
-    def closed(self) -> bool:
-        """Whether an answer of the API, or that there was none, keeps requests from being sent."""
-        return self._paused_until() > 0 or self._key.resting(self._time())
-
     async def report(self, body: Callable[[], Mapping[str, object]], read: Read) -> None:
         """Send a request for reports and let its answer be read.
 
@@ -150,9 +145,13 @@ class Gate:
 
     async def _ask(self, credential: Credential, ask: Ask, read: Read, tried: int = 0) -> None:
         """One request, sent again as long as that is of use and within the bounds."""
+        failed: RequestFailed | None = None
         while True:
-            key = self._usable(credential)
-            await self._leave()
+            try:
+                key = self._usable(credential)
+                await self._leave()
+            except NotSent as refusal:
+                raise failed or refusal from None
             if tried == 0:
                 self._credit.earn()
             tried += 1
@@ -163,6 +162,7 @@ class Gate:
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure):
                     raise
+                failed = failure
             else:
                 return
             await asyncio.sleep(wait)
@@ -184,7 +184,7 @@ class Gate:
         """Wait until one more request may be sent, and spend it.
 
         Raises:
-            RequestFailed: If that would take too long.
+            NotSent: If that would take too long.
         """
         behind = self._line.locked()
         refusal = self._terms.refusal(behind=behind)

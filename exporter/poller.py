@@ -16,7 +16,7 @@ from typing import Final
 from exporter.caps import largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
-from exporter.errors import ReplyError, RequestFailed
+from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.plan import Call
 from exporter.samples import Sample
@@ -61,12 +61,14 @@ class Failure:
         text: Why, in a few words of ours.
         refused: Whether the API objects to what was asked.
         missing: Whether it does not know what was asked about.
+        unsent: Whether it was not even asked.
     """
 
     key: Key
     text: str
     refused: bool = False
     missing: bool = False
+    unsent: bool = False
 
     def __str__(self) -> str:
         """The failure in one line."""
@@ -240,7 +242,7 @@ class Poller:
         rhythm, now = self._rhythms[call], self._now()
         failed = any(failure.key not in self._refused for failure in failures)
         turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
-        turn.put_off = failed and self._gate.closed
+        turn.put_off = any(failure.unsent for failure in failures)
         self._notice_the_missing(turn, failures)
         if call.target != turn.call.target:  # renamed meanwhile: wanted under its new name
             turn.due = now
@@ -383,7 +385,8 @@ class Poller:
             )
         if isinstance(error, ReplyError):
             return Failure(key, text)
-        return Failure(key, text, error.refused, missing=error.status == 404)
+        unsent = isinstance(error, NotSent)
+        return Failure(key, text, error.refused, missing=error.status == 404, unsent=unsent)
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still to be sent as it was, not dropped or renamed on its way."""

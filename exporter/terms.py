@@ -7,7 +7,7 @@ from typing import Final
 from exporter.breaker import PROBE_EVERY, Breaker
 from exporter.budget import Budget
 from exporter.config import Workspace
-from exporter.errors import Outcome, RequestFailed
+from exporter.errors import NotSent, Outcome
 from exporter.parking import Parking
 from exporter.retries import Uniform
 from exporter.retry_after import LONGEST
@@ -63,7 +63,7 @@ class Terms:
             behind: Whether another was before it in the line.
 
         Raises:
-            RequestFailed: If the API wants or brings nothing for longer than a request may take.
+            NotSent: If the API wants or brings nothing for longer than a request may take.
         """
         refusal = self.refusal(behind=behind)
         if refusal:
@@ -76,7 +76,7 @@ class Terms:
             self._breaker.sent(at)
         return wait
 
-    def refusal(self, *, behind: bool = True) -> RequestFailed | None:
+    def refusal(self, *, behind: bool = True) -> NotSent | None:
         """Why a request is not to wait for its turn, None where it is.
 
         Who waits in a line looks healthy: whatever would wait for long has failed. One request
@@ -85,10 +85,10 @@ class Terms:
         at = self._time()
         if self._parking.wait(at) > self._timeout:
             text = f"paused until {self._shown(self._parking.until)} as the API asked"
-            return RequestFailed(Outcome.RATE_LIMITED, text)
+            return NotSent(Outcome.RATE_LIMITED, text)
         if behind and self._breaker.wait(at):
             text = f"the API fails; asked again at {self._shown(self._breaker.probe_at)}"
-            return RequestFailed(Outcome.SERVER_ERROR, text)
+            return NotSent(Outcome.SERVER_ERROR, text)
         return None
 
     def learn(self, outcome: Outcome, wish: float | None) -> None:

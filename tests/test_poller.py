@@ -764,14 +764,15 @@ def test_an_outage_is_asked_no_more_than_a_probe_a_minute() -> None:
 
 
 def test_a_month_of_outage_stays_within_the_schedule_and_a_tenth() -> None:
-    run = Run(workspace(["conversation_overview"], bots=2), answering(500))
+    run = Run(workspace(["conversation_overview"], interval="20m"), answering(500))
 
     run.lasts(timedelta(days=30))
 
-    assert len(run.api.journal) <= 1.1 * 2 * (30 * 24 * 6 + 1) + 10
+    # A failed report is asked for again after ten minutes.
+    assert len(run.api.journal) <= 1.1 * (30 * 24 * 6 * 1.5 + 1) + 10
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5])
 def test_random_failures_delay_no_report_for_long(share: float) -> None:
     # Each request by its number: the same in every run.
     numbers = itertools.count()
@@ -789,9 +790,8 @@ def test_random_failures_delay_no_report_for_long(share: float) -> None:
 
     run.lasts(timedelta(hours=12), *[look] * 71)
 
-    fresh = sum(age <= 660 for age in ages) / len(ages)
-    assert fresh >= (0.99 if share < 0.1 else 0.7)
-    assert max(ages) <= (3 if share >= 0.1 else 2) * 600 + 60
+    within = [sum(age <= turns * 600 + 60 for age in ages) / len(ages) for turns in (1, 3)]
+    assert tuple(within) >= {0.05: (0.99, 1.0), 0.3: (0.7, 0.95), 0.5: (0.5, 0.85)}[share]
     assert len(run.api.journal) <= 1.1 * 50 * (12 * 6 + 1) + 10
 
 
@@ -823,8 +823,12 @@ def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly(
     )
     pages: list[str] = []
 
+    def values() -> str:
+        lines = run.page(run.world.now()).splitlines()
+        return "\n".join(line for line in lines if line.startswith("seasalt_conversation"))
+
     def look() -> None:
-        pages.append(run.page(run.world.now()))
+        pages.append(values())
 
     def leave() -> None:
         gone.append("b0")
@@ -837,7 +841,7 @@ def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly(
     assert all('bot_id="b1"' in page for page in pages)
     asked = [at - START for at, body in run.api.journal if body["gptbot_id"] == "b0"]
     assert len([at for at in asked if timedelta(minutes=35) < at < timedelta(hours=3)]) <= 3
-    assert 'bot_id="b0"' in run.page(run.world.now())
+    assert 'bot_id="b0"' in values()
     # Back in its rhythm: the last two hours have a dozen turns.
     assert len([at for at in asked if at > timedelta(hours=4, minutes=10)]) >= 10
 
