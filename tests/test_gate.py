@@ -106,7 +106,7 @@ async def standing_of(gate: Gate) -> Standing:
 
 
 async def later(_: Gate, seconds: float = 0) -> None:
-    for _ in range(24):
+    for _slice in range(24):
         await asyncio.sleep(seconds / 24)  # the virtual clock does not jump a day at once
 
 
