@@ -15,7 +15,7 @@ from support.workspaces import workspace
 from exporter import paths
 from exporter.client import Client
 from exporter.config import Workspace
-from exporter.errors import ReplyError, RequestFailed
+from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.gate import Gate
 from exporter.retries import SHARE, SPARE
 from exporter.standing import Standing
@@ -667,5 +667,5 @@ def test_a_rejected_key_of_the_list_of_bots_does_not_stop_the_reports() -> None:
         await gate.bots(0, lambda *_: True)
 
     found = asked.run(bots, bots, report)
-    assert [type(one) for one in found] == [RequestFailed, RequestFailed, type(None)]
+    assert [type(one) for one in found] == [RequestFailed, NotSent, type(None)]
     assert asked.paths == [paths.BOTS, paths.SEACHAT_REPORT]
