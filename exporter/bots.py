@@ -51,6 +51,15 @@ class ListedBot(Reply):
         name = self.name or ""
         return text(name) if name.strip() else str(self.id)
 
+    def clean(self) -> "ListedBot":
+        """The same with every text as it may be shown."""
+        texts = {
+            name: text(value)
+            for name in ("name", "use_case", "default_response_language")
+            if (value := getattr(self, name))
+        }
+        return self.model_copy(update=texts)
+
     def samples(self) -> Iterable[Sample]:
         """What is told of the bot itself."""
         transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
@@ -132,6 +141,12 @@ class Roster:
         self._listed: dict[str, ListedBot] = {}
         self._missing: dict[str, int] = {}
 
+    def recall(self, remembered: Iterable[tuple[ListedBot, int]]) -> None:
+        """Take up what was remembered of earlier lists, see `remembered`."""
+        for bot, missed in remembered:
+            self._listed[str(bot.id)] = bot
+            self._missing[str(bot.id)] = missed
+
     def take(self, listing: Listing) -> None:
         """Take a complete list in.
 
@@ -148,6 +163,14 @@ class Roster:
                 self._missing[identity] = missed
         self._listed = kept | listing.bots
         self._missing = {identity: self._missing.get(identity, 0) for identity in self._listed}
+
+    @property
+    def remembered(self) -> tuple[tuple[ListedBot, int], ...]:
+        """Every listed bot, and how many complete lists it was missing from since.
+
+        Its texts are as they may be shown: a name that is hidden on the page is hidden here.
+        """
+        return tuple((bot.clean(), self._missing[name]) for name, bot in self._listed.items())
 
     @property
     def bots(self) -> tuple[Bot, ...]:

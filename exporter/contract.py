@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
+from functools import cached_property
+from hashlib import blake2b
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -332,7 +334,7 @@ class Report(Generic[OptionsT, ReplyT]):
 AnyReport = Report[Any, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
     """One report as the operator wants it: an item of `metrics:` with its defaults filled in.
 
@@ -365,6 +367,17 @@ class Entry:
     def window(self) -> str:
         """The value of the label `window`: as configured, empty where there is none."""
         return self.options.window.name if self.options.window else ""
+
+    @cached_property
+    def question(self) -> str:
+        """A text that is another when the values would mean something else.
+
+        Four bytes of a digest: enough to tell two questions apart, too few to find out from them
+        which names were asked for.
+        """
+        options = self.options.model_dump_json(exclude={"name", "interval", "scope"})
+        asked = f"{self.report.name}\n{self.zone_name}\n{options}"
+        return blake2b(asked.encode(), digest_size=4).hexdigest()
 
     @property
     def fields(self) -> Mapping[str, Field_]:

@@ -9,8 +9,10 @@ from exporter.bots import MOST_PAGES, REPORT, Listing, Roster, page
 from exporter.config import Discovery
 from exporter.errors import ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
+from exporter.memory import Listed
 from exporter.plan import plan, target
 from exporter.poller import Failure, Poller
+from exporter.samples import Sample
 from exporter.schedule import Rhythm, phase
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
@@ -76,7 +78,26 @@ class Finder:
         self._roster = Roster(self._workspace.bots, discovery)
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
+        place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
+        self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
         self._due = now()
+
+    def begin(self, before: Listed) -> None:
+        """Have the bots polled that are known before the list is read.
+
+        Args:
+            before: What is remembered of earlier lists.
+        """
+        if before.due:
+            self._due = min(before.due, self._rhythm.after(self._now()))
+        self._roster.recall(before.bots)
+        for key in (self._key, *self._assign()):
+            self._store.adjust(key, "", self._interval, self._workspace.stale_after)
+
+    @property
+    def listed(self) -> Listed:
+        """What is to be remembered of the list."""
+        return Listed(self._roster.remembered, self._due)
 
     @property
     def turns(self) -> dict[Key, tuple[float, datetime | None]]:
@@ -85,16 +106,14 @@ class Finder:
 
     async def run(self) -> None:
         """Read the list when it is due, for ever."""
-        place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
-        rhythm = Rhythm(self._interval, place, self._workspace.zone)
         while True:
             while (wait := (self._due - self._now()).total_seconds()) > 0:
                 await asyncio.sleep(min(wait, LONGEST_SLEEP))
                 # The clock may have been set back.
-                self._due = min(self._due, rhythm.after(self._now()))
+                self._due = min(self._due, self._rhythm.after(self._now()))
             failure = await self.once()
             now = self._now()
-            self._due = rhythm.after_failure(now) if failure else rhythm.after(now)
+            self._due = self._rhythm.after_failure(now) if failure else self._rhythm.after(now)
 
     async def once(self) -> Failure | None:
         """Read the list one time and have its bots polled; what went wrong, if something did."""
@@ -119,20 +138,23 @@ class Finder:
 
     def _tell(self, now: datetime, seconds: float) -> None:
         """Have the bots polled, and store what the list says of each."""
-        expires = now + self._interval * self._workspace.stale_after
         interval = self._interval.total_seconds()
+        for key, samples in {self._key: (), **self._assign()}.items():
+            record = Record(interval, True, seconds, now, samples)  # noqa: FBT003
+            self._store.succeed(key, record.paced(self._interval, self._workspace.stale_after))
+        self._poller.changed()
+
+    def _assign(self) -> dict[Key, tuple[Sample, ...]]:
+        """Have the bots polled, where they are others than before; what the list says of each."""
         facts = {
             Key(target(self._workspace, bot), "", ""): samples
             for bot, samples in self._roster.facts()
         }
         told = (self._roster.bots, tuple(facts))
         if told != self._told:
+            if any(told) or self._told:
+                polled = len(self._roster.bots)
+                log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
             self._told = told
-            log.info(
-                "bots", extra={"workspace": self._workspace.name, "polled": len(self._roster.bots)}
-            )
             self._poller.assign(plan(self._workspace, self._roster.bots), {self._key, *facts})
-        self._store.succeed(self._key, Record(interval, True, seconds, now, (), expires))  # noqa: FBT003
-        for key, samples in facts.items():
-            self._store.succeed(key, Record(interval, True, seconds, now, samples, expires))  # noqa: FBT003
-        self._poller.changed()
+        return facts

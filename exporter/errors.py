@@ -5,7 +5,8 @@ ExporterError
 ├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
 │  └─ NotSent      the poller: it was not even sent, because of how earlier ones ended
-└─ ReplyError      the poller: one report's part of an answer cannot be read
+├─ ReplyError      the poller: one report's part of an answer cannot be read
+└─ StateError      the state file: what it holds cannot be believed
 """
 
 from collections.abc import Iterable
@@ -101,3 +102,7 @@ class NotSent(RequestFailed):
 
 class ReplyError(ExporterError):
     """One report's part of an answer is missing or has another shape than documented."""
+
+
+class StateError(ExporterError):
+    """A state file holds nothing that can be believed."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from exporter import __version__, logs
 from exporter.errors import StartError
 
-OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/api/v1/status")
+OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
 """What the exporter answers beside the metrics."""
 
 DONE: Final = 0
@@ -77,6 +77,12 @@ FLAGS: Final = (
         commands=_CONFIGURED,
     ),
     Flag(
+        name="config.enable-auto-reload",
+        help="read the configuration again when its files change",
+        switch=True,
+        commands=("serve",),
+    ),
+    Flag(
         name="web.listen-address",
         default=":9877",
         help="host:port, may be given again; port 0 picks a free one; demo: 127.0.0.1:9877",
@@ -90,6 +96,12 @@ FLAGS: Final = (
         commands=_SERVING,
     ),
     Flag(
+        name="web.enable-lifecycle",
+        help="let POST /-/reload read the configuration again",
+        switch=True,
+        commands=("serve",),
+    ),
+    Flag(
         name="web.external-url",
         help="the URL under which the exporter is reached from outside",
         commands=_SERVING,
@@ -98,6 +110,16 @@ FLAGS: Final = (
         name="web.route-prefix",
         help="what comes before every path; the external URL's path where left out",
         commands=_SERVING,
+    ),
+    Flag(
+        name="state.file",
+        help="keeps the last good values and poll times over restarts",
+        commands=("serve",),
+    ),
+    Flag(
+        name="web.config.file",
+        help="the exporter-toolkit's web configuration: TLS, client certificates, passwords",
+        commands=("serve",),
     ),
     Flag(
         name="sandbox.listen-address",

@@ -27,8 +27,6 @@ LONGEST_SLEEP: Final = 60.0
 _SHORTEST_SLEEP: Final = 0.001
 """And at least: less than a clock can tell apart would be waited for again and again."""
 
-_UNKNOWN: Final = Standing()
-
 log = logging.getLogger(__name__)
 
 Read = Callable[[object, float], bool]
@@ -46,7 +44,7 @@ class Gate:
         client: Where to.
         telemetry: Takes the counts.
         now: The present as an aware instant; durations come from the event loop's clock.
-        standing: What is known from before.
+        standing: What an earlier life remembered.
         uniform: A random number between two bounds.
 
     Attributes:
@@ -59,7 +57,7 @@ class Gate:
         client: Client,
         telemetry: Telemetry,
         now: Callable[[], datetime],
-        standing: Standing = _UNKNOWN,
+        standing: Standing = Standing(),  # noqa: B008 - immutable
         uniform: Uniform = random.uniform,
     ) -> None:
         self.answered = False
@@ -86,8 +84,10 @@ class Gate:
         self._terms = Terms(workspace, standing, self._time, now, uniform)
         self._credit = Credit()
 
-        telemetry.begin(workspace, now)
-        telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
+    def begin(self) -> None:
+        """Let what is told of the workspace be there from the start."""
+        self._telemetry.begin(self._workspace, self._now)
+        self._telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
         self._tell_budget()
 
     @property
@@ -97,7 +97,7 @@ class Gate:
 
     @property
     def standing(self) -> Standing:
-        """What is to be known after a restart."""
+        """What a later life must remember."""
         return self._terms.standing("" if self._url == self._workspace.url else self._url)
 
     async def report(self, body: Callable[[], Mapping[str, object]], read: Read) -> None:

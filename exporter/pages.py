@@ -28,7 +28,6 @@ class Pages:
         self._telemetry = telemetry
         self._now = now
         self._changed = asyncio.Event()
-        self._known: set[tuple[str, str]] = set()
         self.snapshot: Snapshot
         self.refresh()
 
@@ -44,9 +43,8 @@ class Pages:
         self.snapshot = snapshot(self._store, now)
         self._telemetry.set(PAGE_BYTES, self.snapshot.size, "identity")
         self._telemetry.set(PAGE_BYTES, len(self.snapshot.deflated), "gzip")
-        for place in self._known | set(self.snapshot.series):
-            self._telemetry.set(SERIES, self.snapshot.series.get(place, 0), *place)
-        self._known |= set(self.snapshot.series)
+        for place, series in self.snapshot.series.items():
+            self._telemetry.set(SERIES, series, *place)
 
     async def run(self) -> None:
         """Refresh for ever: on every change, and when the next value expires."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from hashlib import blake2b
 
 from exporter.apis import Api
 from exporter.config import Bot, Workspace
@@ -66,6 +67,12 @@ class Call:
         """A text that is the same after every restart and reload, and no other call's."""
         names = (f"{entry.name}/{entry.window}" for entry in self.entries)
         return "|".join((self.target.workspace, self.target.bot_id, *names))
+
+    @cached_property
+    def signature(self) -> str:
+        """The identity, and a text that is another when the target or a question is."""
+        about = repr((self.target, [entry.question for entry in self.entries]))
+        return f"{self.identity}|{blake2b(about.encode(), digest_size=8).hexdigest()}"
 
     @property
     def slow(self) -> bool:

@@ -18,6 +18,7 @@ from exporter.config import Workspace
 from exporter.contract import Entry
 from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
+from exporter.memory import Turns
 from exporter.plan import Call
 from exporter.samples import Sample
 from exporter.schedule import Rhythm, rhythms
@@ -31,6 +32,7 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
+
 
 log = logging.getLogger(__name__)
 
@@ -121,28 +123,52 @@ class Poller:
         self._telemetry = telemetry
         self._now = now
         self.changed = changed
+        self._remembered: Mapping[str, datetime] = {}
         self._calls: dict[str, Call] = {}
         self._rhythms: Mapping[Call, Rhythm] = {}
         self._turns: list[_Turn] = []
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, _Turn] = {}
         self._refused: dict[Key, datetime] = {}
         self._split_in_vain: dict[str, datetime] = {}
         self._woken = asyncio.Event()
         self._seen = now()
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
+    def recall(self, turns: Turns) -> None:
+        """Take up what was remembered, before the calls are assigned."""
+        latest = self._now() + REFUSAL_REMEMBERED  # the clock may have been set back since
+        self._remembered = turns.due
+        self._refused = {key: min(until, latest) for key, until in turns.refused}
+        self._split_in_vain = {
+            signature: min(until, latest) for signature, until in turns.split_in_vain.items()
+        }
+
+    @property
+    def remembered(self) -> Turns:
+        """What is to be remembered, see `recall`.
+
+        A call that is on its way is due when it was, or at its next turn if it is a slow one.
+        """
+        return Turns(
+            {turn.call.signature: turn.due for turn in (*self._turns, *self._in_flight.values())},
+            tuple(self._refused.items()),
+            dict(self._split_in_vain),
+        )
+
     def assign(self, calls: Iterable[Call], others: AbstractSet[Key] = frozenset()) -> None:
         """Let these be the calls to send.
 
-        One that was there before keeps its place in time, a new one is sent as soon as the budget
-        allows, and what the others brought is forgotten.
+        One that was there before, or is remembered, keeps its place in time, a new one is sent as
+        soon as the budget allows, and what the others brought is forgotten.
 
         Args:
             calls: All that the workspace leads to.
             others: What else of the workspace stays in the store.
         """
-        # A bot that was renamed is another target: its values are wanted under the new name soon.
-        due = {(turn.call.identity, turn.call.target): turn.due for turn in self._turns}
+        # By signature: what is asked of a bot that was renamed is wanted under its new name soon.
+        due = {turn.call.signature: turn.due for turn in self._turns}
+        known = {*due, *(turn.call.signature for turn in self._in_flight.values())}
+        known |= self._remembered.keys()
         self._calls = {call.identity: call for call in calls}
         self._rhythms = rhythms(
             self._calls.values(),
@@ -151,21 +177,37 @@ class Poller:
             self.workspace.zone,
         )
         now = self._now()
+        for signature, call in ((call.signature, call) for call in self._calls.values()):
+            if signature in self._remembered:
+                # The clock may have been set back since, or the interval be shorter now.
+                latest = self._rhythms[call].after(now)
+                due.setdefault(signature, min(self._remembered[signature], latest))
+        self._remembered = {}
         self._turns = [
-            _Turn(due.get((identity, call.target), now), call.slow, order, call)
+            _Turn(due.get(call.signature, now), call.slow, order, call)
             for order, (identity, call) in enumerate(self._calls.items())
             if identity not in self._in_flight
         ]
         heapq.heapify(self._turns)
-        keys = {
-            Key.of(call.target, entry) for call in self._calls.values() for entry in call.entries
+        wanted = {
+            Key.of(call.target, entry): (call, entry)
+            for call in self._calls.values()
+            for entry in call.entries
         }
-        self._store.keep(keys | others, self.workspace.name)
-        self._refused = {key: until for key, until in self._refused.items() if key in keys}
+        self._store.keep(wanted.keys() | others, self.workspace.name)
+        for key, (_, entry) in wanted.items():
+            stale_after = self.workspace.stale_after
+            self._store.adjust(key, entry.question, entry.interval, stale_after)
+        self._refused = {
+            key: until
+            for key, until in self._refused.items()
+            if key in wanted and wanted[key][0].signature in known
+        }
+        signatures = {call.signature for call in self._calls.values()}
         self._split_in_vain = {
-            identity: until
-            for identity, until in self._split_in_vain.items()
-            if identity in self._calls
+            signature: until
+            for signature, until in self._split_in_vain.items()
+            if signature in signatures
         }
         self.changed()
         self._woken.set()
@@ -187,7 +229,7 @@ class Poller:
                 await self._slots.acquire()
                 await self._until_due()
                 turn = heapq.heappop(self._turns)
-                self._in_flight.add(turn.call.identity)
+                self._in_flight[turn.call.identity] = turn
                 tasks.create_task(self._take(turn))
 
     async def once(self) -> tuple[Failure, ...]:
@@ -232,10 +274,13 @@ class Poller:
         """One turn of a call, in the slot that was taken for it."""
         identity = turn.call.identity
         try:
+            if turn.call.slow:
+                turn.due = self._rhythms[turn.call].after(self._now())
             failures = await self._poll(turn.call)
         finally:
             self._slots.release()
-            self._in_flight.discard(identity)
+        # Not where it was called off: what became of it is not known then.
+        del self._in_flight[identity]
         call = self._calls.get(identity)
         if call is None:
             return  # no longer wanted
@@ -244,7 +289,7 @@ class Poller:
         turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
         turn.put_off = any(failure.unsent for failure in failures)
         self._notice_the_missing(turn, failures)
-        if call.target != turn.call.target:  # renamed meanwhile: wanted under its new name
+        if call.signature != turn.call.signature:  # renamed meanwhile, or another question
             turn.due = now
         turn.call = call
         heapq.heappush(self._turns, turn)
@@ -283,7 +328,7 @@ class Poller:
             return ()
         failures = await self._ask(call, entries)
         together = len(entries) > 1 and len(failures) == len(entries)
-        worth_it = self._split_in_vain.get(call.identity, now) <= now
+        worth_it = self._split_in_vain.get(call.signature, now) <= now
         if together and worth_it and all(failure.refused for failure in failures):
             failures = await self._split(call, entries)
         for failure in failures:
@@ -303,7 +348,7 @@ class Poller:
         until = self._now() + REFUSAL_REMEMBERED
         culprits = [failure.key for failure in failures if failure.refused]
         if len(culprits) == len(entries):
-            self._split_in_vain[call.identity] = until
+            self._split_in_vain[call.signature] = until
         else:
             self._refused.update((key, until) for key in culprits)
         return tuple(failures)
@@ -348,17 +393,16 @@ class Poller:
     def _record(
         self, call: Call, entry: Entry, samples: tuple[Sample, ...], sent: datetime, took: float
     ) -> Record:
-        now = self._now()
-        stale = now + entry.interval * self.workspace.stale_after
-        withdrawn = entry.withdrawn(sent)
-        return Record(
+        record = Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
             duration_seconds=took,
-            last_success=now,
+            last_success=self._now(),
             samples=self._capped(call, entry, samples),
-            expires=min(stale, withdrawn) if withdrawn else stale,
+            withdrawn=entry.withdrawn(sent),
+            question=entry.question,
         )
+        return record.paced(entry.interval, self.workspace.stale_after)
 
     def _capped(self, call: Call, entry: Entry, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """As many of the samples as the configuration allows."""
@@ -389,6 +433,6 @@ class Poller:
         return Failure(key, text, error.refused, missing=error.status == 404, unsent=unsent)
 
     def _wanted(self, call: Call) -> bool:
-        """Whether a call is still to be sent as it was, not dropped or renamed on its way."""
+        """Whether a call is still to be sent as it was, not dropped or changed on its way."""
         now = self._calls.get(call.identity)
-        return now is not None and now.target == call.target
+        return now is not None and now.signature == call.signature

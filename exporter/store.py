@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Set as AbstractSet
-from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from exporter.contract import Entry
 from exporter.plan import Target
 from exporter.samples import Sample
+
+SKEW: Final = timedelta(minutes=1)
+"""How far ahead of the clock values may be; beyond it, the clock was set back and their age is unknown."""
 
 
 class Key(NamedTuple):
@@ -30,7 +33,7 @@ class Key(NamedTuple):
         return cls(target, entry.name, entry.window)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What is known of one report of one target.
 
@@ -42,6 +45,8 @@ class Record:
         samples: Those values.
         expires: From when on they must not be shown, None if there are none.
         error: Why the last try brought nothing, in words of ours; empty if it did.
+        withdrawn: When the window of the values moves on, None if never.
+        question: What the values answer, see `Entry.question`; empty where they are no report's.
     """
 
     interval_seconds: float
@@ -51,10 +56,28 @@ class Record:
     samples: tuple[Sample, ...] = ()
     expires: datetime | None = None
     error: str = ""
+    withdrawn: datetime | None = None
+    question: str = ""
+
+    def paced(self, interval: timedelta, stale_after: float) -> "Record":
+        """The same at an interval, with the expiry that follows from it.
+
+        Args:
+            interval: In force from now on.
+            stale_after: How many of them the values outlive their success.
+        """
+        stale = self.last_success + interval * stale_after if self.last_success else None
+        expires = min((end for end in (stale, self.withdrawn) if end), default=None)
+        return replace(self, interval_seconds=interval.total_seconds(), expires=expires)
+
+    def valid(self, now: datetime) -> bool:
+        """Whether what the last success said is still true at an instant."""
+        known = self.last_success is None or self.last_success <= now + SKEW
+        return known and self.expires is not None and now < self.expires
 
     def shown(self, now: datetime) -> tuple[Sample, ...]:
         """The values that are still true at an instant."""
-        return self.samples if self.expires and now < self.expires else ()
+        return self.samples if self.valid(now) else ()
 
 
 class Store:
@@ -66,49 +89,71 @@ class Store:
 
     def succeed(self, key: Key, record: Record) -> None:
         """Replace a report's values, so that what the answer no longer names is gone."""
-        self._forget_values(key)
-        self._records[key] = record
-        if key.report:
-            self._sizes[key.target.workspace] += len(record.samples)
+        self._put(key, record)
 
     def fail(
         self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
     ) -> None:
         """Note a try that brought nothing; values from before stay until they expire."""
-        record = self._records.setdefault(key, Record(interval_seconds))
-        record.success = False
-        record.error = error
-        record.duration_seconds = duration_seconds
-        record.interval_seconds = interval_seconds
+        self._records[key] = replace(
+            self._records.get(key) or Record(interval_seconds),
+            success=False,
+            error=error,
+            duration_seconds=duration_seconds,
+            interval_seconds=interval_seconds,
+        )
+
+    def restore(self, key: Key, record: Record) -> None:
+        """Take up what was known in an earlier life; whoever polls it adjusts or forgets it."""
+        self._put(key, record)
+
+    def adjust(self, key: Key, question: str, interval: timedelta, stale_after: float) -> None:
+        """Let a record from before a reload or a restart live on as the settings now have it.
+
+        What answers another question is forgotten.
+        """
+        record = self._records.get(key)
+        if record is None:
+            return
+        if record.last_success and record.question != question:
+            self._forget(key)
+        else:
+            self._records[key] = record.paced(interval, stale_after)
 
     def keep(self, keys: AbstractSet[Key], workspace: str) -> None:
         """Forget every record of a workspace but these."""
         for key in [key for key in self._records if key.target.workspace == workspace]:
             if key not in keys:
-                self._forget_values(key)
-                del self._records[key]
+                self._forget(key)
 
     def withdraw(self, key: Key) -> None:
         """Forget a report's values; when they last came is still known."""
-        self._forget_values(key)
+        record = self._records.get(key)
+        if record:
+            self._put(key, replace(record, samples=()))
 
     def expire(self, now: datetime) -> None:
         """Forget the values that must no longer be shown."""
-        for key, record in self._records.items():
+        for key, record in tuple(self._records.items()):
             if record.samples and not record.shown(now):
-                self._forget_values(key)
+                self._put(key, replace(record, samples=()))
 
     def series(self, workspace: str, but: Key) -> int:
         """How many values of a workspace's reports are kept, without those of one key."""
         record = self._records.get(but)
         return self._sizes[workspace] - (len(record.samples) if record else 0)
 
-    def _forget_values(self, key: Key) -> None:
-        record = self._records.get(key)
-        if record:
-            if key.report:
-                self._sizes[key.target.workspace] -= len(record.samples)
-            record.samples = ()
+    def _put(self, key: Key, record: Record) -> None:
+        if key.report:
+            before = self._records.get(key)
+            self._sizes[key.target.workspace] += len(record.samples)
+            self._sizes[key.target.workspace] -= len(before.samples) if before else 0
+        self._records[key] = record
+
+    def _forget(self, key: Key) -> None:
+        record = self._records.pop(key)
+        if key.report:
+            self._sizes[key.target.workspace] -= len(record.samples)
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""

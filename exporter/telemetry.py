@@ -121,6 +121,36 @@ RELOAD_TIMESTAMP: Final = OwnFamily(
     "seasalt_exporter_config_last_reload_success_timestamp_seconds",
     "When a right configuration was last read, in Unix time.",
 )
+STATE_WRITTEN: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_state_last_write_successful",
+    "Whether the state file could be written when that was last tried; 1 without one.",
+)
+STATE_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_state_last_write_success_timestamp_seconds",
+    "When the state file was last written, in Unix time; 0 if never.",
+)
+STATE_WRITE_FAILURES: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_state_write_failures_total",
+    "Times that the state file could not be written.",
+)
+STATE_QUARANTINED: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_state_quarantined_total",
+    "State files that could not be believed and were put aside.",
+)
+WEB_RELOAD_SUCCESSFUL: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_web_config_last_reload_successful",
+    "Whether the web configuration was right when it was last read; 1 where there is none.",
+)
+WEB_RELOAD_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds",
+    "When a right web configuration was last read, in Unix time.",
+)
 PAGE_BYTES: Final = OwnFamily(
     "gauge",
     "seasalt_exporter_page_bytes",
@@ -131,6 +161,8 @@ OWN_FAMILIES: Final = (
     *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
     *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, UTC_OFFSET),
     *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
+    *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
+    *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
 )
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -165,6 +197,7 @@ class Telemetry:
         )
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
+        self.set(STATE_WRITTEN, 1)
         self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
 
     def set(self, family: OwnFamily, value: float, *labels: str) -> None:
@@ -178,7 +211,8 @@ class Telemetry:
 
     def count(self, family: OwnFamily, times: float, *labels: str) -> None:
         """Let a counter grow; by 0, let it be there."""
-        self._counters[family].labels(*labels).inc(times)
+        counter = self._counters[family]
+        (counter.labels(*labels) if labels else counter).inc(times)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
         """Let a workspace's counters start at 0, so that the first increase is seen."""
@@ -198,6 +232,12 @@ class Telemetry:
             return ahead.total_seconds() if ahead else 0.0
 
         self.follow(UTC_OFFSET, offset, *place)
+
+    def forget(self, api: str, workspace: str) -> None:
+        """Tell nothing more of a workspace that is no longer polled."""
+        for family, metric in (self._gauges | self._counters).items():
+            if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
+                metric.remove_by_labels(dict(zip(_WORKSPACE, (api, workspace), strict=True)))
 
     def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
         """Note how a request ended and how long it took."""
@@ -219,6 +259,12 @@ class Telemetry:
         """Note that a right configuration is in force from now on."""
         self.set(RELOAD_SUCCESSFUL, 1)
         self.set(RELOAD_TIMESTAMP, now.timestamp())
+
+    def web_reloaded(self, now: datetime, *, right: bool) -> None:
+        """Note whether the web configuration was right when it was read."""
+        self.set(WEB_RELOAD_SUCCESSFUL, right)
+        if right:
+            self.set(WEB_RELOAD_TIMESTAMP, now.timestamp())
 
     def text(self, *, openmetrics: bool) -> bytes:
         """The page's own end, in one of the two formats."""

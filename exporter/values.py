@@ -204,7 +204,9 @@ _HIDDEN: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]"
 )
 _EMAIL: Final = r"[^\s@]@[^\s@]+\.[^\s@]"
-_GAP: Final = r"[\s().\u2010-\u2015\u2212-]*"  # what stands between digits, every kind of dash
+_GAP: Final = (  # what stands between digits: blanks, every kind of dash
+    r"[\s().\u115f\u1160\u2800\u2010-\u2015\u2212-]*"
+)
 _PHONE: Final = rf"\+{_GAP}(?:\d{_GAP}){{7}}|^\(?(?:\d{_GAP}){{7,}}$"
 _PERSONAL: Final = re.compile(f"{_EMAIL}|{_PHONE}")
 
@@ -216,7 +218,7 @@ def text(value: object) -> str:
     what has nothing to show.
     """
     name, short = _cleaned(value), shown(value)
-    if any(_PERSONAL.search(unicodedata.normalize("NFKC", part)) for part in (name, short)):
+    if any(_PERSONAL.search(_bare(part)) for part in (name, short)):
         return "redacted"
     return short
 
@@ -224,6 +226,12 @@ def text(value: object) -> str:
 def shown(value: object) -> str:
     """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
     return _cleaned(value)[:_READABLE_NAME].rstrip() or "unnamed"
+
+
+def _bare(name: str) -> str:
+    """The letters and digits of a name without what is put on or between them, seen or not."""
+    plain = unicodedata.normalize("NFKD", name)
+    return "".join(one for one in plain if unicodedata.category(one) not in {"Mn", "Me", "Cf"})
 
 
 def _cleaned(value: object) -> str:

@@ -9,15 +9,17 @@ from exporter.client import Client, Transport
 from exporter.config import Workspace
 from exporter.discovery import Finder
 from exporter.gate import Gate
+from exporter.memory import Listed, Memory, Origin
 from exporter.plan import plan
 from exporter.poller import Failure, Poller
+from exporter.standing import Standing
 from exporter.status import WorkspaceStatus, targets
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 
 
 class Watch:
-    """Polls one workspace while it is entered.
+    """Polls one workspace while it is entered; before that it touches nothing.
 
     Args:
         workspace: What to poll.
@@ -26,6 +28,8 @@ class Watch:
         now: The present as an aware instant.
         changed: Called when the store has other values than before.
         transport: Takes the place of the network in tests.
+        memory: What an earlier life remembered, whose values the store has; another origin's is
+            no use, and its values are forgotten.
 
     Raises:
         StartError: If its certificates cannot be used.
@@ -39,26 +43,50 @@ class Watch:
         now: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
         transport: Transport | None = None,
+        memory: Memory = Memory(),  # noqa: B008 - immutable
     ) -> None:
         self._workspace = workspace
         self._store = store
         self._now = now
+        self._origin = Origin.of(workspace)
+        self._memory = memory if memory.origin == self._origin else Memory(self._origin)
+        self._foreign = self._memory is not memory
+        self._restored = False
         self._client = Client(workspace, transport, now)
-        self._gate = Gate(workspace, self._client, telemetry, now)
+        self._gate = Gate(workspace, self._client, telemetry, now, self._memory.standing)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
-        self.poller.assign(plan(workspace, workspace.bots))
         discovery = workspace.discover_bots
         self._finder = (
             Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
         )
 
+    def begin(self) -> None:
+        """Let store and telemetry hold what is polled from now on, and no more."""
+        now, name = self._now(), self._workspace.name
+        if self._foreign:
+            self._store.keep(frozenset(), name)
+        self._gate.begin()
+        self.poller.recall(self._memory.turns)
+        if self._finder:
+            self._finder.begin(self._memory.listed)
+        else:
+            self.poller.assign(plan(self._workspace, self._workspace.bots))
+        self._restored = any(
+            record.valid(now) for key, record in self._store if key.target.workspace == name
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
     async def __aenter__(self) -> Self:
-        """Open nothing yet; connections come with the requests."""
+        """Begin; connections come with the requests."""
+        self.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.close()
 
     def status(self) -> WorkspaceStatus:
         """How the polling of this workspace goes."""
@@ -82,8 +110,19 @@ class Watch:
 
     @property
     def answered(self) -> bool:
-        """Whether the API has answered anything yet."""
-        return self._gate.answered
+        """Whether the API has answered anything yet, in this life or, if it still holds, before."""
+        return self._gate.answered or self._restored
+
+    @property
+    def standing(self) -> Standing:
+        """How the workspace stands with the API."""
+        return self._gate.standing
+
+    @property
+    def memory(self) -> Memory:
+        """What a later life must remember."""
+        listed = self._finder.listed if self._finder else Listed()
+        return Memory(self._origin, self.standing, self.poller.remembered, listed)
 
     async def run(self) -> None:
         """Poll for ever."""

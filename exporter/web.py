@@ -1,5 +1,6 @@
 """The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ Header = tuple[bytes, bytes]
 TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 _PLAIN: Final = b"text/plain; charset=utf-8"
+
+PIECE: Final = 65_536
+"""Bytes of a page that are handed on at a time; the next waits until the client has taken them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ _GUARDED: Final = (
 )
 NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
+POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
+NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 
 class Web:
@@ -52,6 +58,7 @@ class Web:
         own: The exporter's own metrics, in OpenMetrics if told so.
         ready: Whether every workspace has had an answer.
         status: How the polling goes.
+        reload: Reads the configuration again, and says what is wrong with it; None forbids it.
         telemetry_path: Where the page is.
         route_prefix: What comes before every route, without a slash at its end.
     """
@@ -63,6 +70,7 @@ class Web:
         own: Callable[[bool], bytes],
         ready: Callable[[], bool],
         status: Callable[[], Status],
+        reload: Callable[[], Awaitable[str]] | None = None,
         telemetry_path: str = "/metrics",
         route_prefix: str = "",
     ) -> None:
@@ -70,6 +78,8 @@ class Web:
         self._own = own
         self._ready = ready
         self._status = status
+        self._reload = reload
+        self._reloading = f"{route_prefix}/-/reload"
         self._api = f"{route_prefix}/api/v1/status"
         self._metrics = route_prefix + telemetry_path
         self._routes: Mapping[str, Callable[[Scope], Answer]] = {
@@ -84,14 +94,16 @@ class Web:
         if scope["type"] != "http":
             return
         known = scope["path"] == self._metrics or scope["path"] in self._routes
-        if not known:
-            await _send(scope, send, NOT_FOUND)
+        if scope["path"] == self._reloading:
+            await reply(scope, send, await self._reloaded(scope["method"]))
+        elif not known:
+            await reply(scope, send, NOT_FOUND)
         elif scope["method"] not in {"GET", "HEAD"}:
-            await _send(scope, send, NOT_ALLOWED)
+            await reply(scope, send, NOT_ALLOWED)
         elif scope["path"] == self._metrics:
             await self._page(scope, send)
         else:
-            await _send(scope, send, self._routes[scope["path"]](scope))
+            await reply(scope, send, self._routes[scope["path"]](scope))
 
     async def _page(self, scope: Scope, send: Send) -> None:
         snapshot = self._snapshot()
@@ -108,6 +120,16 @@ class Web:
         else:
             pieces = chain(snapshot.text(), (own,))
             await _stream(scope, send, headers, snapshot.size + len(own), pieces)
+
+    async def _reloaded(self, method: str) -> Answer:
+        if method != "POST":
+            return POST_ALONE
+        if self._reload is None:
+            return NOT_ENABLED
+        mistakes = await self._reload()
+        if mistakes:
+            return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
+        return Answer(200, b"Reloaded\n")
 
     def _readiness(self, _: Scope) -> Answer:
         if self._ready():
@@ -167,7 +189,8 @@ def _values(scope: Scope, name: bytes) -> str:
     return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
-async def _send(scope: Scope, send: Send, answer: Answer) -> None:
+async def reply(scope: Scope, send: Send, answer: Answer) -> None:
+    """Send a small answer."""
     headers = [(b"content-type", answer.content_type), *answer.headers]
     await _stream(scope, send, headers, len(answer.body), [answer.body], answer.status)
 
@@ -184,5 +207,8 @@ async def _stream(
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if scope["method"] != "HEAD":
         for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            for begin in range(0, len(piece), PIECE):
+                part = piece[begin : begin + PIECE]
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
     await send({"type": "http.response.body", "body": b""})

@@ -286,14 +286,18 @@ def test_a_bomb_is_not_unfolded_beyond_the_bound() -> None:
 
 
 def test_a_slow_answer_ends_at_the_deadline_whatever_comes_meanwhile() -> None:
+    drops: list[bytes] = []
+
     async def drip() -> AsyncIterator[bytes]:
         while True:
-            yield b" "
+            drops.append(b" ")
+            yield drops[-1]
             await asyncio.sleep(0.5)
 
     told = failure(lambda _: httpx.Response(200, content=drip()), timeout="10s")
 
     assert told.outcome is Outcome.TIMEOUT
+    assert 19 <= len(drops) <= 21  # ten seconds of them, not all that would fit in an answer
 
 
 def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:

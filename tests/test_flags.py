@@ -106,7 +106,7 @@ def test_misuse_is_one_line_and_status_2(
         (["--web.telemetry-path=/m?x"], "--web.telemetry-path must be a path that begins with /"),
         (
             ["--web.telemetry-path=/-/ready"],
-            "--web.telemetry-path must not be /, /-/healthy, /-/ready, /api/v1/status",
+            "--web.telemetry-path must not be /, /-/healthy, /-/ready, /-/reload, /api/v1/status",
         ),
         (
             ["--web.external-url=http://["],

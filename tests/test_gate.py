@@ -66,6 +66,7 @@ class Asked:
         async def go() -> list[object]:
             client = Client(self.one, httpx.MockTransport(self.handle))
             gate = Gate(self.one, client, self.telemetry, self.world.now, self.standing)
+            gate.begin()
             found: list[object] = []
             for step in steps:
                 try:

@@ -97,3 +97,8 @@ def test_a_pipe_is_refused_and_not_waited_for() -> None:
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert "must be a regular file" in refused(ApiKey(file=tmp_path))
+
+
+def test_a_file_that_cannot_even_be_looked_for_is_refused(tmp_path: Path) -> None:
+    # As in a folder that is closed to us; this one is refused to root as well.
+    assert "cannot be read" in refused(ApiKey(file=tmp_path / ("x" * 300)))

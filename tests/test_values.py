@@ -1,5 +1,6 @@
 import json
 import math
+import sys
 import time
 import unicodedata
 from calendar import monthrange
@@ -357,6 +358,14 @@ def test_a_name_is_clean_and_short(value: object, expected: str) -> None:
 )
 def test_a_name_shaped_like_a_phone_number_or_an_email_is_redacted(value: object) -> None:
     assert text(value) == "redacted"
+
+
+def test_nothing_between_digits_that_is_not_seen_makes_another_name_of_them() -> None:
+    between = [chr(code) for code in range(sys.maxunicode + 1)]
+    unseen = [one for one in between if unicodedata.category(one) in {"Cc", "Cf", "Mn", "Me", "Zs"}]
+    keycap = ("\ufe0f\u20e3",)
+    for one in (*unseen, *keycap, "\u3164", "\u2800"):
+        assert text(f"+1{one}2{one}0{one}6{one}1{one}2{one}3{one}4") == "redacted", ascii(one)
 
 
 @pytest.mark.parametrize(

@@ -224,3 +224,42 @@ def test_no_header_makes_the_page_fail(accept: bytes, encoding: bytes) -> None:
     assert int(headers[b"content-length"]) == len(body)
     text = gzip.decompress(body) if b"content-encoding" in headers else body
     assert text.startswith(b"own 1\n")
+
+
+async def _in_force() -> str:
+    return ""
+
+
+async def _refused() -> str:
+    return "seasalt.yml:3: timezone: must be a name"
+
+
+def test_a_reload_is_answered_when_it_is_in_force() -> None:
+    answer = ask("/-/reload", "POST", app(reload=_in_force))
+
+    assert (answer.status_code, answer.text) == (200, "Reloaded\n")
+
+
+def test_a_reload_of_a_bad_file_is_answered_with_its_mistakes() -> None:
+    answer = ask("/-/reload", "POST", app(reload=_refused))
+
+    assert answer.status_code == 500
+    assert answer.text.splitlines() == [
+        "The old configuration stays in force:",
+        "seasalt.yml:3: timezone: must be a name",
+    ]
+
+
+def test_nobody_reloads_unless_the_operator_allowed_it() -> None:
+    answer = ask("/-/reload", "POST")
+
+    assert answer.status_code == 403
+    assert "--web.enable-lifecycle" in answer.text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_only_a_post_reloads(method: str) -> None:
+    answer = ask("/-/reload", method, app(reload=_refused))
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"

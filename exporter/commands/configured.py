@@ -5,12 +5,23 @@ from datetime import UTC, datetime
 
 from exporter.config import Config, load
 from exporter.config.show import text
+from exporter.errors import ConfigError
 from exporter.flags import Invocation
+from exporter.web_config import mistakes
 
 
 def now() -> datetime:
     """The present, aware; the one place where the process asks the wall clock for it."""
     return datetime.now(UTC)
+
+
+def read(invocation: Invocation) -> Config:
+    """What the files hold now.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    return load(invocation.values["config.file"], invocation.environment, now().date())
 
 
 def configuration(invocation: Invocation) -> Config | None:
@@ -19,7 +30,13 @@ def configuration(invocation: Invocation) -> Config | None:
     Raises:
         ConfigError: With every mistake.
     """
-    config = load(invocation.values["config.file"], invocation.environment, now().date())
+    wrong = mistakes(invocation.one("web.config.file"), invocation.environment)
+    try:
+        config = read(invocation)
+    except ConfigError as error:
+        raise ConfigError((*error.mistakes, *wrong)) from None
+    if wrong:
+        raise ConfigError(wrong)
     for warning in config.warnings:
         print(warning, file=sys.stderr)
     if invocation.one("config.check"):

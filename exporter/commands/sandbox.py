@@ -10,7 +10,7 @@ from exporter.commands.configured import now
 from exporter.commands.serve import signalled
 from exporter.flags import DONE, Invocation
 from exporter.sandbox import Sandbox
-from exporter.server import Server, bound, listen
+from exporter.server import TRUSTED, Server, bound, listen
 
 
 def run(invocation: Invocation) -> int:
@@ -36,7 +36,7 @@ async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> No
         for bot in workspace.bots:
             print(f"    bot {bot.id} ({bot.name})")
     print("Ctrl-C ends it.", flush=True)
-    await Server(sandbox).serve_until(stop, sockets)
+    await Server(sandbox, limits=TRUSTED).serve_until(stop, sockets)
 
 
 @contextmanager
@@ -45,7 +45,8 @@ def beside(sandbox: Sandbox, listening: socket.socket) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
     thread = threading.Thread(
-        target=loop.run_until_complete, args=(Server(sandbox).serve_until(stop, [listening]),)
+        target=loop.run_until_complete,
+        args=(Server(sandbox, limits=TRUSTED).serve_until(stop, [listening]),),
     )
     thread.start()
     try:

@@ -99,7 +99,7 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
     document = Document(file)
     try:
         content = _content(Path(file))
-        node = yaml.compose(content, Loader=_Loader)
+        node = _node(file, content)
         document.data = _value(node, (), document, environment) if node else None
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax(file, error)]) from None
@@ -110,6 +110,17 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
     except RecursionError:
         raise ConfigError([Mistake(file, 1, "", "nested too deeply")]) from None
     return document
+
+
+def _node(file: str, content: str) -> yaml.Node | None:
+    loader = _Loader(content)
+    try:
+        return loader.get_single_node()
+    except (ValueError, OverflowError):  # from PyYAML's scanner, for \UFFFFFFFF or %YAML 1.999…
+        text = "not valid YAML: a number that stands for nothing"
+        raise ConfigError([Mistake(file, loader.line + 1, "", text)]) from None
+    finally:
+        loader.dispose()
 
 
 def _content(path: Path) -> str:

@@ -57,12 +57,12 @@ class ApiKey:
         """
         if self.file is None:
             return cleaned(self.secret.get_secret_value() if self.secret else "")
-        if self.file.exists() and not self.file.is_file():
-            raise ValueError("must be a regular file")  # a pipe would be waited for
         try:
+            if self.file.exists() and not self.file.is_file():
+                raise ValueError("must be a regular file")  # a pipe would be waited for
             with self.file.open(encoding="utf-8") as stream:
                 return cleaned(stream.read(LARGEST_KEY * 2))
-        except OSError as error:
+        except OSError as error:  # of looking for it, too: its folder may be closed to us
             raise ValueError(f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ValueError("must be a text file that holds the key alone") from None

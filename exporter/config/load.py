@@ -119,7 +119,7 @@ class _Reader:
             known = (*model.model_fields, *others)
             details = error.errors(include_url=False, include_input=False)
             for detail in details:
-                self.document.wrong((*place, *detail["loc"]), _words(detail, known))
+                self.document.wrong((*place, *detail["loc"]), words(detail, known))
             return None, {detail["loc"][0] for detail in details if detail["loc"]}
 
     def _workspace(
@@ -375,7 +375,7 @@ _PLAIN_WORDS: Final = {
 }
 
 
-def _words(detail: Any, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def words(detail: Any, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     """What is wrong, in words of ours; pydantic's own may quote the file."""
     if detail["type"] == "extra_forbidden":
         near = get_close_matches(str(detail["loc"][-1]), known, n=1)

@@ -98,7 +98,7 @@ def _url(value: str) -> str:
     ):
         raise ValueError("must be scheme, host and path alone: no user, query or fragment")
     host = parts.hostname or ""
-    if host.startswith("your-") or host.endswith((".example.com", ".example", ".invalid")):
+    if host.startswith("your-") or f".{host}".endswith((".example.com", ".example", ".invalid")):
         raise ValueError("is a placeholder; leave it out for the API's own address")
     return f"{parts.scheme}://{parts.netloc}{path}"
 
@@ -110,14 +110,25 @@ def _proxy(value: SecretStr) -> SecretStr:
     return value
 
 
+def _named(path: Path) -> Path:
+    if not str(path).isprintable():
+        raise ValueError("must be the name of a file")
+    return path
+
+
 def _file(path: Path) -> Path:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:  # a folder that is closed to us, a name that is too long
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if not found:
         raise ValueError("must be a file that exists")
     return path
 
 
 ZoneName = Annotated[str, AfterValidator(_zone)]
-File = Annotated[Path, AfterValidator(_file)]
+FileName = Annotated[Path, AfterValidator(_named)]
+File = Annotated[FileName, AfterValidator(_file)]
 StaticLabel = Annotated[
     str, *matching("[a-zA-Z_][a-zA-Z0-9_]{0,63}", "named with letters, digits and underscores")
 ]
@@ -155,7 +166,7 @@ class Settings(Shape):
     timeout: Duration = Field(timedelta(seconds=60), description="For one request, whole.")
     concurrency: int = Field(4, ge=1, le=1000, description="Requests in flight.")
     requests_per_minute: int = Field(60, ge=1, le=600_000, description="Never more than these.")
-    requests_per_day: Annotated[int, Field(ge=1)] | None = Field(
+    requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         None, description="A hard budget for a local day; none where left out."
     )
     stale_after: float = Field(
@@ -221,11 +232,13 @@ class Workspace(Settings):
         default=False, description="Allows http:// to a host that is not this one."
     )
     api_key: SecretStr | None = Field(None, description="The key; better ${NAME} than the key.")
-    api_key_file: Path | None = Field(None, description="A file with the key, read at every use.")
+    api_key_file: FileName | None = Field(
+        None, description="A file with the key, read at every use."
+    )
     bots_api_key: SecretStr | None = Field(
         None, description="The key of the list of bots; the other one where left out."
     )
-    bots_api_key_file: Path | None = Field(None, description="A file with that key.")
+    bots_api_key_file: FileName | None = Field(None, description="A file with that key.")
     workspace_id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] | None = Field(
         None, description="The API's id of the workspace; the list of bots needs it."
     )

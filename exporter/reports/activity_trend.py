@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
 from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import Count, Drift, Number, Reply, Row
+from exporter.values import UNREADABLE, Count, Drift, Number, Reply, Row
 
 MESSAGES: Final = Family(
     "seasalt_activity_trend_messages",
@@ -66,7 +66,8 @@ class Activity(Row):
                 if isinstance(info.context, Drift):
                     info.context.add(spelling)
                 continue
-            folded[spelling] = value
+            # Of two others, nothing says which would be right.
+            folded[spelling] = UNREADABLE if spelling in folded else value
         return folded
 
 

@@ -35,5 +35,11 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_exporter_config_last_reload_success_timestamp_seconds": (
         "for the alert; the dashboard says whether the configuration is in force"
     ),
+    "seasalt_exporter_state_last_write_success_timestamp_seconds": (
+        "grows on a quiet exporter that has nothing new to write; the dashboard says whether it can"
+    ),
+    "seasalt_exporter_state_write_failures_total": "the dashboard says whether the last one failed",
+    "seasalt_exporter_state_quarantined_total": "once after a start, if ever; the log says why",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "likewise",
 }
 """Families of the exporter that no dashboard shows, each with the reason."""

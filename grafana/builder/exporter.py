@@ -64,11 +64,13 @@ GLANCE: Final = (
         total(own("seasalt_series", "api, workspace")),
     ),
     _stat(
-        "Configuration",
-        "Was the configuration right when it was last read?",
-        f"min({own('seasalt_exporter_config_last_reload_successful')})",
+        "Files",
+        "Are both configurations right, and could the state file be written, where there is one?",
+        f"min({own('seasalt_exporter_config_last_reload_successful')}"
+        f" * {own('seasalt_exporter_web_config_last_reload_successful')}"
+        f" * {own('seasalt_exporter_state_last_write_successful')})",
         unit="none",
-        mappings={"0": ("Refused", "red"), "1": ("In force", "text")},
+        mappings={"0": ("See the log", "red"), "1": ("In order", "text")},
     ),
     _stat(
         "Version",

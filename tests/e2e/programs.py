@@ -16,7 +16,7 @@ import pytest
 from support.processes import Running
 
 from exporter.sandbox import Sandbox
-from exporter.server import Server, bound, listen
+from exporter.server import TRUSTED, Server, bound, listen
 
 Command = tuple[str, ...]
 
@@ -102,7 +102,8 @@ def served(sandbox: Sandbox) -> Iterator[ServedSandbox]:
     found = ServedSandbox(sandbox, f"http://{bound(listening)}")
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(
-        target=loop.run_until_complete, args=(Server(found).serve_until(stop, [listening]),)
+        target=loop.run_until_complete,
+        args=(Server(found, limits=TRUSTED).serve_until(stop, [listening]),),
     )
     thread.start()
     try:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +12,17 @@ import pytest
 from e2e.programs import LOOPBACK, Command, Demo, ServedSandbox, missing
 from support.processes import finished, get, started, wait_for
 
+from exporter.plan import Target
+from exporter.status import Status, WorkspaceStatus, targets
+from exporter.status_page import page
+from exporter.store import Key, Record
+
 QUIET: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--hide-scrollbars",
 )
+NOW: Final = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 WIDE, NARROW = (1200, 900), (390, 844)
 
 
@@ -60,6 +67,50 @@ def test_the_page_can_be_drawn_on_a_desk_and_on_a_telephone(
 
     assert struct.unpack(">II", png[16:24]) == size
     assert len(png) > 10_000  # more than an empty sheet
+
+
+MEASURE: Final = """<script>
+const style = (what) => getComputedStyle(document.querySelector(what));
+document.title = JSON.stringify({
+  wide: document.documentElement.scrollWidth, room: innerWidth,
+  head: style("thead").display, ok: style(".ok").color, ground: matchMedia("(prefers-color-scheme: dark)").matches,
+});
+</script>"""
+
+
+def measured(chromium: str, folder: Path, *asked: str) -> dict[str, object]:
+    """What a browser makes of a page with the longest of names."""
+    long = "W" * 120
+    key = Key(Target("seachat", long, "b" * 128, long), "csat", "last_30_days")
+    record = Record(600.0, success=True, last_success=NOW, expires=NOW, error="")
+    found = targets([(key, record)], {key: 600.0}, {key: NOW}, NOW)
+    workspace = WorkspaceStatus(long, "seachat", "UTC", True, 1, 5000, 60, found)  # noqa: FBT003
+    html = page(Status("0.1.0", NOW, (workspace,)), metrics="/metrics", api="/api", query=long)
+    file = folder / "page.html"
+    file.write_text(html.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
+    dom = browse(chromium, folder, file.as_uri(), "--dump-dom", *asked)
+    found_title = re.search("<title>(.*?)</title>", dom)
+    assert found_title
+    title: dict[str, object] = json.loads(found_title[1])
+    return title
+
+
+def test_on_a_telephone_nothing_runs_off_the_screen(chromium: str, tmp_path: Path) -> None:
+    narrow = measured(chromium, tmp_path, f"--window-size={NARROW[0]},{NARROW[1]}")
+    wide = measured(chromium, tmp_path, f"--window-size={WIDE[0]},{WIDE[1]}")
+
+    assert narrow["wide"] == narrow["room"]
+    assert narrow["head"] == "none"  # a row is a card there
+    assert wide["wide"] == wide["room"]
+    assert wide["head"] == "table-header-group"
+
+
+def test_the_page_is_dark_where_that_is_preferred(chromium: str, tmp_path: Path) -> None:
+    dark = measured(chromium, tmp_path, "--blink-settings=preferredColorScheme=0")
+    light = measured(chromium, tmp_path, "--blink-settings=preferredColorScheme=1")
+
+    assert (dark["ground"], light["ground"]) == (True, False)
+    assert dark["ok"] != light["ok"]
 
 
 def test_a_rejected_key_is_told_in_words_and_not_shown(

@@ -25,8 +25,9 @@ ANSWERS: dict[str, object] = {
 }
 
 
-async def _pieces(content: bytes) -> AsyncIterator[bytes]:
-    """A body that comes as from a network: unread, in two pieces."""
+async def in_pieces(answer: object) -> AsyncIterator[bytes]:
+    """An answer that comes as from a network: unread, in two pieces."""
+    content = json.dumps(answer).encode()
     yield content[: len(content) // 2]
     yield content[len(content) // 2 :]
 
@@ -59,7 +60,7 @@ class FakeApi:
         finally:
             self.flying -= 1
         status, content = self.answer(body) or (200, self._usual(body))
-        return httpx.Response(status, content=_pieces(json.dumps(content).encode()))
+        return httpx.Response(status, content=in_pieces(content))
 
     def _usual(self, body: dict[str, Any]) -> object:
         if "metric" in body:

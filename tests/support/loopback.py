@@ -183,6 +183,10 @@ class Authority:
         context.load_cert_chain(*self.signs("server", f"subjectAltName={','.join(names)}"))
         return context
 
+    def trusts(self) -> ssl.SSLContext:
+        """The client's side of TLS, for a client that believes this authority alone."""
+        return ssl.create_default_context(cafile=self.certificate)
+
     def _openssl(self, name: str, *others: str) -> None:
         command = [
             *("openssl", "req", "-x509", "-config", "openssl.cnf", "-nodes", "-days", "2"),

@@ -109,8 +109,20 @@ class Running:
         Raises:
             subprocess.TimeoutExpired: If it does not.
         """
+        self.send(signal.SIGTERM)
+        return self.wait(within)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
+
+    def wait(self, within: float = PATIENCE) -> Ended:
+        """Wait until it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: If it does not.
+        """
         return Ended(self._process.wait(within), self.stdout, self.stderr)
 
 
@@ -198,10 +210,10 @@ def wait_for(
         time.sleep(_PAUSE)
 
 
-def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer to one GET, whatever its status; no proxy is asked."""
+def get(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
+    """The answer to one request without a body, whatever its status; no proxy is asked."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - loopback
+    request = urllib.request.Request(url, headers=dict(headers or {}), method=method)  # noqa: S310 - loopback
     try:
         with opener.open(request, timeout=PATIENCE) as answer:
             lower = {name.lower(): value for name, value in answer.headers.items()}

@@ -1,0 +1,118 @@
+"""The watches of all workspaces in force; a new configuration replaces only what it changes."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from exporter.config import Config, Workspace
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.watch import Watch
+
+Start = Callable[[Workspace, Watch | None], Watch]
+"""Makes the watch of a workspace, from what the one before it knows where there was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A watch at work.
+
+    Attributes:
+        likeness: Equal as long as nothing that the workspace is made of has changed.
+    """
+
+    workspace: Workspace
+    likeness: object
+    watch: Watch
+    task: asyncio.Task[None]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The API and the name: the labels of what is told of the workspace."""
+        return self.workspace.api, self.workspace.name
+
+
+class Fleet:
+    """Polls the workspaces of the configuration in force.
+
+    Args:
+        start: Makes a watch.
+        tasks: Runs the watches; an error in one ends them all.
+        store: Forgets what is no longer polled.
+        telemetry: Likewise.
+    """
+
+    def __init__(
+        self, start: Start, tasks: asyncio.TaskGroup, store: Store, telemetry: Telemetry
+    ) -> None:
+        self._start = start
+        self._tasks = tasks
+        self._store = store
+        self._telemetry = telemetry
+        self._running: dict[str, _Running] = {}
+
+    def __iter__(self) -> Iterator[Watch]:
+        """The watches, in the order of the configuration."""
+        return (running.watch for running in self._running.values())
+
+    async def adopt(self, config: Config) -> None:
+        """Poll what this configuration says; where one of its workspaces cannot be, change nothing.
+
+        A workspace that is as it was goes on undisturbed. A changed one is watched anew, from what
+        the watch before it knows; one that is gone leaves nothing.
+
+        Raises:
+            StartError: If a workspace's certificates cannot be used.
+        """
+        before = self._running
+        after: dict[str, _Running | tuple[Workspace, object, Watch]] = {}
+        for workspace in config.workspaces:
+            old, likeness = before.get(workspace.name), _likeness(workspace)
+            if old and old.likeness == likeness:
+                after[workspace.name] = old
+            else:
+                watch = self._start(workspace, old.watch if old else None)
+                after[workspace.name] = (workspace, likeness, watch)
+        # From here on nothing can go wrong.
+        replaced = [old for name, old in before.items() if after.get(name) is not old]
+        await _end(replaced)
+        places = {(workspace.api, workspace.name) for workspace in config.workspaces}
+        for old in replaced:
+            if old.place not in places:
+                self._store.keep(frozenset(), old.workspace.name)
+                self._telemetry.forget(*old.place)
+        self._running = {
+            name: one if isinstance(one, _Running) else self._begun(*one)
+            for name, one in after.items()
+        }
+
+    async def close(self) -> None:
+        """Poll nothing any more."""
+        await _end(self._running.values())
+
+    def _begun(self, workspace: Workspace, likeness: object, watch: Watch) -> _Running:
+        watch.begin()
+        return _Running(workspace, likeness, watch, self._tasks.create_task(_poll(watch)))
+
+
+async def _poll(watch: Watch) -> None:
+    try:
+        await watch.run()
+    finally:
+        await watch.close()
+
+
+async def _end(some: Iterable[_Running]) -> None:
+    tasks = [running.task for running in some]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _likeness(workspace: Workspace) -> object:
+    """What a workspace is made of: its settings, and what is in the files of its certificates."""
+    http = workspace.http
+    files = [file for file in (http.ca_file, http.cert_file, http.key_file) if file]
+    return vars(workspace), [sha256(file.read_bytes()).digest() for file in files]

@@ -1,0 +1,129 @@
+"""What a request must pass before it is answered: its size, the rate limit, the password."""
+
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from exporter.passwords import Busy, Passwords
+from exporter.web import Answer, Receive, Scope, Send, reply
+from exporter.web_config import RateLimit, WebConfig
+
+LARGEST_HEAD: Final = 16_384
+"""Bytes of a request's target and headers: far above what a scraper sends."""
+
+_CLOSE: Final = (b"connection", b"close")
+
+BAD_REQUEST: Final = Answer(400, b"Bad Request\n", headers=(_CLOSE,))
+TOO_LARGE: Final = Answer(413, b"Content Too Large\n", headers=(_CLOSE,))
+HEAD_TOO_LARGE: Final = Answer(431, b"Request Header Fields Too Large\n", headers=(_CLOSE,))
+TOO_MANY: Final = Answer(429, b"Too Many Requests\n", headers=((b"retry-after", b"1"),))
+UNAUTHORIZED: Final = Answer(401, b"Unauthorized\n", headers=((b"www-authenticate", b"Basic"),))
+
+
+class Guard:
+    """Lets through to an application what the web configuration allows.
+
+    Args:
+        app: Answers what is let through; no request that has a body.
+        config: The web configuration in force.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        config: Callable[[], WebConfig],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._clock = clock
+        self._bucket: _Bucket | None = None
+        self._passwords = Passwords({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or have it answered."""
+        if scope["type"] != "http":
+            return
+        refusal = await self._refusal(scope)
+        if refusal:
+            await reply(scope, send, refusal)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _refusal(self, scope: Scope) -> Answer | None:
+        config = self._config()
+        if refusal := _of_form(scope):
+            return refusal
+        if not self._in_time(config.rate_limit):
+            return TOO_MANY
+        return await self._of_person(scope, config) if config.users else None
+
+    async def _of_person(self, scope: Scope, config: WebConfig) -> Answer | None:
+        self._passwords.users = config.users
+        given = _credentials(scope)
+        try:
+            return None if given and await self._passwords.right(*given) else UNAUTHORIZED
+        except Busy:
+            return TOO_MANY
+
+    def _in_time(self, limit: RateLimit | None) -> bool:
+        if limit is None:
+            return True
+        if self._bucket is None or self._bucket.limit != limit:
+            self._bucket = _Bucket(limit, self._clock())
+        return self._bucket.take(self._clock())
+
+
+class _Bucket:
+    """A token bucket that starts full, as the exporter-toolkit's does."""
+
+    def __init__(self, limit: RateLimit, at: float) -> None:
+        self.limit = limit
+        self._tokens = float(limit.burst)
+        self._at = at
+
+    def take(self, at: float) -> bool:
+        come = (at - self._at) / self.limit.interval
+        self._tokens, self._at = min(self.limit.burst, self._tokens + come), at
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def _of_form(scope: Scope) -> Answer | None:
+    """What is said to a request that the parser lets through and nobody sends in good faith."""
+    if scope["http_version"] not in {"1.0", "1.1"}:
+        return BAD_REQUEST
+    if _head(scope) > LARGEST_HEAD:
+        return HEAD_TOO_LARGE
+    return TOO_LARGE if _has_body(scope) else None
+
+
+def _head(scope: Scope) -> int:
+    target = len(scope["raw_path"]) + len(scope["query_string"])
+    return target + sum(len(name) + len(value) for name, value in scope["headers"])
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
+        for name, value in scope["headers"]
+    )
+
+
+def _credentials(scope: Scope) -> tuple[bytes, bytes] | None:
+    """Name and password of the one Authorization header, None where they cannot be read."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(given) != 1:
+        return None
+    scheme, _, encoded = given[0].partition(b" ")
+    try:
+        decoded = base64.b64decode(encoded.strip(b" "), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, password = decoded.partition(b":")
+    return (name, password) if colon and scheme.lower() == b"basic" else None

@@ -1,0 +1,4 @@
+from hypothesis import settings
+from support.fuzz import LONG
+
+settings.register_profile(LONG)

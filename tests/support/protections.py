@@ -1,0 +1,281 @@
+"""Protections of the exporter, each with the small change that switches it off and who must notice.
+
+`tests/switch-off` makes the changes one at a time in a copy of the checkout; a test that stays
+green holds nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One protection.
+
+    Attributes:
+        name: What it keeps from happening.
+        file: Where it is.
+        before: The text that protects; once in the file.
+        after: The text without the protection.
+        tests: Those of which at least one must fail without it.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+    def off(self, text: str) -> str:
+        """The file's text without the protection.
+
+        Raises:
+            ValueError: If the text that protects is not there, or more than once.
+        """
+        if text.count(self.before) != 1:
+            raise ValueError(f"{self.name}: found {text.count(self.before)} times in {self.file}")
+        return text.replace(self.before, self.after)
+
+    def switch_off(self, root: Path) -> None:
+        """Change the file in a checkout."""
+        file = root / self.file
+        file.write_text(self.off(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+PROTECTIONS: Final = (
+    Protection(
+        "no redirect is followed",
+        "exporter/client.py",
+        "follow_redirects=False,",
+        "follow_redirects=True,",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "no proxy of the environment is used",
+        "exporter/client.py",
+        "trust_env=False,",
+        "trust_env=True,",
+        ("tests/test_client.py", "tests/test_network.py"),
+    ),
+    Protection(
+        "an answer ends at its deadline",
+        "exporter/client.py",
+        "asyncio.timeout(self._workspace.timeout.total_seconds()),",
+        "asyncio.timeout(3600),",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "an answer is unfolded up to its bound",
+        "exporter/client.py",
+        "room = LARGEST_BODY + 1 - len(body)",
+        "room = 0",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "an answer has a largest size",
+        "exporter/client.py",
+        "if len(body) > LARGEST_BODY or (inflate and wire > LARGEST_ON_WIRE):",
+        "if inflate and wire > LARGEST_ON_WIRE:",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "an answer is strict JSON",
+        "exporter/client.py",
+        'from_json(content.removeprefix(b"\\xef\\xbb\\xbf"), allow_inf_nan=False)',
+        'from_json(content.removeprefix(b"\\xef\\xbb\\xbf"), allow_partial=True)',
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "no cookie is kept",
+        "exporter/client.py",
+        "cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),",
+        "cookies=CookieJar(),",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "a network error does not say an address",
+        "exporter/client.py",
+        "raise RequestFailed(Outcome.CONNECT, type(error).__name__) from None",
+        "raise RequestFailed(Outcome.CONNECT, str(error)) from error",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "a rejected answer is not repeated",
+        "exporter/client.py",
+        'raise RequestFailed(_outcome(status), f"HTTP {status}", status)',
+        'raise RequestFailed(_outcome(status), f"HTTP {status}: {answer}", status)',
+        ("tests/test_client.py", "tests/test_traps.py"),
+    ),
+    Protection(
+        "the other path is tried for a missing one alone",
+        "exporter/gate.py",
+        "if failure.status not in {404, 405} or not other or asked == other:",
+        "if not other or asked == other:",
+        ("tests/test_gate.py",),
+    ),
+    Protection(
+        "the bucket starts empty",
+        "exporter/budget.py",
+        "self._tokens = 0.0",
+        "self._tokens = float(CAPACITY)",
+        ("tests/test_budget.py",),
+    ),
+    Protection(
+        "names shaped like personal data are redacted",
+        "exporter/values.py",
+        '        return "redacted"\n    return short',
+        "        return short\n    return short",
+        ("tests/test_values.py", "tests/fuzz/test_leaks.py"),
+    ),
+    Protection(
+        "names are cleaned of what is not printed",
+        "exporter/values.py",
+        'seen = _HIDDEN.sub("", raw)[:_LOOKED_AT]',
+        "seen = raw[:_LOOKED_AT]",
+        ("tests/test_values.py",),
+    ),
+    Protection(
+        "a boolean is no number",
+        "exporter/values.py",
+        "if isinstance(value, bool) or not isinstance(value, int | float):",
+        "if not isinstance(value, int | float):",
+        ("tests/test_values.py",),
+    ),
+    Protection(
+        "a series comes once in an answer",
+        "exporter/contract.py",
+        "values[key] = values.get(key, 0) + value",
+        "values[(family, (*labels[:-1], f'{labels[-1]}{len(values)}'))] = value",
+        ("tests/reports", "tests/test_catalogue.py"),
+    ),
+    Protection(
+        "a series comes once on the page",
+        "exporter/exposition.py",
+        "lines.setdefault(family, {}).setdefault(series, _number(value))",
+        'lines.setdefault(family, {})[f"{series}" + "," * len(lines[family])] = _number(value)',
+        ("tests/test_exposition.py",),
+    ),
+    Protection(
+        "absent is not zero",
+        "exporter/contract.py",
+        "                if value is not None:\n                    found[name] = found.get(name, 0) + value",
+        "                found[name] = found.get(name, 0) + (value or 0)",
+        ("tests/fuzz/test_mutations.py", "tests/test_catalogue.py"),
+    ),
+    Protection(
+        "rows of other days are left out",
+        "exporter/contract.py",
+        "            if self.days is None or row.period.overlaps(self.days):\n                yield row",
+        "            yield row",
+        ("tests/reports/test_activity_trend.py",),
+    ),
+    Protection(
+        "an error does not quote the answer",
+        "exporter/contract.py",
+        "        except ValidationError:\n"
+        "            # The error itself would quote the answer: keys of objects are in its locations.\n"
+        '            raise ReplyError(f"{self.name}: not of the documented shape") from None',
+        "        except ValidationError as error:\n"
+        '            raise ReplyError(f"{self.name}: {error.errors()}") from None',
+        ("tests/test_catalogue.py",),
+    ),
+    Protection(
+        "values expire",
+        "exporter/store.py",
+        "return self.samples if self.expires and now < self.expires else ()",
+        "return self.samples",
+        ("tests/test_store.py", "tests/test_poller.py", "tests/fuzz/test_calendar.py"),
+    ),
+    Protection(
+        "yesterday is withdrawn at midnight",
+        "exporter/poller.py",
+        "expires=min(stale, withdrawn) if withdrawn else stale,",
+        "expires=stale,",
+        ("tests/test_poller.py",),
+    ),
+    Protection(
+        "a bot is gone after two lists without it",
+        "exporter/bots.py",
+        "LISTINGS_BEFORE_GONE: Final = 2",
+        "LISTINGS_BEFORE_GONE: Final = 1",
+        ("tests/test_bots.py",),
+    ),
+    Protection(
+        "an empty list drops no bot",
+        "exporter/bots.py",
+        "if self._listed and not listing.bots:",
+        "if False and not listing.bots:",
+        ("tests/test_bots.py",),
+    ),
+    Protection(
+        "a key goes to https alone",
+        "exporter/config/load.py",
+        'if workspace.url.startswith("http:") and not (',
+        "if False and not (",
+        ("tests/test_config.py",),
+    ),
+    Protection(
+        "anchors are refused",
+        "exporter/config/document.py",
+        'if getattr(event, "anchor", None) is not None:',
+        "if False:",
+        ("tests/test_config.py",),
+    ),
+    Protection(
+        "a mistake does not say a key of the file",
+        "exporter/config/document.py",
+        "        elif _SHOWN_KEY.fullmatch(step):",
+        "        elif step:",
+        ("tests/test_config.py", "tests/fuzz/test_configurations.py"),
+    ),
+    Protection(
+        "a syntax error does not quote the file",
+        "exporter/config/document.py",
+        'text = f": {problem}" if problem and not set(problem) & set("\'\\"") else ""',
+        'text = f": {error}"',
+        ("tests/test_config.py",),
+    ),
+    Protection(
+        "secrets are masked where the configuration is shown",
+        "exporter/config/show.py",
+        "shown.update(dict.fromkeys(secrets & shown.keys(), SECRET))",
+        "shown.update({name: getattr(workspace, name).get_secret_value() for name in secrets & shown.keys()})",
+        ("tests/test_config.py",),
+    ),
+    Protection(
+        "the libraries' logs stay silent",
+        "exporter/logs.py",
+        "logging.basicConfig(level=logging.WARNING,",
+        "logging.basicConfig(level=logging.DEBUG,",
+        ("tests/test_logs.py",),
+    ),
+    Protection(
+        "only exact routes answer",
+        "exporter/web.py",
+        'known = scope["path"] == self._metrics or',
+        'known = scope["path"].rstrip("/") == self._metrics or',
+        ("tests/test_web.py",),
+    ),
+    Protection(
+        "nothing but GET and HEAD is answered",
+        "exporter/web.py",
+        'elif scope["method"] not in {"GET", "HEAD"}:',
+        "elif False:",
+        ("tests/test_web.py",),
+    ),
+    Protection(
+        "names on the status page are no part of it",
+        "exporter/status_page.py",
+        "<summary><b>{escape(name)}</b>",
+        "<summary><b>{name}</b>",
+        ("tests/test_status.py",),
+    ),
+    Protection(
+        "names of customers are limited in number",
+        "exporter/caps.py",
+        "    if len(weights) <= limit:\n        return given",
+        "    return given",
+        ("tests/test_caps.py", "tests/test_poller.py"),
+    ),
+)

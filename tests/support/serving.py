@@ -1,0 +1,190 @@
+"""The server as it is shipped, on a real socket: in a thread, or as a program of its own.
+
+`python tests/support/serving.py` serves a page as large as it is told, and can be told to hang.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from exporter.exposition import Snapshot, snapshot
+from exporter.guard import Guard
+from exporter.server import Limits, Server, bound, listen
+from exporter.status import Status
+from exporter.store import Store
+from exporter.web import Web
+from exporter.web_config import Kept
+
+LOOPBACK: Final = "127.0.0.1"
+PATIENCE: Final = 10.0
+LIMITS: Final = Limits()
+LINE: Final = b"own_total 1\n"
+
+
+def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
+    """The routes, over an empty store and some metrics of the exporter's own."""
+    empty: Snapshot = snapshot(Store(), datetime.now(UTC))
+    return Web(
+        snapshot=lambda: empty,
+        own=lambda _: own(),
+        ready=lambda: True,
+        status=lambda: Status("0.0.0", datetime.now(UTC), ()),
+    )
+
+
+@dataclass
+class Serving:
+    """A server that listens.
+
+    Attributes:
+        port: Where.
+        kept: Its web configuration.
+        reloads: Whether each reading of it was right.
+    """
+
+    port: int
+    kept: Kept
+    reloads: list[bool] = field(default_factory=list)
+
+    def connect(self, source: str = LOOPBACK) -> socket.socket:
+        """A connection, from an address of loopback."""
+        return socket.create_connection(
+            (LOOPBACK, self.port), timeout=PATIENCE, source_address=(source, 0)
+        )
+
+    def ask(
+        self, request: bytes, tls: ssl.SSLContext | None = None, source: str = LOOPBACK
+    ) -> bytes:
+        """All that comes back for some bytes, until the server closes."""
+        with closing(self.connect(source)) as plain:
+            secured = tls.wrap_socket(plain, server_hostname=LOOPBACK) if tls else plain
+            with closing(secured):
+                secured.sendall(request)
+                return rest(secured)
+
+    def ask_roughly(self, request: bytes) -> bytes:
+        """The same for bytes of which the server may not want to read all."""
+        with closing(self.connect()) as connection:
+            sender = threading.Thread(target=_send, args=(connection, request))
+            sender.start()
+            found = rest(connection)
+            sender.join()
+            return found
+
+    def get(
+        self, *headers: str, path: str = "/metrics", tls: ssl.SSLContext | None = None
+    ) -> bytes:
+        """The answer to one GET, head and body."""
+        lines = (f"GET {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", "")
+        return self.ask("\r\n".join(lines).encode("latin-1"), tls)
+
+    def status(
+        self, *headers: str, path: str = "/metrics", tls: ssl.SSLContext | None = None
+    ) -> int:
+        """The status of the answer to one GET."""
+        return int(self.get(*headers, path=path, tls=tls).split(b" ")[1])
+
+
+def _send(connection: socket.socket, content: bytes) -> None:
+    with suppress(OSError):
+        connection.sendall(content)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What still comes until the other side closes, however it does."""
+    found = b""
+    try:
+        while part := connection.recv(262_144):
+            found += part
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@contextmanager
+def serving(
+    config: Path | None = None,
+    limits: Limits = LIMITS,
+    own: Callable[[], bytes] = lambda: LINE,
+) -> Iterator[Serving]:
+    """Serve from a thread for as long as the block lasts.
+
+    Args:
+        config: The web configuration's file.
+        limits: What clients may take.
+        own: What `/metrics` says.
+    """
+    reloads: list[bool] = []
+    kept = Kept(str(config) if config else "", {}, reloads.append)
+    [listening] = listen([f"{LOOPBACK}:0"])
+    found = Serving(listening.getsockname()[1], kept, reloads)
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    server = Server(Guard(web(own), lambda: kept.current), kept, limits)
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=(server.serve_until(stop, [listening]),)
+    )
+    thread.start()
+    try:
+        yield found
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+def program(size: int = 0, config: str = "", hang: str = "no") -> list[str]:
+    """The command of a server that says where it listens.
+
+    Args:
+        size: Bytes of its page.
+        config: The web configuration's file.
+        hang: `names` for name look-ups that never end, `descriptors` for none that are left.
+    """
+    return [sys.executable, __file__, str(size), config, hang]
+
+
+def _fill() -> None:
+    """Take every file descriptor that there is."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    with suppress(OSError):
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    print("full", flush=True)
+
+
+async def _program(size: int, config: str, hang: str) -> None:
+    from exporter.commands.serve import signalled  # noqa: PLC0415 - the program's alone
+
+    page = LINE * (size // len(LINE))
+    stop = signalled()
+    [listening] = listen([f"{LOOPBACK}:0"])
+    kept = Kept(config, {}, lambda _: None)
+    print(bound(listening), flush=True)
+    loop = asyncio.get_running_loop()
+    if hang == "names":
+        # What a name server that never answers looks like to the event loop.
+        for _ in range(8):
+            loop.run_in_executor(None, time.sleep, 3600)
+    if hang == "descriptors":
+        loop.call_later(0.5, _fill)
+    await Server(Guard(web(lambda: page), lambda: kept.current), kept).serve_until(
+        stop, [listening]
+    )
+    print("stopped", flush=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    asyncio.run(_program(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

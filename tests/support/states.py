@@ -1,0 +1,34 @@
+"""A state such as a process really leaves."""
+
+import asyncio
+from functools import cache
+
+from exporter.state import State
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.watch import Watch
+from support.api import FakeApi
+from support.virtual import World
+from support.workspaces import workspace
+
+
+@cache
+def real() -> State:
+    """The state of a workspace that was polled for an hour."""
+    world, store = World(), Store()
+    api = FakeApi(world.now)
+
+    async def go() -> State:
+        watch = Watch(
+            workspace(bots=2, labels={"team": "süd"}),
+            *(store, Telemetry(), world.now),
+            transport=api.transport,
+        )
+        async with watch:
+            task = asyncio.ensure_future(watch.run())
+            await asyncio.sleep(3600)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return State((watch.memory,), tuple(store))
+
+    return world.run(go)

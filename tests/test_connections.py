@@ -1,0 +1,390 @@
+"""What clients may do to the server: every wait has an end, and nothing malformed gets a 5xx."""
+
+import logging
+import os
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+from support.processes import started, wait_for
+from support.serving import LINE, LOOPBACK, Serving, program, rest, serving
+
+from exporter.server import Limits
+
+HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
+"""Multiplies the counts of the floods."""
+
+QUICK: Final = Limits(head_seconds=0.3, write_seconds=0.5)
+GET: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Serving]:
+    with serving() as found:
+        yield found
+
+
+def seconds(server: Serving, times: int = 20) -> list[float]:
+    """How long some scrapes take, one after the other."""
+    found = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        assert server.status() == 200
+        found.append(time.perf_counter() - begun)
+    return found
+
+
+def percentile(values: list[float]) -> float:
+    """The 99th."""
+    return statistics.quantiles(values, n=100, method="inclusive")[98]
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the other side has closed it."""
+    connection.setblocking(False)  # noqa: FBT003
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize("head", [b"", b"GET", GET[:-2]], ids=["nothing", "a-word", "all-but-end"])
+def test_a_head_that_does_not_come_in_time_ends_the_connection(head: bytes) -> None:
+    with serving(limits=QUICK) as server:
+        begun = time.monotonic()
+        assert server.ask(head) == b""
+        assert 0.2 < time.monotonic() - begun < 2
+
+
+def test_a_head_that_drips_gains_no_time() -> None:
+    with serving(limits=QUICK) as server, closing(server.connect()) as connection:
+        begun = time.monotonic()
+        while not closed(connection) and time.monotonic() - begun < 5:
+            with suppress(OSError):
+                connection.sendall(b"G")
+            time.sleep(0.05)
+        assert time.monotonic() - begun < 2
+
+
+def test_a_later_head_has_its_time_from_its_first_byte() -> None:
+    with serving(limits=QUICK) as server, closing(server.connect()) as connection:
+        connection.sendall(GET)
+        answer = b""
+        while not answer.endswith(LINE):
+            answer += connection.recv(65_536)
+        time.sleep(0.5)  # idle for longer than a head may take
+        connection.sendall(GET[:10])
+        begun = time.monotonic()
+        assert rest(connection) == b""
+        assert 0.2 < time.monotonic() - begun < 2
+
+
+def test_an_idle_connection_is_closed_after_a_while() -> None:
+    limits = Limits(keep_alive_seconds=1)
+    with serving(limits=limits) as server, closing(server.connect()) as connection:
+        connection.sendall(GET)
+        begun = time.monotonic()
+        assert rest(connection).count(b"HTTP/1.1 200") == 1
+        assert 0.8 < time.monotonic() - begun < 3
+
+
+def test_who_takes_nothing_of_a_page_is_let_go() -> None:
+    page = LINE * 1_000_000
+    with (
+        serving(limits=QUICK, own=lambda: page) as server,
+        closing(server.connect()) as connection,
+    ):
+        connection.sendall(GET)
+        time.sleep(2)
+        assert len(rest(connection)) < len(page)
+
+
+def test_who_takes_a_page_slowly_gets_all_of_it() -> None:
+    page = LINE * 400_000
+    with (
+        serving(limits=Limits(write_seconds=1), own=lambda: page) as server,
+        closing(server.connect()) as connection,
+    ):
+        connection.sendall(LAST)
+        found, begun = 0, time.monotonic()
+        while part := connection.recv(65_536):
+            found += len(part)
+            time.sleep(0.02)
+        assert found > len(page)
+        assert time.monotonic() - begun > 1
+
+
+def test_slow_heads_do_not_make_a_scrape_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(limits=Limits(head_seconds=1)) as server, ExitStack() as stack:
+        slow = []
+        for number in range(250 * HEAVY):
+            connection = stack.enter_context(closing(server.connect(f"127.0.1.{number % 250}")))
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+            slow.append(connection)
+        took = seconds(server, 50)
+        wait_for(lambda: all(map(closed, slow)), "some are still open", 5)
+    with capsys.disabled():
+        print(f" [{len(slow)} slow heads: scrape p99 {percentile(took) * 1000:.0f} ms]", end="")
+    assert percentile(took) < 0.25
+
+
+# Room
+
+
+def test_one_address_cannot_take_all_the_room() -> None:
+    with serving(limits=Limits(connections=20, per_address=5)) as server, ExitStack() as stack:
+        greedy = [stack.enter_context(closing(server.connect("127.0.0.2"))) for _ in range(30)]
+        wait_for(lambda: sum(map(closed, greedy)) == 25, "not five are let in")
+        assert server.status() == 200
+
+
+def test_whoever_comes_beyond_the_room_is_turned_away_until_somebody_leaves() -> None:
+    with serving(limits=Limits(connections=8, per_address=8)) as server, ExitStack() as stack:
+        there = [
+            stack.enter_context(closing(server.connect(f"127.0.0.{host}"))) for host in range(2, 10)
+        ]
+        assert server.ask(GET) == b""
+        there[0].close()
+        wait_for(lambda: server.ask(LAST), "no room again")
+
+
+def test_that_many_were_turned_away_is_told_once_in_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(limits=Limits(connections=4, per_address=2)) as server, ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(closing(server.connect()))
+        wait_for(lambda: caplog.records, "nothing is told")
+    assert [record.message for record in caplog.records] == ["connections refused"]
+
+
+def test_descriptors_that_run_out_are_told_once_and_no_client_hangs() -> None:
+    with started(program(hang="descriptors")) as process:
+        port = int(process.said(r"^127\.0\.0\.1:(\d+)$"))
+        process.said("^(full)$")
+        for _ in range(3):
+            clients = [socket.create_connection((LOOPBACK, port), 5) for _ in range(40)]
+            for client in clients:
+                with closing(client):
+                    assert answer_of(client) == b""
+        assert (
+            process.end(10).stderr.count("\n") == process.stderr.count("connections refused") == 1
+        )
+
+
+def test_a_thousand_scrapes_at_once_are_answered_or_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = LINE * 1_000
+    times = 200 * HEAVY
+    with serving(own=lambda: page) as server, ExitStack() as stack:
+        many = [
+            stack.enter_context(closing(server.connect(f"127.0.2.{number % 250}")))
+            for number in range(times)
+        ]
+        for connection in many:
+            try:
+                connection.sendall(LAST)
+            except OSError:
+                continue
+        got = [answer_of(connection) for connection in many]
+    answered = sum(answer.startswith(b"HTTP/1.1 200") and answer.endswith(page) for answer in got)
+    assert answered + got.count(b"") == times
+    assert answered >= min(times, 200)
+    with capsys.disabled():
+        print(f" [{times} at once: {answered} answered, {times - answered} refused]", end="")
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    try:
+        return rest(connection)
+    except OSError:
+        return b""
+
+
+def resident() -> int:
+    """Memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+def test_slow_readers_of_a_large_page_cost_little_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = LINE * (30_000_000 // len(LINE))
+    with serving(own=lambda: page) as server, ExitStack() as stack:
+        before = resident()
+        for number in range(50):
+            connection = stack.enter_context(closing(server.connect(f"127.0.0.{number + 2}")))
+            connection.sendall(GET)
+        time.sleep(1)
+        grown = (resident() - before) / 1e6
+        assert server.status(path="/-/healthy") == 200
+    with capsys.disabled():
+        print(f" [50 slow readers of 30 MB: {grown:.0f} MB more]", end="")
+    assert grown < 64
+
+
+# What is no HTTP, or hardly
+
+
+CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param(b"GET /metrics\r\n\r\n", {400}, id="http-0.9"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400}, id="http-2"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", {400}, id="tls"),
+        pytest.param(b"GET /metrics HTTP/1.1\r\n\r\n", {400}, id="no-host"),
+        pytest.param(b"GET /m\xff HTTP/1.1\r\nHost: x\r\n\r\n", {400}, id="eight-bit"),
+        pytest.param(b"GET /metrics HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", {400}, id="space"),
+        pytest.param(b"GET /metrics HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n", {400}, id="nul"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            {400},
+            id="two-lengths",
+        ),
+        pytest.param(
+            b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n" + CHUNKED + b"\r\n",
+            {400, 413},
+            id="length-and-chunks",
+        ),
+        pytest.param(
+            b"POST /metrics HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\nzz\r\n",
+            {400, 413},
+            id="a-chunk-that-is-none",
+        ),
+        pytest.param(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+            {413},
+            id="a-get-with-a-body",
+        ),
+        pytest.param(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+            {413},
+            id="expect",
+        ),
+        pytest.param(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
+            {200},
+            id="websocket",
+        ),
+        pytest.param(b"X" * 1_000_000, {400}, id="a-megabyte-of-line"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 64_000 + b"\r\n\r\n", {400, 431}, id="64k"
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 1_000_000 + b"\r\n\r\n",
+            {400, 431},
+            id="a-megabyte",
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 10_000 + b"\r\n",
+            {400, 431},
+            id="ten-thousand-lines",
+        ),
+        pytest.param(
+            b"GET /?" + b"q" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", {400, 431}, id="query"
+        ),
+    ],
+)
+def test_what_is_malformed_gets_one_answer_and_no_other(
+    server: Serving, caplog: pytest.LogCaptureFixture, sent: bytes, expected: set[int]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    got = server.ask_roughly(sent)
+
+    # The end of a connection with something unread may overtake the answer.
+    statuses = {int(line.split(b" ")[0]) for line in got.split(b"HTTP/1.1 ")[1:]}
+    assert statuses <= expected
+    assert statuses or len(sent) > 60_000
+    assert got.count(b"HTTP/1.1 ") <= 1
+    assert b"Traceback" not in got
+    assert b"\r\nserver:" not in got.lower()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("obs", [b"A: b\r\n c\r\n", b"A: b\n"], ids=["folded", "bare-lf"])
+def test_an_old_way_to_write_headers_makes_no_second_answer(server: Serving, obs: bytes) -> None:
+    got = server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + obs + b"\r\n")
+
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert int(got.split(b" ")[1]) in {200, 400}
+
+
+def test_a_request_in_another_requests_body_is_not_answered(server: Serving) -> None:
+    inner = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(inner)
+
+    got = server.ask(head + inner)
+
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert b"Healthy" not in got
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("get /metrics", 405),
+        ("TRACE /metrics", 405),
+        ("OPTIONS *", 404),
+        ("CONNECT x:80", 404),
+        ("MADE-UP /metrics", 405),
+        ("GET http://x/metrics", 404),
+        ("GET /metrics%00", 404),
+        ("GET //metrics", 404),
+        ("GET /%2e%2e/etc/passwd", 404),
+        ("GET /metrics/", 404),
+        ("GET /metrics?name[]=x", 200),
+        ("GET /%6detrics", 200),
+    ],
+)
+def test_only_the_exact_routes_and_methods_answer(server: Serving, line: str, status: int) -> None:
+    got = server.ask(
+        f"{line} HTTP/1.1\r\nHost: x\r\nX-Canary: canary\r\nConnection: close\r\n\r\n".encode()
+    )
+
+    assert int(got.split(b" ")[1]) == status
+    assert b"canary" not in got
+    assert (b"\r\nallow: GET, HEAD\r\n" in got) == (status == 405)
+
+
+def test_many_requests_in_one_go_are_answered_in_their_order(server: Serving) -> None:
+    paths = ["/metrics", "/-/healthy", "/nope"]
+    sent = b"".join(
+        f"GET {paths[number % 3]} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for number in range(999)
+    )
+    got = server.ask_roughly(sent + LAST)
+
+    statuses = [int(part[:3]) for part in got.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 200, 404] * 333 + [200]
+
+
+def test_a_client_that_vanishes_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    page = LINE * 1_000_000
+    with serving(own=lambda: page) as server:
+        for _ in range(20):
+            connection = server.connect()
+            connection.sendall(GET)
+            connection.recv(10)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+        assert server.status(path="/-/healthy") == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -1,0 +1,177 @@
+"""A new configuration: what it changes, and above all what it leaves alone."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import FakeApi
+from support.virtual import World
+from support.workspaces import workspace
+
+from exporter.config import Config, Workspace
+from exporter.errors import StartError
+from exporter.fleet import Fleet
+from exporter.pages import Pages
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.watch import Watch
+
+HOUR = timedelta(hours=1)
+FAST = {"requests_per_minute": 600}
+
+
+def acme(metrics: object = ("total_usage", "label_usage"), **others: Any) -> Workspace:  # noqa: ANN401 - keys of the file
+    return workspace(list(metrics), **{**FAST, **others})  # type: ignore[call-overload]  # a list of items
+
+
+class Run:
+    """Some configurations, one after the other, for an hour each."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.api = FakeApi(self.world.now)
+        self.store, self.telemetry = Store(), Telemetry()
+        self.pages = Pages(self.store, self.telemetry, self.world.now)
+        self.shown: list[str] = []
+
+    def through(self, *steps: Config | Callable[[], None]) -> "Run":
+        """Adopt each configuration and let an hour pass; what was shown then is kept."""
+
+        async def go() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                fleet = Fleet(self._start, tasks, self.store, self.telemetry)
+                for step in steps:
+                    if isinstance(step, Config):
+                        await fleet.adopt(step)
+                        self.shown.append(self.page())
+                    else:
+                        step()
+                    await asyncio.sleep(HOUR.total_seconds())
+                    self.shown.append(self.page())
+                await fleet.close()
+
+        self.world.run(go)
+        return self
+
+    def page(self) -> str:
+        """All that is shown now."""
+        self.pages.refresh()
+        return (
+            b"".join(self.pages.snapshot.text()).decode()
+            + self.telemetry.text(openmetrics=False).decode()
+        )
+
+    def _start(self, one: Workspace, _: Watch | None) -> Watch:
+        return Watch(one, self.store, self.telemetry, self.world.now, transport=self.api.transport)
+
+
+def config(*workspaces: Workspace) -> Config:
+    return Config(workspaces)
+
+
+def test_a_workspace_that_is_as_it_was_goes_on_undisturbed() -> None:
+    alone = Run().through(config(acme()), lambda: None)
+    reloaded = Run().through(config(acme()), config(acme()))
+
+    assert reloaded.api.journal == alone.api.journal
+
+
+def test_another_workspace_that_changes_does_not_disturb_it() -> None:
+    alone = Run().through(config(acme(["total_usage"])), lambda: None, lambda: None)
+    beside = Run().through(
+        config(acme(["total_usage"]), acme(["csat"], name="other", bots=1)),
+        config(acme(["total_usage"]), acme(["label_overview"], name="other", bots=1)),
+        config(acme(["total_usage"])),
+    )
+
+    assert beside.api.sent("total_usage") == alone.api.sent("total_usage")
+    assert beside.api.sent("csat")
+    assert beside.api.sent("label_overview")
+
+
+def test_a_workspace_that_is_gone_leaves_the_next_page_and_is_asked_no_more() -> None:
+    run = Run().through(config(acme(), acme(["csat"], name="other", bots=1)), config(acme()))
+
+    assert 'workspace="other"' in run.shown[1]
+    assert 'workspace="other"' not in run.shown[2]
+    assert 'workspace="acme"' in run.shown[2]
+    assert max(run.api.sent("csat")) < run.world.start + HOUR
+
+
+def test_a_new_workspace_is_polled_and_its_counters_start_at_0() -> None:
+    run = Run().through(config(acme()), config(acme(), acme(["csat"], name="other", bots=1)))
+
+    assert (
+        'seasalt_api_requests_total{api="seachat",outcome="timeout",workspace="other"} 0.0'
+        in run.shown[2]
+    )
+    assert 'seasalt_csat_responses{api="seachat",workspace="other",bot_id="b0"' in run.shown[3]
+
+
+def test_a_report_that_is_gone_leaves_the_next_page_and_its_neighbours_stay() -> None:
+    run = Run().through(config(acme()), config(acme(["total_usage"])))
+
+    assert 'report="label_usage"' in run.shown[1]
+    assert 'report="label_usage"' not in run.shown[2]
+    assert (
+        'seasalt_total_usage_chat_responses{api="seachat",workspace="acme",window="today"} 7'
+        in (run.shown[2])
+    )
+
+
+def test_counters_grow_on_through_a_change() -> None:
+    run = Run().through(config(acme()), config(acme(["total_usage"])))
+    requests = [
+        line for page in run.shown for line in page.splitlines() if 'outcome="success"' in line
+    ]
+
+    counts = [float(line.split()[-1]) for line in requests]
+    assert counts == sorted(counts)
+    assert counts[-1] == len(run.api.journal)
+
+
+def test_certificates_that_cannot_be_used_change_nothing(tmp_path: Path) -> None:
+    broken = tmp_path / "ca.pem"
+    broken.write_text("no certificate", encoding="utf-8")
+    bad = config(acme(["csat"], name="other", bots=1), acme(http={"ca_file": str(broken)}))
+
+    async def go() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            fleet = Fleet(run._start, tasks, run.store, run.telemetry)  # noqa: SLF001 - ours
+            await fleet.adopt(config(acme()))
+            await asyncio.sleep(HOUR.total_seconds())
+            with pytest.raises(StartError, match="workspace acme: its certificates"):
+                await fleet.adopt(bad)
+            await asyncio.sleep(HOUR.total_seconds())
+            await fleet.close()
+
+    run = Run()
+    run.world.run(go)
+    alone = Run().through(config(acme()), lambda: None)
+    assert run.api.journal == alone.api.journal
+    assert 'workspace="other"' not in run.page()
+
+
+def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    started: list[Watch] = []
+
+    class Counted(Run):
+        def _start(self, one: Workspace, before: Watch | None) -> Watch:
+            started.append(super()._start(one.model_copy(update={"http": acme().http}), before))
+            return started[-1]
+
+    ca.write_text("one", encoding="utf-8")
+    one = acme(http={"ca_file": str(ca)})
+    Counted().through(
+        config(one), config(one), lambda: void(ca.write_text("two", encoding="utf-8")), config(one)
+    )
+
+    assert len(started) == 2
+
+
+def void(_: object) -> None:
+    """Take a result and return nothing."""
