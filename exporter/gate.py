@@ -76,9 +76,10 @@ class Gate:
         self._finding_out = asyncio.Lock()
 
         rest = workspace.interval.total_seconds()
-        self._key = self._bots_key = Credential(workspace.key, rest)
-        if workspace.bots_key != workspace.key:
-            self._bots_key = Credential(workspace.bots_key, rest)
+        self._key = Credential(workspace.key, rest)
+        # Even if it is the same: the list of bots wants another scope than the reports.
+        self._bots_key = Credential(workspace.bots_key, rest)
+        self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
         self._terms = Terms(workspace, standing, self._time, now, uniform)
@@ -157,7 +158,8 @@ class Gate:
             tried += 1
             try:
                 # With a key of its own, the list of bots says nothing of the other one.
-                await self._send(ask(key), read, judged=credential is self._key)
+                judged = self._one_key or credential is self._key
+                await self._send(ask(key), read, judged=judged)
             except RequestFailed as failure:
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure):
