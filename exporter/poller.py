@@ -16,7 +16,7 @@ from typing import Final
 from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
-from exporter.errors import ReplyError, RequestFailed
+from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
@@ -25,6 +25,10 @@ from exporter.schedule import Rhythm, rhythms
 from exporter.store import Key, Record, Store
 from exporter.telemetry import SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
+
+GONE_AFTER: Final = 2
+ASK_THE_GONE: Final = timedelta(hours=1)
+"""A bot that is not found in so many turns in a row is asked so often until it is there again."""
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
@@ -35,12 +39,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(order=True, slots=True)
 class _Turn:
-    """The next turn of a call; slow ones come after the others that are due with them."""
+    """The next turn of a call; slow ones come after the others that are due with them.
+
+    Attributes:
+        missing: In how many turns in a row its bot was not found.
+        put_off: Whether it is to be sent as soon as the API answers again.
+    """
 
     due: datetime
     slow: bool
     order: int
     call: Call = field(compare=False)
+    missing: int = field(default=0, compare=False)
+    put_off: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +62,15 @@ class Failure:
         key: Which report of which target.
         text: Why, in a few words of ours.
         refused: Whether the API objects to what was asked.
+        missing: Whether it does not know what was asked about.
+        unsent: Whether it was not even asked.
     """
 
     key: Key
     text: str
     refused: bool = False
+    missing: bool = False
+    unsent: bool = False
 
     def __str__(self) -> str:
         """The failure in one line."""
@@ -272,11 +287,34 @@ class Poller:
         rhythm, now = self._rhythms[call], self._now()
         failed = any(failure.key not in self._refused for failure in failures)
         turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
+        turn.put_off = any(failure.unsent for failure in failures)
+        self._notice_the_missing(turn, failures)
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question
             turn.due = now
         turn.call = call
         heapq.heappush(self._turns, turn)
         self._woken.set()
+
+    def _notice_the_missing(self, turn: _Turn, failures: Sequence[Failure]) -> None:
+        """Withdraw the values of a bot that is gone, and seldom ask for it."""
+        if len(failures) < len(turn.call.entries):
+            turn.missing = 0
+        elif turn.call.target.bot_id and all(failure.missing for failure in failures):
+            turn.missing += 1
+            if turn.missing >= GONE_AFTER:
+                turn.due = self._now() + ASK_THE_GONE
+                for failure in failures:
+                    self._store.withdraw(failure.key)
+                self.changed()
+
+    def _catch_up(self) -> None:
+        """Now that the API answers, let what was put off be due."""
+        late = [turn for turn in self._turns if turn.put_off]
+        for turn in late:
+            turn.due, turn.put_off = min(turn.due, self._now()), False
+        if late:
+            heapq.heapify(self._turns)
+            self._woken.set()
 
     async def _poll(self, call: Call) -> tuple[Failure, ...]:
         """Ask for a call's reports; where the API refuses them together, one by one."""
@@ -333,10 +371,8 @@ class Poller:
         try:
             await self._gate.report(body, read)
         except RequestFailed as error:
-            return tuple(
-                self._failed(call, entry, str(error), error.seconds, refused=error.refused)
-                for entry in entries
-            )
+            return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
+        self._catch_up()
         return tuple(failures)
 
     def _read(
@@ -347,7 +383,7 @@ class Poller:
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
-            yield self._failed(call, entry, str(error), took)
+            yield self._failed(call, entry, error, took)
         else:
             if self._wanted(call):
                 record = self._record(call, entry, samples, sent, took)
@@ -410,9 +446,9 @@ class Poller:
         self._telemetry.count(SERIES_DROPPED, number, *place, reason)
 
     def _failed(
-        self, call: Call, entry: Entry, text: str, took: float, *, refused: bool = False
+        self, call: Call, entry: Entry, error: RequestFailed | ReplyError, took: float
     ) -> Failure:
-        key = Key.of(call.target, entry)
+        key, text = Key.of(call.target, entry), str(error)
         if self._wanted(call):
             self._store.fail(
                 key,
@@ -420,7 +456,10 @@ class Poller:
                 duration_seconds=took,
                 interval_seconds=entry.interval.total_seconds(),
             )
-        return Failure(key, text, refused)
+        if isinstance(error, ReplyError):
+            return Failure(key, text)
+        unsent = isinstance(error, NotSent)
+        return Failure(key, text, error.refused, missing=error.status == 404, unsent=unsent)
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still to be sent as it was, not dropped or changed on its way."""

@@ -128,6 +128,12 @@ class Store:
             if key not in keys:
                 self._forget(key)
 
+    def withdraw(self, key: Key) -> None:
+        """Forget a report's values; when they last came is still known."""
+        record = self._records.get(key)
+        if record:
+            self._put(key, replace(record, samples=()))
+
     def expire(self, now: datetime) -> None:
         """Forget the values that must no longer be shown."""
         for key, record in tuple(self._records.items()):

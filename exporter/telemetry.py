@@ -63,6 +63,18 @@ REQUEST_DURATION: Final = OwnFamily(
     "How long the API took to answer.",
     ("api",),
 )
+RETRIES: Final = OwnFamily(
+    "counter",
+    "seasalt_api_retries_total",
+    "Requests beyond the schedule, by how the one before had ended.",
+    (*_WORKSPACE, "outcome"),
+)
+PAUSED_UNTIL: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_paused_until_timestamp_seconds",
+    "Until when nothing is sent, as the API asked for a pause or fails, in Unix time; 0 when not.",
+    _WORKSPACE,
+)
 BUDGET_REMAINING: Final = OwnFamily(
     "gauge",
     "seasalt_api_requests_budget_remaining",
@@ -155,8 +167,9 @@ LOG_LINES_DROPPED: Final = OwnFamily(
     ("reason",),
 )
 OWN_FAMILIES: Final = (
-    *(UP, REQUESTS, REQUEST_DURATION, BUDGET_REMAINING, KEY_VALID, SERIES, SERIES_DROPPED),
-    *(SCHEMA_DRIFT, UTC_OFFSET, BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
+    *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
+    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, UTC_OFFSET),
+    *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
     *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
     LOG_LINES_DROPPED,
@@ -203,6 +216,10 @@ class Telemetry:
         gauge = self._gauges[family]
         (gauge.labels(*labels) if labels else gauge).set(value)
 
+    def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
+        """Let a gauge be what a function says at each scrape."""
+        self._gauges[family].labels(*labels).set_function(value)
+
     def count(self, family: OwnFamily, times: float, *labels: str) -> None:
         """Let a counter grow; by 0, let it be there."""
         counter = self._counters[family]
@@ -213,6 +230,7 @@ class Telemetry:
         place = (workspace.api, workspace.name)
         for outcome in Outcome:
             self.count(REQUESTS, 0, *place, outcome.value)
+            self.count(RETRIES, 0, *place, outcome.value)
         for reason in ("max_labels", "max_series"):
             self.count(SERIES_DROPPED, 0, *place, reason)
         self._durations.labels(workspace.api)
@@ -224,7 +242,7 @@ class Telemetry:
             ahead = now().astimezone(zone).utcoffset()
             return ahead.total_seconds() if ahead else 0.0
 
-        self._gauges[UTC_OFFSET].labels(*place).set_function(offset)
+        self.follow(UTC_OFFSET, offset, *place)
 
     def forget(self, api: str, workspace: str) -> None:
         """Tell nothing more of a workspace that is no longer polled."""

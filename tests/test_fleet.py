@@ -125,7 +125,10 @@ def test_a_report_that_is_gone_leaves_the_next_page_and_its_neighbours_stay() ->
 def test_counters_grow_on_through_a_change() -> None:
     run = Run().through(config(acme()), config(acme(["total_usage"])))
     requests = [
-        line for page in run.shown for line in page.splitlines() if 'outcome="success"' in line
+        line
+        for page in run.shown
+        for line in page.splitlines()
+        if line.startswith("seasalt_api_requests_total{") and 'outcome="success"' in line
     ]
 
     counts = [float(line.split()[-1]) for line in requests]

@@ -35,6 +35,13 @@ def test_requests_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
     assert line in page(begun())
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_repetitions_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
+    line = f'seasalt_api_retries_total{{{PLACE},outcome="{outcome}",workspace="acme"}} 0.0'
+
+    assert line in page(begun())
+
+
 @pytest.mark.parametrize("reason", ["max_labels", "max_series"])
 def test_dropped_series_are_counted_from_0_by_every_reason(reason: str) -> None:
     line = f'seasalt_series_dropped_total{{{PLACE},reason="{reason}",workspace="acme"}} 0.0'

@@ -28,6 +28,10 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_report_duration_seconds": (
         "the histogram of the requests has the same times without a series for each report"
     ),
+    "seasalt_api_retries_total": "they are among the requests, which are shown by outcome",
+    "seasalt_api_paused_until_timestamp_seconds": (
+        "a pause shows as reports that fail, and the status page says until when it lasts"
+    ),
     "seasalt_exporter_config_last_reload_success_timestamp_seconds": (
         "for the alert; the dashboard says whether the configuration is in force"
     ),
