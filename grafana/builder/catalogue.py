@@ -34,6 +34,6 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_exporter_web_config_last_reload_successful": (
         "for an alert; whoever cannot log in looks at the log"
     ),
-    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "like the one before",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "for an alert, likewise",
 }
 """Families of the exporter that no dashboard shows, each with the reason."""
