@@ -10,10 +10,10 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -55,7 +55,7 @@ class Plan:
         seed: Of all chance.
         hours: Virtual ones, the last of which is without faults.
         share: Of the requests that meet a fault, from 0 to 1.
-        bots: Of the first workspace.
+        bots: Of the first workspace, and as many again in the list of the second.
         per_minute: What each workspace may ask.
         only: The rows to take, all if empty.
         victim: The one bot that meets faults, anybody if empty; then nothing else happens.
@@ -69,7 +69,7 @@ class Plan:
     seed: int = 1
     hours: float = 24.0
     share: float = 0.3
-    bots: int = 4
+    bots: int = 2
     per_minute: int = 120
     only: tuple[str, ...] = ()
     victim: str = ""
@@ -181,7 +181,7 @@ def bot_name(identity: str) -> str:
 
 def configuration(url: str, plan: Plan) -> dict[str, Any]:
     """Four workspaces of three APIs, all asked at one address, as a file has them."""
-    workspaces = [
+    workspaces: list[dict[str, Any]] = [
         {
             "name": name,
             "api": _APIS[name],
@@ -199,12 +199,12 @@ def configuration(url: str, plan: Plan) -> dict[str, Any]:
     return {"requests_per_minute": plan.per_minute, "workspaces": workspaces}
 
 
-def loaded(content: Mapping[str, Any], today: date = START.date()) -> Config:
+def loaded(content: Mapping[str, Any]) -> Config:
     """A configuration without its file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "seasalt.yml")
         file.write_text(yaml.safe_dump(dict(content)), encoding="utf-8")
-        return load([str(file)], {}, today)
+        return load([str(file)], {}, START.date())
 
 
 @dataclass(slots=True)
@@ -251,7 +251,7 @@ class Campaign:
         self.stub = Stub(self.answer, most=plan.most)
         self.elsewhere = Stub(lambda _: reset_peer())
         self.calm = False
-        self.listed = ["d0", "d1", "d2", "d3"]
+        self.listed = [f"d{number}" for number in range(plan.bots)]
         self._new = len(self.listed)
         self._parked: list[Parked] = []
         self._final: dict[tuple[Any, ...], float] = {}
@@ -398,7 +398,7 @@ class Campaign:
         await self.elsewhere.down()
         self._judge_journal()
 
-    async def _live(self, web: Web, parts: list[asyncio.Future[None]], outer: int) -> None:
+    async def _live(self, web: Web, parts: Sequence[asyncio.Future[None]], outer: int) -> None:
         """Let the time pass, and look."""
         loop = asyncio.get_running_loop()
         end = self.plan.hours * 3600
@@ -471,9 +471,9 @@ class Campaign:
         figures.values += sum(not name.startswith(judges.NOT_FROM_REPLIES) for name, _ in values)
         if figures.scrapes % 10 == 1:  # it takes as long as all the rest
             self._wrong(str(problem) for problem in problems(page))
-        midnight = {
-            name: _midnight(self.world.now(), _zone(name)) - START.timestamp() for name in KEYS
-        }
+        # A page may be of the second before midnight.
+        present = self.world.now() - timedelta(seconds=1)
+        midnight = {name: _midnight(present, _zone(name)) - START.timestamp() for name in KEYS}
         self._wrong(self.books.verdict(values, now, midnight, GRACE))
         if self.plan.victim and now > 3600:
             figures.delayed += self._delayed(values)
@@ -489,9 +489,9 @@ class Campaign:
                 continue
             head, _, value = line.rpartition(" ")
             if head not in self._known:
-                if len(self._known) > 100_000:
+                if len(self._known) > 5_000:
                     self._known.clear()
-                self._known.update({head: key for key in series(f"# TYPE x gauge\n{head} 1\n".encode())})
+                (self._known[head],) = series(f"# TYPE x gauge\n{head} 1\n".encode())
             if head in heads:
                 self._wrong([f"{head} twice"])
             heads.add(head)
@@ -552,7 +552,13 @@ async def scrape(web: Web) -> tuple[int, bytes]:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b""}
 
-    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": [], "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/metrics",
+        "headers": [],
+        "query_string": b"",
+    }
     await web(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
@@ -569,4 +575,3 @@ def _midnight(now: datetime, zone: ZoneInfo) -> float:
 def run(plan: Plan) -> Figures:
     """What comes of a plan."""
     return Campaign(plan).run()
-

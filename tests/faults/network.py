@@ -63,7 +63,7 @@ def transport(concurrency: int) -> httpx.AsyncHTTPTransport:
     Args:
         concurrency: As configured.
     """
-    made = httpx.AsyncHTTPTransport(verify=False, trust_env=False)  # noqa: S501 - there is no TLS in memory
+    made = httpx.AsyncHTTPTransport(verify=False, trust_env=False)  # there is no TLS in memory
     made._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001 - httpx has no way to say it
         max_connections=concurrency + 1,
         max_keepalive_connections=concurrency,

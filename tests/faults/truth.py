@@ -161,7 +161,10 @@ class Truth:
         numbers = {name: self.number() for name in _COUNTS}
         change = self.percent()
         made = {**numbers, "conversations_change_percentage": change}
-        samples = [(f"conversation_overview_{_COUNTS[name]}", {}, n) for name, n in numbers.items()]
+        none: Mapping[str, str] = {}
+        samples = [
+            (f"conversation_overview_{_COUNTS[name]}", none, n) for name, n in numbers.items()
+        ]
         of = {"of": "conversations"}
         return made, iter((*samples, ("conversation_overview_change_ratio", of, change / 100)))
 
@@ -172,7 +175,10 @@ class Truth:
         made = {"time_unit": "day", "data": [{period: self.day(asked), **row, **total}]}
         return made, iter(
             (
-                *(("activity_trend_messages", {"sender": name.lower()}, n) for name, n in row.items()),
+                *(
+                    ("activity_trend_messages", {"sender": name.lower()}, n)
+                    for name, n in row.items()
+                ),
                 *(("activity_trend_messages", {}, n) for n in total.values()),
             )
         )
@@ -193,23 +199,24 @@ class Truth:
             return [{"name": "support", "count": number}], iter(
                 (("label_overview_conversations", labels, number),)
             )
+        numbers = {name: self.number() for name in ("support", "sales")}
         rows = [
             {
-                "id": f"label-{place}",
+                "id": f"label-{name}",
                 "name": name,
-                "description": PRIVATE[place % len(PRIVATE)],
-                "total_count": self.number(),
+                "description": PRIVATE[0],
+                "total_count": number,
                 "is_system": False,
             }
-            for place, name in enumerate(("support", "sales"))
+            for name, number in numbers.items()
         ]
         return rows, iter(
             (
                 "label_overview_conversations",
-                {"label_id": row["id"], "label": row["name"], "system": "false"},
-                row["total_count"],
+                {"label_id": f"label-{name}", "label": name, "system": "false"},
+                number,
             )
-            for row in rows
+            for name, number in numbers.items()
         )
 
     def _csat(self, _: Asked) -> Part:
@@ -267,7 +274,10 @@ class Truth:
                     for name, n in channel.items()
                 ),
                 *((f"{prefix}weekday_messages", {"weekday": day}, n) for day, n in days.items()),
-                *((f"{prefix}hour_messages", {"hour": f"{hour:>02}"}, n) for hour, n in hours.items()),
+                *(
+                    (f"{prefix}hour_messages", {"hour": f"{hour:>02}"}, n)
+                    for hour, n in hours.items()
+                ),
             )
         )
 
