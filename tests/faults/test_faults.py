@@ -88,7 +88,7 @@ def test_the_page_is_served_while_real_connections_break() -> None:
 
 @pytest.mark.parametrize("how", STATES)
 def test_no_row_of_kills_makes_it_ask_more_than_was_allowed(how: str) -> None:
-    found = processes.kills(3, how, state=True, longest=2.0)
+    found = processes.kills(4, how, state=True, longest=2.0)
     assert (found.wrong, found.beyond) == ([], 0)
 
 
