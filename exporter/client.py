@@ -35,8 +35,16 @@ _KNOWN_MEDIA: Final = frozenset(
 )
 """What answers are where they are not JSON; anything else is not repeated."""
 
+_BROKEN: Final[Mapping[type[Exception], str]] = {
+    httpx.ConnectError: "the API cannot be reached",
+    httpx.ProxyError: "the proxy does not let us through",
+    httpx.NetworkError: "the connection broke before the answer was whole",
+    httpx.ProtocolError: "the connection broke before the answer was whole",
+}
+
 _WBITS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 _CONNECT: Final = 10.0
+_KEPT: Final = 2.0  # shorter than any server keeps an idle connection: none is used as it is closed
 _READ: Final = 30.0
 
 
@@ -85,6 +93,7 @@ class Client:
             limits=httpx.Limits(
                 max_connections=workspace.concurrency + 1,  # and one for the list of bots
                 max_keepalive_connections=workspace.concurrency,
+                keepalive_expiry=_KEPT,
             ),
         )
 
@@ -137,8 +146,7 @@ class Client:
             # httpx looks at where a redirect would lead even if it is never followed.
             raise RequestFailed(Outcome.INVALID, "a redirect that leads nowhere") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            # The kind says enough; the text may hold an address with credentials.
-            raise RequestFailed(Outcome.CONNECT, type(error).__name__) from None
+            raise RequestFailed(Outcome.CONNECT, _words(error)) from None
         return self._judged(response.status_code, response.headers, content)
 
     def _judged(self, status: int, headers: Mapping[str, str], content: bytes) -> object:
@@ -162,6 +170,15 @@ class Client:
             asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
             wish = retry_after.seconds(asked, date, answer, self._now())
         raise RequestFailed(_outcome(status), f"HTTP {status}", status, wish)
+
+
+def _words(error: Exception) -> str:
+    """What is wrong with a connection; not in the error's words, which may hold credentials."""
+    kind = type(error).__name__
+    for known, words in _BROKEN.items():
+        if isinstance(error, known):
+            return f"{words} ({kind})"
+    return f"no connection ({kind})"
 
 
 def _deeper_than(levels: int, answer: object) -> bool:

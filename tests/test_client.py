@@ -478,3 +478,34 @@ def test_what_the_api_wishes_comes_with_its_refusal(
     status: int, headers: dict[str, str], body: bytes, wish: float | None
 ) -> None:
     assert failure(lambda _: response(status, body, **headers)).wish == wish
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (httpx.ConnectError(KEY), "the API cannot be reached (ConnectError)"),
+        (httpx.ProxyError(KEY), "the proxy does not let us through (ProxyError)"),
+        (
+            httpx.ReadError(KEY),
+            "the connection broke before the answer was whole (ReadError)",
+        ),
+        (
+            httpx.RemoteProtocolError(KEY),
+            "the connection broke before the answer was whole (RemoteProtocolError)",
+        ),
+        (OSError(5, KEY), "no connection (OSError)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_connection_that_fails_is_told_in_words(error: Exception, says: str) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    async def go() -> None:
+        one = workspace(["total_usage"])
+        client = Client(one, httpx.MockTransport(fail))
+        with pytest.raises(RequestFailed) as caught:
+            await client.report(one.url, {}, KEY)
+        assert str(caught.value) == says
+
+    asyncio.run(go())

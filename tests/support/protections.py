@@ -96,7 +96,7 @@ PROTECTIONS: Final = (
     Protection(
         "a network error does not say an address",
         "exporter/client.py",
-        "raise RequestFailed(Outcome.CONNECT, type(error).__name__) from None",
+        "raise RequestFailed(Outcome.CONNECT, _words(error)) from None",
         "raise RequestFailed(Outcome.CONNECT, str(error)) from error",
         ("tests/test_client.py",),
     ),
