@@ -183,15 +183,15 @@ PROTECTIONS: Final = (
     Protection(
         "values expire",
         "exporter/store.py",
-        "return self.samples if self.expires and now < self.expires else ()",
-        "return self.samples",
+        "return known and self.expires is not None and now < self.expires",
+        "return True",
         ("tests/test_store.py", "tests/test_poller.py", "tests/fuzz/test_calendar.py"),
     ),
     Protection(
         "yesterday is withdrawn at midnight",
-        "exporter/poller.py",
-        "expires=min(stale, withdrawn) if withdrawn else stale,",
-        "expires=stale,",
+        "exporter/store.py",
+        "for end in (stale, self.withdrawn) if end",
+        "for end in (stale,) if end",
         ("tests/test_poller.py",),
     ),
     Protection(
@@ -246,7 +246,7 @@ PROTECTIONS: Final = (
     Protection(
         "the libraries' logs stay silent",
         "exporter/logs.py",
-        "logging.basicConfig(level=logging.WARNING,",
+        "logging.basicConfig(level=max(logging.WARNING, LEVELS[level]),",
         "logging.basicConfig(level=logging.DEBUG,",
         ("tests/test_logs.py",),
     ),
@@ -403,5 +403,33 @@ PROTECTIONS: Final = (
         "if turn.missing >= GONE_AFTER:",
         "if False:",
         ("tests/test_poller.py",),
+    ),
+    Protection(
+        "a state with a bit turned over is none",
+        "exporter/state.py",
+        'if words[1:3] != [sha256(payload).hexdigest().encode(), b"%d" % len(payload)]:',
+        "if False:",
+        ("tests/test_state.py",),
+    ),
+    Protection(
+        "two processes never use one state file",
+        "exporter/state_file.py",
+        "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        ("tests/test_state_file.py",),
+    ),
+    Protection(
+        "values are never the answer to another question",
+        "exporter/store.py",
+        "if record.last_success and record.question != question:",
+        "if False:",
+        ("tests/test_restart.py",),
+    ),
+    Protection(
+        "a workspace that is as it was goes on undisturbed",
+        "exporter/fleet.py",
+        "if old and old.likeness == likeness:",
+        "if False:",
+        ("tests/test_fleet.py",),
     ),
 )
