@@ -40,7 +40,9 @@ UNUSED: Final[Mapping[str, str]] = {
     ),
     "seasalt_exporter_state_write_failures_total": "the dashboard says whether the last one failed",
     "seasalt_exporter_state_quarantined_total": "once after a start, if ever; the log says why",
-    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "likewise",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": (
+        "for an alert; the dashboard says whether the last good one is in force"
+    ),
     "seasalt_exporter_log_lines_dropped_total": (
         "for who reads the log and misses something; repeated lines are left out on purpose"
     ),

@@ -539,7 +539,7 @@ class Campaign:
         for key in _DIGESTS:
             times = [asked.at for asked in journal if asked.key == key]
             figures.burst = max(figures.burst, judges.burst(times, self.plan.per_minute / 60))
-        figures.early = len(judges.early(journal, self._parked))
+        figures.early = len(judges.early(journal, self._parked, grace=1.0))
 
 
 async def scrape(web: Web) -> tuple[int, bytes]:

@@ -151,10 +151,10 @@ class Place:
         elif how in {"absent", "unwritable"}:
             with suppress(OSError):
                 self.state_file.unlink()
-        if how == "unwritable":  # also for root: there is a folder where the file should be
-            self.state_file.mkdir(exist_ok=True)
-        elif self.state_file.is_dir():
-            self.state_file.rmdir()
+        lock = self.state_file.with_name(f"{self.state_file.name}.lock")
+        if how == "unwritable" and not lock.is_dir():  # for root too, in the place of the lock
+            lock.unlink(missing_ok=True)
+            lock.mkdir()
 
     @contextmanager
     def lives(self, *flags: str) -> Iterator[Life]:
