@@ -310,6 +310,16 @@ def test_every_selector_of_the_apis_pins_window_scope_and_api(uid: str) -> None:
 
 
 @each_board
+def test_a_window_that_is_told_by_weekday_holds_each_weekday_equally_often(uid: str) -> None:
+    for expression in queries(uid):
+        for selector in selectors(expression):
+            if "weekday" in LABELS.get(selector.name, ()):
+                days = re.fullmatch(r"last_(\d+)_days", selector.labels["window"][1])
+                assert days, expression
+                assert int(days[1]) % 7 == 0, expression
+
+
+@each_board
 def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
     for expression in queries(uid):
         for selector in selectors(expression):

@@ -7,6 +7,7 @@ from grafana.builder.common import (
     BOT,
     BOT_LEGEND,
     DASHED,
+    FOUR_WEEKS,
     MONTH,
     PERCENT,
     UNSATISFIED,
@@ -25,6 +26,7 @@ from grafana.builder.panel import Panel, Query
 from grafana.builder.query import bots, ratio, recorded, total
 from grafana.builder.words import (
     AXIS,
+    LAST_28_DAYS,
     LAST_30_DAYS,
     NOW,
     RANGE_7_DAYS,
@@ -149,11 +151,11 @@ MIX: Final = (
         kind="bargauge",
         title="Users by channel",
         asks="Through which channels do people come? Who uses two counts twice.",
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(
             Query(
                 "sort_desc("
-                + total(bots("conversation_breakdown_channel_users", MONTH), "channel")
+                + total(bots("conversation_breakdown_channel_users", FOUR_WEEKS), "channel")
                 + ")",
                 "{{channel}}",
             ),

@@ -10,6 +10,7 @@ from grafana.builder.words import LAST_30_DAYS, RATING_STEPS, SATISFACTION_LOW
 BOT: Final = "workspace, bot"
 BOT_LEGEND: Final = "{{bot}} ({{workspace}})"
 MONTH: Final = "last_30_days"
+FOUR_WEEKS: Final = "last_28_days"
 WEEK: Final = "last_7_days"
 _TO_BOT: Final = (
     "/d/seasalt-bot?${datasource:queryparam}&${job:queryparam}"

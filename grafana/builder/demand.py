@@ -3,13 +3,13 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import API, BOT, MONTH, PERCENT, WEEK, link_column
+from grafana.builder.common import API, BOT, FOUR_WEEKS, MONTH, PERCENT, WEEK, link_column
 from grafana.builder.panel import Json, Panel, Query
 from grafana.builder.query import bots, ratio, recorded, total, whole
 from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,
-    LAST_30_DAYS,
+    LAST_28_DAYS,
     NEEDS_RULES,
     RANGE_30_DAYS,
     THIS_YEAR,
@@ -21,7 +21,7 @@ _HOUR: Final = "conversation_breakdown_hour_messages"
 _WEEKDAY: Final = "conversation_breakdown_weekday_messages"
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
-_HOUR_RATE: Final = total(bots(_HOUR, MONTH), "hour")
+_HOUR_RATE: Final = total(bots(_HOUR, FOUR_WEEKS), "hour")
 
 
 def _most(title: str, asks: str, expression: str, label: str) -> Panel:
@@ -30,7 +30,7 @@ def _most(title: str, asks: str, expression: str, label: str) -> Panel:
         kind="stat",
         title=title,
         asks=asks,
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(Query(f"topk(1, {expression})", label),),
         options={"textMode": "name"},
         size=_SMALL,
@@ -42,17 +42,17 @@ GLANCE: Final = (
     _most(
         "Busiest weekday",
         "On which day of the week do most messages come?",
-        total(bots(_WEEKDAY, MONTH), "weekday"),
+        total(bots(_WEEKDAY, FOUR_WEEKS), "weekday"),
         "{{weekday}}",
     ),
     Panel(
         kind="stat",
         title="Outside 8 to 18 o'clock",
         asks="Which share of the messages comes when an office is closed?",
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(
             Query(
-                f"1 - {total(bots(_HOUR, MONTH, hour='=~0[89]|1[0-7]'))} / {total(bots(_HOUR, MONTH))}"
+                f"1 - {total(bots(_HOUR, FOUR_WEEKS, hour='=~0[89]|1[0-7]'))} / {total(bots(_HOUR, FOUR_WEEKS))}"
             ),
         ),
         unit="percentunit",
@@ -110,7 +110,7 @@ def _bars(title: str, asks: str, expression: str, label: str) -> Panel:
         kind="barchart",
         title=title,
         asks=asks,
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(Query(expression),),
         names={label: label.title(), "Value": "Messages"},
         transformations=(_sorted(label.title()),),
@@ -133,23 +133,23 @@ BY_CLOCK: Final = (
         kind="bargauge",
         title="Messages by weekday, SeaChat bots",
         asks="On which days do users write to the chosen bots?",
-        window=LAST_30_DAYS,
-        queries=tuple(Query(total(bots(_WEEKDAY, MONTH, weekday=day)), day) for day in _WEEKDAYS),
+        window=LAST_28_DAYS,
+        queries=tuple(Query(total(bots(_WEEKDAY, FOUR_WEEKS, weekday=day)), day) for day in _WEEKDAYS),
         options={"orientation": "vertical"},
     ),
     _bars(
         "Messages by hour, Portal",
         "At what hours do users write, as Portal tells it of whole workspaces?",
-        total(whole(_HOUR, MONTH, api="portal"), "hour"),
+        total(whole(_HOUR, FOUR_WEEKS, api="portal"), "hour"),
         "hour",
     ),
     Panel(
         kind="bargauge",
         title="Messages by weekday, Portal",
         asks="On which days do users write, as Portal tells it of whole workspaces?",
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=tuple(
-            Query(total(whole(_WEEKDAY, MONTH, api="portal", weekday=day)), day)
+            Query(total(whole(_WEEKDAY, FOUR_WEEKS, api="portal", weekday=day)), day)
             for day in _WEEKDAYS
         ),
         options={"orientation": "vertical"},
@@ -160,14 +160,14 @@ BY_CLOCK: Final = (
 def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, ...]) -> Panel:
     """Bots against hours or weekdays, a colour for the share of the bot's own messages."""
     share = (
-        f"{total(bots(family, MONTH), f'{BOT}, {label}')}"
-        f" / on ({BOT}) group_left () ({total(bots(family, MONTH), BOT)} > 0)"
+        f"{total(bots(family, FOUR_WEEKS), f'{BOT}, {label}')}"
+        f" / on ({BOT}) group_left () ({total(bots(family, FOUR_WEEKS), BOT)} > 0)"
     )
     return Panel(
         kind="table",
         title=title,
         asks=asks,
-        window=f"{LAST_30_DAYS} Each row adds up to 100%: the darker, the more of the bot's messages.",
+        window=f"{LAST_28_DAYS} Each row adds up to 100%: the darker, the more of the bot's messages.",
         queries=(Query(f'label_join({share}, "who", " / ", "workspace", "bot")'),),
         unit="percentunit",
         decimals=0,

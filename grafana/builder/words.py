@@ -11,6 +11,8 @@ ROOT: Final = Path(__file__).parents[2]
 _ZONE: Final = "in each workspace's time zone"
 TODAY: Final = f"Window: today, since local midnight {_ZONE}."
 LAST_7_DAYS: Final = f"Window: the last 7 days with today, {_ZONE}."
+LAST_28_DAYS: Final = f"Window: the last 28 days with today, {_ZONE}."
+"""For weekdays: thirty days hold five of two of them and four of the others."""
 LAST_30_DAYS: Final = f"Window: the last 30 days with today, {_ZONE}."
 THIS_MONTH: Final = f"Window: this month so far, {_ZONE}."
 THIS_YEAR: Final = f"Window: this year so far, {_ZONE}."
