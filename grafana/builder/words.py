@@ -42,9 +42,12 @@ CSAT_CRITICAL: Final = THRESHOLDS["csat_critical"]
 SATISFACTION_LOW: Final = THRESHOLDS["satisfaction_low"]
 VOLUME_DROPPED: Final = THRESHOLDS["volume_dropped"]
 VOLUME_SPIKED: Final = THRESHOLDS["volume_spiked"]
+LEAST_ANSWERS: Final = THRESHOLDS["csat_least_responses"]
+LEAST_EXPECTED: Final = THRESHOLDS["volume_least_expected"]
 LATE: Final = THRESHOLDS["age_intervals"]
 
-RATING_STEPS: Final = ((None, "red"), (CSAT_CRITICAL, "orange"), (CSAT_LOW, "text"))
-SATISFIED_STEPS: Final = ((None, "orange"), (SATISFACTION_LOW, "text"))
+# What is missing has the colour of the first step, which so never means anything.
+RATING_STEPS: Final = ((None, "text"), (0.0, "red"), (CSAT_CRITICAL, "orange"), (CSAT_LOW, "text"))
+SATISFIED_STEPS: Final = ((None, "text"), (0.0, "orange"), (SATISFACTION_LOW, "text"))
 ANY_STEPS: Final = ((None, "text"), (1.0, "red"))
 """One is too many."""
