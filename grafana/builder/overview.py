@@ -197,7 +197,8 @@ ALERTS: Final = Panel(
         },
         "Severity": {"mappings": [_SEVERITIES], "custom__cellOptions": {"type": "color-text"}},
         "Bot": link_column(),
-        "Runbooks": {"custom__hidden": True},
+        # Grafana 12 and older know the first, newer ones the second.
+        "Runbooks": {"custom__hidden": True, "custom__hideFrom": {"viz": True}},
     },
     options={"sortBy": [{"displayName": "Severity", "desc": False}]},
     size=(24, 5),
