@@ -161,7 +161,6 @@ class Panel:
             "color": {"mode": "palette-classic"},
             "custom": {**_CUSTOM.get(self.kind, {}), **self.custom},
             "links": [],
-            "mappings": self._mappings(),
             "noValue": self.empty or needs,
             "thresholds": self._thresholds(),
             "unit": self.unit,
@@ -169,6 +168,8 @@ class Panel:
         if self.kind != "timeseries":
             fixed = {"mode": "fixed", "fixedColor": "text" if self.kind == "stat" else "blue"}
             defaults["color"] = {"mode": "thresholds"} if self.steps or self.mappings else fixed
+        # Without it, not with an empty list, Grafana's linter looks at the unit.
+        defaults |= {"mappings": found} if (found := self._mappings()) else {}
         limits = {"decimals": self.decimals, "min": self.minimum, "max": self.maximum}
         defaults |= {name: value for name, value in limits.items() if value is not None}
         return {
