@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -231,6 +232,7 @@ def test_on_a_new_installation_only_what_needs_a_past_or_an_alert_is_empty(
     assert [ask.panel for ask in left] == ["Which alerts"] * (uid == "seasalt-overview")
 
 
+@cache
 def each_bots(books: Books, metric: str, window: str) -> dict[str, dict[str, float]]:
     """By bot: the value of each series of a report, by its name and own labels."""
     return {
@@ -365,7 +367,7 @@ def test_the_first_bot_of_the_table_is_the_one_that_satisfies_least(
     assert right[first] == max(right.values())
 
 
-def test_of_few_answers_nobody_is_called_unsatisfied(history: Served, books: Books) -> None:
+def test_of_few_answers_nobody_is_called_unsatisfied(history: Served) -> None:
     panel = only("overview", "Bots, the least satisfied first")
     answers = column(history, panel, "Answers, 30 days")
     assert min(answers.values()) >= LEAST_ANSWERS, "else the other tests see too little"
