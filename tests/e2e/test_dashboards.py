@@ -437,6 +437,35 @@ def test_the_variables_bring_what_there_is(history: Served) -> None:
     assert len(found["bot"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("messages", "age", "shown"),
+    [("50", "1", 0.25), ("_", "1", 0.0), ("_", "5", None), ("50", "5", 0.5)],
+    ids=["one bot is silent", "both are", "nothing is known of either", "nothing is known of one"],
+)
+def test_a_silent_bot_has_none_of_the_usual_and_a_late_one_does_not_count(
+    promtool: str, tmp_path: Path, messages: str, age: str, shown: float | None
+) -> None:
+    def series(name: str, bot: str, value: str) -> Json:
+        labels = f'job="seasalt",api="seachat",workspace="acme",bot_id="{bot}",bot="{bot}"'
+        return {"series": f"{name}{{{labels}}}", "values": value}
+
+    samples = [] if shown is None else [{"labels": "{}", "value": shown}]
+    expr = resolved(only("overview", "Today vs usual")["targets"][0]["expr"], "1m")
+    case = {
+        "interval": "1m",
+        "input_series": [
+            series("bot:seasalt_messages_today:sum", "one", messages),
+            *(series("bot:seasalt_messages_today:avg4w", bot, "100") for bot in ("one", "two")),
+            *(series("target:seasalt_today_age_intervals:max", bot, age) for bot in ("one", "two")),
+        ],
+        "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": samples}],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+    tested = finished([promtool, "test", "rules", str(file)])
+    assert tested.status == 0, tested.stdout + tested.stderr
+
+
 def test_firing_alerts_are_found_for_marking(history: Served) -> None:
     now = {"query": history.resolved(FIRING), "time": END.timestamp()}
     (found,) = history.get("query", **now)["data"]["result"]
