@@ -55,7 +55,7 @@ GLANCE: Final = (
         THIS_MONTH,
     ),
     _number(
-        "Voice minutes, forecast",
+        "Voice minutes, month's forecast",
         "How many minutes will the month have, if it goes on like this?",
         _forecast(_VOICE) + _MINUTES,
         f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
@@ -73,7 +73,7 @@ GLANCE: Final = (
         THIS_MONTH,
     ),
     _number(
-        "Chat responses, forecast",
+        "Chat responses, month's forecast",
         "How many answers will the month have, if it goes on like this?",
         _forecast(_CHAT),
         f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
@@ -89,7 +89,7 @@ CALLS: Final = (
         queries=(Query(_CALLS, "{{direction}}"),),
     ),
     Panel(
-        title="Inbound messages without voice, SeaChat bots",
+        title="Inbound messages today without voice, SeaChat bots",
         asks="How much of the traffic is text: chat, SMS and the like?",
         window=f"{TODAY} {AXIS}",
         queries=(
