@@ -799,12 +799,15 @@ def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes() -
     def breaks() -> None:
         down.append((500, {}))
 
+    def nothing() -> None:
+        """Let three minutes pass."""
+
     def mend() -> None:
         assert healthy(run)[True] <= 6
         down.clear()
 
     # Each step is three minutes; three after the outage only a third has had a turn of its own.
-    run.lasts(timedelta(minutes=63), *[int] * 10, breaks, *[int] * 8, mend)
+    run.lasts(timedelta(minutes=63), *[nothing] * 10, breaks, *[nothing] * 8, mend)
 
     assert healthy(run)[True] >= 50  # all but the probes of the last ten minutes
 
