@@ -33,7 +33,7 @@ WRITE_EVERY: Final = 30.0
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at whether there is something to write."""
 
-_LAST_WRITE: Final = 3.0
+_LAST_WRITE: Final = 2.0
 """Seconds that the write at the end may take."""
 
 log = logging.getLogger(__name__)
