@@ -14,6 +14,7 @@ from support.workspaces import workspace
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.fleet import Fleet
+from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.store import Store
 from exporter.telemetry import Telemetry
@@ -64,8 +65,12 @@ class Run:
             + self.telemetry.text(openmetrics=False).decode()
         )
 
-    def _start(self, one: Workspace, _: Watch | None) -> Watch:
-        return Watch(one, self.store, self.telemetry, self.world.now, transport=self.api.transport)
+    def _start(self, one: Workspace, before: Watch | None) -> Watch:
+        return Watch(
+            *(one, self.store, self.telemetry, self.world.now),
+            transport=self.api.transport,
+            memory=before.memory.forgiving() if before else Memory(),
+        )
 
 
 def config(*workspaces: Workspace) -> Config:

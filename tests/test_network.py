@@ -300,7 +300,7 @@ def test_a_proxy_that_is_not_there_is_not_gone_around(tmp_path: Path, authority:
         done = polled_once(tmp_path, api.url(), authority, through)
 
     assert done.status == 1
-    assert 'outcome="connect",workspace="a"} 1.0' in done.stdout
+    assert 'outcome="connect",workspace="a"} 3.0' in done.stdout
     assert PASSWORD not in done.stdout + done.stderr
     assert api.connections == 0
 
