@@ -240,7 +240,8 @@ WORST: Final = Panel(
     },
     columns={
         "Bot": link_column(),
-        "Conversations, 7 days": {"custom__minWidth": 170},
+        "Workspace": {"custom__width": 100},
+        "Conversations, 7 days": {"custom__minWidth": 165},
         "Change, 7 days": {**PERCENT, "min": -1},
         "Today vs usual": coloured(_USUAL_STEPS, **PERCENT),
         "Agent asked, 7 days": PERCENT,
