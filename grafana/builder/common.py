@@ -90,7 +90,7 @@ UNSATISFIED: Final = coloured(
     ((None, "text"), (1 - SATISFACTION_LOW, "orange")),
     unit="percentunit",
     decimals=0,
-    custom__minWidth=175,
+    custom__minWidth=165,
 )
 API: Final[Json] = {
     "mappings": [

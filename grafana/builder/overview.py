@@ -247,7 +247,7 @@ WORST: Final = Panel(
         "Agent asked, 7 days": PERCENT,
         "CSAT, 30 days": RATING,
         "Unsatisfied, 30 days": UNSATISFIED,
-        "Answers, 30 days": {"custom__width": 135},
+        "Answers, 30 days": {"custom__width": 130},
     },
     options={"sortBy": [{"displayName": "Unsatisfied, 30 days", "desc": True}]},
     size=(24, 11),
