@@ -267,11 +267,13 @@ def test_a_title_or_a_column_says_of_which_window_a_number_is(uid: str) -> None:
 
 
 @each_board
-def test_a_text_for_nothing_fits_into_the_panel_of_a_number(uid: str) -> None:
+def test_title_and_text_for_nothing_fit_into_the_panel_of_a_number(uid: str) -> None:
     for panel in panels(uid):
         if panel["type"] == "stat":
             room = 8 * panel["gridPos"]["w"]
             assert len(panel["fieldConfig"]["defaults"]["noValue"]) <= room, panel["title"]
+            # The title shares its line with the `i`.
+            assert len(panel["title"]) <= 6.5 * panel["gridPos"]["w"], panel["title"]
 
 
 @each_board

@@ -87,7 +87,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Requests for an agent, last day",
+        title="Agent requests, last day",
         asks="How often did users of the SeaChat bots ask for a person?",
         window=RANGE_DAY,
         queries=(Query(_requests("last_day")),),

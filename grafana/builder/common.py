@@ -87,7 +87,10 @@ def states(no: str, yes: str) -> Json:
 
 RATING: Final = coloured(RATING_STEPS, unit="none", decimals=2)
 UNSATISFIED: Final = coloured(
-    ((None, "text"), (1 - SATISFACTION_LOW, "orange")), unit="percentunit", decimals=0
+    ((None, "text"), (1 - SATISFACTION_LOW, "orange")),
+    unit="percentunit",
+    decimals=0,
+    custom__minWidth=165,
 )
 API: Final[Json] = {
     "mappings": [

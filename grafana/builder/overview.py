@@ -39,7 +39,7 @@ from grafana.builder.words import (
     VOLUME_SPIKED,
 )
 
-_SMALL: Final = (3, 4)
+_SMALL: Final = (6, 3)
 _USUAL: Final = recorded("bot:seasalt_messages_today:avg4w")
 _SO_FAR: Final = (
     f"({recorded('bot:seasalt_messages_today:sum')} or 0 * {_USUAL}"
@@ -240,11 +240,14 @@ WORST: Final = Panel(
     },
     columns={
         "Bot": link_column(),
+        "Workspace": {"custom__width": 100},
+        "Conversations, 7 days": {"custom__minWidth": 165},
         "Change, 7 days": {**PERCENT, "min": -1},
         "Today vs usual": coloured(_USUAL_STEPS, **PERCENT),
         "Agent asked, 7 days": PERCENT,
         "CSAT, 30 days": RATING,
         "Unsatisfied, 30 days": UNSATISFIED,
+        "Answers, 30 days": {"custom__width": 130},
     },
     options={"sortBy": [{"displayName": "Unsatisfied, 30 days", "desc": True}]},
     size=(24, 11),

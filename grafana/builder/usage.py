@@ -10,7 +10,7 @@ from grafana.builder.words import AXIS, THIS_MONTH, TODAY
 
 _VOICE: Final = "total_usage_voice_seconds"
 _CHAT: Final = "total_usage_chat_responses"
-_SMALL: Final = (4, 4)
+_SMALL: Final = (8, 3)
 
 _AHEAD: Final = (
     "max by (api, workspace) ("

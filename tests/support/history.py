@@ -292,6 +292,7 @@ class _Exporter:
         """Open what the stack will close."""
         now = self._world.now
         self._telemetry.reloaded(now())
+        self._telemetry.web_reloaded(now(), right=True)
         for one in self._config.workspaces:
             watch = Watch(one, self._store, self._telemetry, now, transport=self._transport)
             self._watches.append(await stack.enter_async_context(watch))
