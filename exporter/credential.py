@@ -19,6 +19,7 @@ class Credential:
         self._key = key
         self._rest = interval * _SHORT_OF
         self._rejected = ""
+        self._why = ""
         self._until = 0.0
 
     def usable(self, at: float) -> str:
@@ -30,13 +31,13 @@ class Credential:
         """
         key = self._key.read()
         if key == self._rejected and at < self._until:
-            text = "the key was rejected; nothing is sent until it changes or an interval is over"
+            text = f"{self._why}; nothing is sent until it changes or an interval is over"
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
 
-    def rejected(self, key: str, at: float) -> None:
-        """Note that the API rejected a key that was sent at a time."""
-        self._rejected, self._until = key, at + self._rest
+    def rejected(self, key: str, at: float, why: str = "the key was rejected") -> None:
+        """Note that the API rejected a key that was sent at a time, and why."""
+        self._rejected, self._until, self._why = key, at + self._rest, why
 
     def changed_since(self, key: str) -> bool:
         """Whether the operator gives another key by now."""

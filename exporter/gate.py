@@ -232,7 +232,7 @@ class Gate:
         """Seconds until the same is asked again, None where that is of no use."""
         if failure.outcome is not Outcome.UNAUTHORIZED:
             return pause(failure.outcome, tried, self._uniform)
-        credential.rejected(key, self._time() - failure.seconds)
+        credential.rejected(key, self._time() - failure.seconds, str(failure))
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 

@@ -613,7 +613,8 @@ def test_a_rejected_key_is_not_sent_again_before_its_next_turn(status: int) -> N
 
     assert len(asked.times) == 2
     assert asked.counted("unauthorized") == 2
-    assert "the key was rejected" in str(found[1])
+    assert f"HTTP {status}: the key is not accepted" in str(found[1])
+    assert "nothing is sent until it changes" in str(found[1])
 
 
 def keyed(tmp_path: Path, **others: Any) -> tuple[Workspace, Path]:  # noqa: ANN401 - keys of the file
