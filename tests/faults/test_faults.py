@@ -60,7 +60,10 @@ def test_after_a_fault_values_are_fresh_within_an_interval() -> None:
 
 
 def test_a_fault_of_one_bot_delays_no_other() -> None:
-    figures = campaign.run(Plan(hours=6, share=1.0, victim="b0", scrape=300, leaks=False))
+    # But for what the API asks of the whole workspace: to be left alone for a while.
+    rows = tuple(name for name in KINDS if not name.startswith(PAUSES))
+    plan = Plan(hours=6, share=1.0, victim="b0", only=rows, scrape=300, leaks=False)
+    figures = campaign.run(plan)
     assert figures.faults.total() > 50
     assert figures.delayed == []
     assert figures.wrong == []
@@ -74,6 +77,7 @@ def calls(share: float) -> int:
     return campaign.run(plan).requests
 
 
+PAUSES = ("U14 429", "U15 429", "U16 429", "U18 503 with")
 REASKED = 24
 """Six yearly reports, each four times in four hours."""
 
