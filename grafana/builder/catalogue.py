@@ -36,6 +36,6 @@ UNUSED: Final[Mapping[str, str]] = {
     ),
     "seasalt_exporter_state_write_failures_total": "the dashboard says whether the last one failed",
     "seasalt_exporter_state_quarantined_total": "once after a start, if ever; the log says why",
-    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "likewise",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "like that of the other file",
 }
 """Families of the exporter that no dashboard shows, each with the reason."""
