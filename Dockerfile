@@ -2,6 +2,9 @@
 # docker build --build-arg REVISION="$(git rev-parse HEAD)" -t seasalt-exporter .
 # docker run -p 9877:9877 seasalt-exporter demo --web.listen-address=:9877
 # docker run -p 9877:9877 -v "$PWD/seasalt.yml:/etc/seasalt-exporter/seasalt.yml:ro" seasalt-exporter
+#
+# It writes nothing, so give it --read-only --cap-drop=ALL --security-opt=no-new-privileges; the demo
+# alone wants --tmpfs /tmp as well.
 
 FROM python:3.11-slim AS build
 RUN python -m venv /venv

@@ -12,6 +12,13 @@ from exporter.windows import DAY, begins, local_day
 CAPACITY: Final = 10
 """How many requests can be saved up while there is nothing to ask."""
 
+SLOWEST: Final = 1 / 600
+"""Requests a second, however often the API says that there are too many: never none."""
+
+_TOGETHER: Final = 60.0
+_REMEMBERED: Final = 3600.0
+"""Seconds: refusals within the first count once; after the second without any, all is well."""
+
 
 class Budget:
     """A token bucket, and a count of the local day's requests.
@@ -21,16 +28,31 @@ class Budget:
         per_day: Requests allowed on a local day, None for any number.
         zone: Where the day is local.
         at: The present on the monotonic clock, in seconds.
+        day: The local day whose requests were counted before.
+        spent: How many were.
+
+    Attributes:
+        day: The local day whose requests are counted.
     """
 
-    def __init__(self, per_minute: float, per_day: int | None, zone: tzinfo, at: float) -> None:
-        self._per_second = per_minute / 60
+    def __init__(
+        self,
+        per_minute: float,
+        per_day: int | None,
+        zone: tzinfo,
+        at: float,
+        day: date | None = None,
+        spent: int = 0,
+    ) -> None:
+        self.day = day
+        self._full = per_minute / 60
+        self._per_second = self._full
+        self._refused_at: float | None = None
         self._per_day = per_day
         self._zone = zone
         self._tokens = 0.0
         self._at = at
-        self._day: date | None = None
-        self._spent = 0
+        self._spent = spent
 
     def take(self, at: float, now: datetime) -> float:
         """Spend one request if that is allowed; else how many seconds until it may be.
@@ -39,8 +61,7 @@ class Budget:
             at: The present on the monotonic clock, in seconds.
             now: The present as an instant, for the day.
         """
-        self._tokens = min(CAPACITY, self._tokens + max(0.0, at - self._at) * self._per_second)
-        self._at = at
+        self._refill(at)
         if self.remaining(now) == 0:
             tomorrow = begins(local_day(now, self._zone) + DAY, self._zone)
             return (tomorrow - now).total_seconds()
@@ -50,11 +71,32 @@ class Budget:
         self._spent += 1
         return 0.0
 
+    def slow_down(self, at: float) -> None:
+        """Halve the rate, as the API says that there are too many requests."""
+        self._refill(at)
+        if self._refused_at is None or at - self._refused_at >= _TOGETHER:
+            self._per_second = min(self._per_second, max(self._per_second / 2, SLOWEST))
+        self._refused_at = at
+
+    def speed_up(self, at: float) -> None:
+        """Double a rate that was halved, as the API answers; the last time only after an hour."""
+        self._refill(at)
+        if self._refused_at is not None:
+            forgotten = at - self._refused_at >= _REMEMBERED
+            most = self._full if forgotten else max(self._full / 2, self._per_second)
+            self._per_second = min(self._per_second * 2, most)
+            if self._per_second == self._full:
+                self._refused_at = None
+
+    def _refill(self, at: float) -> None:
+        self._tokens = min(CAPACITY, self._tokens + max(0.0, at - self._at) * self._per_second)
+        self._at = at
+
     def spent(self, now: datetime) -> int:
         """How many requests were sent on the local day."""
         today = local_day(now, self._zone)
-        if today != self._day:
-            self._day, self._spent = today, 0
+        if today != self.day:
+            self.day, self._spent = today, 0
         return self._spent
 
     def remaining(self, now: datetime) -> int | None:

@@ -1,25 +1,38 @@
 """From the command line to the sub-command that it names, and back with an exit status."""
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from exporter import logs
 from exporter.errors import ConfigError, StartError
-from exporter.flags import MENDABLE, parse
+from exporter.flags import BUG, MENDABLE, Invocation, parse
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the sub-command that the arguments name; its exit status."""
     try:
         invocation = parse(arguments, environment)
-        logs.start(invocation.one("log.level"), invocation.one("log.format"))
-        # The sub-command is the first to import anything heavy, and imports what it needs alone.
-        command = import_module(f"exporter.commands.{invocation.command}")
-        status: int = command.run(invocation)
+        with logs.started(invocation.one("log.level"), invocation.one("log.format")):
+            return _run(invocation)
     except (ConfigError, StartError) as error:
-        print(error, file=sys.stderr)
+        logs.say(error)
         return MENDABLE
     except KeyboardInterrupt:
         return MENDABLE  # before there was anything to end cleanly
+
+
+def _run(invocation: Invocation) -> int:
+    try:
+        # The sub-command is the first to import anything heavy, and imports what it needs alone.
+        command = import_module(f"exporter.commands.{invocation.command}")
+        status: int = command.run(invocation)
+    except (ConfigError, StartError):
+        raise
+    except Exception:
+        # The end, like any other bug's, but told as one line that holds no secret.
+        log.critical("ended by a bug", exc_info=True)
+        return BUG
     return status

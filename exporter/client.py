@@ -6,15 +6,16 @@ Nothing of an answer or of the request's headers is ever in an error: the API ec
 import asyncio
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
 from pydantic_core import from_json
 
-from exporter import __version__
+from exporter import __version__, retry_after
 from exporter.bots import PAGE_SIZE
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
@@ -23,11 +24,27 @@ LARGEST_ON_WIRE: Final = 2 * 1024 * 1024
 LARGEST_BODY: Final = 8 * 1024 * 1024
 """Bytes of an answer, as they come and as they unfold; a bomb is small on the wire."""
 
+DEEPEST: Final = 32
+"""Levels of objects and lists in an answer; the documents know six."""
+
 BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
 
+_KNOWN_MEDIA: Final = frozenset(
+    {"text/html", "text/plain", "text/xml", "application/xml", "application/xhtml+xml"}
+)
+"""What answers are where they are not JSON; anything else is not repeated."""
+
+_BROKEN: Final[Mapping[type[Exception], str]] = {
+    httpx.ConnectError: "the API cannot be reached",
+    httpx.ProxyError: "the proxy does not let us through",
+    httpx.NetworkError: "the connection broke before the answer was whole",
+    httpx.ProtocolError: "the connection broke before the answer was whole",
+}
+
 _WBITS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 _CONNECT: Final = 10.0
+_KEPT: Final = 2.0  # shorter than any server keeps an idle connection: none is used as it is closed
 _READ: Final = 30.0
 
 
@@ -41,13 +58,24 @@ class Client:
     Args:
         workspace: Where to ask, and with which key.
         transport: Takes the place of the network in tests.
+        now: The present as an aware instant.
 
     Raises:
         StartError: If its certificates cannot be used.
     """
 
-    def __init__(self, workspace: Workspace, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        transport: Transport | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._workspace = workspace
+        self._now = now
+        # Nothing else ever leaves, whatever an answer, a state file or a mistake of ours says.
+        reports = filter(None, (workspace.url, workspace.other_url))
+        self._leaves = {("POST", httpx.URL(url)) for url in reports}
+        self._leaves.add(("GET", httpx.URL(workspace.bots_url)))
         proxy = workspace.http.proxy_url
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -65,6 +93,7 @@ class Client:
             limits=httpx.Limits(
                 max_connections=workspace.concurrency + 1,  # and one for the list of bots
                 max_keepalive_connections=workspace.concurrency,
+                keepalive_expiry=_KEPT,
             ),
         )
 
@@ -102,22 +131,25 @@ class Client:
             RequestFailed: If it brings nothing that can be used.
         """
         try:
-            async with (
-                asyncio.timeout(self._workspace.timeout.total_seconds()),
-                self._http.stream(method, url, **request) as response,
-            ):
-                content = await _content(response)
+            out = self._http.build_request(method, url, **request)
+            if (method, out.url.copy_with(query=None)) not in self._leaves:
+                raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
+            async with asyncio.timeout(self._workspace.timeout.total_seconds()):
+                response = await self._http.send(out, stream=True)
+                try:
+                    content = await _content(response)
+                finally:
+                    await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
             raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
         except (httpx.InvalidURL, UnicodeError):
             # httpx looks at where a redirect would lead even if it is never followed.
             raise RequestFailed(Outcome.INVALID, "a redirect that leads nowhere") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            # The kind says enough; the text may hold an address with credentials.
-            raise RequestFailed(Outcome.CONNECT, type(error).__name__) from None
-        return self._judged(response.status_code, content)
+            raise RequestFailed(Outcome.CONNECT, _words(error)) from None
+        return self._judged(response.status_code, response.headers, content)
 
-    def _judged(self, status: int, content: bytes) -> object:
+    def _judged(self, status: int, headers: Mapping[str, str], content: bytes) -> object:
         answer: object = None
         with suppress(ValueError):
             answer = from_json(content.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
@@ -126,10 +158,40 @@ class Client:
             text = f"HTTP {status}: the key is not accepted; its scope must be {scope}"
             raise RequestFailed(Outcome.UNAUTHORIZED, text, status)
         if status == 200:
-            if answer is None:
+            media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if media not in {"", "application/json", "text/json"} and not media.endswith("+json"):
+                kind = f", not JSON but {media}" if media in _KNOWN_MEDIA else ", not JSON"
+                raise RequestFailed(Outcome.INVALID, f"HTTP 200{kind}", status)
+            if answer is None or _deeper_than(DEEPEST, answer):
                 raise RequestFailed(Outcome.INVALID, "HTTP 200 without strict JSON", status)
             return answer
-        raise RequestFailed(_outcome(status), f"HTTP {status}", status)
+        wish = None
+        if status in {429, 503}:
+            asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
+            wish = retry_after.seconds(asked, date, answer, self._now())
+        raise RequestFailed(_outcome(status), f"HTTP {status}", status, wish)
+
+
+def _words(error: Exception) -> str:
+    """What is wrong with a connection; not in the error's words, which may hold credentials."""
+    kind = type(error).__name__
+    for known, words in _BROKEN.items():
+        if isinstance(error, known):
+            return f"{words} ({kind})"
+    return f"no connection ({kind})"
+
+
+def _deeper_than(levels: int, answer: object) -> bool:
+    """Whether an answer has more levels of objects and lists than some number."""
+    level = [answer]
+    for _ in range(levels + 1):
+        nodes = [node for node in level if isinstance(node, dict | list)]
+        if not nodes:
+            return False
+        level = [
+            inner for node in nodes for inner in (node.values() if isinstance(node, dict) else node)
+        ]
+    return True
 
 
 def _outcome(status: int) -> Outcome:

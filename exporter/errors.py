@@ -4,6 +4,7 @@ ExporterError
 ├─ ConfigError     the operator: every mistake in one go, exit status 1
 ├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
+│  └─ NotSent      the poller: it was not even sent, because of how earlier ones ended
 ├─ ReplyError      the poller: one report's part of an answer cannot be read
 └─ StateError      the state file: what it holds cannot be believed
 """
@@ -72,12 +73,20 @@ class RequestFailed(ExporterError):
     Attributes:
         outcome: The word under which the request is counted.
         status: The HTTP status, if an answer came at all.
+        wish: The seconds for which the API asks to be left alone, None if it does not.
         seconds: How long it took to fail.
     """
 
-    def __init__(self, outcome: Outcome, text: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        text: str,
+        status: int | None = None,
+        wish: float | None = None,
+    ) -> None:
         self.outcome = outcome
         self.status = status
+        self.wish = wish
         self.seconds = 0.0
         super().__init__(text)
 
@@ -85,6 +94,10 @@ class RequestFailed(ExporterError):
     def refused(self) -> bool:
         """Whether the API objects to what was asked, so that asking less may succeed."""
         return self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+
+
+class NotSent(RequestFailed):
+    """A request was not sent: the API wants none, is down, or has rejected the key."""
 
 
 class ReplyError(ExporterError):

@@ -17,7 +17,8 @@ OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/stat
 DONE: Final = 0
 MENDABLE: Final = 1
 MISUSE: Final = 2
-"""Exit statuses: all went well; the operator can mend it; the command line is not understood."""
+BUG: Final = 70
+"""Exit statuses: all went well; the operator can mend it; the command line is not understood; ours."""
 
 COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",

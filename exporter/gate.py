@@ -1,28 +1,39 @@
-"""The one way out to the API: every request of a workspace waits for the budget, is sent and counted.
+"""The one way out to the API: what every request of a workspace passes through.
 
+Top to bottom: the address, the key, the leave to send, the request, and whether to send it again.
 Knows nothing of reports but whether an answer could be read.
 """
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Final
 
-from exporter.budget import Budget
 from exporter.client import Client
 from exporter.config import Workspace
-from exporter.errors import Outcome, RequestFailed
+from exporter.credential import Credential
+from exporter.errors import NotSent, Outcome, RequestFailed
+from exporter.retries import ATTEMPTS, Credit, Uniform, pause
 from exporter.standing import Standing
-from exporter.telemetry import BUDGET_REMAINING, KEY_VALID, UP, Telemetry
+from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
+from exporter.terms import Terms
 
 LONGEST_SLEEP: Final = 60.0
 """Seconds that anything sleeps at most, so that a clock that was set is soon noticed."""
+
+_SHORTEST_SLEEP: Final = 0.001
+"""And at least: less than a clock can tell apart would be waited for again and again."""
 
 log = logging.getLogger(__name__)
 
 Read = Callable[[object, float], bool]
 """Takes an answer and the seconds it took; whether anything of it could be read."""
+
+Ask = Callable[[str], Awaitable[object]]
+"""Sends a request with a key."""
 
 
 class Gate:
@@ -34,9 +45,9 @@ class Gate:
         telemetry: Takes the counts.
         now: The present as an aware instant; durations come from the event loop's clock.
         standing: What an earlier life remembered.
+        uniform: A random number between two bounds.
 
     Attributes:
-        standing: What a later life must remember.
         answered: Whether the API has answered anything yet.
     """
 
@@ -47,32 +58,48 @@ class Gate:
         telemetry: Telemetry,
         now: Callable[[], datetime],
         standing: Standing = Standing(),  # noqa: B008 - immutable
+        uniform: Uniform = random.uniform,
     ) -> None:
-        self.standing = standing
         self.answered = False
         self._workspace = workspace
         self._place = (workspace.api, workspace.name)
         self._client = client
         self._telemetry = telemetry
         self._now = now
-        self._url = workspace.url
+        self._time = asyncio.get_running_loop().time
+        self._uniform = uniform
+
+        self._url, self._other = workspace.url, workspace.other_url
+        if self._other and standing.url == self._other:
+            self._url, self._other = self._other, self._url
+        self._settled = not self._other
+        self._finding_out = asyncio.Lock()
+
+        rest = workspace.interval.total_seconds()
+        self._key = Credential(workspace.key, rest)
+        # Even if it is the same: the list of bots wants another scope than the reports.
+        self._bots_key = Credential(workspace.bots_key, rest)
+        self._one_key = workspace.bots_key == workspace.key
+
         self._line = asyncio.Lock()
-        self._budget = Budget(
-            workspace.requests_per_minute,
-            workspace.requests_per_day,
-            workspace.zone,
-            asyncio.get_running_loop().time(),
-        )
+        self._terms = Terms(workspace, standing, self._time, now, uniform)
+        self._credit = Credit()
 
     def begin(self) -> None:
         """Let what is told of the workspace be there from the start."""
         self._telemetry.begin(self._workspace, self._now)
+        self._telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
         self._tell_budget()
 
     @property
     def requests_today(self) -> int:
-        """How many requests were sent on the workspace's day, since the process started."""
-        return self._budget.spent(self._now())
+        """How many requests were sent on the workspace's day."""
+        return self._terms.budget.spent(self._now())
+
+    @property
+    def standing(self) -> Standing:
+        """What a later life must remember."""
+        return self._terms.standing("" if self._url == self._workspace.url else self._url)
 
     async def report(self, body: Callable[[], Mapping[str, object]], read: Read) -> None:
         """Send a request for reports and let its answer be read.
@@ -84,23 +111,29 @@ class Gate:
         Raises:
             RequestFailed: If there is no answer that can be used.
         """
-        try:
-            key = self._workspace.key.read()
-        except RequestFailed:  # nothing is sent without a key
-            self._telemetry.set(KEY_VALID, 0, *self._place)
-            self._telemetry.set(UP, 0, *self._place)
-            raise
-        asked = self._url
-        try:
-            await self._send(lambda: self._client.report(asked, body(), key), read, judged=True)
-        except RequestFailed as failure:
-            other = self._workspace.other_url
-            if failure.status not in {404, 405} or not other or asked == other:
-                raise
-            # The documents name two paths; the one that answers is remembered.
-            await self._send(lambda: self._client.report(other, body(), key), read, judged=True)
-            self._url = other
-            log.info("other path", extra={"workspace": self._workspace.name, "url": other})
+
+        async def ask(url: str, tried: int = 0) -> None:
+            await self._ask(
+                self._key, lambda key: self._client.report(url, body(), key), read, tried
+            )
+            self._url, self._settled = url, True
+
+        # While nobody knows which of two paths is right, one at a time finds out for all.
+        async with nullcontext() if self._settled else self._finding_out:
+            try:
+                await ask(self._url)
+            except RequestFailed as failure:
+                other, missing = self._other, failure.status in {404, 405}
+                if not (missing and other and self._extra(failure)):
+                    raise
+                self._other = ""  # tried once in the life of the process
+                try:
+                    await ask(other, tried=ATTEMPTS - 1)
+                except RequestFailed as again:
+                    if again.status not in {404, 405}:
+                        self._other = other  # but not as long as that has shown nothing
+                    raise
+                log.info("other path", extra={"workspace": self._workspace.name, "url": other})
 
     async def bots(self, offset: int, read: Read) -> None:
         """Ask for a page of the list of bots and let it be read.
@@ -109,51 +142,114 @@ class Gate:
             RequestFailed: If there is no answer that can be used.
             ReplyError: If it cannot be read.
         """
-        key = self._workspace.bots_key.read()
-        # With a key of its own, the list says nothing of the other one.
-        judged = self._workspace.bots_key == self._workspace.key
-        await self._send(lambda: self._client.bots(offset, key), read, judged=judged)
+        await self._ask(self._bots_key, lambda key: self._client.bots(offset, key), read)
 
-    async def _send(
-        self, send: Callable[[], Awaitable[object]], read: Read, *, judged: bool
-    ) -> None:
-        """One request: allowed, sent, read and counted.
+    async def _ask(self, credential: Credential, ask: Ask, read: Read, tried: int = 0) -> None:
+        """One request, sent again as long as that is of use and within the bounds."""
+        failed: RequestFailed | None = None
+        while True:
+            try:
+                key = self._usable(credential)
+                await self._leave()
+            except NotSent as refusal:
+                raise failed or refusal from None
+            if tried == 0:
+                self._credit.earn()
+            tried += 1
+            try:
+                # With a key of its own, the list of bots says nothing of the other one.
+                judged = self._one_key or credential is self._key
+                await self._send(ask(key), read, judged=judged)
+            except RequestFailed as failure:
+                wait = self._pause(failure, tried, credential, key)
+                if wait is None or self._terms.refusal() or not self._extra(failure):
+                    raise
+                failed = failure
+            else:
+                return
+            await asyncio.sleep(wait)
+
+    def _usable(self, credential: Credential) -> str:
+        """The key to send.
+
+        Raises:
+            RequestFailed: If there is none; nothing is sent without.
+        """
+        try:
+            return credential.usable(self._time())
+        except RequestFailed:
+            if credential is self._key:
+                self._telemetry.judged(*self._place, Outcome.UNAUTHORIZED)
+            raise
+
+    async def _leave(self) -> None:
+        """Wait until one more request may be sent, and spend it.
+
+        Raises:
+            NotSent: If that would take too long.
+        """
+        behind = self._line.locked()
+        refusal = self._terms.refusal(behind=behind)
+        if refusal:
+            raise refusal
+        async with self._line:  # first come, first served
+            while wait := self._terms.take(behind=behind):
+                await asyncio.sleep(min(max(wait, _SHORTEST_SLEEP), LONGEST_SLEEP))
+        self._tell_budget()
+
+    async def _send(self, answer: Awaitable[object], read: Read, *, judged: bool) -> None:
+        """One request: sent, read, counted and learned from.
 
         Args:
-            send: Sends it.
-            read: Reads its answer.
+            answer: What it brings.
+            read: Reads that.
             judged: Whether it says something of the workspace and of the key for reports.
         """
-        await self._allowed()
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = self._time()
         outcome: Outcome | None = None  # of a request that was called off, nothing is known
+        wish: float | None = None
         try:
-            answer = await send()
+            content = await answer
             self.answered = True
             outcome = Outcome.INVALID
-            if read(answer, loop.time() - begun):
+            if read(content, self._time() - begun):
                 outcome = Outcome.SUCCESS
         except RequestFailed as failure:
-            failure.seconds = loop.time() - begun
-            outcome = failure.outcome
+            failure.seconds = self._time() - begun
+            outcome, wish = failure.outcome, failure.wish
             self.answered = self.answered or failure.status is not None
             raise
         finally:
             if outcome:
-                self._telemetry.requested(*self._place, outcome, loop.time() - begun)
+                self._telemetry.requested(*self._place, outcome, self._time() - begun)
+                self._terms.learn(outcome, wish)
             if outcome and judged:
                 self._telemetry.judged(*self._place, outcome)
 
-    async def _allowed(self) -> None:
-        """Wait until one more request may be sent, and spend it."""
-        loop = asyncio.get_running_loop()
-        async with self._line:  # first come, first served
-            while wait := self._budget.take(loop.time(), self._now()):
-                await asyncio.sleep(min(wait, LONGEST_SLEEP))
-        self._tell_budget()
+    def _pause(
+        self, failure: RequestFailed, tried: int, credential: Credential, key: str
+    ) -> float | None:
+        """Seconds until the same is asked again, None where that is of no use."""
+        if failure.outcome is not Outcome.UNAUTHORIZED:
+            return pause(failure.outcome, tried, self._uniform)
+        credential.rejected(key, self._time() - failure.seconds)
+        rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
+        return 0.0 if rotated else None
+
+    def _extra(self, failure: RequestFailed) -> bool:
+        """Pay for a request beyond the schedule; whether there may be one."""
+        paid = self._credit.spend()
+        if paid:
+            self._telemetry.count(RETRIES, 1, *self._place, failure.outcome.value)
+        return paid
 
     def _tell_budget(self) -> None:
-        remaining = self._budget.remaining(self._now())
+        remaining = self._terms.budget.remaining(self._now())
         if remaining is not None:
             self._telemetry.set(BUDGET_REMAINING, remaining, *self._place)
+
+    def _paused_until(self) -> float:
+        """When the API is asked again, in Unix time; 0 where nothing keeps it from being asked."""
+        standing = self.standing
+        instants = filter(None, (standing.not_before, standing.open_until))
+        return max((instant.timestamp() for instant in instants), default=0.0)

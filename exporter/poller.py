@@ -17,14 +17,14 @@ from collections.abc import (
     Set as AbstractSet,
 )
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from exporter.caps import largest, largest_names
+from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
-from exporter.errors import ReplyError, RequestFailed
+from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
@@ -33,6 +33,10 @@ from exporter.schedule import Rhythm, rhythms
 from exporter.store import Key, Record, Store
 from exporter.telemetry import SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
+
+GONE_AFTER: Final = 2
+ASK_THE_GONE: Final = timedelta(hours=1)
+"""A bot that is not found in so many turns in a row is asked so often until it is there again."""
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
@@ -46,12 +50,19 @@ async def nowhere() -> None:
 
 @dataclass(order=True, slots=True)
 class _Turn:
-    """The next turn of a call; slow ones come after the others that are due with them."""
+    """The next turn of a call; slow ones come after the others that are due with them.
+
+    Attributes:
+        missing: In how many turns in a row its bot was not found.
+        put_off: Whether it is to be sent as soon as the API answers again.
+    """
 
     due: datetime
     slow: bool
     order: int
     call: Call = field(compare=False)
+    missing: int = field(default=0, compare=False)
+    put_off: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +73,15 @@ class Failure:
         key: Which report of which target.
         text: Why, in a few words of ours.
         refused: Whether the API objects to what was asked.
+        missing: Whether it does not know what was asked about.
+        unsent: Whether it was not even asked.
     """
 
     key: Key
     text: str
     refused: bool = False
+    missing: bool = False
+    unsent: bool = False
 
     def __str__(self) -> str:
         """The failure in one line."""
@@ -287,11 +302,34 @@ class Poller:
         rhythm, now = self._rhythms[call], self._now()
         failed = any(failure.key not in self._refused for failure in failures)
         turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
+        turn.put_off = any(failure.unsent for failure in failures)
+        self._notice_the_missing(turn, failures)
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question
             turn.due = now
         turn.call = call
         heapq.heappush(self._turns, turn)
         self._woken.set()
+
+    def _notice_the_missing(self, turn: _Turn, failures: Sequence[Failure]) -> None:
+        """Withdraw the values of a bot that is gone, and seldom ask for it."""
+        if len(failures) < len(turn.call.entries):
+            turn.missing = 0
+        elif turn.call.target.bot_id and all(failure.missing for failure in failures):
+            turn.missing += 1
+            if turn.missing >= GONE_AFTER:
+                turn.due = self._now() + ASK_THE_GONE
+                for failure in failures:
+                    self._store.withdraw(failure.key)
+                self.changed()
+
+    def _catch_up(self) -> None:
+        """Now that the API answers, let what was put off be due."""
+        late = [turn for turn in self._turns if turn.put_off]
+        for turn in late:
+            turn.due, turn.put_off = min(turn.due, self._now()), False
+        if late:
+            heapq.heapify(self._turns)
+            self._woken.set()
 
     async def _poll(self, call: Call) -> tuple[Failure, ...]:
         """Ask for a call's reports; where the API refuses them together, one by one."""
@@ -348,10 +386,8 @@ class Poller:
         try:
             await self._gate.report(body, read)
         except RequestFailed as error:
-            return tuple(
-                self._failed(call, entry, str(error), error.seconds, refused=error.refused)
-                for entry in entries
-            )
+            return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
+        self._catch_up()
         return tuple(failures)
 
     def _read(
@@ -362,7 +398,7 @@ class Poller:
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
-            yield self._failed(call, entry, str(error), took)
+            yield self._failed(call, entry, error, took)
         else:
             if self._wanted(call):
                 record = self._record(call, entry, samples, sent, took)
@@ -372,33 +408,62 @@ class Poller:
     def _record(
         self, call: Call, entry: Entry, samples: tuple[Sample, ...], sent: datetime, took: float
     ) -> Record:
+        kept, left_out = self._capped(Key.of(call.target, entry), samples)
         record = Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
             duration_seconds=took,
             last_success=self._now(),
-            samples=self._capped(call, entry, samples),
+            samples=kept,
             withdrawn=entry.withdrawn(sent),
             question=entry.question,
+            left_out=left_out,
         )
         return record.paced(entry.interval, self.workspace.stale_after)
 
-    def _capped(self, call: Call, entry: Entry, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        """As many of the samples as the configuration allows."""
+    def _capped(self, key: Key, samples: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], int]:
+        """As many of the samples as may be kept, and how many more the workspace has no room for."""
         workspace = self.workspace
-        named = largest_names(samples, workspace.max_labels)
-        others = self._store.series(workspace.name, but=Key.of(call.target, entry))
-        kept = largest(named, workspace.max_series - others)
-        place = (workspace.api, workspace.name)
-        dropped = {"max_labels": len(samples) - len(named), "max_series": len(named) - len(kept)}
-        for reason, number in dropped.items():
-            self._telemetry.count(SERIES_DROPPED, number, *place, reason)
-        return kept
+        shown = self._store.samples(key)
+        named = largest_names(samples, workspace.max_labels, shown)
+        kept = named
+        if self._store.series(workspace.name, but=key) + len(named) > workspace.max_series:
+            kept = largest(named, self._make_room(key, len(named)), shown)
+        left_out = len(named) - len(kept)
+        self._dropped("max_labels", len(samples) - len(named))
+        self._dropped("max_series", left_out)
+        return kept, left_out
+
+    def _make_room(self, key: Key, size: int) -> int:
+        """Take from the workspace's other reports what is more than their share; the share of one."""
+        workspace = self.workspace
+        mine = {
+            other: record
+            for other, record in self._store
+            if other.report and other.target.workspace == workspace.name
+        }
+        sizes = {other: len(record.samples) + record.left_out for other, record in mine.items()}
+        sizes[key] = size
+        shares = dict(
+            zip(sizes, fair_shares(list(sizes.values()), workspace.max_series), strict=True)
+        )
+        for other, record in mine.items():
+            more = len(record.samples) - shares[other]
+            if more > 0 and other != key:
+                kept = largest(record.samples, shares[other])
+                left_out = record.left_out + more
+                self._store.succeed(other, replace(record, samples=kept, left_out=left_out))
+                self._dropped("max_series", more)
+        return shares[key]
+
+    def _dropped(self, reason: str, number: int) -> None:
+        place = (self.workspace.api, self.workspace.name)
+        self._telemetry.count(SERIES_DROPPED, number, *place, reason)
 
     def _failed(
-        self, call: Call, entry: Entry, text: str, took: float, *, refused: bool = False
+        self, call: Call, entry: Entry, error: RequestFailed | ReplyError, took: float
     ) -> Failure:
-        key = Key.of(call.target, entry)
+        key, text = Key.of(call.target, entry), str(error)
         if self._wanted(call):
             self._store.fail(
                 key,
@@ -406,7 +471,10 @@ class Poller:
                 duration_seconds=took,
                 interval_seconds=entry.interval.total_seconds(),
             )
-        return Failure(key, text, refused)
+        if isinstance(error, ReplyError):
+            return Failure(key, text)
+        unsent = isinstance(error, NotSent)
+        return Failure(key, text, error.refused, missing=error.status == 404, unsent=unsent)
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still to be sent as it was, not dropped or changed on its way."""

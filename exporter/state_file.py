@@ -35,7 +35,7 @@ LOOK_EVERY: Final = 1.0
 
 _SHARE_OF_TIME: Final = 5  # writing takes at most a fifth of the process's time
 
-_LAST_WRITE: Final = 3.0
+_LAST_WRITE: Final = 2.0
 """Seconds that the write at the end may take."""
 
 log = logging.getLogger(__name__)

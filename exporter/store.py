@@ -47,6 +47,7 @@ class Record:
         error: Why the last try brought nothing, in words of ours; empty if it did.
         withdrawn: When the window of the values moves on, None if never.
         question: What the values answer, see `Entry.question`; empty where they are no report's.
+        left_out: How many values came with them that were too many for the workspace.
     """
 
     interval_seconds: float
@@ -58,6 +59,7 @@ class Record:
     error: str = ""
     withdrawn: datetime | None = None
     question: str = ""
+    left_out: int = 0
 
     def paced(self, interval: timedelta, stale_after: float) -> "Record":
         """The same at an interval, with the expiry that follows from it.
@@ -126,11 +128,17 @@ class Store:
             if key not in keys:
                 self._forget(key)
 
+    def withdraw(self, key: Key) -> None:
+        """Forget a report's values; when they last came is still known."""
+        record = self._records.get(key)
+        if record:
+            self._put(key, replace(record, samples=()))
+
     def expire(self, now: datetime) -> None:
         """Forget the values that must no longer be shown."""
         for key, record in tuple(self._records.items()):
             if record.samples and not record.shown(now):
-                self._put(key, replace(record, samples=()))
+                self._put(key, replace(record, samples=(), left_out=0))
 
     def series(self, workspace: str, but: Key) -> int:
         """How many values of a workspace's reports are kept, without those of one key."""
@@ -148,6 +156,11 @@ class Store:
         record = self._records.pop(key)
         if key.report:
             self._sizes[key.target.workspace] -= len(record.samples)
+
+    def samples(self, key: Key) -> tuple[Sample, ...]:
+        """The values that are kept of one key, none where there is no record."""
+        record = self._records.get(key)
+        return record.samples if record else ()
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""

@@ -1,6 +1,7 @@
 """The exporter's own metrics: what prometheus-client counts, fresh at each scrape."""
 
 import platform
+from collections import Counter as Counted
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest as text_format
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_format
 
-from exporter import __version__
+from exporter import __version__, logs
 from exporter.config import Workspace
 from exporter.errors import Outcome
 from exporter.values import Drift
@@ -62,6 +63,18 @@ REQUEST_DURATION: Final = OwnFamily(
     "How long the API took to answer.",
     ("api",),
 )
+RETRIES: Final = OwnFamily(
+    "counter",
+    "seasalt_api_retries_total",
+    "Requests beyond the schedule, by how the one before had ended.",
+    (*_WORKSPACE, "outcome"),
+)
+PAUSED_UNTIL: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_paused_until_timestamp_seconds",
+    "Until when nothing is sent, as the API asked for a pause or fails, in Unix time; 0 when not.",
+    _WORKSPACE,
+)
 BUDGET_REMAINING: Final = OwnFamily(
     "gauge",
     "seasalt_api_requests_budget_remaining",
@@ -78,7 +91,8 @@ SERIES: Final = OwnFamily("gauge", "seasalt_series", "Values from the API on the
 SERIES_DROPPED: Final = OwnFamily(
     "counter",
     "seasalt_series_dropped_total",
-    "Values left out because there were more than the configuration allows.",
+    "Values left out of answers because there were more than the configuration allows, counted"
+    " again at every poll.",
     (*_WORKSPACE, "reason"),
 )
 SCHEMA_DRIFT: Final = OwnFamily(
@@ -145,11 +159,20 @@ PAGE_BYTES: Final = OwnFamily(
     "Size of the page without the exporter's own metrics.",
     ("encoding",),
 )
+LOG_LINES_DROPPED: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_log_lines_dropped_total",
+    "Log lines that were not written: told a short while ago, too many at a time, or nowhere to"
+    " write them.",
+    ("reason",),
+)
 OWN_FAMILIES: Final = (
-    *(UP, REQUESTS, REQUEST_DURATION, BUDGET_REMAINING, KEY_VALID, SERIES, SERIES_DROPPED),
-    *(SCHEMA_DRIFT, UTC_OFFSET, BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
+    *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
+    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, UTC_OFFSET),
+    *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
     *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
+    LOG_LINES_DROPPED,
 )
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -186,11 +209,16 @@ class Telemetry:
             collector(registry=self._registry)
         self.set(STATE_WRITTEN, 1)
         self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
+        self._lost_lines = Counted(dict.fromkeys(logs.REASONS, 0))
 
     def set(self, family: OwnFamily, value: float, *labels: str) -> None:
         """Set a gauge."""
         gauge = self._gauges[family]
         (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
+        """Let a gauge be what a function says at each scrape."""
+        self._gauges[family].labels(*labels).set_function(value)
 
     def count(self, family: OwnFamily, times: float, *labels: str) -> None:
         """Let a counter grow; by 0, let it be there."""
@@ -202,6 +230,7 @@ class Telemetry:
         place = (workspace.api, workspace.name)
         for outcome in Outcome:
             self.count(REQUESTS, 0, *place, outcome.value)
+            self.count(RETRIES, 0, *place, outcome.value)
         for reason in ("max_labels", "max_series"):
             self.count(SERIES_DROPPED, 0, *place, reason)
         self._durations.labels(workspace.api)
@@ -213,7 +242,7 @@ class Telemetry:
             ahead = now().astimezone(zone).utcoffset()
             return ahead.total_seconds() if ahead else 0.0
 
-        self._gauges[UTC_OFFSET].labels(*place).set_function(offset)
+        self.follow(UTC_OFFSET, offset, *place)
 
     def forget(self, api: str, workspace: str) -> None:
         """Tell nothing more of a workspace that is no longer polled."""
@@ -250,4 +279,8 @@ class Telemetry:
 
     def text(self, *, openmetrics: bool) -> bytes:
         """The page's own end, in one of the two formats."""
+        lost = logs.lost.copy()
+        for reason in logs.REASONS:  # the log counts for itself, as it is there before us
+            self.count(LOG_LINES_DROPPED, lost[reason] - self._lost_lines[reason], reason)
+        self._lost_lines = lost
         return (openmetrics_format if openmetrics else text_format)(self._registry)

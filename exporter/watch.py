@@ -52,7 +52,7 @@ class Watch:
         self._memory = memory if memory.origin == self._origin else Memory(self._origin)
         self._foreign = self._memory is not memory
         self._restored = False
-        self._client = Client(workspace, transport)
+        self._client = Client(workspace, transport, now)
         self._gate = Gate(workspace, self._client, telemetry, now, self._memory.standing)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
         discovery = workspace.discover_bots

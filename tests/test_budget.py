@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.budget import CAPACITY, Budget
+from exporter.budget import CAPACITY, SLOWEST, Budget
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -87,3 +87,76 @@ def test_the_days_budget_is_hard_until_local_midnight() -> None:
 
 def test_without_a_days_budget_nothing_remains_to_be_told() -> None:
     assert Budget(60, None, UTC, at=0.0).remaining(NOON) is None
+
+
+def rate(budget: Budget, at: float) -> float:
+    """Seconds between two requests from an instant on."""
+    while not budget.take(at, NOON):
+        pass
+    return budget.take(at, NOON)
+
+
+def test_a_refusal_halves_the_rate_and_those_that_come_with_it_no_more() -> None:
+    budget = Budget(60, None, UTC, at=0.0)
+    for at in (100.0, 101.0, 102.0):
+        budget.slow_down(at)
+
+    assert rate(budget, 103.0) <= 2
+    assert rate(budget, 200.0) == pytest.approx(2.0)
+
+
+def test_refusals_for_ever_leave_a_request_in_ten_minutes() -> None:
+    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    for _ in range(100):
+        at += 60
+        budget.slow_down(at)
+
+    assert rate(budget, at) == pytest.approx(1 / SLOWEST)
+    assert timedelta(minutes=10).total_seconds() == 1 / SLOWEST
+
+
+def test_answers_bring_half_the_rate_back_at_once_and_all_of_it_after_an_hour() -> None:
+    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    for _ in range(20):
+        at += 60
+        budget.slow_down(at)
+    for _ in range(20):
+        budget.speed_up(at + 1)
+
+    assert rate(budget, at + 600) == pytest.approx(2.0)
+    budget.speed_up(at + 3601)
+    assert rate(budget, at + 4000) == pytest.approx(1.0)
+
+
+def test_an_answer_does_not_undo_the_one_refusal() -> None:
+    budget = Budget(60, None, UTC, at=0.0)
+    budget.slow_down(10.0)
+    budget.speed_up(11.0)
+
+    assert rate(budget, 100.0) == pytest.approx(2.0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["send", "no", "yes"]), st.floats(0, 4000)), max_size=100)
+)
+def test_whatever_the_api_says_the_rate_stays_between_its_bounds(
+    events: list[tuple[str, float]],
+) -> None:
+    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    for what, later in events:
+        at += later
+        if what == "no":
+            budget.slow_down(at)
+        if what == "yes":
+            budget.speed_up(at)
+        wait = rate(budget, at)
+        assert 0 < wait <= 1 / SLOWEST + 1e-6
+
+
+def test_what_was_spent_in_an_earlier_life_counts_on_its_day_alone() -> None:
+    budget = Budget(60, 10, UTC, at=0.0, day=NOON.date(), spent=9)
+    assert budget.remaining(NOON) == 1
+    assert budget.remaining(NOON + timedelta(days=1)) == 10
+
+    budget = Budget(60, 10, UTC, at=0.0, day=NOON.date() - timedelta(days=1), spent=9)
+    assert budget.remaining(NOON) == 10

@@ -5,17 +5,19 @@ import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, strategies as st
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.client import LARGEST_BODY, LARGEST_ON_WIRE, Client
+from exporter.client import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE, Client
 from exporter.errors import Outcome, RequestFailed, StartError
 
 GOOD = b'{"total_usage": {"total_chat_responses": 1}}'
@@ -334,3 +336,176 @@ def test_certificates_that_cannot_be_used_keep_the_exporter_from_starting(tmp_pa
 
     with pytest.raises(StartError, match="workspace acme: its certificates cannot be used"):
         Client(workspace(http={"ca_file": str(junk)}))
+
+
+ELSEWHERE = [
+    "https://evil.invalid" + paths.SEACHAT_REPORT,
+    "http://chat.seasalt.ai" + paths.SEACHAT_REPORT,
+    "https://chat.seasalt.ai:8443" + paths.SEACHAT_REPORT,
+    "https://me@chat.seasalt.ai" + paths.SEACHAT_REPORT,
+    "https://chat.seasalt.ai" + paths.SEACHAT_REPORT + "/",
+    "https://chat.seasalt.ai" + paths.SEACHAT_REPORT + "/../x",
+    "https://chat.seasalt.ai" + paths.SEACHAT_REPORT + "%2e",
+    "https://chat.seasalt.ai" + paths.BOTS,  # there is GET alone
+    "https://chat.seasalt.ai" + paths.PORTAL_REPORT,
+    "/relative",
+    "",
+]
+
+
+def leaving(url: str) -> list[str]:
+    """What leaves when reports are asked at an address."""
+    left: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        left.append(f"{request.method} {request.url}")
+        return response(200, GOOD)
+
+    async def go() -> None:
+        client = Client(workspace(["total_usage"]), httpx.MockTransport(handler))
+        with suppress(RequestFailed):
+            await client.report(url, {}, KEY)
+        await client.close()
+
+    World().run(go)
+    return left
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_nothing_is_sent_to_an_address_that_is_not_the_workspaces(url: str) -> None:
+    assert leaving(url) == []
+
+
+@given(
+    st.builds(
+        "{}://{}{}{}".format,
+        st.sampled_from(["https", "http", "HTTPS", "file", ""]),
+        st.sampled_from(["chat.seasalt.ai", "CHAT.seasalt.ai", "seasalt.ai", "127.0.0.1", ""]),
+        st.sampled_from(["", ":443", ":80", ":1"]),
+        st.sampled_from([paths.SEACHAT_REPORT, paths.BOTS, "/"]) | st.text(),
+    )
+    | st.text()
+)
+def test_no_request_leaves_but_those_that_are_meant(url: str) -> None:
+    for left in leaving(url):
+        assert (
+            left.partition("?")[0].replace(":443/", "/")
+            == "POST https://chat.seasalt.ai" + paths.SEACHAT_REPORT
+        )
+
+
+def test_portals_two_paths_and_the_list_of_bots_may_be_asked() -> None:
+    left: list[tuple[str, str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        left.append((request.method, request.url.path))
+        return response(200, GOOD)
+
+    async def go() -> None:
+        portal = workspace(["total_usage"], api="portal", workspace_id="w")
+        client = Client(portal, httpx.MockTransport(handler))
+        await client.report(portal.url, {}, KEY)
+        await client.report(portal.other_url, {}, KEY)
+        await client.bots(0, KEY)
+        await client.close()
+
+    World().run(go)
+    assert left == [
+        ("POST", paths.PORTAL_REPORT),
+        ("POST", paths.PORTAL_REPORT_OLD),
+        ("GET", paths.BOTS),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text/html", "HTTP 200, not JSON but text/html"),
+        ("Text/HTML; charset=utf-8", "HTTP 200, not JSON but text/html"),
+        ("text/plain", "HTTP 200, not JSON but text/plain"),
+        (f"text/{KEY}", "HTTP 200, not JSON"),
+        ("application/jsonx", "HTTP 200, not JSON"),
+        (";", None),
+        ("application/json", None),
+        ("application/JSON; charset=utf-8", None),
+        ("application/problem+json", None),
+    ],
+)
+def test_an_answer_that_says_it_is_no_json_is_not_taken_for_any(
+    kind: str, text: str | None
+) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        return response(200, GOOD, **{"content-type": kind})
+
+    if text is None:
+        assert ask(handler) == json.loads(GOOD)
+    else:
+        told = failure(handler)
+        assert (told.outcome, str(told)) == (Outcome.INVALID, text)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")], ids=ascii)
+def test_an_answer_has_so_many_levels_and_no_more(opening: bytes, closing: bytes) -> None:
+    def nested(levels: int) -> bytes:
+        return opening * levels + b"1" + closing * levels
+
+    ask(lambda _: response(200, nested(DEEPEST)))
+    assert failure(lambda _: response(200, nested(DEEPEST + 1))).outcome is Outcome.INVALID
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "wish"),
+    [
+        (429, {"retry-after": "120"}, b"{}", 120),
+        (503, {"retry-after": "120"}, b"{}", 120),
+        (429, {}, b'{"retry_after": 60}', 60),
+        (429, {}, b"{}", None),
+        (500, {"retry-after": "120"}, b"{}", None),
+        (404, {"retry-after": "120"}, b"{}", None),
+        (
+            429,
+            {
+                "retry-after": "Sat, 21 Nov 2026 12:00:30 GMT",
+                "date": "Sat, 21 Nov 2026 12:00:10 GMT",
+            },
+            b"{}",
+            20,
+        ),
+    ],
+    ids=["429", "503", "body", "none", "500", "404", "date"],
+)
+def test_what_the_api_wishes_comes_with_its_refusal(
+    status: int, headers: dict[str, str], body: bytes, wish: float | None
+) -> None:
+    assert failure(lambda _: response(status, body, **headers)).wish == wish
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (httpx.ConnectError(KEY), "the API cannot be reached (ConnectError)"),
+        (httpx.ProxyError(KEY), "the proxy does not let us through (ProxyError)"),
+        (
+            httpx.ReadError(KEY),
+            "the connection broke before the answer was whole (ReadError)",
+        ),
+        (
+            httpx.RemoteProtocolError(KEY),
+            "the connection broke before the answer was whole (RemoteProtocolError)",
+        ),
+        (OSError(5, KEY), "no connection (OSError)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_connection_that_fails_is_told_in_words(error: Exception, says: str) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    async def go() -> None:
+        one = workspace(["total_usage"])
+        client = Client(one, httpx.MockTransport(fail))
+        with pytest.raises(RequestFailed) as caught:
+            await client.report(one.url, {}, KEY)
+        assert str(caught.value) == says
+
+    asyncio.run(go())

@@ -34,6 +34,7 @@ DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 TARGET: Final = {"job", "api", "workspace", "bot_id", "bot"}
 NOT_OURS: Final = {
     "ALERTS": {"alertname", "alertstate", "workspace"},
+    "seasalt:address:runbooks": set(),
     "process_resident_memory_bytes": {"job", "instance"},
 }
 LABELS: Final = {
@@ -44,7 +45,21 @@ LABELS: Final = {
 COUNTERS: Final = {family.name for family in OWN_FAMILIES if family.kind == "counter"}
 API_NAMES: Final = {family.name for family in API_FAMILIES}
 WITH_WINDOW: Final = {family.name for family in API_FAMILIES if "window" in family.labels}
+RUNBOOK: Final = "${__data.fields.Runbooks:raw}/${__data.fields.Alert:raw}.md"
 DRAWN_OVER_TIME: Final = {"timeseries", "state-timeline"}
+
+UNITS: Final = {"none", "locale", "string", "percentunit", "s", "bytes", "reqpm"}
+"""Ids of Grafana's list of units, as far as they are used."""
+SAID_AS: Final = {
+    "today": r"\b(today|now)\b",
+    "last_day": r"\blast day\b",
+    "last_7_days": r"\b(7 days|last week)\b",
+    "last_28_days": r"\b28 days\b",
+    "last_30_days": r"\b30 days\b",
+    "this_month": r"\bmonth\b",
+    "all": r"\ball time\b",
+}
+"""How a window is told where there is little room."""
 
 Json = dict[str, Any]
 each_board = pytest.mark.parametrize("uid", UIDS)
@@ -118,6 +133,7 @@ def recorded() -> dict[str, set[str]]:
         "workspace": {"job", "api", "workspace"},
         "channel": TARGET | {"channel"},
         "report": TARGET | {"report", "window"},
+        "target": TARGET,
     }
     names = {
         rule["record"]
@@ -224,6 +240,57 @@ def test_every_panel_has_a_unit_a_text_for_nothing_and_a_query(uid: str) -> None
 
 
 @each_board
+def test_every_unit_is_one_of_grafanas(uid: str) -> None:
+    """A unit that Grafana does not know is shown as a word behind each number."""
+    for panel in panels(uid):
+        fields = panel["fieldConfig"]
+        properties = [part for one in fields["overrides"] for part in one["properties"]]
+        units = {part["value"] for part in properties if part["id"] == "unit"}
+        assert units | {fields["defaults"]["unit"]} <= UNITS, panel["title"]
+
+
+@each_board
+def test_a_title_or_a_column_says_of_which_window_a_number_is(uid: str) -> None:
+    for panel in panels(uid):
+        names = [
+            name
+            for change in panel["transformations"]
+            for name in change["options"].get("renameByName", {}).values()
+        ]
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        shown = " ".join([panel["title"], *names, *legends]).lower()
+        for target in panel["targets"]:
+            for selector in selectors(target["expr"]):
+                _, window = selector.labels.get("window", ("", ""))
+                if selector.name in API_NAMES and window:
+                    assert re.search(SAID_AS[window], shown), (panel["title"], window)
+
+
+@each_board
+def test_title_and_text_for_nothing_fit_into_the_panel_of_a_number(uid: str) -> None:
+    for panel in panels(uid):
+        if panel["type"] == "stat":
+            room = 8 * panel["gridPos"]["w"]
+            assert len(panel["fieldConfig"]["defaults"]["noValue"]) <= room, panel["title"]
+            # The title shares its line with the `i`.
+            assert len(panel["title"]) <= 6.5 * panel["gridPos"]["w"], panel["title"]
+
+
+@each_board
+def test_what_is_missing_has_no_colour_that_means_something(uid: str) -> None:
+    for panel in panels(uid):
+        fields = panel["fieldConfig"]
+        thresholds = [fields["defaults"]["thresholds"]] + [
+            part["value"]
+            for one in fields["overrides"]
+            for part in one["properties"]
+            if part["id"] == "thresholds"
+        ]
+        for one in thresholds:
+            assert one["steps"][0]["color"] in {"text", "transparent"}, panel["title"]
+
+
+@each_board
 def test_bars_begin_at_0_and_ratings_go_from_1_to_5(uid: str) -> None:
     for panel in panels(uid):
         defaults = panel["fieldConfig"]["defaults"]
@@ -280,7 +347,7 @@ def test_only_metrics_that_are_exported_or_recorded_are_asked_for(uid: str) -> N
         found = list(selectors(expression))
         assert found, expression
         for selector in found:
-            labels = LABELS.get(selector.name) or recorded().get(selector.name)
+            labels = {**recorded(), **LABELS}.get(selector.name)
             assert labels is not None, selector.name
             assert selector.labels.keys() <= labels, selector
         # Whatever looks like a metric has its braces, and so was looked at.
@@ -310,10 +377,20 @@ def test_every_selector_of_the_apis_pins_window_scope_and_api(uid: str) -> None:
 
 
 @each_board
+def test_a_window_that_is_told_by_weekday_holds_each_weekday_equally_often(uid: str) -> None:
+    for expression in queries(uid):
+        for selector in selectors(expression):
+            if "weekday" in LABELS.get(selector.name, ()):
+                days = re.fullmatch(r"last_(\d+)_days", selector.labels["window"][1])
+                assert days, expression
+                assert int(days[1]) % 7 == 0, expression
+
+
+@each_board
 def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
     for expression in queries(uid):
         for selector in selectors(expression):
-            if selector.name == "ALERTS":
+            if selector.name in {"ALERTS", "seasalt:address:runbooks"}:
                 continue
             assert selector.labels["job"] == ("=~", "$job")
             labels = LABELS.get(selector.name) or recorded()[selector.name]
@@ -348,7 +425,9 @@ def test_the_variables_are_chained_and_follow_the_time_range(uid: str) -> None:
     for name in ("job", "workspace", "bot"):
         assert found[name]["refresh"] == 2
         assert found[name]["multi"]
-        assert found[name]["includeAll"]
+        one_bot = (uid, name) == ("seasalt-bot", "bot")
+        assert found[name]["includeAll"] is not one_bot, "Grafana begins with All where it can"
+        assert (found[name]["current"] == {}) is one_bot
 
 
 @each_board
@@ -357,8 +436,8 @@ def test_links_keep_variables_and_time(uid: str) -> None:
     assert to_others["tags"] == ["seasalt"]
     assert to_others["includeVars"]
     assert to_others["keepTime"]
-    urls = [part["url"] for part in walk(panels(uid)) if part.get("url")]
-    for url in urls:
+    urls = {part["url"] for part in walk(panels(uid)) if {"title", "url"} <= part.keys()}
+    for url in urls - {RUNBOOK}:
         assert url.startswith("/d/seasalt-bot?")
         for wanted in ("${datasource:queryparam}", "${job:queryparam}", "${__url_time_range}"):
             assert wanted in url

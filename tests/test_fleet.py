@@ -14,6 +14,7 @@ from support.workspaces import workspace
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.fleet import Fleet
+from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.store import Store
 from exporter.telemetry import Telemetry
@@ -64,8 +65,12 @@ class Run:
             + self.telemetry.text(openmetrics=False).decode()
         )
 
-    def _start(self, one: Workspace, _: Watch | None) -> Watch:
-        return Watch(one, self.store, self.telemetry, self.world.now, transport=self.api.transport)
+    def _start(self, one: Workspace, before: Watch | None) -> Watch:
+        return Watch(
+            *(one, self.store, self.telemetry, self.world.now),
+            transport=self.api.transport,
+            memory=before.memory.forgiving() if before else Memory(),
+        )
 
 
 def config(*workspaces: Workspace) -> Config:
@@ -125,7 +130,10 @@ def test_a_report_that_is_gone_leaves_the_next_page_and_its_neighbours_stay() ->
 def test_counters_grow_on_through_a_change() -> None:
     run = Run().through(config(acme()), config(acme(["total_usage"])))
     requests = [
-        line for page in run.shown for line in page.splitlines() if 'outcome="success"' in line
+        line
+        for page in run.shown
+        for line in page.splitlines()
+        if line.startswith("seasalt_api_requests_total{") and 'outcome="success"' in line
     ]
 
     counts = [float(line.split()[-1]) for line in requests]

@@ -1,13 +1,19 @@
 """The way to the API over real connections: whom we believe, who we are, and through whom we go."""
 
 import asyncio
+import json
+import socket
 import ssl
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support.loopback import Answers, Authority, listening
+from support.loopback import Answers, Authority, Elsewhere, listening
+from support.processes import Ended, finished, free_port, started, wait_for
 from support.workspaces import KEY, workspace
 
 from exporter import paths
@@ -149,6 +155,183 @@ def test_a_proxy_of_the_environment_gets_nothing(
 
     assert proxy.asked == []
     assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("where", ["same-host", "other-host", "loop", "file", "nowhere"])
+def test_no_redirect_is_followed(status: int, where: str) -> None:
+    with listening(good()) as other:
+        places = {
+            "same-host": other.url(),
+            "other-host": other.url(host="localhost"),
+            "loop": paths.SEACHAT_REPORT,
+            "file": "file:///etc/passwd",
+            "nowhere": "http://[",
+        }
+        with listening(lambda _: (status, Elsewhere(places[where]))) as api:
+            assert failed(at(api.url())) is Outcome.INVALID
+
+    assert len(api.asked) == 1
+    assert other.connections == 0
+
+
+def test_no_redirect_takes_an_https_request_to_plain_http(authority: Authority) -> None:
+    with listening(good()) as other:
+        downgrade = Elsewhere(other.url())
+        with listening(lambda _: (307, downgrade), authority.serves(HOST)) as api:
+            one = at(api.url("https"), ca_file=authority.certificate)
+            assert failed(one) is Outcome.INVALID
+
+    assert len(api.asked) == 1
+    assert other.connections == 0
+
+
+def test_an_expired_certificate_is_not_believed(authority: Authority) -> None:
+    with listening(good(), authority.serves(HOST, expired=True)) as api:
+        trusting = ssl.create_default_context(cafile=authority.certificate)
+        with (
+            socket.create_connection(("127.0.0.1", api.port)) as raw,
+            pytest.raises(ssl.SSLCertVerificationError, match="expired"),
+        ):
+            trusting.wrap_socket(raw, server_hostname="127.0.0.1")
+        one = at(api.url("https"), ca_file=authority.certificate)
+        assert failed(one) is Outcome.CONNECT
+
+    assert api.asked == []
+
+
+def test_a_server_that_vouches_for_itself_is_believed_only_where_it_is_configured(
+    tmp_path: Path,
+) -> None:
+    alone = Authority.made(tmp_path, "alone", f"subjectAltName={HOST}")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(alone.certificate, tmp_path / "alone.key")
+
+    with listening(good(), context) as api:
+        assert failed(at(api.url("https"))) is Outcome.CONNECT
+        assert api.asked == []
+        assert ask(at(api.url("https"), ca_file=alone.certificate)) == GOOD
+
+
+@pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
+@pytest.mark.parametrize("configured", [False, True], ids=["usual", "own-authority"])
+def test_nothing_older_than_tls_1_2_is_spoken(
+    authority: Authority, version: str, configured: bool
+) -> None:
+    old = authority.serves(HOST)
+    lax = ssl.create_default_context(cafile=authority.certificate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for context in (old, lax):
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion[version]
+        old.maximum_version = ssl.TLSVersion[version]
+
+    with listening(good(), old) as api:
+        # Whoever wants it could speak it.
+        with socket.create_connection(("127.0.0.1", api.port)) as raw:
+            lax.wrap_socket(raw, server_hostname="127.0.0.1").close()
+        http = {"ca_file": authority.certificate} if configured else {}
+        assert failed(at(api.url("https"), **http)) is Outcome.CONNECT
+
+    assert api.asked == []
+
+
+PASSWORD = "canary-of-the-proxy-0123456789"  # noqa: S105 - of the test's own proxy
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a real proxy listens that wants a password."""
+    file = tmp_path_factory.mktemp("proxy") / "port"
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "proxy", "--hostname", "127.0.0.1", "--port", "0"),
+        *("--port-file", str(file), "--num-workers", "1", "--num-acceptors", "1"),
+        *("--basic-auth", f"me:{PASSWORD}"),
+    ]
+    with started(command):
+        port = wait_for(lambda: file.exists() and file.read_text().strip(), "no proxy")
+        yield f"127.0.0.1:{port}"
+
+
+def test_a_real_proxy_takes_us_to_an_http_api(proxy: str) -> None:
+    with listening(good()) as api:
+        assert ask(at(api.url(), proxy_url=f"http://me:{PASSWORD}@{proxy}")) == GOOD
+
+    (asked,) = api.asked
+    assert asked.headers["x-api-key"] == KEY
+    assert "proxy-authorization" not in asked.headers
+
+
+def test_a_real_proxy_takes_us_to_an_https_api_that_a_private_authority_vouches_for(
+    authority: Authority, proxy: str
+) -> None:
+    through = f"http://me:{PASSWORD}@{proxy}"
+    with listening(good(), authority.serves(HOST)) as api:
+        one = at(api.url("https"), ca_file=authority.certificate, proxy_url=through)
+        assert ask(one) == GOOD
+        # The proxy vouches for nobody.
+        assert failed(at(api.url("https"), proxy_url=through)) is Outcome.CONNECT
+
+    (asked,) = api.asked
+    assert asked.headers["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("user", ["", "me:wrong-canary-9876543210@"], ids=["none", "wrong"])
+def test_a_real_proxy_that_refuses_us_is_a_failure_and_the_password_is_told_to_nobody(
+    authority: Authority, proxy: str, tmp_path: Path, scheme: str, user: str
+) -> None:
+    tls = authority.serves(HOST) if scheme == "https" else None
+    with listening(good(), tls) as api:
+        done = polled_once(tmp_path, api.url(scheme), authority, f"http://{user}{proxy}")
+
+    assert done.status == 1
+    assert "report failed" in done.stderr
+    assert 'outcome="success",workspace="a"} 0.0' in done.stdout
+    for secret in ("wrong-canary", "bWU6", KEY):
+        assert secret not in done.stdout + done.stderr
+    assert api.connections == 0
+
+
+def test_a_proxy_that_is_not_there_is_not_gone_around(tmp_path: Path, authority: Authority) -> None:
+    with listening(good()) as api:
+        through = f"http://me:{PASSWORD}@127.0.0.1:{free_port()}"
+        done = polled_once(tmp_path, api.url(), authority, through)
+
+    assert done.status == 1
+    assert 'outcome="connect",workspace="a"} 3.0' in done.stdout
+    assert PASSWORD not in done.stdout + done.stderr
+    assert api.connections == 0
+
+
+def polled_once(folder: Path, url: str, authority: Authority, proxy: str) -> Ended:
+    """What a whole exporter makes of one API behind a proxy, with all that it can log."""
+    one = {"name": "a", "api": "seachat", "base_url": url, "api_key": KEY}
+    http = {"proxy_url": proxy, "ca_file": str(authority.certificate)}
+    file = folder / "seasalt.yml"
+    file.write_text(
+        json.dumps(
+            {"workspaces": [one | {"metrics": ["total_usage"], "http": http}],
+             "requests_per_minute": 6000}
+        )
+    )  # fmt: skip
+    command = [sys.executable, "-X", "dev", "-m", "exporter", "once"]
+    flags = [f"--config.file={file}", "--log.level=debug"]
+    return finished([*command, *flags], {"PYTHONASYNCIODEBUG": "1"})
+
+
+def test_no_proxy_of_the_environment_is_asked_for_an_https_api(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    with listening(good(), authority.serves(HOST)) as api, listening(good()) as proxy:
+        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url())
+        assert ask(at(api.url("https"), ca_file=authority.certificate)) == GOOD
+
+    assert proxy.connections == 0
 
 
 def seen_by(one: Workspace) -> httpx.Request:

@@ -86,7 +86,7 @@ def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
         kept.pages.refresh()
         line = 'seasalt_series{api="seachat",workspace="acme"} '
         assert f"{line}1.0\n" in kept.telemetry.text(openmetrics=False).decode()
-        kept.store.keep(set(), "acme")
+        kept.store.expire(START + timedelta(hours=1))
         kept.pages.refresh()
         assert f"{line}0.0\n" in kept.telemetry.text(openmetrics=False).decode()
 

@@ -1,13 +1,18 @@
 """What the exporter says of itself, from the first scrape on."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.virtual import START
 from support.workspaces import workspace
 
-from exporter import __version__
+from exporter import __version__, logs
 from exporter.errors import Outcome
+from exporter.exposition import API_FAMILIES
+from exporter.pages import Pages
+from exporter.plan import Target
+from exporter.store import Key, Record, Store
 from exporter.telemetry import RELOAD_SUCCESSFUL, Telemetry
 
 PLACE = 'api="seachat"'
@@ -26,6 +31,13 @@ def begun(now: datetime = START, timezone: str = "UTC") -> Telemetry:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_requests_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
     line = f'seasalt_api_requests_total{{{PLACE},outcome="{outcome}",workspace="acme"}} 0.0'
+
+    assert line in page(begun())
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_repetitions_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
+    line = f'seasalt_api_retries_total{{{PLACE},outcome="{outcome}",workspace="acme"}} 0.0'
 
     assert line in page(begun())
 
@@ -87,3 +99,32 @@ def test_what_is_running_is_told_with_its_revision(revision: str) -> None:
 
 def test_no_counter_has_a_series_for_its_creation() -> None:
     assert not [line for line in page(begun()) if "_created" in line]
+
+
+def test_log_lines_that_were_not_written_are_counted_from_0_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "lost", Counter(dict.fromkeys(logs.REASONS, 0)))
+    telemetry = Telemetry()
+
+    for reason in logs.REASONS:
+        line = f'seasalt_exporter_log_lines_dropped_total{{reason="{reason}"}}'
+        assert f"{line} 0.0" in page(telemetry)
+        logs.lost[reason] += 3
+        assert f"{line} 3.0" in page(telemetry)
+        assert f"{line} 3.0" in page(telemetry)
+
+
+def test_the_size_of_the_page_is_what_is_served() -> None:
+    telemetry, store = Telemetry(), Store()
+    pages = Pages(store, telemetry, lambda: START)
+    sample = API_FAMILIES[0].sample(7, *("x" for _ in API_FAMILIES[0].labels))
+    key = Key(Target("seachat", "acme"), "csat", "today")
+    later = START + timedelta(hours=1)
+    store.succeed(key, Record(600.0, success=True, samples=(sample,), expires=later))
+    pages.refresh()
+
+    size = len(b"".join(pages.snapshot.text()))
+    assert size > 0
+    assert f'seasalt_exporter_page_bytes{{encoding="identity"}} {size:.1f}' in page(telemetry)
+    assert any('page_bytes{encoding="gzip"}' in line for line in page(telemetry))

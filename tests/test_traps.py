@@ -324,6 +324,8 @@ class Polled:
                 Watch(one, self.store, self.telemetry, self.world.now, transport=self._transport)
                 for one in self._workspaces
             ]
+            for watch in watches:
+                watch.begin()
             for step in (*between, None):
                 for watch in watches:
                     await watch.once()

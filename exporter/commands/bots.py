@@ -49,7 +49,7 @@ async def _listed(config: Config) -> int:
 
 
 async def _listing(workspace: Workspace) -> Listing:
-    client = Client(workspace)
+    client = Client(workspace, now=now)
     try:
         listing, _ = await whole_list(Gate(workspace, client, Telemetry(), now), Drift())
     finally:

@@ -1,8 +1,8 @@
 """What the sub-commands that read a configuration have in common."""
 
-import sys
 from datetime import UTC, datetime
 
+from exporter import logs
 from exporter.config import Config, load
 from exporter.config.show import text
 from exporter.errors import ConfigError
@@ -38,7 +38,7 @@ def configuration(invocation: Invocation) -> Config | None:
     if wrong:
         raise ConfigError(wrong)
     for warning in config.warnings:
-        print(warning, file=sys.stderr)
+        logs.say(warning)
     if invocation.one("config.check"):
         print(text(config), end="")
         return None

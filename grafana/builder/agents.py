@@ -51,7 +51,7 @@ _MOST: Final = _requests("last_day", BOT, " @ end()")
 GLANCE: Final = (
     Panel(
         kind="stat",
-        title="Agents available",
+        title="Agents available now",
         asks="How many agents on SeaX are free to take a conversation?",
         window=f"{TODAY} An agent counts by the latest status.",
         queries=(Query(f"sum({AVAILABLE})"),),
@@ -69,7 +69,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Occupied",
+        title="Occupied, 7 days",
         asks="Which share of their time at work do agents on SeaX spend on calls and after them?",
         window=f"{LAST_7_DAYS} Calls, outbound and wrap-up against the same and available.",
         queries=(
@@ -87,7 +87,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Requests for an agent",
+        title="Agent requests, last day",
         asks="How often did users of the SeaChat bots ask for a person?",
         window=RANGE_DAY,
         queries=(Query(_requests("last_day")),),
@@ -95,7 +95,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Asked for an agent",
+        title="Asked for an agent, 7 days",
         asks="In which share of the SeaChat bots' conversations was a person asked for?",
         window=RANGE_7_DAYS,
         queries=(Query(ratio(_requests(WEEK), _conversations(WEEK))),),
@@ -105,7 +105,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Written by agents",
+        title="Written by agents, 30 days",
         asks="Which share of the SeaChat bots' messages is written by a person?",
         window=RANGE_30_DAYS,
         queries=(
@@ -135,7 +135,7 @@ _STATUS: Final = {
 _COLOURS: Final = tuple(painted(*status) for status in _STATUS.items())
 STAFF: Final = (
     Panel(
-        title="Agents by status, SeaX",
+        title="Agents by status today, SeaX",
         asks="How many agents are in which status over the day?",
         window=f"{TODAY} An agent counts by the latest status, from the first one on. {AXIS}",
         queries=(
@@ -157,7 +157,7 @@ STAFF: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Hours by status, SeaX",
+        title="Hours by status, 7 days, SeaX",
         asks="What do agents spend their time with, in hours of all together?",
         window=LAST_7_DAYS,
         queries=(
@@ -178,9 +178,12 @@ STAFF: Final = (
     ),
     Panel(
         kind="state-timeline",
-        title="Somebody available, SeaX",
+        title="Somebody available today, SeaX",
         asks="When was nobody free to take a conversation?",
-        window=f"{TODAY} The alert speaks up in office hours alone. {AXIS}",
+        window=(
+            f"{TODAY} Blank where no agent has had a status yet on that day, as at night."
+            f" The alert speaks up in office hours alone. {AXIS}"
+        ),
         queries=(Query(f"{AVAILABLE.join(('(', ')'))} > bool 0", "{{workspace}}"),),
         empty="No agent was there today",
         unit="none",
@@ -189,7 +192,7 @@ STAFF: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Sessions by status, SeaX",
+        title="Sessions by status, 7 days, SeaX",
         asks="How often do agents change into each status?",
         window=LAST_7_DAYS,
         queries=(
@@ -210,14 +213,14 @@ STAFF: Final = (
 
 DEMAND: Final = (
     Panel(
-        title="Requests for an agent by bot",
+        title="Requests for an agent, last day, by bot",
         asks="On which SeaChat bots do users ask for a person, and is it a surge? The ten with most requests.",
         window=f"{RANGE_DAY} {AXIS}",
         queries=(Query(busiest(_requests("last_day", BOT), _MOST), BOT_LEGEND),),
         size=(12, 9),
     ),
     Panel(
-        title="Asked for an agent over time",
+        title="Asked for an agent, last day, over time",
         asks="In which share of the SeaChat bots' conversations is a person asked for? The same ten.",
         window=f"{RANGE_DAY} {AXIS}",
         queries=(
@@ -232,7 +235,7 @@ DEMAND: Final = (
     ),
     Panel(
         kind="table",
-        title="Bots, those that ask for agents most",
+        title="Bots that ask for agents most, 7 days",
         asks="Which SeaChat bots lean on people? A bot's name leads to its page.",
         window=RANGE_7_DAYS,
         queries=(
@@ -255,7 +258,7 @@ DEMAND: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Conversations by handling, Portal",
+        title="Conversations today by handling, Portal",
         asks="How many of today's conversations are resolved, and how many wait for somebody?",
         window=f"{TODAY} All include those that are neither.",
         queries=(
@@ -277,7 +280,7 @@ DEMAND: Final = (
                 for status in ("RESOLVED", "PENDING")
             ),
         ),
-        empty="Needs conversation_overview with handling_status",
+        empty="Nothing yet today, or conversation_overview with handling_status is not polled",
         size=(10, 10),
     ),
 )

@@ -33,6 +33,7 @@ class Board:
         about: What it is for, in a sentence.
         rows: From top to bottom.
         since: How far back it looks when it is opened.
+        one_bot: Whether it opens with the first bot alone, and not with all.
     """
 
     uid: str
@@ -40,6 +41,7 @@ class Board:
     about: str
     rows: tuple[Row, ...]
     since: str = "now-7d"
+    one_bot: bool = False
 
     def json(self) -> Json:
         """The file's content."""
@@ -54,7 +56,7 @@ class Board:
             "refresh": "5m",
             "schemaVersion": 39,
             "tags": [TAG],
-            "templating": {"list": _variables()},
+            "templating": {"list": _variables(one_bot=self.one_bot)},
             "time": {"from": self.since, "to": "now"},
             "timepicker": {},
             "timezone": "browser",
@@ -127,8 +129,12 @@ def _annotation() -> Json:
     }
 
 
-def _variables() -> list[Json]:
+def _variables(*, one_bot: bool) -> list[Json]:
     chosen = 'job=~"$job",workspace=~"$workspace"'
+    bot = _variable("bot", f'label_values(seasalt_report_success{{{chosen},bot_id!=""}}, bot)')
+    if one_bot:
+        # Where All can be chosen Grafana begins with it, and the sum of fifty bots is no bot's.
+        bot |= {"includeAll": False, "current": {}}
     return [
         {
             "current": {},
@@ -145,7 +151,7 @@ def _variables() -> list[Json]:
         },
         _variable("job", "label_values(seasalt_exporter_build_info, job)", ".+"),
         _variable("workspace", 'label_values(seasalt_up{job=~"$job"}, workspace)'),
-        _variable("bot", f'label_values(seasalt_report_success{{{chosen},bot_id!=""}}, bot)'),
+        bot,
     ]
 
 

@@ -7,6 +7,8 @@ from grafana.builder.common import (
     BOT,
     BOT_LEGEND,
     DASHED,
+    FEW_ANSWERS,
+    FOUR_WEEKS,
     MONTH,
     PERCENT,
     UNSATISFIED,
@@ -25,10 +27,11 @@ from grafana.builder.panel import Panel, Query
 from grafana.builder.query import bots, ratio, recorded, total
 from grafana.builder.words import (
     AXIS,
+    LAST_7_DAYS,
+    LAST_28_DAYS,
     LAST_30_DAYS,
     NOW,
     RANGE_7_DAYS,
-    RANGE_30_DAYS,
     RANGE_DAY,
     RATING_STEPS,
     SATISFIED_STEPS,
@@ -45,7 +48,7 @@ def _sum(of: str, window: str = WEEK, at: str = "") -> str:
 GLANCE: Final = (
     Panel(
         kind="stat",
-        title="Conversations",
+        title="Conversations, 7 days",
         asks="How many conversations did the chosen bots have?",
         window=RANGE_7_DAYS,
         queries=(Query(_sum("conversations")),),
@@ -65,7 +68,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Users",
+        title="Users, 7 days",
         asks="How many people wrote? Who wrote to two bots counts twice.",
         window=RANGE_7_DAYS,
         queries=(Query(_sum("users")),),
@@ -73,7 +76,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Asked for an agent",
+        title="Asked for an agent, 7 days",
         asks="In which share of the conversations was a person asked for?",
         window=RANGE_7_DAYS,
         queries=(Query(ratio(_sum("live_agent_requests"), _sum("conversations"))),),
@@ -83,7 +86,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Customer satisfaction",
+        title="CSAT, 30 days",
         asks="Which rating from 1 to 5 do users give, weighted by answers?",
         window=LAST_30_DAYS,
         queries=(Query(weighted("csat_average_rating")),),
@@ -96,7 +99,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Satisfied",
+        title="Satisfied, 30 days",
         asks="Which share of the answers is a 4 or a 5?",
         window=LAST_30_DAYS,
         queries=(Query(weighted("csat_satisfaction_ratio")),),
@@ -135,7 +138,7 @@ _CHANNEL: Final = bots("conversation_breakdown_channel_messages", "today")
 MIX: Final = (
     Panel(
         kind="bargauge",
-        title="Messages by channel and direction",
+        title="Messages today by channel and direction",
         asks="On which channels is the bot busy?",
         window=TODAY,
         queries=(
@@ -147,13 +150,13 @@ MIX: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Users by channel",
+        title="Users by channel, 28 days",
         asks="Through which channels do people come? Who uses two counts twice.",
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(
             Query(
                 "sort_desc("
-                + total(bots("conversation_breakdown_channel_users", MONTH), "channel")
+                + total(bots("conversation_breakdown_channel_users", FOUR_WEEKS), "channel")
                 + ")",
                 "{{channel}}",
             ),
@@ -176,7 +179,7 @@ MIX: Final = (
 
 LIKED: Final = (
     Panel(
-        title="Customer satisfaction over time",
+        title="CSAT of 30 days over time",
         asks="Do users rate the chosen bots better or worse than before? The ten worst.",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
         queries=(Query(worst("csat_average_rating"), BOT_LEGEND),),
@@ -192,7 +195,7 @@ LIKED: Final = (
 ASKED: Final = (
     Panel(
         kind="bargauge",
-        title="Labels, the fifteen most used",
+        title="The fifteen most used labels, 30 days",
         asks="What are the conversations about?",
         window=LAST_30_DAYS,
         queries=(
@@ -205,14 +208,16 @@ ASKED: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Messages by sender",
-        asks="How much of the talking do the bot and the agents do?",
-        window=f"{RANGE_30_DAYS} The bars of bot and agents are part of all messages.",
+        title="Messages by sender, 7 days",
+        asks="How much of the talking do customers, the bot and the agents do?",
+        window=LAST_7_DAYS,
         queries=(
-            Query(_sum("messages", MONTH), "all"),
-            Query(_sum("bot_messages", MONTH), "bot"),
-            Query(_sum("agent_messages", MONTH), "agents"),
+            Query(
+                f"sort_desc({total(bots('activity_trend_messages', WEEK), 'sender')})",
+                "{{sender}}",
+            ),
         ),
+        overrides=tuple(painted(*sender) for sender in _SENDERS.items()),
         size=(8, 9),
     ),
 )
@@ -226,7 +231,7 @@ ABOUT: Final = (
         kind="table",
         title="What the list of bots says",
         asks="What are the chosen bots for, in which language, and are they switched on?",
-        window=f"{NOW} Change is of conversations, last_7_days against the 7 days before.",
+        window=f"{NOW} Change is of conversations, last_7_days against the 7 days before. {FEW_ANSWERS}",
         queries=(
             Query(bots("bot_info")),
             Query(f"max by ({BOT}) ({bots('bot_enabled')})"),
@@ -243,16 +248,16 @@ ABOUT: Final = (
             "language": "Language",
             "live_agent_transfer": "Hands over to agents",
             "Value #B": "Switched on",
-            "Value #C": "Change",
-            "Value #D": "Unsatisfied",
+            "Value #C": "Change, 7 days",
+            "Value #D": "Unsatisfied, 30 days",
         },
         columns={
             "Bot": link_column(),
             "Use case": {"custom__minWidth": 190},
             "Switched on": states("No", "Yes"),
-            "Change": {**PERCENT, "min": -1},
+            "Change, 7 days": {**PERCENT, "min": -1},
             "Hands over to agents": {"mappings": [_YES_NO]},
-            "Unsatisfied": UNSATISFIED,
+            "Unsatisfied, 30 days": UNSATISFIED,
         },
         size=(24, 11),
     ),
@@ -261,7 +266,8 @@ ABOUT: Final = (
 BOARD: Final = Board(
     uid="seasalt-bot",
     title="Bot",
-    about="One SeaChat bot, or those that are chosen, added up.",
+    about="One SeaChat bot, or the few that are chosen, added up.",
+    one_bot=True,
     rows=(
         Row("At a glance", GLANCE),
         Row("Today", DAY),

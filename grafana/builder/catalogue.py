@@ -28,6 +28,10 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_report_duration_seconds": (
         "the histogram of the requests has the same times without a series for each report"
     ),
+    "seasalt_api_retries_total": "they are among the requests, which are shown by outcome",
+    "seasalt_api_paused_until_timestamp_seconds": (
+        "a pause shows as reports that fail, and the status page says until when it lasts"
+    ),
     "seasalt_exporter_config_last_reload_success_timestamp_seconds": (
         "for the alert; the dashboard says whether the configuration is in force"
     ),
@@ -36,6 +40,11 @@ UNUSED: Final[Mapping[str, str]] = {
     ),
     "seasalt_exporter_state_write_failures_total": "the dashboard says whether the last one failed",
     "seasalt_exporter_state_quarantined_total": "once after a start, if ever; the log says why",
-    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": "like that of the other file",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": (
+        "for an alert; the dashboard says whether the last good one is in force"
+    ),
+    "seasalt_exporter_log_lines_dropped_total": (
+        "for who reads the log and misses something; repeated lines are left out on purpose"
+    ),
 }
 """Families of the exporter that no dashboard shows, each with the reason."""

@@ -5,11 +5,12 @@ from typing import Final
 from exporter.apis import APIS
 from grafana.builder.panel import NOTHING, Json, Panel, Query, named
 from grafana.builder.query import bots, ratio, total
-from grafana.builder.words import LAST_30_DAYS, RATING_STEPS, SATISFACTION_LOW
+from grafana.builder.words import LAST_30_DAYS, LEAST_ANSWERS, RATING_STEPS, SATISFACTION_LOW
 
 BOT: Final = "workspace, bot"
 BOT_LEGEND: Final = "{{bot}} ({{workspace}})"
 MONTH: Final = "last_30_days"
+FOUR_WEEKS: Final = "last_28_days"
 WEEK: Final = "last_7_days"
 _TO_BOT: Final = (
     "/d/seasalt-bot?${datasource:queryparam}&${job:queryparam}"
@@ -36,8 +37,9 @@ def weighted(family: str, by: str = "", window: str = MONTH, at: str = "") -> st
 
 
 def unsatisfied(by: str) -> str:
-    """The share of answers that are not a 4 or a 5."""
-    return f"1 - {weighted('csat_satisfaction_ratio', by)}"
+    """The share of answers that are not a 4 or a 5; none of so few that no alert heeds them."""
+    enough = f"{total(bots('csat_responses', MONTH), by)} >= {LEAST_ANSWERS:g}"
+    return f"1 - {weighted('csat_satisfaction_ratio', by)} and {enough}"
 
 
 def change(expression: str, before: str) -> str:
@@ -85,7 +87,10 @@ def states(no: str, yes: str) -> Json:
 
 RATING: Final = coloured(RATING_STEPS, unit="none", decimals=2)
 UNSATISFIED: Final = coloured(
-    ((None, "text"), (1 - SATISFACTION_LOW, "orange")), unit="percentunit", decimals=0
+    ((None, "text"), (1 - SATISFACTION_LOW, "orange")),
+    unit="percentunit",
+    decimals=0,
+    custom__minWidth=165,
 )
 API: Final[Json] = {
     "mappings": [
@@ -99,6 +104,9 @@ API: Final[Json] = {
     ]
 }
 """The column of APIs, as their makers spell them."""
+FEW_ANSWERS: Final = (
+    f"The unsatisfied gave 3 or less, and are told from {LEAST_ANSWERS:g} answers on."
+)
 PERCENT: Final[Json] = {"unit": "percentunit", "decimals": 0}
 
 RATING_COLOURS: Final = ("red", "orange", "yellow", "light-green", "green")
@@ -125,7 +133,7 @@ def ratings(size: tuple[int, int]) -> Panel:
     )
     return Panel(
         kind="bargauge",
-        title="Answers by rating",
+        title="Answers by rating, 30 days",
         asks="Is the mean made of middling answers, or of very good and very bad ones?",
         window=LAST_30_DAYS,
         queries=tuple(Query(expression, str(rating)) for rating, expression in enumerate(each, 1)),

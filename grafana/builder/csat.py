@@ -6,6 +6,7 @@ from grafana.builder.board import Board, Row
 from grafana.builder.common import (
     BOT,
     BOT_LEGEND,
+    FEW_ANSWERS,
     MONTH,
     PERCENT,
     RATING,
@@ -54,13 +55,13 @@ def _average(title: str, asks: str, window: str, words: str) -> Panel:
 
 GLANCE: Final = (
     _average(
-        "Rating, last 30 days",
+        "Rating, 30 days",
         "Which rating from 1 to 5 do users give the chosen bots, weighted by answers?",
         MONTH,
         LAST_30_DAYS,
     ),
     _average(
-        "Rating, last 7 days",
+        "Rating, 7 days",
         "And which in the last week? Few answers make it jump.",
         WEEK,
         LAST_7_DAYS,
@@ -68,7 +69,7 @@ GLANCE: Final = (
     _average("Rating, all time", "And which since there are answers?", "all", ALL_TIME),
     Panel(
         kind="stat",
-        title="Satisfied",
+        title="Satisfied, 30 days",
         asks="Which share of the answers is a 4 or a 5?",
         window=LAST_30_DAYS,
         queries=(Query(weighted("csat_satisfaction_ratio")),),
@@ -80,7 +81,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Answers",
+        title="Answers, 30 days",
         asks="How many answers are behind it?",
         window=LAST_30_DAYS,
         queries=(Query(total(bots(_ANSWERS, MONTH))),),
@@ -88,7 +89,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Response rate",
+        title="Response rate, 30 days",
         asks="After which share of the conversations is the survey answered?",
         window=f"{LAST_30_DAYS} Conversations: the API's own last_30_days.",
         queries=(
@@ -108,7 +109,7 @@ GLANCE: Final = (
 _LINE: Final = {"thresholdsStyle": {"mode": "dashed"}}
 TIME: Final = (
     Panel(
-        title="Rating by bot",
+        title="Rating by bot, 30 days",
         asks="Whose rating falls? The dashed line is where the alert begins; ten worst bots.",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
         queries=(Query(worst(_AVERAGE), BOT_LEGEND),),
@@ -121,7 +122,7 @@ TIME: Final = (
         size=(12, 9),
     ),
     Panel(
-        title="Satisfied by bot",
+        title="Satisfied by bot, 30 days",
         asks="Whose share of 4 and 5 falls? Ten worst bots.",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
         queries=(Query(worst("csat_satisfaction_ratio"), BOT_LEGEND),),
@@ -135,7 +136,7 @@ TIME: Final = (
 RATINGS: Final = (
     ratings(size=(8, 9)),
     Panel(
-        title="Answers by rating over time",
+        title="Answers by rating, 30 days, over time",
         asks="Does the mix of ratings shift?",
         window=f"{LAST_30_DAYS} {AXIS}",
         queries=(Query(total(bots("csat_rating_responses", MONTH), "rating"), "{{rating}}"),),
@@ -154,9 +155,9 @@ RATINGS: Final = (
 _NOW: Final = weighted(_AVERAGE, BOT)
 TABLE: Final = Panel(
     kind="table",
-    title="Bots, the least satisfying first",
-    asks="Which bots are behind it, who got 3 or less, and where has it changed? A bot's name leads to its page.",
-    window=f"{LAST_30_DAYS} The change is against the same window a week ago: needs that history.",
+    title="Bots, the least satisfied first",
+    asks="Which bots are behind it, and where has it changed? A bot's name leads to its page.",
+    window=f"{LAST_30_DAYS} {FEW_ANSWERS} The change is against the same window a week ago: needs that history.",
     queries=(
         Query(_NOW),
         Query(f"{_NOW} - {weighted(_AVERAGE, BOT, at=' offset 1w')}"),
@@ -173,22 +174,22 @@ TABLE: Final = Panel(
     names={
         "workspace": "Workspace",
         "bot": "Bot",
-        "Value #A": "Rating",
+        "Value #A": "Rating, 30 days",
         "Value #B": "Against a week ago",
         "Value #C": "Rating, 7 days",
-        "Value #D": "Unsatisfied",
-        "Value #E": "Answers",
-        "Value #F": "Response rate",
+        "Value #D": "Unsatisfied, 30 days",
+        "Value #E": "Answers, 30 days",
+        "Value #F": "Response rate, 30 days",
     },
     columns={
         "Bot": link_column(),
-        "Rating": RATING,
+        "Rating, 30 days": RATING,
         "Against a week ago": {"unit": "none", "decimals": 2, "min": -4},
         "Rating, 7 days": {"unit": "none", "decimals": 2},
-        "Unsatisfied": UNSATISFIED,
-        "Response rate": PERCENT,
+        "Unsatisfied, 30 days": UNSATISFIED,
+        "Response rate, 30 days": PERCENT,
     },
-    options={"sortBy": [{"displayName": "Unsatisfied", "desc": True}]},
+    options={"sortBy": [{"displayName": "Unsatisfied, 30 days", "desc": True}]},
     size=(24, 10),
 )
 

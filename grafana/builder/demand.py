@@ -3,25 +3,25 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import API, BOT, MONTH, PERCENT, WEEK, link_column
+from grafana.builder.common import API, BOT, FOUR_WEEKS, MONTH, PERCENT, WEEK, link_column
 from grafana.builder.panel import Json, Panel, Query
 from grafana.builder.query import bots, ratio, recorded, total, whole
 from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,
-    LAST_30_DAYS,
+    LAST_28_DAYS,
     NEEDS_RULES,
     RANGE_30_DAYS,
     THIS_YEAR,
     TODAY,
 )
 
-_SMALL: Final = (4, 4)
+_SMALL: Final = (8, 3)
 _HOUR: Final = "conversation_breakdown_hour_messages"
 _WEEKDAY: Final = "conversation_breakdown_weekday_messages"
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
-_HOUR_RATE: Final = total(bots(_HOUR, MONTH), "hour")
+_HOUR_RATE: Final = total(bots(_HOUR, FOUR_WEEKS), "hour")
 
 
 def _most(title: str, asks: str, expression: str, label: str) -> Panel:
@@ -30,7 +30,7 @@ def _most(title: str, asks: str, expression: str, label: str) -> Panel:
         kind="stat",
         title=title,
         asks=asks,
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(Query(f"topk(1, {expression})", label),),
         options={"textMode": "name"},
         size=_SMALL,
@@ -38,21 +38,23 @@ def _most(title: str, asks: str, expression: str, label: str) -> Panel:
 
 
 GLANCE: Final = (
-    _most("Busiest hour", "At what hour do most messages come?", _HOUR_RATE, "{{hour}}:00"),
     _most(
-        "Busiest weekday",
+        "Busiest hour, 28 days", "At what hour do most messages come?", _HOUR_RATE, "{{hour}}:00"
+    ),
+    _most(
+        "Busiest weekday, 28 days",
         "On which day of the week do most messages come?",
-        total(bots(_WEEKDAY, MONTH), "weekday"),
+        total(bots(_WEEKDAY, FOUR_WEEKS), "weekday"),
         "{{weekday}}",
     ),
     Panel(
         kind="stat",
-        title="Outside 8 to 18 o'clock",
+        title="Outside 8 to 18 o'clock, 28 days",
         asks="Which share of the messages comes when an office is closed?",
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(
             Query(
-                f"1 - {total(bots(_HOUR, MONTH, hour='=~0[89]|1[0-7]'))} / {total(bots(_HOUR, MONTH))}"
+                f"1 - {total(bots(_HOUR, FOUR_WEEKS, hour='=~0[89]|1[0-7]'))} / {total(bots(_HOUR, FOUR_WEEKS))}"
             ),
         ),
         unit="percentunit",
@@ -61,7 +63,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Messages per conversation",
+        title="Messages per conversation, 30 days",
         asks="How long is a conversation?",
         window=RANGE_30_DAYS,
         queries=(
@@ -78,7 +80,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Conversations per user",
+        title="Conversations per user, 30 days",
         asks="How often does the same person come back to a bot?",
         window=RANGE_30_DAYS,
         queries=(
@@ -95,7 +97,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Messages of 7 days",
+        title="Messages, 7 days",
         asks="How many messages did the week bring, of all senders?",
         window=LAST_7_DAYS,
         queries=(Query(total(bots("activity_trend_messages", WEEK))),),
@@ -110,7 +112,7 @@ def _bars(title: str, asks: str, expression: str, label: str) -> Panel:
         kind="barchart",
         title=title,
         asks=asks,
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=(Query(expression),),
         names={label: label.title(), "Value": "Messages"},
         transformations=(_sorted(label.title()),),
@@ -124,32 +126,34 @@ def _sorted(by: str) -> Json:
 
 BY_CLOCK: Final = (
     _bars(
-        "Messages by hour, SeaChat bots",
+        "Messages by hour, SeaChat bots, 28 days",
         "At what hours do users write to the chosen bots?",
         _HOUR_RATE,
         "hour",
     ),
     Panel(
         kind="bargauge",
-        title="Messages by weekday, SeaChat bots",
+        title="Messages by weekday, SeaChat bots, 28 days",
         asks="On which days do users write to the chosen bots?",
-        window=LAST_30_DAYS,
-        queries=tuple(Query(total(bots(_WEEKDAY, MONTH, weekday=day)), day) for day in _WEEKDAYS),
+        window=LAST_28_DAYS,
+        queries=tuple(
+            Query(total(bots(_WEEKDAY, FOUR_WEEKS, weekday=day)), day) for day in _WEEKDAYS
+        ),
         options={"orientation": "vertical"},
     ),
     _bars(
-        "Messages by hour, Portal",
+        "Messages by hour, Portal, 28 days",
         "At what hours do users write, as Portal tells it of whole workspaces?",
-        total(whole(_HOUR, MONTH, api="portal"), "hour"),
+        total(whole(_HOUR, FOUR_WEEKS, api="portal"), "hour"),
         "hour",
     ),
     Panel(
         kind="bargauge",
-        title="Messages by weekday, Portal",
+        title="Messages by weekday, Portal, 28 days",
         asks="On which days do users write, as Portal tells it of whole workspaces?",
-        window=LAST_30_DAYS,
+        window=LAST_28_DAYS,
         queries=tuple(
-            Query(total(whole(_WEEKDAY, MONTH, api="portal", weekday=day)), day)
+            Query(total(whole(_WEEKDAY, FOUR_WEEKS, api="portal", weekday=day)), day)
             for day in _WEEKDAYS
         ),
         options={"orientation": "vertical"},
@@ -160,14 +164,14 @@ BY_CLOCK: Final = (
 def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, ...]) -> Panel:
     """Bots against hours or weekdays, a colour for the share of the bot's own messages."""
     share = (
-        f"{total(bots(family, MONTH), f'{BOT}, {label}')}"
-        f" / on ({BOT}) group_left () ({total(bots(family, MONTH), BOT)} > 0)"
+        f"{total(bots(family, FOUR_WEEKS), f'{BOT}, {label}')}"
+        f" / on ({BOT}) group_left () ({total(bots(family, FOUR_WEEKS), BOT)} > 0)"
     )
     return Panel(
         kind="table",
         title=title,
         asks=asks,
-        window=f"{LAST_30_DAYS} Each row adds up to 100%: the darker, the more of the bot's messages.",
+        window=f"{LAST_28_DAYS} Each row adds up to 100%: the stronger the colour, the more of its messages.",
         queries=(Query(f'label_join({share}, "who", " / ", "workspace", "bot")'),),
         unit="percentunit",
         decimals=0,
@@ -201,14 +205,14 @@ def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, .
 
 MATRICES: Final = (
     _matrix(
-        "Hours of each bot",
+        "Hours of each bot, 28 days",
         "Which SeaChat bot is busy at which hour?",
         _HOUR,
         "hour",
         _HOURS,
     ),
     _matrix(
-        "Weekdays of each bot",
+        "Weekdays of each bot, 28 days",
         "Which SeaChat bot is busy on which day?",
         _WEEKDAY,
         "weekday",
@@ -220,7 +224,7 @@ _CHANGE: Final = bots("activity_trend_change_ratio", WEEK, of="messages")
 TREND: Final = (
     Panel(
         kind="table",
-        title="Messages against the week before",
+        title="Messages, 7 days against the 7 before",
         asks="Which SeaChat bots are asked more, and which less, than in the 7 days before?",
         window=LAST_7_DAYS,
         queries=(
@@ -268,7 +272,7 @@ _MONTHS: Final = total(bots("conversation_overview_yearly_month_messages"), "yea
 YEAR: Final = (
     Panel(
         kind="barchart",
-        title="Messages by month, SeaChat bots",
+        title="Messages of the year by month, SeaChat bots",
         asks="How does the year go?",
         window=THIS_YEAR,
         queries=(Query(f'label_join({_MONTHS}, "period", "-", "year", "month")'),),

@@ -22,7 +22,7 @@ def _stat(title: str, asks: str, expression: str, **settings: object) -> Panel:
         asks=asks,
         window=NOW,
         queries=(Query(expression, str(settings.pop("legend", ""))),),
-        empty=str(settings.pop("empty", "The exporter is not scraped")),
+        empty=str(settings.pop("empty", "Not scraped")),
         size=_SMALL,
         **settings,  # type: ignore[arg-type]  # the fields of Panel that are left
     )
@@ -130,7 +130,7 @@ TABLES: Final = (
             "workspace": "Workspace",
             "bot": "Bot",
             "report": "Report",
-            "window": "Of",
+            "window": "Window",
             "Value #B": "Age",
             "Value #A": "Intervals",
         },
@@ -189,7 +189,7 @@ API: Final = (
         asks="How many requests does the API get, and how do they end?",
         window=f"{SHOWN} Requests a minute.",
         queries=(Query(f"60 * sum by (outcome) (rate({_REQUESTS}))", "{{outcome}}"),),
-        unit="none",
+        unit="reqpm",
         decimals=1,
         custom={"stacking": {"mode": "normal", "group": "A"}, "fillOpacity": 60, "lineWidth": 0},
         transformations=(SPACES,),

@@ -8,6 +8,7 @@ from grafana.builder.common import (
     BOT,
     BOT_LEGEND,
     DASHED,
+    FEW_ANSWERS,
     PERCENT,
     RATING,
     UNSATISFIED,
@@ -29,28 +30,46 @@ from grafana.builder.words import (
     AXIS,
     LAST_30_DAYS,
     LATE,
+    LEAST_EXPECTED,
     NOW,
     RANGE_7_DAYS,
     RATING_STEPS,
-    THRESHOLDS,
     TODAY,
     VOLUME_DROPPED,
     VOLUME_SPIKED,
 )
 
-_SMALL: Final = (3, 4)
-_SO_FAR: Final = recorded("bot:seasalt_messages_today:sum")
+_SMALL: Final = (6, 3)
 _USUAL: Final = recorded("bot:seasalt_messages_today:avg4w")
+_SO_FAR: Final = (
+    f"({recorded('bot:seasalt_messages_today:sum')} or 0 * {_USUAL}"
+    f" and {recorded('target:seasalt_today_age_intervals:max')} <= 2)"
+)
+"""The API may leave out a bot without messages: that is 0 where it was asked lately and answered."""
+_VS_USUAL: Final = f"max by ({BOT}) ({recorded('bot:seasalt_messages_today:vs_avg4w')})"
 _CONVERSATIONS: Final = total(bots("conversation_overview_conversations", WEEK))
 _A_WEEK_AGO: Final = total(bots("conversation_overview_conversations", WEEK, at=" offset 1w"))
-_USUAL_STEPS: Final = ((None, "red"), (VOLUME_DROPPED, "text"), (VOLUME_SPIKED, "orange"))
+_USUAL_STEPS: Final = (
+    (None, "text"),
+    (0.0, "red"),
+    (VOLUME_DROPPED, "text"),
+    (VOLUME_SPIKED, "orange"),
+)
 _AGE: Final = f"time() - {reports('last_success_timestamp_seconds')}"
 LATE_REPORTS: Final = f"({_AGE}) / {reports('interval_seconds')} > bool {LATE:g}"
+
+_SEVERITIES: Final = {
+    "type": "value",
+    "options": {
+        name: {"color": colour, "index": place, "text": name}
+        for place, (name, colour) in enumerate((("critical", "red"), ("warning", "orange")))
+    },
+}
 
 GLANCE: Final = (
     Panel(
         kind="stat",
-        title="Conversations",
+        title="Conversations, 7 days",
         asks="How many conversations did the chosen SeaChat bots have?",
         window=RANGE_7_DAYS,
         queries=(Query(_CONVERSATIONS),),
@@ -70,7 +89,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Users",
+        title="Users, 7 days",
         asks="How many people wrote to the chosen SeaChat bots? Who wrote to two counts twice.",
         window=RANGE_7_DAYS,
         queries=(Query(total(bots("conversation_overview_users", WEEK))),),
@@ -78,7 +97,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="Agent requests",
+        title="Agent requests, 7 days",
         asks="How often did users of the SeaChat bots ask for a person?",
         window=RANGE_7_DAYS,
         queries=(Query(total(bots("conversation_overview_live_agent_requests", WEEK))),),
@@ -86,7 +105,7 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="CSAT, 1 to 5",
+        title="CSAT, 30 days",
         asks="Which rating from 1 to 5 do users of the SeaChat bots give, weighted by answers?",
         window=LAST_30_DAYS,
         queries=(Query(weighted("csat_average_rating")),),
@@ -101,14 +120,16 @@ GLANCE: Final = (
         kind="stat",
         title="Today vs usual",
         asks="Is it as busy as at this hour of the last four weeks (SeaChat bots)? 100% is as usual.",
-        window=TODAY,
+        window=(
+            f"{TODAY} Empty early in the day, while fewer than {LEAST_EXPECTED:g} messages are usual,"
+            " and without the recording rules and two weeks of history."
+        ),
         queries=(
             Query(
-                f"sum({_SO_FAR} and {_USUAL}) / (sum({_USUAL}) >="
-                f" {THRESHOLDS['volume_least_expected']:g})"
+                f"sum({_SO_FAR} and {_USUAL}) / (sum({_USUAL} and {_SO_FAR}) >= {LEAST_EXPECTED:g})"
             ),
         ),
-        empty="Early in the day, or no recording rules with two weeks of history",
+        empty="Too early",
         unit="percentunit",
         decimals=0,
         steps=_USUAL_STEPS,
@@ -144,14 +165,52 @@ GLANCE: Final = (
     ),
 )
 
+_ADDRESS: Final = "topk(1, max by (url) (seasalt:address:runbooks{}))"
+ALERTS: Final = Panel(
+    kind="table",
+    title="Which alerts",
+    asks="What is firing, and where? An alert leads to its runbook, a bot to its page.",
+    window=f"{NOW} A dash: of all bots, or of the exporter.",
+    queries=(
+        Query(
+            f"max by (alertname, severity, workspace, bot) ({FIRING})"
+            f" * on () group_left (url) {_ADDRESS}"
+        ),
+    ),
+    empty="No alert is firing, or the alert rules are missing",
+    names={
+        "alertname": "Alert",
+        "severity": "Severity",
+        "workspace": "Workspace",
+        "bot": "Bot",
+        "url": "Runbooks",
+    },
+    columns={
+        "Alert": {
+            "links": [
+                {
+                    "title": "What to do",
+                    "url": "${__data.fields.Runbooks:raw}/${__data.fields.Alert:raw}.md",
+                    "targetBlank": True,
+                }
+            ]
+        },
+        "Severity": {"mappings": [_SEVERITIES], "custom__cellOptions": {"type": "color-text"}},
+        "Bot": link_column(),
+        # Grafana 12 and older know the first, newer ones the second.
+        "Runbooks": {"custom__hidden": True, "custom__hideFrom": {"viz": True}},
+    },
+    options={"sortBy": [{"displayName": "Severity", "desc": False}]},
+    size=(24, 5),
+)
+
 WORST: Final = Panel(
     kind="table",
-    title="Bots, the least satisfying first",
+    title="Bots, the least satisfied first",
     asks="Which SeaChat bots need a look? A bot's name leads to its page.",
     window=(
-        f"{RANGE_7_DAYS} Change: against the 7 days before. CSAT, and the unsatisfied who gave 3 or"
-        " less: the last 30 days with today. Messages: today; usual is the same hour of the last four"
-        " weeks, and needs the recording rules."
+        f"{RANGE_7_DAYS} Change: against the 7 days before. CSAT: the last 30 days with today. {FEW_ANSWERS}"
+        " Messages: today; usual is the same hour of the last four weeks, and needs the recording rules."
     ),
     queries=(
         Query(overview("conversations")),
@@ -160,8 +219,8 @@ WORST: Final = Panel(
             + bots("conversation_overview_change_ratio", WEEK, of="conversations")
             + ")"
         ),
-        Query(messages_today(BOT)),
-        Query(f"max by ({BOT}) ({recorded('bot:seasalt_messages_today:vs_avg4w')})"),
+        Query(f"{messages_today(BOT)} or 0 * {_VS_USUAL}"),
+        Query(_VS_USUAL),
         Query(ratio(overview("live_agent_requests"), overview("conversations"))),
         Query(weighted("csat_average_rating", BOT)),
         Query(unsatisfied(BOT)),
@@ -170,24 +229,27 @@ WORST: Final = Panel(
     names={
         "workspace": "Workspace",
         "bot": "Bot",
-        "Value #A": "Conversations",
-        "Value #B": "Change",
+        "Value #A": "Conversations, 7 days",
+        "Value #B": "Change, 7 days",
         "Value #C": "Messages today",
-        "Value #D": "Of the usual",
-        "Value #E": "Asked for an agent",
-        "Value #F": "CSAT",
-        "Value #G": "Unsatisfied",
-        "Value #H": "Answers",
+        "Value #D": "Today vs usual",
+        "Value #E": "Agent asked, 7 days",
+        "Value #F": "CSAT, 30 days",
+        "Value #G": "Unsatisfied, 30 days",
+        "Value #H": "Answers, 30 days",
     },
     columns={
         "Bot": link_column(),
-        "Change": {**PERCENT, "min": -1},
-        "Of the usual": coloured(_USUAL_STEPS, **PERCENT),
-        "Asked for an agent": PERCENT,
-        "CSAT": RATING,
-        "Unsatisfied": UNSATISFIED,
+        "Workspace": {"custom__width": 100},
+        "Conversations, 7 days": {"custom__minWidth": 165},
+        "Change, 7 days": {**PERCENT, "min": -1},
+        "Today vs usual": coloured(_USUAL_STEPS, **PERCENT),
+        "Agent asked, 7 days": PERCENT,
+        "CSAT, 30 days": RATING,
+        "Unsatisfied, 30 days": UNSATISFIED,
+        "Answers, 30 days": {"custom__width": 130},
     },
-    options={"sortBy": [{"displayName": "Unsatisfied", "desc": True}]},
+    options={"sortBy": [{"displayName": "Unsatisfied, 30 days", "desc": True}]},
     size=(24, 11),
 )
 
@@ -218,7 +280,7 @@ _CHANNEL: Final = "conversation_breakdown_channel_messages"
 CHANNELS: Final = (
     Panel(
         kind="bargauge",
-        title="Inbound messages by channel",
+        title="Inbound messages today by channel",
         asks="Through which channels do users write to the SeaChat bots?",
         window=TODAY,
         queries=(
@@ -230,7 +292,7 @@ CHANNELS: Final = (
         size=(8, 8),
     ),
     Panel(
-        title="Inbound messages by channel over time",
+        title="Inbound messages today by channel over time",
         asks="Does a channel of the SeaChat bots fall silent?",
         window=f"{TODAY} {AXIS}",
         queries=(
@@ -260,9 +322,9 @@ WHOLE: Final = (
         names={
             "workspace": "Workspace",
             "api": "API",
-            "Value #A": "Messages",
-            "Value #B": "Inbound texts",
-            "Value #C": "Calls",
+            "Value #A": "Messages today",
+            "Value #B": "Inbound texts today",
+            "Value #C": "Calls today",
         },
         columns={"API": API},
         size=(12, 6),
@@ -305,7 +367,7 @@ BOARD: Final = Board(
     title="Overview",
     about="All bots at a glance: volume, satisfaction, and whether the numbers can be believed.",
     rows=(
-        Row("SeaChat bots at a glance", GLANCE),
+        Row("SeaChat bots at a glance", (*GLANCE, ALERTS)),
         Row("Which bots need a look", (WORST,)),
         Row("Volume of the SeaChat bots", VOLUME),
         Row("Channels of the SeaChat bots", CHANNELS),

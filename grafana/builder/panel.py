@@ -102,6 +102,10 @@ SPACES: Final[Json] = {
 """Names of the API's own as a person would write them."""
 
 
+_SHORT: Final = {"Nothing": "None today", "Needs": "Not polled"}
+"""What stands in a number's panel instead of the long text, by its first word."""
+
+
 @dataclass(frozen=True)
 class Query:
     """A query and what its result is called; every kind but lines and states asks for now alone."""
@@ -119,7 +123,8 @@ class Panel:
         asks: The question that it answers.
         window: What stretch of time the numbers stand for, and by which clock.
         queries: In order; `A`, `B` … to Grafana.
-        empty: Stands in the panel where there is nothing; by default, which report it needs.
+        empty: Stands in the panel where there is nothing; by default, which report it needs. A number
+            has no room for that, and says it in the description.
         unit: Grafana's id; `locale` writes 12,345.
         steps: Thresholds as (from, colour), where somebody acts; the first one is from -infinity.
         size: Columns of 24, and rows.
@@ -149,23 +154,27 @@ class Panel:
 
     def json(self) -> Json:
         """As Grafana has it, but for its id and its place."""
+        needs, about = self._needs(), ""
+        if self.kind == "stat" and not self.empty:
+            needs, about = _SHORT.get(needs.partition(" ")[0], needs), f" Empty: {needs}."
         defaults: Json = {
             "color": {"mode": "palette-classic"},
             "custom": {**_CUSTOM.get(self.kind, {}), **self.custom},
             "links": [],
-            "mappings": self._mappings(),
-            "noValue": self.empty or self._needs(),
+            "noValue": self.empty or needs,
             "thresholds": self._thresholds(),
             "unit": self.unit,
         }
         if self.kind != "timeseries":
             fixed = {"mode": "fixed", "fixedColor": "text" if self.kind == "stat" else "blue"}
             defaults["color"] = {"mode": "thresholds"} if self.steps or self.mappings else fixed
+        # Without it, not with an empty list, Grafana's linter looks at the unit.
+        defaults |= {"mappings": found} if (found := self._mappings()) else {}
         limits = {"decimals": self.decimals, "min": self.minimum, "max": self.maximum}
         defaults |= {name: value for name, value in limits.items() if value is not None}
         return {
             "datasource": DATASOURCE,
-            "description": f"{self.asks} {self.window}",
+            "description": f"{self.asks} {self.window}{about}",
             "fieldConfig": {"defaults": defaults, "overrides": self._overrides()},
             "options": {**_OPTIONS[self.kind], **self.options},
             "targets": [self._target(place, query) for place, query in enumerate(self.queries)],

@@ -27,7 +27,7 @@ def _top(expression: str) -> tuple[Query, ...]:
 NOW: Final = (
     Panel(
         kind="bargauge",
-        title="Labels of the week, SeaChat bots",
+        title="Labels, 7 days, SeaChat bots",
         asks="What have conversations been about?",
         window=LAST_7_DAYS,
         queries=_top(_WEEK),
@@ -35,7 +35,7 @@ NOW: Final = (
     ),
     Panel(
         kind="table",
-        title="Labels that grow and shrink, SeaChat bots",
+        title="Labels that grow and shrink, 7 days, SeaChat bots",
         asks="Which topics come up, and which go?",
         window=f"{LAST_7_DAYS} The change is against the same window a week ago: needs that history.",
         queries=(
@@ -61,7 +61,7 @@ NOW: Final = (
 
 TIME: Final = (
     Panel(
-        title="Labels over time, SeaChat bots",
+        title="Labels of 7 days over time, SeaChat bots",
         asks="Does a topic suddenly come up? The ten most used.",
         window=f"{LAST_7_DAYS} {AXIS}",
         queries=(
@@ -82,9 +82,9 @@ _BY_BOT: Final = (
 MATRIX: Final = (
     Panel(
         kind="table",
-        title="Labels of each bot",
+        title="Labels of each bot, 30 days",
         asks="Which SeaChat bot is asked about what?",
-        window=f"{LAST_30_DAYS} The darker, the larger the share of the bot's labels; {_MOST} labels.",
+        window=f"{LAST_30_DAYS} The stronger the colour, the larger the share of the bot's labels; {_MOST} labels.",
         queries=(Query(f'label_join({_BY_BOT}, "who", " / ", "workspace", "bot")'),),
         unit="percentunit",
         decimals=0,
@@ -114,7 +114,7 @@ _PAIR: Final = "workspace, bot, base_label, comparison_label"
 OVERLAP: Final = (
     Panel(
         kind="table",
-        title="Labels that come together",
+        title="Labels that come together this month",
         asks="Of the conversations with the first label, which share has the second one too?",
         window=f"{THIS_MONTH} The pairs are those that the configuration asks for, on SeaChat.",
         queries=(
@@ -147,7 +147,7 @@ OVERLAP: Final = (
 OTHERS: Final = (
     Panel(
         kind="bargauge",
-        title="Labels of the week, Portal",
+        title="Labels, 7 days, Portal",
         asks="What do whole workspaces on Portal talk about?",
         window=LAST_7_DAYS,
         queries=_top(total(whole(_USES, WEEK, api="portal"), "label")),
@@ -155,7 +155,7 @@ OTHERS: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Labels of today, SeaX",
+        title="Labels today, SeaX",
         asks="What do whole workspaces on SeaX talk about?",
         window=TODAY,
         queries=_top(total(whole(_USES, "today", api="seax"), "label")),

@@ -10,7 +10,7 @@ from grafana.builder.words import AXIS, THIS_MONTH, TODAY
 
 _VOICE: Final = "total_usage_voice_seconds"
 _CHAT: Final = "total_usage_chat_responses"
-_SMALL: Final = (4, 4)
+_SMALL: Final = (8, 3)
 
 _AHEAD: Final = (
     "max by (api, workspace) ("
@@ -55,7 +55,7 @@ GLANCE: Final = (
         THIS_MONTH,
     ),
     _number(
-        "Voice minutes, forecast",
+        "Voice minutes, month's forecast",
         "How many minutes will the month have, if it goes on like this?",
         _forecast(_VOICE) + _MINUTES,
         f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
@@ -73,7 +73,7 @@ GLANCE: Final = (
         THIS_MONTH,
     ),
     _number(
-        "Chat responses, forecast",
+        "Chat responses, month's forecast",
         "How many answers will the month have, if it goes on like this?",
         _forecast(_CHAT),
         f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
@@ -89,7 +89,7 @@ CALLS: Final = (
         queries=(Query(_CALLS, "{{direction}}"),),
     ),
     Panel(
-        title="Inbound messages without voice, SeaChat bots",
+        title="Inbound messages today without voice, SeaChat bots",
         asks="How much of the traffic is text: chat, SMS and the like?",
         window=f"{TODAY} {AXIS}",
         queries=(

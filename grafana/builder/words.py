@@ -11,6 +11,8 @@ ROOT: Final = Path(__file__).parents[2]
 _ZONE: Final = "in each workspace's time zone"
 TODAY: Final = f"Window: today, since local midnight {_ZONE}."
 LAST_7_DAYS: Final = f"Window: the last 7 days with today, {_ZONE}."
+LAST_28_DAYS: Final = f"Window: the last 28 days with today, {_ZONE}."
+"""For weekdays: thirty days hold five of two of them and four of the others."""
 LAST_30_DAYS: Final = f"Window: the last 30 days with today, {_ZONE}."
 THIS_MONTH: Final = f"Window: this month so far, {_ZONE}."
 THIS_YEAR: Final = f"Window: this year so far, {_ZONE}."
@@ -40,9 +42,12 @@ CSAT_CRITICAL: Final = THRESHOLDS["csat_critical"]
 SATISFACTION_LOW: Final = THRESHOLDS["satisfaction_low"]
 VOLUME_DROPPED: Final = THRESHOLDS["volume_dropped"]
 VOLUME_SPIKED: Final = THRESHOLDS["volume_spiked"]
+LEAST_ANSWERS: Final = THRESHOLDS["csat_least_responses"]
+LEAST_EXPECTED: Final = THRESHOLDS["volume_least_expected"]
 LATE: Final = THRESHOLDS["age_intervals"]
 
-RATING_STEPS: Final = ((None, "red"), (CSAT_CRITICAL, "orange"), (CSAT_LOW, "text"))
-SATISFIED_STEPS: Final = ((None, "orange"), (SATISFACTION_LOW, "text"))
+# What is missing has the colour of the first step, which so never means anything.
+RATING_STEPS: Final = ((None, "text"), (0.0, "red"), (CSAT_CRITICAL, "orange"), (CSAT_LOW, "text"))
+SATISFIED_STEPS: Final = ((None, "text"), (0.0, "orange"), (SATISFACTION_LOW, "text"))
 ANY_STEPS: Final = ((None, "text"), (1.0, "red"))
 """One is too many."""

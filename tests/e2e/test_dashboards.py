@@ -1,24 +1,27 @@
-"""Every query of every dashboard, asked of a real Prometheus: with weeks of history, and on the demo."""
+"""Every query of every dashboard, asked of a real Prometheus with the demo of one afternoon in it."""
 
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
-from e2e.programs import LOOPBACK, ROOT, Demo
-from support.history import blocks, every, layers, record, write
-from support.processes import answered, finished, get, started, wait_for
+from e2e.books import HOURS, WEEKDAYS, Books, SeaChat
+from e2e.programs import LOOPBACK, ROOT
+from support.history import blocks, every, layers, polled, record, sandbox, start, write
+from support.processes import answered, finished, get, started
 
 from grafana.builder.board import FIRING
 from grafana.builder.catalogue import BOARDS
+from grafana.builder.words import LEAST_ANSWERS
 
 Json = dict[str, Any]
 
@@ -28,10 +31,14 @@ END: Final = datetime(2026, 11, 20, 19, 30, tzinfo=UTC)
 WEEK: Final = timedelta(weeks=1)
 STEP: Final = timedelta(minutes=30)
 WATCHDOG: Final = 'ALERTS{alertname="SeasaltWatchdog",alertstate="firing"} 1'
-EARLY: Final = 13
-"""The local hour up to which the demo's day may be without a call or a conversation that waits."""
-SUNDAY: Final = 6
-"""The day on which its agents are at home."""
+ALERT: Final = (
+    'ALERTS{alertname="SeasaltCsatLow",alertstate="firing",severity="warning",api="seachat",'
+    'workspace="harbor",bot_id="bot-0",bot="Customer Care"} 1'
+)
+DAYS: Final = 45
+"""Of data before the first page."""
+OF_ALL: Final = {"api", "window"}
+"""Labels that every series has."""
 
 each_board = pytest.mark.parametrize("uid", [board.uid for board in BOARDS])
 
@@ -59,14 +66,12 @@ class Served:
 
     Attributes:
         url: Where its API is.
-        now: The end of the time range, None for the present.
         span: The length of the time range.
         step: Between two points of it.
         rate: What `$__rate_interval` stands for.
     """
 
     url: str
-    now: datetime | None
     span: timedelta
     step: timedelta
     rate: str
@@ -82,16 +87,15 @@ class Served:
 
     def series(self, ask: Ask) -> list[Json]:
         """What a query brings, as its panel asks it."""
-        now = self.now or datetime.now(UTC)
         query = self.resolved(ask.expr)
         if not ask.over_time:
-            found = self.get("query", query=query, time=now.timestamp())
+            found = self.get("query", query=query, time=END.timestamp())
         else:
             found = self.get(
                 "query_range",
                 query=query,
-                start=(now - self.span).timestamp(),
-                end=now.timestamp(),
+                start=(END - self.span).timestamp(),
+                end=END.timestamp(),
                 step=self.step.total_seconds(),
             )
         result: list[Json] = found["data"]["result"]
@@ -146,14 +150,13 @@ def instants() -> list[datetime]:
     return sorted({*before, *week, *every(STEP, END - timedelta(hours=3), END)})
 
 
-@pytest.fixture(scope="module")
-def history(
-    prometheus: str, promtool: str, tmp_path_factory: pytest.TempPathFactory
+@contextmanager
+def filled(
+    prometheus: str, promtool: str, folder: Path, moments: list[datetime], *beside: str
 ) -> Iterator[Served]:
-    """Weeks of the demo's pages, and what the recording rules make of them."""
-    folder = tmp_path_factory.mktemp("history")
+    """The demo's pages of some instants, and what the recording rules make of them."""
     data = folder / "data"
-    write(folder / "pages.txt", instants(), beside=("up 1", WATCHDOG), days=45)
+    write(folder / "pages.txt", moments, beside=("up 1", *beside), days=DAYS)
     blocks(promtool, folder / "pages.txt", data)
     # A page of every half hour is seen until the next one comes.
     flags = ("--query.lookback-delta=61m",)
@@ -161,7 +164,7 @@ def history(
         name
         for board in BOARDS
         for ask in asks(board.uid)
-        for name in re.findall(r"\b\w+:seasalt_[\w:]+", ask.expr)
+        for name in re.findall(r"\b(?:\w+:seasalt_|seasalt:)[\w:]+", ask.expr)
     }
     for layer in layers(RULES, sorted(wanted)):
         with prometheus_on(prometheus, data, {}, *flags) as url:
@@ -177,63 +180,222 @@ def history(
         for block in (folder / "recorded").iterdir():
             shutil.move(block, data / block.name)
     with prometheus_on(prometheus, data, {}, *flags) as url:
-        yield Served(url, now=END, span=WEEK, step=STEP, rate="2h")
+        yield Served(url, span=WEEK, step=STEP, rate="2h")
 
 
 @pytest.fixture(scope="module")
-def live(prometheus: str, demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The demo, scraped for some seconds, and the rules."""
-    target = demo.page.removeprefix("http://").removesuffix("/metrics")
-    settings = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [f"{RULES}/*.yml"],
-        "scrape_configs": [{"job_name": "seasalt", "static_configs": [{"targets": [target]}]}],
-    }
-    folder = tmp_path_factory.mktemp("live") / "data"
-    with prometheus_on(prometheus, folder, settings) as url:
-        found = Served(
-            url, now=None, span=timedelta(minutes=1), step=timedelta(seconds=1), rate="1m"
-        )
-        seen = Ask(
-            "",
-            "count_over_time(seasalt_up[1m]) >= 4 and on () ALERTS",
-            frozenset(),
-            over_time=False,
-        )
-        wait_for(lambda: len(found.series(seen)) == 3, "no four scrapes", within=30)
+def history(
+    prometheus: str, promtool: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """Weeks of the demo, and an alert."""
+    folder = tmp_path_factory.mktemp("history")
+    with filled(prometheus, promtool, folder, instants(), WATCHDOG, ALERT) as found:
         yield found
 
 
-def nothing(served: Served, uid: str, excused: Callable[[Ask], bool]) -> list[str]:
-    """The panels of a dashboard that have nothing to show, and no excuse."""
-    return [
-        f"{ask.panel}: {ask.expr}"
-        for ask in asks(uid)
-        if not served.series(ask) and not excused(ask)
-    ]
+@pytest.fixture(scope="module")
+def new(
+    prometheus: str, promtool: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The demo half an hour after it was installed, on the same afternoon."""
+    folder = tmp_path_factory.mktemp("new")
+    moments = list(every(timedelta(minutes=10), END - STEP, END))
+    with filled(prometheus, promtool, folder, moments, WATCHDOG) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def books() -> Iterator[Books]:
+    """The tables behind the last page of the history."""
+    moments = instants()
+    made = sandbox(moments, lambda: start(moments), days=DAYS)
+    at = polled(len(moments) - 1, moments[-1])
+    yield Books(made, int(at.timestamp()), ZoneInfo(made.workspaces[0].timezone))
+    made.close()
+
+
+def empty(served: Served, uid: str) -> list[Ask]:
+    """The queries of a dashboard that find nothing."""
+    return [ask for ask in asks(uid) if not served.series(ask)]
 
 
 @each_board
 def test_every_query_finds_something_in_weeks_of_history(history: Served, uid: str) -> None:
-    assert nothing(history, uid, lambda _: False) == []
+    assert empty(history, uid) == []
 
 
 @each_board
-def test_no_panel_is_empty_on_the_demo(live: Served, uid: str) -> None:
-    local = datetime.now(ZoneInfo("America/New_York"))
+def test_on_a_new_installation_only_what_needs_a_past_or_an_alert_is_empty(
+    new: Served, uid: str
+) -> None:
+    left = [ask for ask in empty(new, uid) if not re.search(r"offset 1w|avg4w", ask.expr)]
+    assert [ask.panel for ask in left] == ["Which alerts"] * (uid == "seasalt-overview")
 
-    def excused(ask: Ask) -> bool:
-        # Against before needs a before, and its noValue says so; the demo has no budget.
-        of_before = re.search(r"offset 1w|avg4w", ask.expr)
-        return bool(
-            of_before
-            or "seasalt_api_requests_budget_remaining" in ask.expr
-            or (local.hour < EARLY and 'window="today"' in ask.expr)
-            or (local.weekday() == SUNDAY and "seasalt_agent_activity" in ask.expr)
-            or (local.day == 1 and "seasalt_label_relation_ratio" in ask.expr)
-        )
 
-    assert nothing(live, uid, excused) == []
+@cache
+def each_bots(books: Books, metric: str, window: str) -> dict[str, dict[str, float]]:
+    """By bot: the value of each series of a report, by its name and own labels."""
+    return {
+        bot.name: {
+            " ".join([name, *(value for label, value in sorted(labels) if label not in OF_ALL)]): (
+                truth.value
+            )
+            for (name, labels), truth in SeaChat(books, [bot]).everything(
+                [{"metric": metric, "window": window}]
+            )
+        }
+        for bot in books.bots
+    }
+
+
+def added(books: Books, metric: str, window: str, series: str) -> float:
+    """The sum of a series over the bots, where they have it."""
+    found = each_bots(books, metric, window).values()
+    return sum(one.get(f"seasalt_{metric}_{series}", 0) for one in found)
+
+
+def rated(books: Books, weights: Callable[[int], float]) -> float:
+    """A mean over all answers of thirty days."""
+    number = {
+        rating: added(books, "csat", "last_30_days", f"rating_responses {rating}")
+        for rating in range(1, 6)
+    }
+    return sum(weights(rating) * count for rating, count in number.items()) / sum(number.values())
+
+
+def by_clock(books: Books, kind: str, names: Iterable[str]) -> dict[str, float]:
+    return {
+        name: added(books, "conversation_breakdown", "last_28_days", f"{kind}_messages {name}")
+        for name in names
+    }
+
+
+def outside(books: Books) -> float:
+    hours = by_clock(books, "hour", HOURS)
+    return 1 - sum(hours[f"{hour:02}"] for hour in range(8, 18)) / sum(hours.values())
+
+
+def forecast(books: Books) -> float:
+    """Minutes of November, of which nineteen days and some hours are over."""
+    local = END.astimezone(books.zone)
+    passed = local.day - 1 + (local.hour + local.minute / 60) / 24
+    return added(books, "total_usage", "this_month", "voice_seconds") / 60 * 30 / passed
+
+
+NUMBERS: Final[Mapping[tuple[str, str], Callable[[Books], float]]] = {
+    ("overview", "Conversations, 7 days"): lambda books: added(
+        books, "conversation_overview", "last_7_days", "conversations"
+    ),
+    ("overview", "Agent requests, 7 days"): lambda books: added(
+        books, "conversation_overview", "last_7_days", "live_agent_requests"
+    ),
+    ("overview", "CSAT, 30 days"): lambda books: rated(books, float),
+    ("csat", "Satisfied, 30 days"): lambda books: rated(books, lambda rating: rating > 3),
+    ("csat", "Response rate, 30 days"): lambda books: (
+        added(books, "csat", "last_30_days", "responses")
+        / added(books, "conversation_overview", "last_30_days", "conversations")
+    ),
+    ("demand", "Outside 8 to 18 o'clock, 28 days"): outside,
+    ("demand", "Messages per conversation, 30 days"): lambda books: (
+        added(books, "conversation_overview", "last_30_days", "messages")
+        / added(books, "conversation_overview", "last_30_days", "conversations")
+    ),
+    ("usage", "Voice minutes today"): lambda books: (
+        added(books, "total_usage", "today", "voice_seconds") / 60
+    ),
+    ("usage", "Voice minutes, month's forecast"): forecast,
+    ("usage", "Chat responses this month"): lambda books: added(
+        books, "total_usage", "this_month", "chat_responses"
+    ),
+}
+"""By dashboard and title: what the panel must show, out of the sandbox's own tables."""
+
+
+def only(uid: str, title: str) -> Json:
+    """A panel."""
+    (board,) = (one.json() for one in BOARDS if one.uid == f"seasalt-{uid}")
+    (panel,) = (one for one in board["panels"] if one["title"] == title)
+    found: Json = panel
+    return found
+
+
+def answer(served: Served, panel: Json, place: int = 0) -> list[Json]:
+    """What one of a panel's queries brings, with room for the first one where it shows ten."""
+    target = panel["targets"][place]
+    expr = re.sub(r"(top|bottom)k\(10,", r"\1k(1,", target["expr"])
+    return served.series(Ask(panel["title"], expr, frozenset(), over_time=target["range"]))
+
+
+def column(served: Served, panel: Json, title: str) -> dict[str, float]:
+    """A column of a table, by bot."""
+    names = panel["transformations"][2]["options"]["renameByName"]
+    (name,) = (name for name, shown in names.items() if shown == title)
+    found = answer(served, panel, ord(name[-1]) - ord("A"))
+    return {series["metric"]["bot"]: float(series["value"][1]) for series in found}
+
+
+@pytest.mark.parametrize(("uid", "title"), NUMBERS, ids=[title for _, title in NUMBERS])
+def test_a_number_is_what_the_sandbox_counted(
+    history: Served, books: Books, uid: str, title: str
+) -> None:
+    ((series),) = answer(history, only(uid, title))
+    # The reports of a page are polled within seconds of each other, not at once.
+    assert float(series["value"][1]) == pytest.approx(NUMBERS[uid, title](books), rel=0.005)
+
+
+def test_the_busiest_weekday_is_the_one_with_most_messages(history: Served, books: Books) -> None:
+    (series,) = answer(history, only("demand", "Busiest weekday, 28 days"))
+    days = by_clock(books, "weekday", WEEKDAYS)
+    assert series["metric"] == {"weekday": max(days, key=lambda day: days[day])}
+
+
+def satisfaction(books: Books) -> dict[str, float]:
+    found = each_bots(books, "csat", "last_30_days")
+    return {bot: one["seasalt_csat_satisfaction_ratio"] for bot, one in found.items()}
+
+
+@pytest.mark.parametrize("uid", ["overview", "csat"])
+def test_the_first_bot_of_the_table_is_the_one_that_satisfies_least(
+    history: Served, books: Books, uid: str
+) -> None:
+    panel = only(uid, "Bots, the least satisfied first")
+    (by,) = panel["options"]["sortBy"]
+    shown = column(history, panel, by["displayName"])
+    right = {bot: 1 - ratio for bot, ratio in satisfaction(books).items()}
+    assert shown == pytest.approx(right)
+    first, *_ = sorted(shown, key=lambda bot: shown[bot], reverse=by["desc"])
+    assert right[first] == max(right.values())
+
+
+def test_of_few_answers_nobody_is_called_unsatisfied(history: Served) -> None:
+    panel = only("overview", "Bots, the least satisfied first")
+    answers = column(history, panel, "Answers, 30 days")
+    assert min(answers.values()) >= LEAST_ANSWERS, "else the other tests see too little"
+    # As if only one bot had enough.
+    panel = json.loads(
+        json.dumps(panel).replace(f">= {LEAST_ANSWERS:g}", f">= {max(answers.values()):g}")
+    )
+    most = max(answers, key=lambda bot: answers[bot])
+    assert column(history, panel, "Unsatisfied, 30 days").keys() == {most}
+
+
+def test_where_ten_are_drawn_they_are_the_worst_or_the_busiest(
+    history: Served, books: Books
+) -> None:
+    ratios = satisfaction(books)
+    messages = {
+        bot: sum(value for name, value in one.items() if "_messages " in name)
+        for bot, one in each_bots(books, "activity_trend", "today").items()
+    }
+    for title, uid, right in (
+        ("Satisfied by bot, 30 days", "csat", min(ratios, key=lambda bot: ratios[bot])),
+        (
+            "Messages today by bot, the ten busiest",
+            "overview",
+            max(messages, key=lambda bot: messages[bot]),
+        ),
+    ):
+        assert {series["metric"]["bot"] for series in answer(history, only(uid, title))} == {right}
 
 
 @each_board
@@ -242,7 +404,8 @@ def test_what_is_empty_on_a_new_installation_says_what_it_waits_for(uid: str) ->
     for panel in board["panels"]:
         exprs = [target["expr"] for target in panel.get("targets", ())]
         if exprs and all(re.search(r"offset 1w|avg4w", expr) for expr in exprs):
-            assert "history" in panel["fieldConfig"]["defaults"]["noValue"], panel["title"]
+            said = panel["description"] + panel["fieldConfig"]["defaults"]["noValue"]
+            assert "history" in said, panel["title"]
 
 
 @each_board
@@ -274,12 +437,42 @@ def test_the_variables_bring_what_there_is(history: Served) -> None:
     assert len(found["bot"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("messages", "age", "shown"),
+    [("50", "1", 0.25), ("_", "1", 0.0), ("_", "5", None), ("50", "5", 0.5)],
+    ids=["one bot is silent", "both are", "nothing is known of either", "nothing is known of one"],
+)
+def test_a_silent_bot_has_none_of_the_usual_and_a_late_one_does_not_count(
+    promtool: str, tmp_path: Path, messages: str, age: str, shown: float | None
+) -> None:
+    def series(name: str, bot: str, value: str) -> Json:
+        labels = f'job="seasalt",api="seachat",workspace="acme",bot_id="{bot}",bot="{bot}"'
+        return {"series": f"{name}{{{labels}}}", "values": value}
+
+    samples = [] if shown is None else [{"labels": "{}", "value": shown}]
+    expr = resolved(only("overview", "Today vs usual")["targets"][0]["expr"], "1m")
+    case = {
+        "interval": "1m",
+        "input_series": [
+            series("bot:seasalt_messages_today:sum", "one", messages),
+            *(series("bot:seasalt_messages_today:avg4w", bot, "100") for bot in ("one", "two")),
+            *(series("target:seasalt_today_age_intervals:max", bot, age) for bot in ("one", "two")),
+        ],
+        "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": samples}],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+    tested = finished([promtool, "test", "rules", str(file)])
+    assert tested.status == 0, tested.stdout + tested.stderr
+
+
 def test_firing_alerts_are_found_for_marking(history: Served) -> None:
     now = {"query": history.resolved(FIRING), "time": END.timestamp()}
-    assert history.get("query", **now)["data"]["result"] == []
+    (found,) = history.get("query", **now)["data"]["result"]
+    assert found["metric"]["alertname"] == "SeasaltCsatLow"
     with_watchdog = re.sub(r'alertname!="\w+",', "", FIRING)
     now["query"] = history.resolved(with_watchdog)
-    assert len(history.get("query", **now)["data"]["result"]) == 1
+    assert len(history.get("query", **now)["data"]["result"]) == 2
 
 
 def test_promtool_parses_every_query(promtool: str, tmp_path: Path) -> None:

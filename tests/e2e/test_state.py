@@ -70,14 +70,24 @@ def of_the_api(page: bytes) -> dict[object, float]:
     return {key: value for key, value in series(page).items() if key[0].startswith(shown)}
 
 
+def everything(url: str, sandbox: ServedSandbox) -> dict[object, float]:
+    """What the page says once every report has brought values: one a bot, the labels, the list."""
+    reports = len(sandbox.sandbox.workspaces[0].bots) + 2
+    name = "seasalt_report_last_success_timestamp_seconds"
+
+    def all_of_it() -> dict[object, float] | None:
+        found = values(url)
+        return found if sum(key[0] == name for key in found) == reports else None  # type: ignore[index]  # keys are pairs
+
+    return wait_for(all_of_it, "not every value")
+
+
 def test_a_killed_exporter_goes_on_where_it_was_and_asks_for_nothing_again(
     exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
 ) -> None:
     file = tmp_path / "seasalt.state"
     with serving(exporter, small_sandbox, tmp_path) as (process, url):
-        bots = len(small_sandbox.sandbox.workspaces[0].bots)
-        wait_for(lambda: len(values(url)) > 4 * bots, "not every value")
-        before = values(url)
+        before = everything(url, small_sandbox)
 
         def written() -> bool:
             return file.exists() and kept(file) == before
@@ -120,9 +130,7 @@ def test_an_exporter_that_ended_well_has_kept_everything(
     exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
 ) -> None:
     with serving(exporter, small_sandbox, tmp_path) as (process, url):
-        bots = len(small_sandbox.sandbox.workspaces[0].bots)
-        wait_for(lambda: len(values(url)) > 4 * bots, "not every value")
-        before = values(url)
+        before = everything(url, small_sandbox)
         assert process.end(within=10).status == 0
     asked = len(small_sandbox.requests)
 

@@ -55,6 +55,29 @@ def every(step: timedelta, start: datetime, end: datetime) -> Iterator[datetime]
     yield from (end - step * place for place in range(number, -1, -1))
 
 
+def polled(place: int, moment: datetime) -> datetime:
+    """When the reports of a page were polled, by its place among the instants.
+
+    Polls and scrapes do not keep step: what is scraped is up to nine minutes old.
+    """
+    return moment - timedelta(minutes=1 + place * 7 % 9)
+
+
+def sandbox(
+    moments: Sequence[datetime],
+    now: Callable[[], datetime],
+    **given: Any,  # noqa: ANN401 - keywords of Sandbox.make
+) -> Sandbox:
+    """The sandbox of the instants, the same at each call: its clock must begin at `start`."""
+    ahead = (moments[-1] - start(moments)).days + 3
+    return Sandbox.make(**({"ahead_days": ahead} | given), now=now)
+
+
+def start(moments: Sequence[datetime]) -> datetime:
+    """When the sandbox of the instants begins."""
+    return moments[0] - _INTERVAL
+
+
 def write(
     path: Path,
     instants: Iterable[datetime],
@@ -62,7 +85,7 @@ def write(
     configuration: Mapping[str, Any] | None = None,
     turns: Sequence[Turn] = (),
     beside: Sequence[str] = ("up 1",),
-    **sandbox: Any,  # noqa: ANN401 - keywords of Sandbox.make
+    **given: Any,  # noqa: ANN401 - keywords of Sandbox.make
 ) -> int:
     """Write the page of each instant, scraped some minutes after a round of polls.
 
@@ -72,15 +95,14 @@ def write(
         configuration: As a file has it, with the demo's variables; None is `as_demo()`.
         turns: What happens to the sandbox, done before the first page that is later.
         beside: More samples for every page, without a time.
-        sandbox: Of `Sandbox.make`, beside its clock. `days` are those before the first instant.
+        given: Of `Sandbox.make`, beside its clock. `days` are those before the first instant.
 
     Returns:
         The number of samples.
     """
     moments = list(instants)
-    world = World(moments[0] - _INTERVAL)
-    ahead = (moments[-1] - world.start).days + 3
-    made = Sandbox.make(**({"ahead_days": ahead} | sandbox), now=world.now)
+    world = World(start(moments))
+    made = sandbox(moments, world.now, **given)
     config = _loaded(as_demo() if configuration is None else configuration, made, world.start)
 
     async def pages(out: IO[str]) -> int:
@@ -91,8 +113,7 @@ def write(
             for place, moment in enumerate(moments):
                 while waiting and waiting[0].at <= moment:
                     waiting.pop(0).what(made)
-                # Polls and scrapes do not keep step: what is scraped is up to nine minutes old.
-                await _until(world, moment - timedelta(minutes=1 + place * 7 % 9))
+                await _until(world, polled(place, moment))
                 await exporter.poll()
                 await _until(world, moment)
                 lines = (*beside, *exporter.page())
@@ -271,6 +292,7 @@ class _Exporter:
         """Open what the stack will close."""
         now = self._world.now
         self._telemetry.reloaded(now())
+        self._telemetry.web_reloaded(now(), right=True)
         for one in self._config.workspaces:
             watch = Watch(one, self._store, self._telemetry, now, transport=self._transport)
             self._watches.append(await stack.enter_async_context(watch))

@@ -35,16 +35,25 @@ class Asked:
     certificate: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The content of an answer that sends the client to another place."""
+
+    location: str
+
+
 @dataclass
 class Listening:
     """A server on loopback.
 
     Attributes:
         port: Where.
+        connections: How many were made so far.
         asked: Every request so far.
     """
 
     port: int
+    connections: int = 0
     asked: list[Asked] = field(default_factory=list)
 
     def url(self, scheme: str = "http", host: str = LOOPBACK) -> str:
@@ -56,6 +65,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     answers: Answers
     listening: Listening
+
+    def verify_request(self, *_: object) -> bool:
+        """Count a connection."""
+        self.listening.connections += 1
+        return True
 
     def handle_error(self, *_: object) -> None:
         """Keep quiet where a client went away: that is what some tests are about."""
@@ -70,8 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         status, content = self.server.answers(self.path.split("?")[0])
-        body = json.dumps(content).encode()
         self.send_response(status)
+        if isinstance(content, Elsewhere):
+            self.send_header("Location", content.location)
+            content = None
+        body = json.dumps(content).encode()
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -146,8 +163,14 @@ class Authority:
     name: str
 
     @classmethod
-    def made(cls, folder: Path, name: str) -> "Authority":
-        """A new one, with a certificate of its own."""
+    def made(cls, folder: Path, name: str, *extensions: str) -> "Authority":
+        """A new one, with a certificate of its own.
+
+        Args:
+            folder: Where to put everything.
+            name: What it calls itself.
+            extensions: What else its certificate is for, as openssl writes it.
+        """
         (folder / "openssl.cnf").write_text(
             "[req]\ndistinguished_name = dn\n[dn]\n", encoding="utf-8"
         )
@@ -155,8 +178,9 @@ class Authority:
         found._openssl(
             name,
             *("-addext", "basicConstraints=critical,CA:TRUE"),
-            *("-addext", "keyUsage=critical,keyCertSign"),
+            *("-addext", "keyUsage=critical,keyCertSign,digitalSignature"),
             *("-addext", "subjectKeyIdentifier=hash"),
+            *(part for extension in extensions for part in ("-addext", extension)),
         )
         return found
 
@@ -177,10 +201,25 @@ class Authority:
         self._openssl(name, *signer, *given)
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
-    def serves(self, *names: str) -> ssl.SSLContext:
-        """The server's side of TLS, for a server that goes by these names: `IP:127.0.0.1`."""
+    def serves(self, *names: str, expired: bool = False) -> ssl.SSLContext:
+        """The server's side of TLS, for a server that goes by these names: `IP:127.0.0.1`.
+
+        Args:
+            names: What stands in its certificate.
+            expired: Whether that was valid until yesterday.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*self.signs("server", f"subjectAltName={','.join(names)}"))
+        given = f"subjectAltName={','.join(names)}"
+        certificate, key = self.signs("server", given)
+        if expired:
+            self._openssl("own", "-addext", given)  # one that it signed itself, as openssl wants it
+            signer = ("-CA", f"{self.name}.pem", "-CAkey", f"{self.name}.key", "-CAcreateserial")
+            again = ("-in", "own.pem", *signer, "-days", "-1", "-out", "old.pem")
+            subprocess.run(
+                ["openssl", "x509", *again], cwd=self.folder, check=True, capture_output=True
+            )
+            certificate, key = self.folder / "old.pem", self.folder / "own.key"
+        context.load_cert_chain(certificate, key)
         return context
 
     def trusts(self) -> ssl.SSLContext:

@@ -72,6 +72,11 @@ class Running:
         self.begun = time.monotonic()
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def stdout(self) -> str:
         """What it has printed so far."""
         return _content(self._stdout)

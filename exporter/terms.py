@@ -1,0 +1,133 @@
+"""On which terms a workspace may ask the API now: budget, the API's own wishes, breaker. Pure."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from exporter.breaker import PROBE_EVERY, Breaker
+from exporter.budget import Budget
+from exporter.config import Workspace
+from exporter.errors import NotSent, Outcome
+from exporter.parking import Parking
+from exporter.retries import Uniform
+from exporter.retry_after import LONGEST
+from exporter.standing import Standing
+
+_BROKEN: Final = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.SERVER_ERROR})
+
+
+class Terms:
+    """Says when the next request of a workspace may be sent, and learns from how each ends.
+
+    Durations are of the monotonic clock, so that no setting of the other changes them; instants
+    are for people and for the next process.
+
+    Args:
+        workspace: What it may spend.
+        standing: What is known from before.
+        time: The monotonic clock, in seconds.
+        now: The present as an aware instant.
+        uniform: The source of randomness.
+
+    Attributes:
+        budget: What is spent.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        standing: Standing,
+        time: Callable[[], float],
+        now: Callable[[], datetime],
+        uniform: Uniform,
+    ) -> None:
+        self._time = time
+        self._now = now
+        self._timeout = workspace.timeout.total_seconds()
+        self.budget = Budget(
+            workspace.requests_per_minute,
+            workspace.requests_per_day,
+            workspace.zone,
+            time(),
+            standing.day,
+            standing.spent,
+        )
+        parked = self._ahead(standing.not_before, LONGEST)
+        self._parking = Parking(time() if parked is None else parked, uniform)
+        self._breaker = Breaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
+
+    def take(self, *, behind: bool) -> float:
+        """Spend one request if that is allowed; else how many seconds until it may be.
+
+        Args:
+            behind: Whether another was before it in the line.
+
+        Raises:
+            NotSent: If the API wants or brings nothing for longer than a request may take.
+        """
+        refusal = self.refusal(behind=behind)
+        if refusal:
+            raise refusal
+        at = self._time()
+        wait = max(self._parking.wait(at), self._breaker.wait(at)) or self.budget.take(
+            at, self._now()
+        )
+        if not wait:
+            self._breaker.sent(at)
+        return wait
+
+    def refusal(self, *, behind: bool = True) -> NotSent | None:
+        """Why a request is not to wait for its turn, None where it is.
+
+        Who waits in a line looks healthy: whatever would wait for long has failed. One request
+        waits to be the next probe, so that none of a few is never it.
+        """
+        at = self._time()
+        if self._parking.wait(at) > self._timeout:
+            text = f"paused until {self._shown(self._parking.until)} as the API asked"
+            return NotSent(Outcome.RATE_LIMITED, text)
+        if behind and self._breaker.wait(at):
+            text = f"the API fails; asked again at {self._shown(self._breaker.probe_at)}"
+            return NotSent(Outcome.SERVER_ERROR, text)
+        return None
+
+    def learn(self, outcome: Outcome, wish: float | None) -> None:
+        """Let the end of a request decide how the next are sent.
+
+        Args:
+            outcome: How it ended.
+            wish: The seconds for which the API asks to be left alone, None if it does not.
+        """
+        at = self._time()
+        self._breaker.ended(at, failed=outcome in _BROKEN)
+        if outcome is Outcome.SUCCESS:
+            self._parking.succeeded()
+            self.budget.speed_up(at)
+        elif outcome is Outcome.RATE_LIMITED:
+            self.budget.slow_down(at)
+            self._parking.park(at, wish)
+        elif wish is not None:
+            self._parking.park(at, wish)
+
+    def standing(self, url: str) -> Standing:
+        """What the next process must know; `url` is the address that answered, if unusual."""
+        spent, parked = self.budget.spent(self._now()), self._parking.wait(self._time()) > 0
+        return Standing(
+            not_before=self._instant(self._parking.until) if parked else None,
+            open_until=self._instant(self._breaker.probe_at),
+            day=self.budget.day,
+            spent=spent,
+            url=url,
+        )
+
+    def _ahead(self, instant: datetime | None, most: float) -> float | None:
+        """An instant on the monotonic clock, no further ahead than some seconds."""
+        if instant is None:
+            return None
+        return self._time() + min(max((instant - self._now()).total_seconds(), 0.0), most)
+
+    def _instant(self, at: float | None) -> datetime | None:
+        return None if at is None else self._now() + timedelta(seconds=at - self._time())
+
+    def _shown(self, at: float | None) -> str:
+        return f"{self._instant(at):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,577 @@
+"""Days of faults in seconds: the exporter's own parts over the stub's own connections, on virtual time.
+
+Nothing of the exporter is replaced but the clock and the network below it.
+"""
+
+import asyncio
+import gc
+import logging
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import yaml
+from faults import judges, kinds
+from faults.judges import Books, Parked
+from faults.kinds import KINDS, Case, Dealt
+from faults.leaks import Scanner
+from faults.network import transport
+from faults.stub import Asked, End, Step, Steps, Stub, as_json, digest, reset_peer
+from faults.truth import METRICS, PRIVATE, Truth
+from support.pagecheck import Series, problems, series
+from support.virtual import World
+
+from exporter.config import Config, load
+from exporter.logs import Formatter
+from exporter.pages import Pages
+from exporter.status import Status
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.watch import Watch
+from exporter.web import Web
+
+START: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
+INTERVAL: Final = 600.0
+GRACE: Final = 130.0
+"""Seconds that an answer may take: 60 for the request, and as long in the line for the budget."""
+
+Place = tuple[str, str, str]
+"""A key's digest, a bot and a metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to happen.
+
+    Attributes:
+        seed: Of all chance.
+        hours: Virtual ones, the last of which is without faults.
+        share: Of the requests that meet a fault, from 0 to 1.
+        bots: Of the first workspace, and as many again in the list of the second.
+        per_minute: What each workspace may ask.
+        only: The rows to take, all if empty.
+        victim: The one bot that meets faults, anybody if empty; then nothing else happens.
+        outages: A day, of some minutes each.
+        churn: The share of the listed bots that is exchanged each day.
+        scrape: Seconds between two scrapes.
+        most: Requests that the journal keeps, 0 for all; then nothing is judged from it.
+        leaks: Whether logs and pages are searched.
+    """
+
+    seed: int = 1
+    hours: float = 24.0
+    share: float = 0.3
+    bots: int = 2
+    per_minute: int = 120
+    only: tuple[str, ...] = ()
+    victim: str = ""
+    outages: float = 3.0
+    churn: float = 0.05
+    scrape: float = 60.0
+    most: int = 0
+    leaks: bool = True
+
+
+@dataclass(slots=True)
+class Figures:
+    """What came of it. Two of them can be added.
+
+    Attributes:
+        faults: How often each row was dealt.
+        hours: How many passed.
+        requests: How many came.
+        scrapes: How many pages were taken.
+        slow: Seconds that the slowest scrape took.
+        values: How many were compared with what was served.
+        wrong: What was wrong with pages and values, a few of them.
+        wrongs: How many of those.
+        unwell: Exceptions that nobody caught, tasks that ended, workers left over.
+        burst: The most that came at once beyond the rate; the bucket is what it may be.
+        early: Requests during a wish to be left alone.
+        wishes: How many wishes there were.
+        retried: Requests again after an answer that is final.
+        finals: How many such answers there were.
+        strangers: Requests with a key where it does not belong.
+        hits: Parts of secrets that were found.
+        scanned: Characters that were searched.
+        answers: How many of them could have told a secret.
+        recovered: How long reports took from their last fault to their next values, in intervals.
+        unrecovered: Reports that had no values at the end.
+        delayed: Of others than the victim: how often one was older than a cycle.
+        rss: Bytes in memory at the end of each virtual day.
+        tasks: How many there were then.
+        log_bytes: How much was logged.
+    """
+
+    faults: Counter[str] = field(default_factory=Counter)
+    hours: float = 0.0
+    requests: int = 0
+    scrapes: int = 0
+    slow: float = 0.0
+    values: int = 0
+    wrong: list[str] = field(default_factory=list)
+    wrongs: int = 0
+    unwell: list[str] = field(default_factory=list)
+    burst: float = 0.0
+    early: int = 0
+    wishes: int = 0
+    retried: int = 0
+    finals: int = 0
+    strangers: int = 0
+    hits: list[str] = field(default_factory=list)
+    scanned: int = 0
+    answers: int = 0
+    recovered: list[float] = field(default_factory=list)
+    unrecovered: list[str] = field(default_factory=list)
+    delayed: list[str] = field(default_factory=list)
+    rss: list[int] = field(default_factory=list)
+    tasks: list[int] = field(default_factory=list)
+    log_bytes: int = 0
+
+    def __add__(self, other: "Figures") -> "Figures":
+        """Both together: sums, the worst of what is a worst, and a few of the texts."""
+        worst = {"slow", "burst"}
+        return Figures(
+            **{
+                one.name: (max if one.name in worst else _sum)(
+                    getattr(self, one.name), getattr(other, one.name)
+                )
+                for one in fields(self)
+            }
+        )
+
+
+def _sum(one: Any, two: Any) -> Any:  # noqa: ANN401 - numbers, lists and counters
+    return one + two
+
+
+KEYS: Final = {
+    name: f"sk-CNRY{number:04x}{name}5d41402abc4b2a76b9719d911017c592"
+    for number, name in enumerate(("harbor", "dunes", "pier", "sail"), 0xA1B2)
+}
+"""A key for each workspace, by its name."""
+
+_DIGESTS: Final = {digest(key): name for name, key in KEYS.items()}
+_APIS: Final = {"harbor": "seachat", "dunes": "seachat", "pier": "portal", "sail": "seax"}
+_ZONES: Final = {
+    "harbor": "America/Los_Angeles",
+    "dunes": "Asia/Kolkata",
+    "pier": "Pacific/Auckland",
+    "sail": "UTC",
+}
+
+
+def _kept(metric: str) -> float:
+    """Seconds for which a value may be shown: three of its intervals."""
+    return 3 * (6 * 3600 if "yearly" in metric else INTERVAL)
+
+
+def bot_name(identity: str) -> str:
+    """What a bot is called here."""
+    return f"Bot {identity}"
+
+
+def configuration(url: str, plan: Plan) -> dict[str, Any]:
+    """Four workspaces of three APIs, all asked at one address, as a file has them."""
+    workspaces: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "api": _APIS[name],
+            "base_url": url,
+            "api_key": KEYS[name],
+            "timezone": _ZONES[name],
+            "metrics": list(METRICS[_APIS[name]]),
+        }
+        for name in KEYS
+    ]
+    workspaces[0]["bots"] = [
+        {"id": f"b{number}", "name": bot_name(f"b{number}")} for number in range(plan.bots)
+    ]
+    workspaces[1] |= {"workspace_id": "ws-1", "discover_bots": {"interval": "1h"}}
+    return {"requests_per_minute": plan.per_minute, "workspaces": workspaces}
+
+
+def loaded(content: Mapping[str, Any]) -> Config:
+    """A configuration without its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "seasalt.yml")
+        file.write_text(yaml.safe_dump(dict(content)), encoding="utf-8")
+        return load([str(file)], {}, START.date())
+
+
+@dataclass(slots=True)
+class _Logs(logging.Handler):
+    """Keeps what is logged until it is searched."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(Formatter("logfmt"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.lines.append(self.format(record))
+
+    __hash__ = object.__hash__
+
+
+@contextmanager
+def _logging() -> Iterator[_Logs]:
+    """What the exporter and its libraries log, at the level of --log.level=debug."""
+    handler, root, own = _Logs(), logging.getLogger(), logging.getLogger("exporter")
+    before = root.handlers[:], root.level, own.level
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    own.setLevel(logging.DEBUG)
+    try:
+        yield handler
+    finally:
+        root.handlers, root.level, own.level = before
+
+
+class Campaign:
+    """One run of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.figures = Figures(hours=plan.hours)
+        self.world = World(START)
+        self.rng = random.Random(plan.seed)  # noqa: S311 - chance, no secrets
+        self.truth = Truth(_DIGESTS, bot_name)
+        self.books = Books(_kept)
+        self.stub = Stub(self.answer, most=plan.most)
+        self.elsewhere = Stub(lambda _: reset_peer())
+        self.calm = False
+        self.listed = [f"d{number}" for number in range(plan.bots)]
+        self._new = len(self.listed)
+        self._parked: list[Parked] = []
+        self._final: dict[tuple[Any, ...], float] = {}
+        self._pending: dict[Place, float] = {}
+        self._lines: set[str] = set()
+        self._known: dict[str, Series] = {}
+        self._rows = [name for name in KINDS if not plan.only or name in plan.only]
+        known = [*METRICS["seachat"], "canary", "customer_satisfaction"]
+        self._scanner = Scanner((*KEYS.values(), *PRIVATE), known)
+
+    def run(self) -> Figures:
+        """All of it."""
+        with _logging() as self.logs:
+            self.world.run(self._whole)
+        return self.figures
+
+    # The API's side.
+
+    def answer(self, asked: Asked) -> Steps:
+        """What a request gets: mostly what it asks for, sometimes a fault."""
+        self._again(asked)
+        if asked.api == "bots":
+            return self._list(asked)
+        struck = self._struck(asked)
+        case = Case(asked, self.truth, self.rng, self.world.now(), self.elsewhere.url)
+        name = self.rng.choice(self._rows) if struck else ""
+        if name in {"U08 400", "U13 422"} and len(asked.metrics) == 1:
+            name = "U12 409"  # one that is refused by itself is left out for a day, rightly
+        dealt = KINDS[name](case) if name else kinds.good(case)
+        if name:
+            self.figures.faults[name] += 1
+        self.figures.answers += 1
+        return self._noted(asked, dealt)
+
+    def _struck(self, asked: Asked) -> bool:
+        if self.calm or (self.plan.victim and asked.bot != self.plan.victim):
+            return False
+        return self.rng.random() < self.plan.share
+
+    def _noted(self, asked: Asked, dealt: Dealt) -> Iterator[Step]:
+        """The steps, taken down when they begin and when the last was taken."""
+        now = asyncio.get_running_loop().time
+        places = [(asked.key, asked.bot, metric) for metric in asked.metrics]
+        if dealt.values or dealt.loose:
+            self.books.serve(asked, now(), dealt.values, dealt.loose, good=False)
+        if dealt.final and self._settled(asked):
+            self.figures.finals += 1
+            self._final[self._same(asked)] = now()
+        if dealt.parks:
+            self.figures.wishes += 1
+            self._parked.append(Parked(now(), now() + dealt.parks, asked.key))
+        if not dealt.good:
+            self._pending.update((place, now() + dealt.parks) for place in places)
+        yield from dealt.steps
+        if dealt.good:
+            self.books.serve(asked, now(), dealt.values, dealt.loose, good=True)
+            for place in places:
+                since = self._pending.pop(place, None)
+                if since is not None and now() > since:
+                    self.figures.recovered.append((now() - since) / (_kept(place[2]) / 3))
+
+    def _list(self, asked: Asked) -> Steps:
+        """The list of bots, which has faults of its own."""
+        if not self.calm and not self.plan.victim and self.rng.random() < self.plan.share:
+            self.figures.faults["U37 the list of bots"] += 1
+            token = asked.secret
+            return self.rng.choice(
+                (
+                    (End.RESET,),
+                    (End.HANG,),
+                    (as_json(500, {"detail": token}),),
+                    (as_json(200, {"data": [], "total": 0}),),
+                    (as_json(200, {"data": {}}),),
+                    (as_json(200, {"detail": f"The token: {token} decoding failed."}),),
+                )
+            )
+        offset = int(asked.body.get("offset", 0))
+        rows = [
+            {"id": bot, "name": bot_name(bot), "description": PRIVATE[0], "is_enabled": True}
+            for bot in self.listed
+        ]
+        return (as_json(200, {"data": rows[offset:], "total": len(rows)}),)
+
+    @staticmethod
+    def _same(asked: Asked) -> tuple[Any, ...]:
+        return (asked.key, asked.path, asked.bot, asked.metrics)
+
+    def _settled(self, asked: Asked) -> bool:
+        """Whether two turns of a call are far apart: not at first, and not before midnight."""
+        local = self.world.now().astimezone(_zone(_DIGESTS[asked.key]))
+        return self.world.now() - START > timedelta(hours=1) and 1 <= local.hour < 22
+
+    def _again(self, asked: Asked) -> None:
+        """Count a request that comes again although its answer was final."""
+        at = self._final.pop(self._same(asked), None)
+        if at is not None and asked.at - at < 2:
+            self.figures.retried += 1
+
+    # The exporter's side.
+
+    async def _whole(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(
+            lambda _, context: self.figures.unwell.append(repr(context.get("exception", context)))
+        )
+        self.stub.address, self.elsewhere.address = ("127.0.0.1", 8001), ("127.0.0.1", 8002)
+        await self.stub.up()
+        await self.elsewhere.up()
+        config = loaded(configuration(self.stub.url, self.plan))
+        telemetry, store, now = Telemetry(), Store(), self.world.now
+        telemetry.reloaded(now())
+        pages = Pages(store, telemetry, now)
+        async with AsyncExitStack() as stack:
+            watches = [
+                await stack.enter_async_context(
+                    Watch(
+                        one,
+                        store,
+                        telemetry,
+                        now,
+                        pages.changed,
+                        transport=transport(one.concurrency),
+                    )
+                )
+                for one in config.workspaces
+            ]
+            web = Web(
+                snapshot=lambda: pages.snapshot,
+                own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
+                ready=lambda: all(watch.answered for watch in watches),
+                status=lambda: Status("0", now(), tuple(watch.status() for watch in watches)),
+            )
+            parts = [
+                asyncio.ensure_future(part) for part in (*(w.run() for w in watches), pages.run())
+            ]
+            outer = len(asyncio.all_tasks())
+            try:
+                await self._live(web, parts, outer)
+            finally:
+                for part in parts:
+                    part.cancel()
+                await asyncio.gather(*parts, return_exceptions=True)
+        await self.stub.down()
+        await self.elsewhere.down()
+        self._judge_journal()
+
+    async def _live(self, web: Web, parts: Sequence[asyncio.Future[None]], outer: int) -> None:
+        """Let the time pass, and look."""
+        loop = asyncio.get_running_loop()
+        end = self.plan.hours * 3600
+        events = sorted(self._events(), key=lambda event: event[0])
+        day = 86_400.0
+        while (now := loop.time()) < end:
+            self.calm = now >= end - 3600
+            while events and events[0][0] <= now:
+                await getattr(self, f"_{events.pop(0)[1]}")()
+            await self._look(web)
+            if now >= day:
+                day += 86_400
+                self._weigh()
+            await asyncio.sleep(self.plan.scrape)
+        for part in parts:
+            if part.done():
+                self.figures.unwell.append(f"ended: {part}")
+        # Each part, its calls in flight, and the stub's connections: no more than that.
+        if len(asyncio.all_tasks()) > outer + 60:
+            self.figures.unwell.append(f"{len(asyncio.all_tasks())} tasks")
+        self._weigh()
+        wanted = {
+            (asked.key, asked.bot, name)
+            for asked in self.stub.journal[-5000:]
+            for name in asked.metrics
+        }
+        gone = {f"d{number}" for number in range(self._new)} - set(self.listed)
+        for place in self._pending.keys() & wanted:
+            if place[1] not in gone and "yearly" not in place[2]:
+                self.figures.unrecovered.append(str(place[1:]))
+
+    def _events(self) -> Iterator[tuple[float, str]]:
+        """What happens at some time, beside the faults of single requests."""
+        end = self.plan.hours * 3600 - 3600
+        if self.plan.victim or not self.plan.share:
+            return
+        for _ in range(round(self.plan.outages * self.plan.hours / 24)):
+            begin = self.rng.uniform(3600, max(3601, end - 1800))
+            yield begin, "outage"
+            yield begin + self.rng.uniform(60, 1500), "end_of_outage"
+        for number in range(int(self.plan.hours // 24) + 1):
+            yield number * 86_400 + 40_000.0, "churn"
+
+    async def _outage(self) -> None:
+        self.figures.faults["U01 refused"] += 1
+        await self.stub.down()
+
+    async def _end_of_outage(self) -> None:
+        await self.stub.up()
+        now = asyncio.get_running_loop().time()
+        self._pending.update((place, max(at, now)) for place, at in self._pending.items())
+
+    async def _churn(self) -> None:
+        for _ in range(max(1, round(self.plan.churn * len(self.listed)))):
+            self.listed[self.rng.randrange(len(self.listed))] = f"d{self._new}"
+            self._new += 1
+
+    async def _look(self, web: Web) -> None:
+        """Take a page, and compare all that is on it."""
+        begun = time.perf_counter()
+        status, page = await scrape(web)
+        took = time.perf_counter() - begun
+        figures = self.figures
+        figures.scrapes += 1
+        figures.slow = max(figures.slow, took)
+        if status != 200:
+            self._wrong([f"HTTP {status}"])
+        now = asyncio.get_running_loop().time()
+        values = self._read(page)
+        figures.values += sum(not name.startswith(judges.NOT_FROM_REPLIES) for name, _ in values)
+        if figures.scrapes % 10 == 1:  # it takes as long as all the rest
+            self._wrong(str(problem) for problem in problems(page))
+        # A page may be of the second before midnight.
+        present = self.world.now() - timedelta(seconds=1)
+        midnight = {name: _midnight(present, _zone(name)) - START.timestamp() for name in KEYS}
+        self._wrong(self.books.verdict(values, now, midnight, GRACE))
+        if self.plan.victim and now > 3600:
+            figures.delayed += self._delayed(values)
+        if self.plan.leaks:
+            self._search(page.decode(errors="replace"))
+
+    def _read(self, page: bytes) -> dict[Series, float]:
+        """The values of a page; what is on it twice is wrong."""
+        values: dict[Series, float] = {}
+        heads: set[str] = set()
+        for line in page.decode().splitlines():
+            if line.startswith("#"):
+                continue
+            head, _, value = line.rpartition(" ")
+            if head not in self._known:
+                if len(self._known) > 5_000:
+                    self._known.clear()
+                (self._known[head],) = series(f"# TYPE x gauge\n{head} 1\n".encode())
+            if head in heads:
+                self._wrong([f"{head} twice"])
+            heads.add(head)
+            values[self._known[head]] = float(value)
+        return values
+
+    def _wrong(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.figures.wrongs += 1
+            if len(self.figures.wrong) < 20:
+                self.figures.wrong.append(f"{self.world.now():%a %H:%M:%S} {text}")
+
+    def _delayed(self, values: Mapping[Any, float]) -> Iterator[str]:
+        now = self.world.now().timestamp()
+        for (name, labels), value in values.items():
+            if name == "seasalt_report_last_success_timestamp_seconds":
+                pairs = dict(labels)
+                cycle = 6 * 3600 if "yearly" in pairs["report"] else INTERVAL
+                cycle = 3600 if pairs["report"] == "bots" else cycle
+                if pairs.get("bot_id") != self.plan.victim and now - value > 2 * cycle + GRACE:
+                    yield f"{sorted(pairs.items())} {now - value:.0f} s old"
+
+    def _search(self, page: str) -> None:
+        """Look for secrets in what is new on the page and in the logs."""
+        heads = {line.rpartition(" ")[0] for line in page.splitlines()} - self._lines
+        self._lines |= heads
+        text = "\n".join((*heads, *self.logs.lines))
+        self.figures.log_bytes += sum(map(len, self.logs.lines))
+        self.logs.lines.clear()
+        self.figures.scanned += len(text)
+        self.figures.hits += self._scanner.hits(text)
+
+    def _weigh(self) -> None:
+        gc.collect()
+        with Path("/proc/self/statm").open(encoding="ascii") as file:
+            self.figures.rss.append(int(file.read().split()[1]) * 4096)
+        self.figures.tasks.append(len(asyncio.all_tasks()))
+
+    def _judge_journal(self) -> None:
+        figures, journal = self.figures, self.stub.journal
+        figures.requests = len(journal)
+        host = f"{self.stub.address[0]}:{self.stub.address[1]}"
+        allowed = {key: {host} for key in _DIGESTS}
+        figures.strangers = len(judges.strangers(journal, allowed)) + self.elsewhere.connections
+        for key in _DIGESTS:
+            times = [asked.at for asked in journal if asked.key == key]
+            figures.burst = max(figures.burst, judges.burst(times, self.plan.per_minute / 60))
+        figures.early = len(judges.early(journal, self._parked, grace=1.0))
+
+
+async def scrape(web: Web) -> tuple[int, bytes]:
+    """Status and body of `/metrics`, as a server would ask for it."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:  # noqa: ANN401 - ASGI
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/metrics",
+        "headers": [],
+        "query_string": b"",
+    }
+    await web(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def _zone(workspace: str) -> ZoneInfo:
+    return ZoneInfo(_ZONES[workspace])
+
+
+def _midnight(now: datetime, zone: ZoneInfo) -> float:
+    local = now.astimezone(zone)
+    return local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def run(plan: Plan) -> Figures:
+    """What comes of a plan."""
+    return Campaign(plan).run()

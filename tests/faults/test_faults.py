@@ -1,0 +1,105 @@
+"""What must hold whatever the API does: a day of faults on virtual time, and some on real connections."""
+
+from functools import cache
+
+import pytest
+from faults import campaign, judges, processes
+from faults.campaign import Figures, Plan
+from faults.kinds import KINDS
+from faults.processes import STATES
+
+
+@cache
+def day() -> Figures:
+    """A virtual day and a half in which most requests go wrong."""
+    return campaign.run(Plan(hours=36, share=0.7, scrape=300))
+
+
+def test_two_thousand_faults_of_every_kind_end_nothing() -> None:
+    figures = day()
+    assert figures.faults.total() >= 2000
+    assert KINDS.keys() <= figures.faults.keys()
+    assert figures.unwell == []
+
+
+def test_every_page_can_be_read_and_every_value_on_it_was_served() -> None:
+    figures = day()
+    assert figures.values > 40_000
+    assert (figures.wrongs, figures.wrong) == (0, [])
+
+
+def test_the_api_is_never_asked_more_than_was_allowed() -> None:
+    assert 0 < day().burst <= 10
+
+
+def test_whoever_asks_to_be_left_alone_is_left_alone() -> None:
+    assert day().wishes > 50
+    assert day().early == 0
+
+
+def test_what_was_refused_for_good_is_not_asked_again_at_once() -> None:
+    assert day().finals > 50
+    assert day().retried == 0
+
+
+def test_the_key_goes_to_its_own_host_alone() -> None:
+    assert day().strangers == 0
+
+
+def test_nothing_private_is_in_a_page_or_a_log() -> None:
+    figures = day()
+    assert figures.scanned > 100_000
+    assert figures.hits == []
+
+
+def test_after_a_fault_values_are_fresh_within_an_interval() -> None:
+    figures = day()
+    assert figures.unrecovered == []
+    assert len(figures.recovered) > 500
+    assert sorted(figures.recovered)[len(figures.recovered) // 2] <= 1.0
+
+
+def test_a_fault_of_one_bot_delays_no_other() -> None:
+    figures = campaign.run(Plan(hours=6, share=1.0, victim="b0", scrape=300, leaks=False))
+    assert figures.faults.total() > 50
+    assert figures.delayed == []
+    assert figures.wrong == []
+
+
+@cache
+def calls(share: float) -> int:
+    """How many requests there are in four hours, where so many fail that a retry may help."""
+    rows = tuple(name for name in KINDS if name.startswith(("U06 reset b", "U18 server")))
+    plan = Plan(hours=4, share=share, only=rows, scrape=3600, outages=0, leaks=False)
+    return campaign.run(plan).requests
+
+
+REASKED = 24
+"""Six yearly reports, each four times in four hours."""
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_failures_make_no_storm(share: float) -> None:
+    # Each of three workspaces may send ten more; and what is asked once in six hours is asked
+    # again each hour while it fails.
+    planned = calls(0.0) + REASKED
+    assert judges.too_many(calls(share) - 2 * 10, planned) == 0
+
+
+def test_the_page_is_served_while_real_connections_break() -> None:
+    found = processes.scraped(10)
+    assert found.faults > 2  # so many that the breaker opens
+    assert (found.unready, found.wrong) == (0, [])
+    assert found.slowest < 5
+
+
+@pytest.mark.parametrize("how", STATES)
+def test_no_row_of_kills_makes_it_ask_more_than_was_allowed(how: str) -> None:
+    found = processes.kills(4, how, state=True, longest=2.0)
+    assert (found.wrong, found.beyond) == ([], 0)
+
+
+def test_it_ends_in_time_whatever_is_in_flight() -> None:
+    found = processes.terms(5)
+    assert (found.unready, found.wrong) == (0, [])
+    assert found.slowest < 10

@@ -1,0 +1,109 @@
+"""What users install and what makes it: pinned, the same each time, with no more rights than needed."""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from support.processes import finished
+
+ROOT: Final = Path(__file__).parents[1]
+LOCKS: Final = sorted(ROOT.glob("requirements*.lock"))
+WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+def workflow(file: Path) -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load(file.read_text())
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=[lock.name for lock in LOCKS])
+def test_every_dependency_is_locked_by_version_and_hash(lock: Path) -> None:
+    entries = re.split(r"\n(?=[A-Za-z0-9])", lock.read_text().strip())
+    assert len(entries) > 5
+    for entry in entries:
+        assert re.match(r"[A-Za-z0-9._-]+(?:\[[a-z,]+\])?==\S+", entry)
+        assert "--hash=sha256:" in entry
+        assert "://" not in entry.split("# via")[0]
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
+def test_a_workflow_may_read_the_checkout_and_nothing_else(file: Path) -> None:
+    parsed = workflow(file)
+
+    assert parsed["permissions"] == {}
+    assert "pull_request_target" not in file.read_text()
+    assert "secrets." not in file.read_text()
+    for job in parsed["jobs"].values():
+        assert job["permissions"] == {"contents": "read"}
+        assert job["timeout-minutes"] <= 30
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
+def test_an_action_is_pinned_by_its_commit_and_leaves_no_token_behind(file: Path) -> None:
+    used = re.findall(r"uses: (.+)", file.read_text())
+    assert used
+    for action in used:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+    for job in workflow(file)["jobs"].values():
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"] == {"persist-credentials": False}
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
+def test_a_workflow_runs_what_there_is(file: Path) -> None:
+    for job in workflow(file)["jobs"].values():
+        for step in job["steps"]:
+            command = step.get("run", "").split(" ")[0]
+            if "/" in command:
+                assert os.access(ROOT / command, os.X_OK)
+            for value in step.get("run", "").splitlines():
+                assert "${{" not in value  # what a stranger wrote is never part of a command
+
+
+def built(folder: Path, umask: int) -> Path:
+    """A wheel that is built from a copy of the checkout."""
+    shutil.copytree(
+        ROOT / "exporter", folder / "exporter", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, folder / name)
+    for file in folder.rglob("*"):
+        file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
+        os.utime(file, (1e9 + umask, 1e9 + umask))
+    build = f"import os; os.chdir({str(folder)!r}); import hatchling.build as b; print(b.build_wheel('.'))"
+    done = finished([sys.executable, "-c", build])
+    assert done.status == 0, done.stderr
+    return folder / done.stdout.split()[-1]
+
+
+def test_two_builds_make_the_same_wheel(tmp_path: Path) -> None:
+    one, two = built(tmp_path / "one", 0o022), built(tmp_path / "two", 0o077)
+
+    assert one.name == two.name
+    assert one.name.startswith("seasalt_exporter-")
+    digests = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in (one, two)]
+    assert digests[0] == digests[1]
+
+
+def test_the_wheel_has_the_package_and_nothing_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(built(tmp_path / "one", 0o022)) as wheel:
+        names = wheel.namelist()
+
+    assert all(re.match(r"exporter/|seasalt_exporter-[0-9.]+\.dist-info/", name) for name in names)
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_every_promise_of_the_threat_model_names_a_test_that_there_is() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    named = re.findall(r"\[`(test_\w+)`\]\((tests/[\w/]+\.py)\)", text)
+    assert len(named) > 20
+    for test, file in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), (test, file)
