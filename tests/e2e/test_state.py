@@ -18,6 +18,7 @@ from exporter.state_file import WRITE_EVERY
 
 LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 CONFIGURATION: Final = """\
+interval: 1d  # no turn of it comes by chance
 requests_per_minute: 6000
 workspaces:
   - name: small
@@ -25,7 +26,7 @@ workspaces:
     base_url: ${SANDBOX_URL}
     api_key: ${SEACHAT_API_KEY}
     workspace_id: ${WORKSPACE_ID}
-    discover_bots: {}
+    discover_bots: {interval: 1d}
     metrics: [label_overview, total_usage]
 """
 YEARLY: Final = """\
