@@ -166,11 +166,8 @@ class Roster:
 
     @property
     def remembered(self) -> tuple[tuple[ListedBot, int], ...]:
-        """Every listed bot, and how many complete lists it was missing from since.
-
-        Its texts are as they may be shown: a name that is hidden on the page is hidden here.
-        """
-        return tuple((bot.clean(), self._missing[name]) for name, bot in self._listed.items())
+        """Every listed bot, and how many complete lists it was missing from since."""
+        return tuple((bot, self._missing[identity]) for identity, bot in self._listed.items())
 
     @property
     def bots(self) -> tuple[Bot, ...]:

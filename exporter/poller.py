@@ -7,7 +7,15 @@ turns but when it is due, and what the API refuses of it.
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set as AbstractSet,
+)
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -33,8 +41,11 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
 
-
 log = logging.getLogger(__name__)
+
+
+async def nowhere() -> None:
+    """Write nothing down: nothing is kept over a restart."""
 
 
 @dataclass(order=True, slots=True)
@@ -106,6 +117,8 @@ class Poller:
     Attributes:
         workspace: As given.
         changed: As given.
+        noted: Waited for before a slow call is sent: writes down what is remembered, so that no
+            restart sends it again, however soon it comes.
     """
 
     def __init__(
@@ -123,6 +136,7 @@ class Poller:
         self._telemetry = telemetry
         self._now = now
         self.changed = changed
+        self.noted: Callable[[], Awaitable[None]] = nowhere
         self._remembered: Mapping[str, datetime] = {}
         self._calls: dict[str, Call] = {}
         self._rhythms: Mapping[Call, Rhythm] = {}
@@ -276,6 +290,7 @@ class Poller:
         try:
             if turn.call.slow:
                 turn.due = self._rhythms[turn.call].after(self._now())
+                await self.noted()
             failures = await self._poll(turn.call)
         finally:
             self._slots.release()

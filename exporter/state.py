@@ -62,7 +62,7 @@ def encoded(state: State) -> bytes:
 
     Line by line, so that whoever runs beside it in another thread gets a turn.
     """
-    lines = [_MEMORY.dump_json(memory) + b"\n" for memory in state.memories]
+    lines = [_MEMORY.dump_json(memory.shown()) + b"\n" for memory in state.memories]
     heads = len(lines)
     lines += (_ROW.dump_json(_row(key, record)) + b"\n" for key, record in state.records)
     digest = sha256()

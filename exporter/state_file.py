@@ -33,6 +33,8 @@ WRITE_EVERY: Final = 30.0
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at whether there is something to write."""
 
+_SHARE_OF_TIME: Final = 5  # writing takes at most a fifth of the process's time
+
 _LAST_WRITE: Final = 2.0
 """Seconds that the write at the end may take."""
 
@@ -54,6 +56,8 @@ class StateFile:
         self._now = now
         self._lock = -1
         self._changed = False
+        self._awaited = False
+        self._round = asyncio.Event()
         self._failed = ""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
 
@@ -107,6 +111,11 @@ class StateFile:
         """Note that there is something new to keep."""
         self._changed = True
 
+    async def noted(self) -> None:
+        """Wait until what is so now is written down, or could not be."""
+        self._awaited = True
+        await self._round.wait()
+
     async def run(self, state: Callable[[], State], pressing: Callable[[], object]) -> None:
         """Keep what there is, for ever: soon after the first change, then at most now and then.
 
@@ -115,13 +124,17 @@ class StateFile:
             pressing: What must be kept at once when it is another than before.
         """
         loop = asyncio.get_running_loop()
-        kept, rested = pressing(), -WRITE_EVERY
+        kept, rested, took = pressing(), -WRITE_EVERY, 0.0
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(max(LOOK_EVERY, _SHARE_OF_TIME * took))
             due = self._changed and loop.time() - rested >= WRITE_EVERY
-            if due or pressing() != kept:
+            took = 0.0
+            if due or self._awaited or pressing() != kept:
                 kept, rested = pressing(), loop.time()
+                done, self._round, self._awaited = self._round, asyncio.Event(), False
                 await self.keep(state())
+                took = loop.time() - rested
+                done.set()
 
     async def keep(self, state: State) -> None:
         """Write it down now, away from the loop; a failure is told and counted, no more."""

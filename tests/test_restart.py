@@ -1,11 +1,12 @@
 """A process that ends and another that goes on: with a state, nobody can tell from the API's side."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from exporter.state import State, decoded, encoded
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
+from exporter.windows import begins, local_day
 
 HOUR = timedelta(hours=1)
 FAST = {"requests_per_minute": 600}
@@ -89,6 +91,34 @@ class Lives:
     def sent(self, metric: str) -> list[datetime]:
         """When a metric was asked for."""
         return [at for at, body in self.journal if metric in body["metrics"]]
+
+    def killed(self, one: Workspace, after: timedelta, *, seconds: float = 0.2) -> "Lives":
+        """Let a process live until it is killed: what it had not written down by then is lost."""
+        world = World(self.now)
+        api, store = WithBots(world.now, seconds=seconds), Store()
+        for key, record in self.state.records:
+            store.restore(key, record)
+        memory = next(iter(self.state.memories), Memory())
+
+        async def go() -> None:
+            watch = Watch(
+                one, store, Telemetry(), world.now, transport=api.transport, memory=memory
+            )
+
+            async def noted() -> None:
+                self.state = decoded(encoded(State((watch.memory,), tuple(store))))
+
+            watch.poller.noted = noted
+            async with watch:
+                task = asyncio.ensure_future(watch.run())
+                await asyncio.sleep(after.total_seconds())
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+        world.run(go)
+        self.now = world.start + after
+        self.journal += api.journal
+        return self
 
 
 def values(page: str) -> set[str]:
@@ -262,6 +292,91 @@ def test_the_yearly_report_is_asked_four_times_a_day_however_often_the_process_s
         lives.live(one, timedelta(minutes=7), down=timedelta(seconds=5))
 
     assert 3 <= len(lives.sent("conversation_overview_yearly")) <= 5
+
+
+@pytest.mark.parametrize("seconds", [0.2, 30.0], ids=["answered", "on its way"])
+def test_the_yearly_report_is_not_asked_more_often_because_the_process_is_killed(
+    seconds: float,
+) -> None:
+    one = workspace(["total_usage", "conversation_overview_yearly"], **FAST)
+    lives, kills = Lives(), 0
+    while lives.now < START + timedelta(days=1):
+        lives.killed(one, timedelta(minutes=20, seconds=kills % 11), seconds=seconds)
+        for _ in range(4):
+            lives.killed(one, timedelta(seconds=1 + kills % 11 * 0.2), seconds=seconds)
+            kills += 1
+
+    assert kills > 250
+    assert 3 <= len(lives.sent("conversation_overview_yearly")) <= 5
+
+
+ALL_ZONES: Final = sorted(available_timezones() - {"Factory", "localtime"})
+
+
+class Dated(FakeApi):
+    """The API in which the number of today is today's own: the day of the year it counted."""
+
+    def _usual(self, body: dict[str, Any]) -> object:
+        day = datetime.fromisoformat(body["start_date"]).timetuple().tm_yday
+        return {"total_usage": {"total_chat_responses": day}}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    zone=st.sampled_from(ALL_ZONES),
+    day=st.dates(date(2024, 1, 2), date(2035, 12, 30)),
+    before=st.integers(1, 1500),
+    seconds=st.sampled_from([0.2, 20.0, 55.0]),
+    lives=st.lists(st.integers(1, 900), min_size=1, max_size=4),
+)
+def test_yesterdays_number_is_never_shown_as_todays(
+    zone: str, day: date, before: int, seconds: float, lives: list[int]
+) -> None:
+    one = workspace(
+        ["total_usage"], timezone=zone, stale_after=1000, interval="2m", allow_fast_polling=True
+    )
+    midnight = begins(day, one.zone)
+    now, state, seen = midnight - timedelta(seconds=before), State(), 0
+
+    def look(store: Store, now: datetime) -> int:
+        told = re.findall(
+            r"^seasalt_total_usage_chat_responses{.*} (\d+)$", text(store, now), re.MULTILINE
+        )
+        assert set(told) <= {str(local_day(now, one.zone).timetuple().tm_yday)}
+        return len(told)
+
+    for lasting in (*lives, 900):  # the last one begins after, or lives across midnight
+        world, store = World(now), Store()
+        api = Dated(world.now, seconds=seconds)
+        for key, record in state.records:
+            store.restore(key, record)
+        memory = next(iter(state.memories), Memory())
+
+        async def go(
+            world: World = world,
+            store: Store = store,
+            api: Dated = api,
+            memory: Memory = memory,
+            lasting: int = lasting,
+        ) -> tuple[State, int]:
+            watch = Watch(
+                one, store, Telemetry(), world.now, transport=api.transport, memory=memory
+            )
+            found = 0
+            async with watch:
+                task = asyncio.ensure_future(watch.run())
+                for _ in range(lasting):
+                    found += look(store, world.now())
+                    await asyncio.sleep(1)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            return State((watch.memory,), tuple(store)), found
+
+        left, found = world.run(go)
+        state, seen = decoded(encoded(left)), seen + found
+        now += timedelta(seconds=lasting)
+        look(store, max(now, midnight))
+    assert seen
 
 
 @pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(days=3650)], ids=str)

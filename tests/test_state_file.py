@@ -290,6 +290,40 @@ class Writes:
         self.pressing += 1
 
 
+def test_whoever_waits_for_it_to_be_written_waits_for_a_write_that_began_later(
+    tmp_path: Path,
+) -> None:
+    writes = Writes(tmp_path)
+    waited: list[float] = []
+
+    async def wait() -> None:
+        await writes.file.noted()
+        waited.append(asyncio.get_running_loop().time())
+
+    tasks: list[asyncio.Task[None]] = []
+
+    def one_more() -> None:
+        tasks.append(asyncio.ensure_future(wait()))
+
+    at = writes.during((10.5, one_more), (10.6, one_more), (11.2, one_more))
+
+    assert at == pytest.approx([11, 12], abs=0.1)  # those that wait together, together
+    assert waited == [at[0], at[0], at[1]]
+
+
+def test_nobody_waits_for_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.write_text("a file in the place of the folder", encoding="utf-8")
+
+    async def go() -> None:
+        with Kept(folder).file as file:
+            task = asyncio.ensure_future(file.run(real, lambda: 0))
+            await asyncio.wait_for(file.noted(), 30)
+            task.cancel()
+
+    asyncio.run(go())
+
+
 def test_the_first_change_is_written_soon_and_the_next_ones_now_and_then(tmp_path: Path) -> None:
     writes = Writes(tmp_path)
     change = writes.file.changed

@@ -19,6 +19,7 @@ from exporter.fleet import Fleet
 from exporter.guard import Guard
 from exporter.memory import Memory
 from exporter.pages import Pages
+from exporter.poller import nowhere
 from exporter.reload import Reloader
 from exporter.server import Server, bound, end_soon, listen
 from exporter.state import State
@@ -107,7 +108,9 @@ async def serve(
     def start(workspace: Workspace, before: Watch | None) -> Watch:
         earlier = remembered.pop(workspace.name, Memory())
         memory = before.memory.forgiving() if before else earlier
-        return Watch(workspace, store, telemetry, clock, changed, memory=memory)
+        watch = Watch(workspace, store, telemetry, clock, changed, memory=memory)
+        watch.poller.noted = file.noted if file else nowhere
+        return watch
 
     async def adopt(config: Config) -> None:
         await fleet.adopt(config)
@@ -154,7 +157,8 @@ def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
     for key, record in state.records:
         if (key.target.api, key.target.workspace) in known:
             store.restore(key, record)
-    return {memory.origin.workspace: memory for memory in state.memories}
+    memories = (memory for memory in state.memories if memory.origin[:2] in known)
+    return {memory.origin.workspace: memory for memory in memories}
 
 
 def _reloading(
