@@ -791,6 +791,24 @@ def test_during_an_outage_every_report_is_told_to_fail_and_soon_after_it_all_is_
     assert late(run, ends[0] + timedelta(hours=1)) == []
 
 
+def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes() -> None:
+    down: list[Answer] = []
+    one = workspace(["conversation_overview"], bots=60, requests_per_minute=600)
+    run = Run(one, lambda _: down[-1] if down else None)
+
+    def breaks() -> None:
+        down.append((500, {}))
+
+    def mend() -> None:
+        assert healthy(run)[True] <= 6
+        down.clear()
+
+    # Each step is three minutes; three after the outage only a third has had a turn of its own.
+    run.lasts(timedelta(minutes=63), *[int] * 10, breaks, *[int] * 8, mend)
+
+    assert healthy(run)[True] >= 50  # all but the probes of the last ten minutes
+
+
 def test_an_outage_is_asked_no_more_than_a_probe_a_minute() -> None:
     down: list[Answer] = []
     one = workspace(["conversation_overview"], bots=300, requests_per_minute=120)
