@@ -149,8 +149,7 @@ class Gate:
         failed: RequestFailed | None = None
         while True:
             try:
-                key = self._usable(credential)
-                await self._leave()
+                key = await self._leave(credential)
             except NotSent as refusal:
                 raise failed or refusal from None
             if tried == 0:
@@ -182,20 +181,27 @@ class Gate:
                 self._telemetry.judged(*self._place, Outcome.UNAUTHORIZED)
             raise
 
-    async def _leave(self) -> None:
-        """Wait until one more request may be sent, and spend it.
+    async def _leave(self, credential: Credential) -> str:
+        """Wait until one more request may be sent, and spend it; the key to send it with.
 
         Raises:
-            NotSent: If that would take too long.
+            RequestFailed: If there is no key.
+            NotSent: If the key was rejected, or the wait would be too long.
         """
         behind = self._line.locked()
+        self._usable(credential)
         refusal = self._terms.refusal(behind=behind)
         if refusal:
             raise refusal
         async with self._line:  # first come, first served
-            while wait := self._terms.take(behind=behind):
+            while True:
+                key = self._usable(credential)  # once more: who is before may have it rejected
+                wait = self._terms.take(behind=behind)
+                if not wait:
+                    break
                 await asyncio.sleep(min(max(wait, _SHORTEST_SLEEP), LONGEST_SLEEP))
         self._tell_budget()
+        return key
 
     async def _send(self, answer: Awaitable[object], read: Read, *, judged: bool) -> None:
         """One request: sent, read, counted and learned from.
@@ -250,6 +256,6 @@ class Gate:
 
     def _paused_until(self) -> float:
         """When the API is asked again, in Unix time; 0 where nothing keeps it from being asked."""
-        standing = self.standing
+        standing, now = self.standing, self._now()
         instants = filter(None, (standing.not_before, standing.open_until))
-        return max((instant.timestamp() for instant in instants), default=0.0)
+        return max((one.timestamp() for one in instants if one > now), default=0.0)
