@@ -16,7 +16,7 @@ from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
 from exporter.errors import NotSent, Outcome, RequestFailed
-from exporter.retries import ATTEMPTS, Credit, Uniform, pause
+from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.terms import Terms
@@ -124,7 +124,7 @@ class Gate:
                 await ask(self._url)
             except RequestFailed as failure:
                 other, missing = self._other, failure.status in {404, 405}
-                if not (missing and other and self._extra(failure)):
+                if not (missing and other and self._extra(failure.outcome)):
                     raise
                 self._other = ""  # tried once in the life of the process
                 try:
@@ -134,6 +134,10 @@ class Gate:
                         self._other = other  # but not as long as that has shown nothing
                     raise
                 log.info("other path", extra={"workspace": self._workspace.name, "url": other})
+
+    def early(self, outcome: Outcome) -> bool:
+        """Pay for a turn before the regular one, as the last ended so; whether there may be one."""
+        return self._extra(outcome, 1 + SHARE)  # a turn, so it will earn a share
 
     async def bots(self, offset: int, read: Read) -> None:
         """Ask for a page of the list of bots and let it be read.
@@ -161,7 +165,7 @@ class Gate:
                 await self._send(ask(key), read, judged=judged)
             except RequestFailed as failure:
                 wait = self._pause(failure, tried, credential, key)
-                if wait is None or self._terms.refusal() or not self._extra(failure):
+                if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
                     raise
                 failed = failure
             else:
@@ -242,11 +246,11 @@ class Gate:
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 
-    def _extra(self, failure: RequestFailed) -> bool:
+    def _extra(self, outcome: Outcome, cost: float = 1.0) -> bool:
         """Pay for a request beyond the schedule; whether there may be one."""
-        paid = self._credit.spend()
+        paid = self._credit.spend(cost)
         if paid:
-            self._telemetry.count(RETRIES, 1, *self._place, failure.outcome.value)
+            self._telemetry.count(RETRIES, 1, *self._place, outcome.value)
         return paid
 
     def _tell_budget(self) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
-from exporter.errors import NotSent, ReplyError, RequestFailed
+from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
@@ -64,6 +64,7 @@ class Failure:
         refused: Whether the API objects to what was asked.
         missing: Whether it does not know what was asked about.
         unsent: Whether it was not even asked.
+        outcome: How its request ended.
     """
 
     key: Key
@@ -71,6 +72,7 @@ class Failure:
     refused: bool = False
     missing: bool = False
     unsent: bool = False
+    outcome: Outcome = Outcome.INVALID
 
     def __str__(self) -> str:
         """The failure in one line."""
@@ -285,8 +287,11 @@ class Poller:
         if call is None:
             return  # no longer wanted
         rhythm, now = self._rhythms[call], self._now()
-        failed = any(failure.key not in self._refused for failure in failures)
-        turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
+        failed = [failure for failure in failures if failure.key not in self._refused]
+        turn.due = rhythm.after(now)
+        soon = rhythm.after_failure(now)
+        if failed and soon < turn.due and (failed[0].unsent or self._gate.early(failed[0].outcome)):
+            turn.due = soon
         turn.put_off = any(failure.unsent for failure in failures)
         self._notice_the_missing(turn, failures)
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question
@@ -458,8 +463,14 @@ class Poller:
             )
         if isinstance(error, ReplyError):
             return Failure(key, text)
-        unsent = isinstance(error, NotSent)
-        return Failure(key, text, error.refused, missing=error.status == 404, unsent=unsent)
+        return Failure(
+            key,
+            text,
+            refused=error.refused,
+            missing=error.status == 404,
+            unsent=isinstance(error, NotSent),
+            outcome=error.outcome,
+        )
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still to be sent as it was, not dropped or changed on its way."""
