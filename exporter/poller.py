@@ -94,6 +94,14 @@ class Failure:
         )
 
 
+def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, gate: Gate) -> datetime:
+    """When something is asked again: soon if it failed, and was not sent or may be sent once more."""
+    regular, soon = rhythm.after(now), rhythm.after_failure(now)
+    if failed and soon < regular and (failed.unsent or gate.early(failed.outcome)):
+        return soon
+    return regular
+
+
 class Poller:
     """Polls one workspace.
 
@@ -287,11 +295,8 @@ class Poller:
         if call is None:
             return  # no longer wanted
         rhythm, now = self._rhythms[call], self._now()
-        failed = [failure for failure in failures if failure.key not in self._refused]
-        turn.due = rhythm.after(now)
-        soon = rhythm.after_failure(now)
-        if failed and soon < turn.due and (failed[0].unsent or self._gate.early(failed[0].outcome)):
-            turn.due = soon
+        failed = next((one for one in failures if one.key not in self._refused), None)
+        turn.due = next_turn(rhythm, now, failed, self._gate)
         turn.put_off = any(failure.unsent for failure in failures)
         self._notice_the_missing(turn, failures)
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question

@@ -10,7 +10,7 @@ from exporter.plan import Call
 from exporter.windows import DAY, TODAY, begins, local_day
 
 RETRY_AFTER: Final = timedelta(minutes=10)
-"""How long a failed report waits at most before it is asked for again."""
+"""How soon a failed report is asked for again, where its interval is longer."""
 
 DONE_BEFORE_MIDNIGHT: Final = timedelta(seconds=90)
 """When the last of the polls before midnight is sent: early enough to be answered by 23:59."""
