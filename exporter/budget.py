@@ -76,7 +76,7 @@ class Budget:
         self._refill(at)
         if self._refused_at is None or at - self._refused_at >= _TOGETHER:
             self._per_second = min(self._per_second, max(self._per_second / 2, SLOWEST))
-        self._refused_at = at
+            self._refused_at = at  # no later one moves it: those that never cease count, too
 
     def speed_up(self, at: float) -> None:
         """Double a rate that was halved, as the API answers; the last time only after an hour."""

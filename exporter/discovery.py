@@ -7,11 +7,11 @@ from datetime import datetime
 
 from exporter.bots import MOST_PAGES, REPORT, Listing, Roster, page
 from exporter.config import Discovery
-from exporter.errors import ReplyError, RequestFailed
+from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Listed
 from exporter.plan import plan, target
-from exporter.poller import Failure, Poller
+from exporter.poller import Failure, Poller, next_turn
 from exporter.samples import Sample
 from exporter.schedule import Rhythm, phase
 from exporter.store import Key, Record, Store
@@ -112,8 +112,7 @@ class Finder:
                 # The clock may have been set back.
                 self._due = min(self._due, self._rhythm.after(self._now()))
             failure = await self.once()
-            now = self._now()
-            self._due = self._rhythm.after_failure(now) if failure else self._rhythm.after(now)
+            self._due = next_turn(self._rhythm, self._now(), failure, self._gate)
 
     async def once(self) -> Failure | None:
         """Read the list one time and have its bots polled; what went wrong, if something did."""
@@ -128,7 +127,12 @@ class Finder:
                 duration_seconds=getattr(error, "seconds", 0.0),
                 interval_seconds=self._interval.total_seconds(),
             )
-            failure = Failure(self._key, str(error))
+            failure = Failure(
+                self._key,
+                str(error),
+                unsent=isinstance(error, NotSent),
+                outcome=getattr(error, "outcome", Outcome.INVALID),
+            )
             failure.log(log)
             self._poller.changed()
             return failure

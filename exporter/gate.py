@@ -16,7 +16,7 @@ from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
 from exporter.errors import NotSent, Outcome, RequestFailed
-from exporter.retries import ATTEMPTS, Credit, Uniform, pause
+from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.terms import Terms
@@ -124,7 +124,7 @@ class Gate:
                 await ask(self._url)
             except RequestFailed as failure:
                 other, missing = self._other, failure.status in {404, 405}
-                if not (missing and other and self._extra(failure)):
+                if not (missing and other and self._extra(failure.outcome)):
                     raise
                 self._other = ""  # tried once in the life of the process
                 try:
@@ -134,6 +134,10 @@ class Gate:
                         self._other = other  # but not as long as that has shown nothing
                     raise
                 log.info("other path", extra={"workspace": self._workspace.name, "url": other})
+
+    def early(self, outcome: Outcome) -> bool:
+        """Pay for a turn before the regular one, as the last ended so; whether there may be one."""
+        return self._extra(outcome, 1 + SHARE)  # a turn, so it will earn a share
 
     async def bots(self, offset: int, read: Read) -> None:
         """Ask for a page of the list of bots and let it be read.
@@ -149,8 +153,7 @@ class Gate:
         failed: RequestFailed | None = None
         while True:
             try:
-                key = self._usable(credential)
-                await self._leave()
+                key = await self._leave(credential)
             except NotSent as refusal:
                 raise failed or refusal from None
             if tried == 0:
@@ -162,7 +165,7 @@ class Gate:
                 await self._send(ask(key), read, judged=judged)
             except RequestFailed as failure:
                 wait = self._pause(failure, tried, credential, key)
-                if wait is None or self._terms.refusal() or not self._extra(failure):
+                if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
                     raise
                 failed = failure
             else:
@@ -182,20 +185,27 @@ class Gate:
                 self._telemetry.judged(*self._place, Outcome.UNAUTHORIZED)
             raise
 
-    async def _leave(self) -> None:
-        """Wait until one more request may be sent, and spend it.
+    async def _leave(self, credential: Credential) -> str:
+        """Wait until one more request may be sent, and spend it; the key to send it with.
 
         Raises:
-            NotSent: If that would take too long.
+            RequestFailed: If there is no key.
+            NotSent: If the key was rejected, or the wait would be too long.
         """
         behind = self._line.locked()
+        self._usable(credential)
         refusal = self._terms.refusal(behind=behind)
         if refusal:
             raise refusal
         async with self._line:  # first come, first served
-            while wait := self._terms.take(behind=behind):
+            while True:
+                key = self._usable(credential)  # once more: who is before may have it rejected
+                wait = self._terms.take(behind=behind)
+                if not wait:
+                    break
                 await asyncio.sleep(min(max(wait, _SHORTEST_SLEEP), LONGEST_SLEEP))
         self._tell_budget()
+        return key
 
     async def _send(self, answer: Awaitable[object], read: Read, *, judged: bool) -> None:
         """One request: sent, read, counted and learned from.
@@ -236,11 +246,11 @@ class Gate:
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 
-    def _extra(self, failure: RequestFailed) -> bool:
+    def _extra(self, outcome: Outcome, cost: float = 1.0) -> bool:
         """Pay for a request beyond the schedule; whether there may be one."""
-        paid = self._credit.spend()
+        paid = self._credit.spend(cost)
         if paid:
-            self._telemetry.count(RETRIES, 1, *self._place, failure.outcome.value)
+            self._telemetry.count(RETRIES, 1, *self._place, outcome.value)
         return paid
 
     def _tell_budget(self) -> None:
@@ -250,6 +260,6 @@ class Gate:
 
     def _paused_until(self) -> float:
         """When the API is asked again, in Unix time; 0 where nothing keeps it from being asked."""
-        standing = self.standing
+        standing, now = self.standing, self._now()
         instants = filter(None, (standing.not_before, standing.open_until))
-        return max((instant.timestamp() for instant in instants), default=0.0)
+        return max((one.timestamp() for one in instants if one > now), default=0.0)

@@ -24,7 +24,7 @@ from typing import Final
 from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
-from exporter.errors import NotSent, ReplyError, RequestFailed
+from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
@@ -75,6 +75,7 @@ class Failure:
         refused: Whether the API objects to what was asked.
         missing: Whether it does not know what was asked about.
         unsent: Whether it was not even asked.
+        outcome: How its request ended.
     """
 
     key: Key
@@ -82,6 +83,7 @@ class Failure:
     refused: bool = False
     missing: bool = False
     unsent: bool = False
+    outcome: Outcome = Outcome.INVALID
 
     def __str__(self) -> str:
         """The failure in one line."""
@@ -101,6 +103,14 @@ class Failure:
                 "reason": self.text,
             },
         )
+
+
+def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, gate: Gate) -> datetime:
+    """When something is asked again: soon if it failed, and was not sent or may be sent once more."""
+    regular, soon = rhythm.after(now), rhythm.after_failure(now)
+    if failed and soon < regular and (failed.unsent or gate.early(failed.outcome)):
+        return soon
+    return regular
 
 
 class Poller:
@@ -300,8 +310,8 @@ class Poller:
         if call is None:
             return  # no longer wanted
         rhythm, now = self._rhythms[call], self._now()
-        failed = any(failure.key not in self._refused for failure in failures)
-        turn.due = rhythm.after_failure(now) if failed else rhythm.after(now)
+        failed = next((one for one in failures if one.key not in self._refused), None)
+        turn.due = next_turn(rhythm, now, failed, self._gate)
         turn.put_off = any(failure.unsent for failure in failures)
         self._notice_the_missing(turn, failures)
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question
@@ -473,8 +483,14 @@ class Poller:
             )
         if isinstance(error, ReplyError):
             return Failure(key, text)
-        unsent = isinstance(error, NotSent)
-        return Failure(key, text, error.refused, missing=error.status == 404, unsent=unsent)
+        return Failure(
+            key,
+            text,
+            refused=error.refused,
+            missing=error.status == 404,
+            unsent=isinstance(error, NotSent),
+            outcome=error.outcome,
+        )
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still to be sent as it was, not dropped or changed on its way."""

@@ -52,9 +52,9 @@ class Credit:
         """Note a request of the schedule."""
         self._left = min(SPARE, self._left + SHARE)
 
-    def spend(self) -> bool:
+    def spend(self, cost: float = 1.0) -> bool:
         """Pay for one beyond it; whether there was enough."""
-        enough = self._left >= 1 - 1e-9  # ten tenths are enough
+        enough = self._left >= cost - 1e-9  # ten tenths are enough
         if enough:
-            self._left -= 1
+            self._left -= cost
         return enough

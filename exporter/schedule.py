@@ -10,8 +10,7 @@ from exporter.plan import Call
 from exporter.windows import DAY, TODAY, begins, local_day
 
 RETRY_AFTER: Final = timedelta(minutes=10)
-RETRY_SHARE: Final = 6
-"""A failed report is asked for again after so long, or after this part of a longer interval."""
+"""How soon a failed report is asked for again, where its interval is longer."""
 
 DONE_BEFORE_MIDNIGHT: Final = timedelta(seconds=90)
 """When the last of the polls before midnight is sent: early enough to be answered by 23:59."""
@@ -54,7 +53,7 @@ class Rhythm:
 
     def after_failure(self, now: datetime) -> datetime:
         """The next turn of a call that has just failed."""
-        return min(self.after(now), now + max(RETRY_AFTER, self.interval / RETRY_SHARE))
+        return min(self.after(now), now + RETRY_AFTER)
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

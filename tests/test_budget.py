@@ -105,6 +105,16 @@ def test_a_refusal_halves_the_rate_and_those_that_come_with_it_no_more() -> None
     assert rate(budget, 200.0) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("every", [0.5, 7.0, 59.0])
+def test_refusals_that_never_cease_halve_the_rate_once_a_minute(every: float) -> None:
+    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    while at < 20 * 60:
+        at += every
+        budget.slow_down(at)
+
+    assert rate(budget, at) == pytest.approx(1 / SLOWEST)
+
+
 def test_refusals_for_ever_leave_a_request_in_ten_minutes() -> None:
     budget, at = Budget(60, None, UTC, at=0.0), 0.0
     for _ in range(100):

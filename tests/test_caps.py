@@ -148,11 +148,14 @@ def test_an_agent_that_is_not_named_is_no_name() -> None:
     )
 
 
-def test_ten_thousand_names_are_cut_within_a_tenth_of_a_second() -> None:
-    given = samples(NAMED[0], {f"label {number}": number for number in range(10_000)})
-    begun = time.process_time()
+def test_ten_times_the_names_are_cut_in_about_ten_times_the_time() -> None:
+    def seconds(count: int) -> float:
+        given = samples(NAMED[0], {f"label {number}": number for number in range(count)})
+        begun = time.thread_time()
+        kept = largest_names(given, 200, given[:200])
+        assert len(kept) == 200
+        return time.thread_time() - begun
 
-    kept = largest_names(given, 200, given[:200])
+    few, many = (min(seconds(count) for _ in range(3)) for count in (2_000, 20_000))
 
-    assert len(kept) == 200
-    assert time.process_time() - begun < 0.1
+    assert many < 30 * few  # a search through those kept would make it a hundred

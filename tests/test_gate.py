@@ -13,6 +13,7 @@ from support.virtual import START, World
 from support.workspaces import workspace
 
 from exporter import paths
+from exporter.budget import CAPACITY
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.errors import NotSent, ReplyError, RequestFailed
@@ -511,18 +512,23 @@ def test_a_days_requests_are_remembered_over_a_restart() -> None:
     assert asked.told(line) == 6
 
 
-def test_an_api_that_always_says_too_many_is_asked_ever_less_and_never_never() -> None:
+@pytest.mark.parametrize("wish", [{}, {"retry-after": "0"}, {"retry-after": "5"}], ids=str)
+def test_an_api_that_always_says_too_many_is_asked_ever_less_and_never_never(
+    wish: dict[str, str],
+) -> None:
     asked = Asked(workspace(["total_usage"], requests_per_minute=600), lambda *_: 429)
+    asked.headers = wish
 
-    async def step(gate: Gate) -> None:
-        await asyncio.sleep(10)
-        await report(gate)
+    async def day(gate: Gate) -> None:
+        while (asked.world.now() - START) < timedelta(days=1):
+            await asyncio.sleep(10)
+            await asyncio.gather(report(gate), return_exceptions=True)
 
-    asked.run(*[step] * 8640)
+    asked.run(day)
 
     late = [time for time in asked.times if time > 12 * 3600]
-    assert len(asked.times) <= 24 * 6 + 30
-    assert len(late) >= 12 * 5
+    assert 12 * 5 <= len(late) <= 12 * 6 + CAPACITY + 1
+    assert len(asked.times) <= 24 * 6 + 100  # at first the rate halves once a minute
 
 
 # An outage.
@@ -602,6 +608,19 @@ def test_an_open_breaker_is_remembered_over_a_restart() -> None:
     assert found == [None, Standing(day=START.date(), spent=1)]
 
 
+def test_a_breaker_that_waits_for_its_next_probe_alone_is_told_as_no_pause() -> None:
+    standing = Standing(open_until=START + timedelta(seconds=40))
+    asked = Asked(busy(), lambda *_: 200, standing=standing)
+    line = 'seasalt_api_paused_until_timestamp_seconds{api="seachat",workspace="acme"}'
+    told: list[float] = []
+
+    async def look(_: Gate) -> None:
+        told.append(asked.told(line))
+
+    asked.run(look, lambda gate: later(gate, 41), look)
+    assert told == [standing.open_until.timestamp() if standing.open_until else None, 0]
+
+
 # Keys.
 
 
@@ -634,6 +653,33 @@ def test_a_key_that_changes_while_it_is_rejected_is_tried_at_once(tmp_path: Path
     assert asked.run(report) == [None]
     assert asked.keys == ["sk-old", "sk-new"]
     assert asked.retried("unauthorized") == 1
+
+
+def test_what_waits_in_line_when_the_key_is_rejected_is_not_sent() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_minute=60), lambda *_: 401)
+
+    async def together(gate: Gate) -> None:
+        await asyncio.gather(*(report(gate) for _ in range(8)), return_exceptions=True)
+
+    asked.run(together)
+    assert len(asked.times) == 1
+
+
+def test_what_waits_in_line_when_the_key_is_rotated_is_sent_with_the_new_one(
+    tmp_path: Path,
+) -> None:
+    one, file = keyed(tmp_path)
+    asked = Asked(one, lambda _, number: 503 if number == 1 else 200)
+    asked.headers = {"retry-after": "30"}
+
+    async def rotate_meanwhile(gate: Gate) -> None:
+        waiting = asyncio.ensure_future(report(gate))
+        await asyncio.sleep(15)
+        file.write_text("sk-new", encoding="utf-8")
+        await waiting
+
+    assert asked.run(rotate_meanwhile) == [None]
+    assert asked.keys == ["sk-old", "sk-new"]
 
 
 def test_a_forbidden_key_is_not_read_again_for_the_same_request(tmp_path: Path) -> None:

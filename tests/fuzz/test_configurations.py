@@ -149,7 +149,8 @@ odd_keys = st.sampled_from(
 
 
 def damaged(data: st.DataObject, found: Any) -> Any:  # noqa: ANN401 - YAML
-    """A configuration after one to three changes."""
+    """A configuration after one to three changes; the one given stays as it was."""
+    found = copy.deepcopy(found)  # its parts may belong to the strategies
     for _ in range(data.draw(st.integers(1, 3))):
         where = list(places(found))
         if not where:

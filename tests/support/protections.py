@@ -110,8 +110,8 @@ PROTECTIONS: Final = (
     Protection(
         "the other path is tried for a missing one alone",
         "exporter/gate.py",
-        "if not (missing and other and self._extra(failure)):",
-        "if not (other and self._extra(failure)):",
+        "if not (missing and other and self._extra(failure.outcome)):",
+        "if not (other and self._extra(failure.outcome)):",
         ("tests/test_gate.py",),
     ),
     Protection(
@@ -295,7 +295,7 @@ PROTECTIONS: Final = (
     Protection(
         "requests beyond the schedule are few",
         "exporter/retries.py",
-        "enough = self._left >= 1 - 1e-9",
+        "enough = self._left >= cost - 1e-9",
         "enough = True",
         (
             "tests/test_retries.py",
@@ -396,6 +396,27 @@ PROTECTIONS: Final = (
             "tests/test_credential.py",
             "tests/test_gate.py",
         ),
+    ),
+    Protection(
+        "what waits in line is not sent with a rejected key",
+        "exporter/gate.py",
+        "key = self._usable(credential)  # once more",
+        "key = credential._key.read()  # once more",
+        ("tests/test_gate.py",),
+    ),
+    Protection(
+        "refusals that never cease slow down",
+        "exporter/budget.py",
+        "            self._refused_at = at  #",
+        "        self._refused_at = at  #",
+        ("tests/test_budget.py", "tests/test_gate.py"),
+    ),
+    Protection(
+        "a failed report is asked early within the bounds alone",
+        "exporter/poller.py",
+        "gate.early(failed.outcome)",
+        "True",
+        ("tests/test_poller.py",),
     ),
     Protection(
         "a bot that is gone leaves the page",
