@@ -16,7 +16,12 @@ from exporter.config import Bot, Workspace
 from exporter.contract import ABSENT, Edge, Entry, Field_
 
 
-@dataclass(frozen=True, slots=True)
+def fraction(text: str) -> float:
+    """A number from 0 to, but not, 1 that is the same in every life of the process, and spread evenly."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest()) / 2**48
+
+
+@dataclass(frozen=True)
 class Target:
     """What is polled: a workspace, or one of its bots.
 
@@ -33,6 +38,11 @@ class Target:
     bot_id: str = ""
     bot: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def place(self) -> float:
+        """Its place among all others, from 0 to, but not, 1, whatever it is called and labelled."""
+        return fraction(f"{self.bot_id}@{self.workspace}")
 
 
 def target(workspace: Workspace, bot: Bot | None = None) -> Target:
@@ -62,11 +72,24 @@ class Call:
         """How often it is sent."""
         return self.entries[0].interval
 
+    @property
+    def names(self) -> str:
+        """A text that is the same for every target of which it asks the same."""
+        return "|".join(f"{entry.name}/{entry.window}" for entry in self.entries)
+
     @cached_property
     def identity(self) -> str:
         """A text that is the same after every restart and reload, and no other call's."""
-        names = (f"{entry.name}/{entry.window}" for entry in self.entries)
-        return "|".join((self.target.workspace, self.target.bot_id, *names))
+        return f"{self.target.workspace}|{self.target.bot_id}|{self.names}"
+
+    @property
+    def place(self) -> float:
+        """Its place in the interval, from 0 to, but not, 1.
+
+        The targets come in the same order whatever is asked of them: those that are polled in the
+        same minute are neighbours on the page, where little is to be made anew then.
+        """
+        return (self.target.place + fraction(self.names)) % 1
 
     @cached_property
     def signature(self) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from hashlib import blake2b
 from typing import Final
 
-from exporter.plan import Call
+from exporter.plan import Call, fraction
 from exporter.windows import DAY, TODAY, begins, local_day
 
 RETRY_AFTER: Final = timedelta(minutes=10)
@@ -61,8 +60,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def phase(identity: str, interval: timedelta) -> timedelta:
     """A place in the interval that is the same in every life of the process."""
-    digest = blake2b(identity.encode(), digest_size=8).digest()
-    return interval * (int.from_bytes(digest) / 2**64)
+    return interval * fraction(identity)
 
 
 def rhythms(
@@ -79,7 +77,7 @@ def rhythms(
     given = list(calls)
     last_polls = sorted(
         (call for call in given if any(entry.window == TODAY.name for entry in call.entries)),
-        key=lambda call: phase(call.identity, DAY),
+        key=lambda call: call.place,
     )
     spare = per_minute - sum(timedelta(minutes=1) / call.interval for call in given)
     pace = min(max(spare, per_minute / 4), concurrency * (timedelta(minutes=1) / USUAL_ANSWER))
@@ -90,7 +88,7 @@ def rhythms(
         for index, call in enumerate(last_polls)
     }
     return {
-        call: Rhythm(call.interval, phase(call.identity, call.interval), zone, before.get(call))
+        call: Rhythm(call.interval, call.interval * call.place, zone, before.get(call))
         for call in given
     }
 

@@ -1,17 +1,20 @@
 """The latest values of each report of each target, and how long they may be shown. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from exporter.contract import Entry
 from exporter.plan import Target
-from exporter.samples import Sample
+from exporter.samples import Sample, Samples
 
 SKEW: Final = timedelta(minutes=1)
 """How far ahead of the clock values may be; beyond it, the clock was set back and their age is unknown."""
+
+
+NONE: Final = Samples()
 
 
 class Key(NamedTuple):
@@ -54,7 +57,7 @@ class Record:
     success: bool = False
     duration_seconds: float = 0.0
     last_success: datetime | None = None
-    samples: tuple[Sample, ...] = ()
+    samples: Sequence[Sample] = NONE
     expires: datetime | None = None
     error: str = ""
     withdrawn: datetime | None = None
@@ -77,9 +80,9 @@ class Record:
         known = self.last_success is None or self.last_success <= now + SKEW
         return known and self.expires is not None and now < self.expires
 
-    def shown(self, now: datetime) -> tuple[Sample, ...]:
+    def shown(self, now: datetime) -> Sequence[Sample]:
         """The values that are still true at an instant."""
-        return self.samples if self.valid(now) else ()
+        return self.samples if self.valid(now) else NONE
 
 
 class Store:
@@ -132,13 +135,14 @@ class Store:
         """Forget a report's values; when they last came is still known."""
         record = self._records.get(key)
         if record:
-            self._put(key, replace(record, samples=()))
+            self._put(key, replace(record, samples=NONE))
 
-    def expire(self, now: datetime) -> None:
-        """Forget the values that must no longer be shown."""
-        for key, record in tuple(self._records.items()):
-            if record.samples and not record.shown(now):
-                self._put(key, replace(record, samples=(), left_out=0))
+    def expire(self, keys: Iterable[Key], now: datetime) -> None:
+        """Forget those of these keys' values that must not be shown from an instant on."""
+        for key in keys:
+            record = self._records.get(key)
+            if record and record.samples and not record.shown(now):
+                self._put(key, replace(record, samples=NONE, left_out=0))
 
     def series(self, workspace: str, but: Key) -> int:
         """How many values of a workspace's reports are kept, without those of one key."""
@@ -146,6 +150,8 @@ class Store:
         return self._sizes[workspace] - (len(record.samples) if record else 0)
 
     def _put(self, key: Key, record: Record) -> None:
+        if not isinstance(record.samples, Samples):
+            record = replace(record, samples=Samples(record.samples))
         if key.report:
             before = self._records.get(key)
             self._sizes[key.target.workspace] += len(record.samples)
@@ -157,22 +163,15 @@ class Store:
         if key.report:
             self._sizes[key.target.workspace] -= len(record.samples)
 
-    def samples(self, key: Key) -> tuple[Sample, ...]:
+    def samples(self, key: Key) -> Sequence[Sample]:
         """The values that are kept of one key, none where there is no record."""
         record = self._records.get(key)
-        return record.samples if record else ()
+        return record.samples if record else NONE
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""
         return iter(self._records.items())
 
-    def next_expiry(self, now: datetime) -> datetime | None:
-        """The first instant after this one at which a value must go."""
-        return min(
-            (
-                record.expires
-                for record in self._records.values()
-                if record.expires and record.samples and record.expires > now
-            ),
-            default=None,
-        )
+    def generation(self) -> Mapping[Key, Record]:
+        """All that there is now, whatever comes later."""
+        return self._records.copy()
