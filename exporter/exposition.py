@@ -1,23 +1,29 @@
 """From records to the bytes that Prometheus reads. Pure.
 
-The page has two pieces. The snapshot, of values from the API and of each report's last try, is
-rendered and compressed when a value changes, expires or passes midnight. The exporter's own
-metrics come fresh at each scrape, as the end of the same gzip member. The snapshot holds gauges
-alone, which read the same in both formats.
+The page has two parts. The snapshot, of values from the API and of each report's last try, is
+made when a value changes, expires or passes midnight. The exporter's own metrics come fresh at each
+scrape, as the end of the same gzip member. The snapshot holds gauges alone, which read the same in
+both formats.
+
+A large snapshot is made of blocks of targets, and a block of a piece for each family: only what is
+not as it was is written and compressed again. The targets of a block are polled after each other.
+A series comes once, whatever the API answers to entries that should not overlap: the first record
+to have it keeps it. Blocks cannot share one, as what tells bots apart is in its labels.
 """
 
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 
 from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.plan import Target
 from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family
-from exporter.store import Key, Record
+from exporter.stitch import Piece
+from exporter.store import SKEW, Key, Record
 
 SUCCESS: Final = Family(
     "seasalt_report_success", "Whether the last try of the report brought values.", REPORT_LABELS
@@ -45,93 +51,212 @@ REPORT_FAMILIES: Final = (SUCCESS, LAST_SUCCESS, DURATION, INTERVAL)
 POLLED: Final = "Polled at the report's interval, not at the scrape."
 """Ends the help of every value from the API, as such values are not made for the scrape."""
 
-_LEVEL: Final = 6
-_CHUNK: Final = 65_536
-_GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+_FAMILIES: Final = (*API_FAMILIES, *REPORT_FAMILIES)
+_ALL: Final = frozenset(_FAMILIES)
+
+_RECORDS_OF_A_BLOCK: Final = 256
+_FEWEST_BLOCKS: Final = 8
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The records of some targets, and what is on the page of them.
+
+    Attributes:
+        keys: Whose records they are.
+        records: As they were.
+        at: The instant at which they were looked at.
+        until: The first instant after it at which one of their values must go.
+        pieces: The page's text of them, by family; all under None where there is but one block.
+        series: Values from the API, by (api, workspace).
+        hidden: The keys of records with values that must not be shown.
+    """
+
+    keys: Sequence[Key] = ()
+    records: Sequence[Record] = ()
+    at: datetime = _NEVER
+    until: datetime = _NEVER
+    pieces: Mapping[Family | None, Piece] = field(default_factory=dict)
+    series: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hidden: Sequence[Key] = ()
+
+    def holds(self, keys: Sequence[Key], records: Sequence[Record], at: datetime) -> bool:
+        """Whether there is nothing new in these records at an instant."""
+        # Lists compare what they hold by identity first, which is all that is needed mostly.
+        return self.at <= at < self.until and self.keys == keys and self.records == records
+
+    def stale(
+        self, keys: Sequence[Key], records: Sequence[Record], at: datetime
+    ) -> AbstractSet[Family]:
+        """The families whose text is another with these records at an instant."""
+        if self.keys != keys:
+            return _ALL
+        found: set[Family] = set()
+        for key, before, after in zip(keys, self.records, records, strict=True):
+            was, now = before.shown(self.at), after.shown(at)
+            if was is not now and was != now:
+                found.update(sample.family for samples in (was, now) for sample in samples)
+            if before is not after and key.report:
+                found.update(family for family, _ in {*_last_try(before)} ^ {*_last_try(after)})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The rendered values, compressed.
+    """The rendered values.
 
     Attributes:
-        deflated: A raw deflate stream, flushed but not ended.
-        crc: CRC-32 of the text.
-        size: Length of the text in bytes.
+        page: Their text, compressed.
+        at: The instant that they were rendered for.
+        until: The first instant after it at which one of them must go.
         series: Values from the API in it, by (api, workspace).
+        hidden: The keys of records with values that must not be shown.
+        blocks: What it is made of.
     """
 
-    deflated: bytes
-    crc: int
-    size: int
-    series: Mapping[tuple[str, str], int]
+    page: Piece = Piece()
+    at: datetime = _NEVER
+    until: datetime = _NEVER
+    series: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    hidden: Sequence[Key] = ()
+    blocks: Sequence[_Block] = ()
 
-    def text(self) -> Iterator[bytes]:
-        """The text, piece by piece."""
-        inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-        rest = self.deflated
-        while rest:
-            yield inflate.decompress(rest, _CHUNK)
-            rest = inflate.unconsumed_tail
-
-    def gzipped(self, own: bytes) -> bytes:
-        """One gzip member of the snapshot and, after it, the exporter's own metrics."""
-        deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
-        return b"".join(
-            (
-                _GZIP_HEADER,
-                self.deflated,
-                deflate.compress(own),
-                deflate.flush(zlib.Z_FINISH),
-                zlib.crc32(own, self.crc).to_bytes(4, "little"),
-                ((self.size + len(own)) & 0xFFFF_FFFF).to_bytes(4, "little"),
-            )
-        )
+    def holds(self, now: datetime) -> bool:
+        """Whether all of it may still be shown; a clock that was set back leaves that open."""
+        return self.at - SKEW <= now < self.until
 
 
-def snapshot(records: Iterable[tuple[Key, Record]], now: datetime) -> Snapshot:
-    """The snapshot of what is true at an instant."""
-    given = tuple(records)
-    body = text(given, now).encode()
-    deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
-    # Flushed to a byte's end, so that the next piece can follow.
-    deflated = deflate.compress(body) + deflate.flush(zlib.Z_FULL_FLUSH)
-    series = Counter[tuple[str, str]]()
+def snapshot(
+    records: Iterable[tuple[Key, Record]], at: datetime, before: Snapshot = Snapshot()  # noqa: B008 - immutable
+) -> Snapshot:
+    """The snapshot of what is true at an instant.
+
+    Args:
+        records: All of them.
+        at: The instant.
+        before: The last one, of which the unchanged part is taken.
+    """
+    given = list(records)
+    number = _blocks(len(given))
+    keys: list[list[Key]] = [[] for _ in range(number)]
+    parts: list[list[Record]] = [[] for _ in range(number)]
     for key, record in given:
-        series[key.target.api, key.target.workspace] += len(record.shown(now))
-    return Snapshot(deflated, zlib.crc32(body), len(body), series)
+        place = int(key.target.place * number)
+        keys[place].append(key)
+        parts[place].append(record)
+    old = before.blocks if len(before.blocks) == number else [_Block()] * number
+    blocks = [
+        block if block.holds(*now, at) else _renewed(block, *now, at, whole=number == 1)
+        for block, now in zip(old, zip(keys, parts, strict=True), strict=True)
+    ]
+    if number > 1:
+        pieces = [
+            piece
+            for family in _FAMILIES
+            if (here := [block.pieces[family] for block in blocks if family in block.pieces])
+            for piece in (_header_piece(family), *here)
+        ]
+    else:
+        pieces = [*blocks[0].pieces.values()]
+    series = Counter[tuple[str, str]]()
+    for block in blocks:
+        series.update(block.series)
+    return Snapshot(
+        pieces[0].then(pieces[1:]) if pieces else Piece(),
+        at,
+        min(block.until for block in blocks),
+        series,
+        [key for block in blocks for key in block.hidden],
+        blocks,
+    )
+
+
+def _blocks(records: int) -> int:
+    """In how many blocks a snapshot is made: one for a small one, else a power of two."""
+    number = records // _RECORDS_OF_A_BLOCK
+    return 1 if number < _FEWEST_BLOCKS else 1 << (number.bit_length() - 1)
+
+
+def _renewed(
+    before: _Block, keys: Sequence[Key], records: Sequence[Record], at: datetime, *, whole: bool
+) -> _Block:
+    """The block of these records, with what is still right of the one before.
+
+    Args:
+        before: The one before.
+        keys: Whose records they are.
+        records: As they are now.
+        at: The instant.
+        whole: Whether it is the only one.
+    """
+    stale = before.stale(keys, records, at)
+    if not stale:
+        pieces = before.pieces
+    elif whole:
+        pieces = {None: Piece.of(text(zip(keys, records, strict=True), at).encode())}
+    else:
+        lines = _lines(zip(keys, records, strict=True), at, stale)
+        fresh = {family: Piece.of("".join(lines[family]).encode()) for family in lines}
+        pieces = {one: before.pieces[one] for one in before.pieces if one not in stale} | fresh
+    series, hidden, until = Counter[tuple[str, str]](), list[Key](), _NEVER
+    for key, record in zip(keys, records, strict=True):
+        shown = record.shown(at)
+        series[key.target.api, key.target.workspace] += len(shown)
+        if shown and record.expires:
+            until = min(until, record.expires)
+        elif record.samples:
+            hidden.append(key)
+    return _Block(keys, records, at, until, pieces, series, hidden)
 
 
 def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
-    """The records at an instant in the text format, families in the catalogue's order.
+    """The records at an instant in the text format, families in the catalogue's order."""
+    lines = _lines(records, now)
+    return "".join(
+        line
+        for family in _FAMILIES
+        if family in lines
+        for line in (_header(family), *lines[family])
+    )
 
-    A series comes once, whatever the API answers to entries that should not overlap: the first
-    record to have it keeps it.
-    """
-    lines: dict[Family, dict[str, str]] = {}
+
+def _lines(
+    records: Iterable[tuple[Key, Record]], now: datetime, wanted: AbstractSet[Family] = _ALL
+) -> Mapping[Family, Sequence[str]]:
+    """The lines of the families that are wanted, of those that have any."""
+    values: dict[Family, dict[str, str]] = {}
     prefixes: dict[Target, str] = {}
     for key, record in records:
-        if key.target not in prefixes:
-            prefixes[key.target] = _pairs(_target_labels(key.target))
-        prefix = prefixes[key.target]
+        prefix = prefixes.get(key.target)
+        if prefix is None:
+            prefixes[key.target] = prefix = _pairs(_target_labels(key.target))
         for family, labels, value in record.shown(now):
-            pairs = _pairs(zip(family.labels, labels, strict=True))
-            series = f"{prefix}{pairs and ','}{pairs}"
-            lines.setdefault(family, {}).setdefault(series, _number(value))
+            if family in wanted:
+                pairs = _pairs(zip(family.labels, labels, strict=True))
+                series = f"{prefix}{pairs and ','}{pairs}"
+                values.setdefault(family, {}).setdefault(series, _number(value))
         if key.report:
             last_try = _pairs(zip(REPORT_LABELS, (key.report, key.window), strict=True))
             for family, number in _last_try(record):
-                lines.setdefault(family, {})[f"{prefix},{last_try}"] = _number(number)
-    return "".join(
-        block
-        for families, note in ((API_FAMILIES, f" {POLLED}"), (REPORT_FAMILIES, ""))
-        for family in families
-        if family in lines
-        for block in (
-            f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n",
-            *(f"{family.name}{{{labels}}} {value}\n" for labels, value in lines[family].items()),
-        )
+                if family in wanted:
+                    values.setdefault(family, {})[f"{prefix},{last_try}"] = _number(number)
+    return {
+        family: [f"{family.name}{{{series}}} {value}\n" for series, value in own.items()]
+        for family, own in values.items()
+    }
+
+
+def _header(family: Family) -> str:
+    note = "" if family in REPORT_FAMILIES else f" {POLLED}"
+    return (
+        f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n"
     )
+
+
+@cache
+def _header_piece(family: Family) -> Piece:
+    return Piece.of(_header(family).encode())
 
 
 def _last_try(record: Record) -> Iterator[tuple[Family, float]]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from datetime import datetime
-from typing import Final
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from exporter.exposition import Snapshot, snapshot
 from exporter.store import Store
@@ -12,51 +12,90 @@ from exporter.telemetry import PAGE_BYTES, SERIES, Telemetry
 
 _SHORTEST_PAUSE: Final = 0.1
 _SHARE_OF_TIME: Final = 10  # rendering takes at most a tenth of the process's time
+_AT_ONCE: Final = 500  # so many values are forgotten before others get a turn
+_LONGEST_AHEAD: Final = timedelta(seconds=30)
+_LONGEST_WAIT: Final = timedelta(hours=1)
+
+Elsewhere = Callable[..., Awaitable[Any]]
+"""Calls a function with arguments where the event loop does not wait for it."""
 
 
 class Pages:
     """The snapshot that is served, and the task that replaces it.
 
+    A snapshot is made of one generation of the records, beside the event loop. It is made for the
+    instant at which it will probably be there: what expires before is not in it.
+
     Args:
         store: What is on it.
         telemetry: Learns its size.
         now: The present, aware.
+        elsewhere: Where it is made.
     """
 
-    def __init__(self, store: Store, telemetry: Telemetry, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        telemetry: Telemetry,
+        now: Callable[[], datetime],
+        elsewhere: Elsewhere = asyncio.to_thread,
+    ) -> None:
         self._store = store
         self._telemetry = telemetry
         self._now = now
+        self._elsewhere = elsewhere
         self._changed = asyncio.Event()
-        self.snapshot: Snapshot
-        self.refresh()
+        self._one = asyncio.Lock()
+        self._took = timedelta()
+        self._take(snapshot(store, now()))
 
     def changed(self) -> None:
         """Let the snapshot be made anew soon."""
         self._changed.set()
 
-    def refresh(self) -> None:
-        """Make the snapshot of this instant."""
-        self._changed.clear()
-        now = self._now()
-        self._store.expire(now)
-        self.snapshot = snapshot(self._store, now)
-        self._telemetry.set(PAGE_BYTES, self.snapshot.size, "identity")
-        self._telemetry.set(PAGE_BYTES, len(self.snapshot.deflated), "gzip")
-        for place, series in self.snapshot.series.items():
+    async def current(self) -> Snapshot:
+        """A snapshot of what is true now; made first, where something in the last one is not."""
+        while not self.snapshot.holds(self._now()):
+            await self.refresh(unless_it_holds=True)
+        return self.snapshot
+
+    async def refresh(self, *, unless_it_holds: bool = False) -> None:
+        """Make the snapshot of what the store has now.
+
+        Args:
+            unless_it_holds: Only if another has not made one that holds meanwhile.
+        """
+        async with self._one:
+            begun = self._now()
+            if unless_it_holds and self.snapshot.holds(begun):
+                return
+            self._changed.clear()
+            at = begun + min(2 * self._took, _LONGEST_AHEAD)
+            records = self._store.generation()
+            made = await self._elsewhere(snapshot, records.items(), at, self.snapshot)
+            self._took = max(self._now() - begun, timedelta())
+            self._take(made)
+            for some in range(0, len(made.hidden), _AT_ONCE):
+                self._store.expire(made.hidden[some : some + _AT_ONCE], at)
+                await asyncio.sleep(0)
+
+    def _take(self, made: Snapshot) -> None:
+        self.snapshot = made
+        self._telemetry.set(PAGE_BYTES, made.page.size, "identity")
+        self._telemetry.set(PAGE_BYTES, made.page.compressed, "gzip")
+        for place, series in made.series.items():
             self._telemetry.set(SERIES, series, *place)
 
     async def run(self) -> None:
         """Refresh for ever: on every change, and when the next value expires."""
         while True:
-            expiry = self._store.next_expiry(self._now())
-            wait = (expiry - self._now()).total_seconds() if expiry else None
+            wait = min(self.snapshot.until - self._now(), _LONGEST_WAIT)
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(wait.total_seconds()):
                     await self._changed.wait()
             except TimeoutError:
                 pass  # something expires now
             begun = time.perf_counter()
-            self.refresh()
+            await self.refresh()
             took = time.perf_counter() - begun
             await asyncio.sleep(max(_SHORTEST_PAUSE, _SHARE_OF_TIME * took))

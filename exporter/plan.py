@@ -42,7 +42,7 @@ class Target:
     @cached_property
     def place(self) -> float:
         """Its place among all others, from 0 to, but not, 1, whatever it is called and labelled."""
-        return fraction(f"{self.bot_id}@{self.workspace}")
+        return fraction(f"{self.bot_id}|{self.workspace}")
 
 
 def target(workspace: Workspace, bot: Bot | None = None) -> Target:

@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from exporter import __version__, logs
 from exporter.config import Workspace
 from exporter.errors import Outcome
+from exporter.stitch import Piece
 from exporter.values import Drift
 
 
@@ -175,6 +176,7 @@ OWN_FAMILIES: Final = (
     LOG_LINES_DROPPED,
 )
 
+_EOF: Final = b"# EOF\n"
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -205,23 +207,33 @@ class Telemetry:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._process = CollectorRegistry()
+        for collector in (ProcessCollector, GCCollector):
+            collector(registry=self._process)
+        self._followed: dict[tuple[OwnFamily, tuple[str, ...]], Callable[[], float]] = {}
+        self._told: dict[tuple[OwnFamily, tuple[str, ...]], float] = {}
+        self._counted: dict[bool, Piece] = {}
         self.set(STATE_WRITTEN, 1)
         self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
         self._lost_lines = Counted(dict.fromkeys(logs.REASONS, 0))
+        for reason in logs.REASONS:
+            self.count(LOG_LINES_DROPPED, 0, reason)
 
     def set(self, family: OwnFamily, value: float, *labels: str) -> None:
         """Set a gauge."""
+        self._counted.clear()
         gauge = self._gauges[family]
         (gauge.labels(*labels) if labels else gauge).set(value)
 
     def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
         """Let a gauge be what a function says at each scrape."""
-        self._gauges[family].labels(*labels).set_function(value)
+        self._followed[family, labels] = value
+        self._told = {}
 
     def count(self, family: OwnFamily, times: float, *labels: str) -> None:
         """Let a counter grow; by 0, let it be there."""
+        self._counted.clear()
         counter = self._counters[family]
         (counter.labels(*labels) if labels else counter).inc(times)
 
@@ -246,9 +258,14 @@ class Telemetry:
 
     def forget(self, api: str, workspace: str) -> None:
         """Tell nothing more of a workspace that is no longer polled."""
+        self._counted.clear()
+        place = (api, workspace)
         for family, metric in (self._gauges | self._counters).items():
             if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
-                metric.remove_by_labels(dict(zip(_WORKSPACE, (api, workspace), strict=True)))
+                metric.remove_by_labels(dict(zip(_WORKSPACE, place, strict=True)))
+        for family, labels in tuple(self._followed):
+            if family.labels[: len(_WORKSPACE)] == _WORKSPACE and labels[: len(_WORKSPACE)] == place:
+                del self._followed[family, labels]
 
     def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
         """Note how a request ended and how long it took."""
@@ -277,10 +294,33 @@ class Telemetry:
         if right:
             self.set(WEB_RELOAD_TIMESTAMP, now.timestamp())
 
+    def pieces(self, *, openmetrics: bool) -> tuple[Piece, ...]:
+        """The page's own end, in one of the two formats.
+
+        What is counted is written again when a count has changed; what the process tells of itself
+        is asked for each time.
+        """
+        self._look()
+        form = openmetrics_format if openmetrics else text_format
+        if openmetrics not in self._counted:
+            counted = form(self._registry).removesuffix(_EOF)
+            self._counted[openmetrics] = Piece.of(counted)
+        return self._counted[openmetrics], Piece.of(form(self._process))
+
     def text(self, *, openmetrics: bool) -> bytes:
-        """The page's own end, in one of the two formats."""
-        lost = logs.lost.copy()
-        for reason in logs.REASONS:  # the log counts for itself, as it is there before us
-            self.count(LOG_LINES_DROPPED, lost[reason] - self._lost_lines[reason], reason)
-        self._lost_lines = lost
-        return (openmetrics_format if openmetrics else text_format)(self._registry)
+        """The same as text."""
+        pieces = self.pieces(openmetrics=openmetrics)
+        return b"".join(chunk for piece in pieces for chunk in piece.text())
+
+    def _look(self) -> None:
+        """Take up what is not told but asked for."""
+        values = {place: value() for place, value in self._followed.items()}
+        if values != self._told:
+            self._told = values
+            for (family, labels), value in values.items():
+                self.set(family, value, *labels)
+        if self._lost_lines != logs.lost:  # the log counts for itself, as it is there before us
+            lost = logs.lost.copy()
+            for reason in logs.REASONS:
+                self.count(LOG_LINES_DROPPED, lost[reason] - self._lost_lines[reason], reason)
+            self._lost_lines = lost

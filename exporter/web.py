@@ -4,13 +4,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from exporter import status_page
 from exporter.exposition import Snapshot
 from exporter.status import Status
+from exporter.stitch import Piece
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -55,7 +55,7 @@ class Web:
 
     Args:
         snapshot: The values as they are now.
-        own: The exporter's own metrics, in OpenMetrics if told so.
+        own: The exporter's own metrics, compressed, in OpenMetrics if told so.
         ready: Whether every workspace has had an answer.
         status: How the polling goes.
         reload: Reads the configuration again, and says what is wrong with it; None forbids it.
@@ -66,8 +66,8 @@ class Web:
     def __init__(
         self,
         *,
-        snapshot: Callable[[], Snapshot],
-        own: Callable[[bool], bytes],
+        snapshot: Callable[[], Awaitable[Snapshot]],
+        own: Callable[[bool], Iterable[Piece]],
         ready: Callable[[], bool],
         status: Callable[[], Status],
         reload: Callable[[], Awaitable[str]] | None = None,
@@ -106,20 +106,19 @@ class Web:
             await reply(scope, send, self._routes[scope["path"]](scope))
 
     async def _page(self, scope: Scope, send: Send) -> None:
-        snapshot = self._snapshot()
+        snapshot = await self._snapshot()
         openmetrics = wants_openmetrics(_values(scope, b"accept"))
-        own = self._own(openmetrics)
+        page = snapshot.page.then(self._own(openmetrics))
         headers = [
             (b"content-type", OPENMETRICS if openmetrics else TEXT),
             (b"vary", b"Accept, Accept-Encoding"),
         ]
         if wants_gzip(_values(scope, b"accept-encoding")):
             headers.append((b"content-encoding", b"gzip"))
-            body = snapshot.gzipped(own)
+            body = page.gzipped()
             await _stream(scope, send, headers, len(body), [body])
         else:
-            pieces = chain(snapshot.text(), (own,))
-            await _stream(scope, send, headers, snapshot.size + len(own), pieces)
+            await _stream(scope, send, headers, page.size, page.text())
 
     async def _reloaded(self, method: str) -> Answer:
         if method != "POST":

@@ -40,7 +40,7 @@ async def _round(config: Config) -> int:
         for failed in await asyncio.gather(*map(poll, config.workspaces))
         for failure in failed
     ]
-    page = b"".join(Pages(store, telemetry, now).snapshot.text())
+    page = b"".join(Pages(store, telemetry, now).snapshot.page.text())
     sys.stdout.write((page + telemetry.text(openmetrics=False)).decode())
     for failure in failures:
         print(failure, file=sys.stderr)

@@ -114,7 +114,7 @@ async def serve(
 
     async def adopt(config: Config) -> None:
         await fleet.adopt(config)
-        pages.refresh()  # the next page is of the new configuration
+        await pages.refresh()  # the next page is of the new configuration
 
     def state() -> State:
         return State(tuple(watch.memory for watch in fleet), tuple(store))
@@ -132,8 +132,8 @@ async def serve(
             background = [tasks.create_task(other) for other in others]
             allowed = invocation.one("web.enable-lifecycle")
             web = Web(
-                snapshot=lambda: pages.snapshot,
-                own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
+                snapshot=pages.current,
+                own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
                 ready=lambda: all(watch.answered for watch in fleet),
                 status=lambda: Status(__version__, clock(), tuple(one.status() for one in fleet)),
                 reload=reloader.reload if reloader and allowed else None,

@@ -379,8 +379,8 @@ class Campaign:
                 for one in config.workspaces
             ]
             web = Web(
-                snapshot=lambda: pages.snapshot,
-                own=lambda openmetrics: telemetry.text(openmetrics=openmetrics),
+                snapshot=pages.current,
+                own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
                 ready=lambda: all(watch.answered for watch in watches),
                 status=lambda: Status("0", now(), tuple(watch.status() for watch in watches)),
             )
