@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as Abstra
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from operator import is_
 from typing import Final
 
 from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.plan import Target
-from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family
+from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family, Samples, Shape
 from exporter.stitch import Piece
 from exporter.store import SKEW, Key, Record
 
@@ -145,25 +146,27 @@ def snapshot(
         place = int(key.target.place * number)
         keys[place].append(key)
         parts[place].append(record)
-    old = before.blocks if len(before.blocks) == number else [_Block()] * number
+    old = before.blocks if len(before.blocks) == number else (_Block(),) * number
     blocks = [
         block if block.holds(*now, at) else _renewed(block, *now, at, whole=number == 1)
         for block, now in zip(old, zip(keys, parts, strict=True), strict=True)
     ]
-    if number > 1:
-        pieces = [
+    if all(map(is_, blocks, old)):
+        page = before.page
+    elif number > 1:
+        page = Piece.joined(
             piece
             for family in _FAMILIES
             if (here := [block.pieces[family] for block in blocks if family in block.pieces])
             for piece in (_header_piece(family), *here)
-        ]
+        )
     else:
-        pieces = [*blocks[0].pieces.values()]
+        page = Piece.joined(blocks[0].pieces.values())
     series = Counter[tuple[str, str]]()
     for block in blocks:
         series.update(block.series)
     return Snapshot(
-        pieces[0].then(pieces[1:]) if pieces else Piece(),
+        page,
         at,
         min(block.until for block in blocks),
         series,
@@ -225,26 +228,56 @@ def _lines(
     records: Iterable[tuple[Key, Record]], now: datetime, wanted: AbstractSet[Family] = _ALL
 ) -> Mapping[Family, Sequence[str]]:
     """The lines of the families that are wanted, of those that have any."""
-    values: dict[Family, dict[str, str]] = {}
+    lines: dict[Family, list[str]] = {}
     prefixes: dict[Target, str] = {}
+    shapes: dict[Shape, _Tails] = {}
+    written: dict[tuple[str, Family], set[str]] = {}
+
+    def write(family: Family, prefix: str, tails: Mapping[str, int], values: Sequence[float]) -> None:
+        before = written.setdefault((prefix, family), set())
+        if before:
+            tails = {tail: index for tail, index in tails.items() if tail not in before}
+        before |= tails.keys()
+        begin = f"{family.name}{{{prefix}"
+        lines.setdefault(family, []).extend(
+            [f"{begin}{tail} {_number(values[index])}\n" for tail, index in tails.items()]
+        )
+
     for key, record in records:
         prefix = prefixes.get(key.target)
         if prefix is None:
             prefixes[key.target] = prefix = _pairs(_target_labels(key.target))
-        for family, labels, value in record.shown(now):
-            if family in wanted:
-                pairs = _pairs(zip(family.labels, labels, strict=True))
-                series = f"{prefix}{pairs and ','}{pairs}"
-                values.setdefault(family, {}).setdefault(series, _number(value))
+        shown = Samples.of(record.shown(now))
+        tails = shapes.get(shown.shape)
+        if tails is None:
+            shapes[shown.shape] = tails = _tails(shown.shape, wanted)
+        for family, own in tails.items():
+            write(family, prefix, own, shown.values)
         if key.report:
-            last_try = _pairs(zip(REPORT_LABELS, (key.report, key.window), strict=True))
+            tail = _tail(zip(REPORT_LABELS, (key.report, key.window), strict=True))
             for family, number in _last_try(record):
                 if family in wanted:
-                    values.setdefault(family, {})[f"{prefix},{last_try}"] = _number(number)
-    return {
-        family: [f"{family.name}{{{series}}} {value}\n" for series, value in own.items()]
-        for family, own in values.items()
-    }
+                    write(family, prefix, {tail: 0}, (number,))
+    return lines
+
+
+_Tails = Mapping[Family, Mapping[str, int]]
+"""The label values of series, as they end a line, and where their value is, by family."""
+
+
+def _tails(shape: Shape, wanted: AbstractSet[Family]) -> _Tails:
+    """The tails of those families of a shape that are wanted."""
+    found: dict[Family, dict[str, int]] = {}
+    for index, (family, labels) in enumerate(shape):
+        if family in wanted:
+            tail = _tail(zip(family.labels, labels, strict=True))
+            found.setdefault(family, {}).setdefault(tail, index)
+    return found
+
+
+def _tail(labels: Iterable[tuple[str, str]]) -> str:
+    pairs = _pairs(labels)
+    return f"{pairs and ','}{pairs}}}"
 
 
 def _header(family: Family) -> str:
@@ -288,4 +321,4 @@ def _help(value: str) -> str:
 
 def _number(value: float) -> str:
     whole = int(value)
-    return str(whole) if whole == value else repr(float(value))
+    return str(whole) if whole == value else repr(value)

@@ -52,7 +52,7 @@ class Sample(NamedTuple):
     value: float
 
 
-class _Shape:
+class Shape:
     """Which series some samples are of, without their values; one for all that have the same.
 
     Attributes:
@@ -67,6 +67,13 @@ class _Shape:
     def __init__(self, families: tuple[Family, ...], labels: tuple[str, ...]) -> None:
         self.families = families
         self.labels = labels
+
+    def __iter__(self) -> Iterator[tuple[Family, tuple[str, ...]]]:
+        begin = 0
+        for family in self.families:
+            end = begin + len(family.labels)
+            yield family, self.labels[begin:end]
+            begin = end
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Self:
@@ -87,29 +94,30 @@ class Samples(Sequence[Sample]):
 
     Args:
         samples: In order.
+
+    Attributes:
+        shape: Which series they are of.
+        values: Their values.
     """
 
-    __slots__ = ("_shape", "_values")
+    __slots__ = ("shape", "values")
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         given = tuple(samples)
-        self._shape = _Shape.of(given)
-        self._values = array("d", (sample.value for sample in given))
+        self.shape = Shape.of(given)
+        self.values = array("d", (sample.value for sample in given))
 
-    @property
-    def families(self) -> frozenset[Family]:
-        """The families that there are samples of."""
-        return frozenset(self._shape.families)
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> "Samples":
+        """Samples as they are kept, which they may be already."""
+        return samples if isinstance(samples, Samples) else cls(samples)
 
     def __iter__(self) -> Iterator[Sample]:
-        labels, begin = self._shape.labels, 0
-        for family, value in zip(self._shape.families, self._values, strict=True):
-            end = begin + len(family.labels)
-            yield Sample(family, labels[begin:end], value)
-            begin = end
+        for (family, labels), value in zip(self.shape, self.values, strict=True):
+            yield Sample(family, labels, value)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.values)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -120,7 +128,7 @@ class Samples(Sequence[Sample]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Samples):
-            return self._shape is other._shape and self._values == other._values
+            return self.shape is other.shape and self.values == other.values
         return tuple(self) == other
 
     def __hash__(self) -> int:

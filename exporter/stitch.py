@@ -7,18 +7,21 @@ follows from those of the pieces.
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 CHUNK: Final = 65_536
 """Bytes of text that are unfolded at a time."""
 
-_LEVEL: Final = 6
+_LEVEL: Final = 3  # a third of the time of 6, for a seventh more bytes
 _HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST: Final = b"\x03\x00"  # an empty block that says it is the last
 _ZEROS: Final = memoryview(bytes(CHUNK))
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True)
+class Piece:
     """Some text, compressed.
 
     Attributes:
@@ -38,14 +41,24 @@ class Piece(NamedTuple):
         deflated = deflate.compress(text) + deflate.flush(zlib.Z_FULL_FLUSH)
         return cls((deflated,), zlib.crc32(text), len(text))
 
-    def then(self, others: Iterable["Piece"]) -> "Piece":
-        """This and, after it, others."""
-        parts, crc, size = [*self.parts], self.crc, self.size
-        for other in others:
-            parts += other.parts
-            crc = _after(crc, other.size) ^ _after(0, other.size) ^ other.crc
-            size += other.size
-        return Piece(tuple(parts), crc, size)
+    @classmethod
+    def joined(cls, pieces: Iterable["Piece"]) -> "Piece":
+        """One piece of several."""
+        parts, crc, size = list[bytes](), 0, 0
+        for piece in pieces:
+            parts += piece.parts
+            crc = _after(crc, piece.size) ^ piece._share if size else piece.crc
+            size += piece.size
+        return cls(tuple(parts), crc, size)
+
+    @cached_property
+    def _share(self) -> int:
+        """What the text adds to the checksum of what is before it.
+
+        The checksum is linear: of two texts it is what zeros in the place of the second would
+        make of the first one's, and what the second adds to that.
+        """
+        return self.crc ^ _after(0, self.size)
 
     @property
     def compressed(self) -> int:
@@ -68,10 +81,7 @@ class Piece(NamedTuple):
 
 
 def _after(crc: int, size: int) -> int:
-    """The CRC-32 of what had this one, and so many zeros.
-
-    The checksum is linear: what zeros make of it, and what the text makes of none, is all.
-    """
+    """The CRC-32 of a text that has this one, with so many zeros behind it."""
     for begin in range(0, size, CHUNK):
         crc = zlib.crc32(_ZEROS[: size - begin], crc)
     return crc

@@ -150,8 +150,9 @@ class Store:
         return self._sizes[workspace] - (len(record.samples) if record else 0)
 
     def _put(self, key: Key, record: Record) -> None:
-        if not isinstance(record.samples, Samples):
-            record = replace(record, samples=Samples(record.samples))
+        samples = Samples.of(record.samples)
+        if samples is not record.samples:
+            record = replace(record, samples=samples)
         if key.report:
             before = self._records.get(key)
             self._sizes[key.target.workspace] += len(record.samples)

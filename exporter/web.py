@@ -108,7 +108,7 @@ class Web:
     async def _page(self, scope: Scope, send: Send) -> None:
         snapshot = await self._snapshot()
         openmetrics = wants_openmetrics(_values(scope, b"accept"))
-        page = snapshot.page.then(self._own(openmetrics))
+        page = Piece.joined((snapshot.page, *self._own(openmetrics)))
         headers = [
             (b"content-type", OPENMETRICS if openmetrics else TEXT),
             (b"vary", b"Accept, Accept-Encoding"),
