@@ -194,14 +194,15 @@ def _renewed(
         whole: Whether it is the only one.
     """
     stale = before.stale(keys, records, at)
-    if not stale:
-        pieces = before.pieces
-    elif whole:
-        pieces = {None: Piece.of(text(zip(keys, records, strict=True), at).encode())}
-    else:
+    pieces = dict(before.pieces)
+    if stale and whole:
+        pieces[None] = Piece.of(text(zip(keys, records, strict=True), at).encode())
+    elif stale:
         lines = _lines(zip(keys, records, strict=True), at, stale)
-        fresh = {family: Piece.of("".join(lines[family]).encode()) for family in lines}
-        pieces = {one: before.pieces[one] for one in before.pieces if one not in stale} | fresh
+        for family in stale:
+            pieces.pop(family, None)
+            if family in lines:
+                pieces[family] = Piece.of("".join(lines[family]).encode())
     series, hidden, until = Counter[tuple[str, str]](), list[Key](), _NEVER
     for key, record in zip(keys, records, strict=True):
         shown = record.shown(at)
@@ -237,7 +238,7 @@ def _lines(
         before = written.setdefault((prefix, family), set())
         if before:
             tails = {tail: index for tail, index in tails.items() if tail not in before}
-        before |= tails.keys()
+        before.update(tails)
         begin = f"{family.name}{{{prefix}"
         lines.setdefault(family, []).extend(
             [f"{begin}{tail} {_number(values[index])}\n" for tail, index in tails.items()]

@@ -12,6 +12,7 @@ from exporter.config.load import RESERVED_LABELS
 from exporter.exposition import API_FAMILIES, REPORT_FAMILIES, snapshot, text
 from exporter.plan import Target
 from exporter.samples import Sample
+from exporter.stitch import Piece
 from exporter.store import Key, Record, Store
 from exporter.values import text as clean
 
@@ -148,9 +149,9 @@ def test_one_gzip_member_holds_the_snapshot_and_the_exporters_own(
         )
     )
     page = text(made, NOW).encode()
-    snap = snapshot(made, NOW)
+    snap = snapshot(made, NOW).page
 
-    member = snap.gzipped(own)
+    member = Piece.joined((snap, Piece.of(own))).gzipped()
 
     assert gzip.decompress(member) == page + own
     single = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -204,7 +205,7 @@ def test_a_series_comes_once_whatever_the_api_answers() -> None:
 
 def test_an_identity_page_comes_in_pieces() -> None:
     samples = (LABELS.sample(n, "today", f"label {n} " + "x" * 80) for n in range(3000))
-    snap = snapshot(store((VOLUME, record(*samples))), NOW)
+    snap = snapshot(store((VOLUME, record(*samples))), NOW).page
 
     pieces = list(snap.text())
 

@@ -35,7 +35,6 @@ class Run:
         self.world = World()
         self.api = FakeApi(self.world.now)
         self.store, self.telemetry = Store(), Telemetry()
-        self.pages = Pages(self.store, self.telemetry, self.world.now)
         self.shown: list[str] = []
 
     def through(self, *steps: Config | Callable[[], None]) -> "Run":
@@ -59,9 +58,9 @@ class Run:
 
     def page(self) -> str:
         """All that is shown now."""
-        self.pages.refresh()
+        pages = Pages(self.store, self.telemetry, self.world.now)
         return (
-            b"".join(self.pages.snapshot.text()).decode()
+            b"".join(pages.snapshot.page.text()).decode()
             + self.telemetry.text(openmetrics=False).decode()
         )
 

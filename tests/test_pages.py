@@ -30,7 +30,7 @@ class Kept:
 
     def text(self) -> str:
         """The page as it is served now."""
-        return b"".join(self.pages.snapshot.text()).decode()
+        return b"".join(self.pages.snapshot.page.text()).decode()
 
 
 def test_a_change_is_on_the_page_within_a_second() -> None:
@@ -83,11 +83,11 @@ def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
     async def go() -> None:
         kept = Kept()
         kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
-        kept.pages.refresh()
+        await kept.pages.refresh()
         line = 'seasalt_series{api="seachat",workspace="acme"} '
         assert f"{line}1.0\n" in kept.telemetry.text(openmetrics=False).decode()
-        kept.store.expire(START + timedelta(hours=1))
-        kept.pages.refresh()
+        kept.store.expire([KEY], START + timedelta(hours=1))
+        await kept.pages.refresh()
         assert f"{line}0.0\n" in kept.telemetry.text(openmetrics=False).decode()
 
     World().run(go)
@@ -135,11 +135,11 @@ def test_the_size_of_the_page_is_told_as_it_is_and_compressed() -> None:
         kept = Kept()
         samples = tuple(CALLS.sample(n, "today", f"direction {n}") for n in range(500))
         kept.store.succeed(KEY, Record(600.0, samples=samples, expires=START + timedelta(hours=1)))
-        kept.pages.refresh()
+        await kept.pages.refresh()
         snapshot, told = kept.pages.snapshot, kept.telemetry.text(openmetrics=False).decode()
         line = "seasalt_exporter_page_bytes"
-        assert f'{line}{{encoding="identity"}} {float(snapshot.size)}\n' in told
-        assert f'{line}{{encoding="gzip"}} {float(len(snapshot.deflated))}\n' in told
-        assert len(snapshot.deflated) < snapshot.size / 3
+        assert f'{line}{{encoding="identity"}} {float(snapshot.page.size)}\n' in told
+        assert f'{line}{{encoding="gzip"}} {float(snapshot.page.compressed)}\n' in told
+        assert snapshot.page.compressed < snapshot.page.size / 3
 
     World().run(go)

@@ -18,7 +18,6 @@ from support.workspaces import workspace
 
 from exporter.config import Workspace
 from exporter.exposition import API_FAMILIES, text
-from exporter.pages import Pages
 from exporter.plan import Target, plan
 from exporter.poller import Failure, Poller
 from exporter.store import Key, Record, Store
@@ -706,7 +705,6 @@ def test_series_that_expired_make_room_for_others() -> None:
 
     metrics = [{"metric": "label_overview", "scope": "bots"}]
     run = Run(workspace(metrics, bots=2, max_series=12), answer)
-    pages = Pages(run.store, run.telemetry, run.world.now)
 
     def sizes() -> dict[str, int]:
         return {key.target.bot_id: len(record.samples) for key, record in run.store}
@@ -715,7 +713,10 @@ def test_series_that_expired_make_room_for_others() -> None:
         assert sizes() == {"b0": 6, "b1": 6}
         down.append("b0")
 
-    run.lasts(timedelta(hours=2), fail, *[pages.refresh] * 20)
+    def forget() -> None:
+        run.store.expire([key for key, _ in run.store], run.world.now())
+
+    run.lasts(timedelta(hours=2), fail, *[forget] * 20)
 
     assert sizes() == {"b0": 0, "b1": 10}
 

@@ -51,17 +51,17 @@ def test_what_is_told_of_a_bot_itself_is_not_counted(store: Store) -> None:
     store.succeed(FACTS, record(9))
     assert store.series("acme", but=NOBODY) == 3 + 5
 
-    store.expire(START + HOUR)
+    store.expire(kept(store), START + HOUR)
     assert store.series("acme", but=NOBODY) == 0
 
 
 def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) -> None:
     store.succeed(TWO, record(5, 2 * HOUR))
 
-    store.expire(START + HOUR - timedelta(seconds=1))
+    store.expire(kept(store), START + HOUR - timedelta(seconds=1))
     assert store.series("acme", but=NOBODY) == 3 + 5
 
-    store.expire(START + HOUR)
+    store.expire(kept(store), START + HOUR)
     assert store.series("acme", but=NOBODY) == 5
     assert dict(store)[ONE].samples == ()
     assert dict(store)[ONE].success
@@ -69,8 +69,8 @@ def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) ->
 
 
 def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store: Store) -> None:
-    store.expire(START + HOUR)
-    store.expire(START + 2 * HOUR)
+    store.expire(kept(store), START + HOUR)
+    store.expire(kept(store), START + 2 * HOUR)
     store.succeed(ONE, record(4, 3 * HOUR))
 
     assert store.series("acme", but=NOBODY) == 4
@@ -88,12 +88,3 @@ def test_what_is_wanted_of_one_workspace_says_nothing_of_another(store: Store) -
 
     assert kept(store) == {ELSEWHERE}
     assert store.series("other", but=NOBODY) == 7
-
-
-def test_the_next_expiry_is_that_of_the_first_value_to_go(store: Store) -> None:
-    store.succeed(TWO, record(0, HOUR / 2))  # nothing to go
-    store.succeed(ONE, record(1, 2 * HOUR))
-
-    assert store.next_expiry(START) == START + HOUR
-    assert store.next_expiry(START + HOUR) == START + 2 * HOUR
-    assert store.next_expiry(START + 2 * HOUR) is None

@@ -117,14 +117,14 @@ def test_log_lines_that_were_not_written_are_counted_from_0_and_once(
 
 def test_the_size_of_the_page_is_what_is_served() -> None:
     telemetry, store = Telemetry(), Store()
-    pages = Pages(store, telemetry, lambda: START)
     sample = API_FAMILIES[0].sample(7, *("x" for _ in API_FAMILIES[0].labels))
     key = Key(Target("seachat", "acme"), "csat", "today")
     later = START + timedelta(hours=1)
     store.succeed(key, Record(600.0, success=True, samples=(sample,), expires=later))
-    pages.refresh()
 
-    size = len(b"".join(pages.snapshot.text()))
+    pages = Pages(store, telemetry, lambda: START)
+
+    size = len(b"".join(pages.snapshot.page.text()))
     assert size > 0
     assert f'seasalt_exporter_page_bytes{{encoding="identity"}} {size:.1f}' in page(telemetry)
     assert any('page_bytes{encoding="gzip"}' in line for line in page(telemetry))

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from exporter.exposition import Snapshot, snapshot
 from exporter.status import Status
+from exporter.stitch import Piece
 from exporter.store import Store
 from exporter.web import Web, wants_gzip, wants_openmetrics
 
@@ -21,14 +22,14 @@ PROMETHEUS_3 = (
 )
 
 
-def empty() -> Snapshot:
+async def empty() -> Snapshot:
     return snapshot(Store(), NOW)
 
 
 def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401
     return Web(
         snapshot=empty,
-        own=lambda openmetrics: b"own 1\n# EOF\n" if openmetrics else b"own 1\n",
+        own=lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
         ready=lambda: ready,
         status=lambda: Status("0.1.0", NOW, ()),
         **others,

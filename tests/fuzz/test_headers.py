@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 from support.fuzz import examples
 
-from exporter.exposition import snapshot
+from exporter.exposition import Snapshot, snapshot
 from exporter.status import Status
+from exporter.stitch import Piece
 from exporter.store import Store
 from exporter.web import Web
 
@@ -20,9 +21,15 @@ TYPES: Final = {
     b"text/plain; version=0.0.4; charset=utf-8",
     b"application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
+
+
+async def _snapshot() -> Snapshot:
+    return snapshot(Store(), NOW)
+
+
 WEB: Final = Web(
-    snapshot=lambda: snapshot(Store(), NOW),
-    own=lambda openmetrics: b"own 1\n# EOF\n" if openmetrics else b"own 1\n",
+    snapshot=_snapshot,
+    own=lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
     ready=lambda: True,
     status=lambda: Status("0", NOW, ()),
 )

@@ -187,7 +187,7 @@ def outputs(
     now = world.now()
     yield text(store, now)
     page = Pages(store, telemetry, world.now)
-    yield from (piece.decode() for piece in page.snapshot.text())
+    yield from (piece.decode() for piece in page.snapshot.page.text())
     for openmetrics in (False, True):
         own = telemetry.text(openmetrics=openmetrics).decode()
         yield re.sub(r"^(python|process)_.*$", "", own, flags=re.MULTILINE)

@@ -307,8 +307,8 @@ class _Exporter:
         made = snapshot(self._store, self._world.now())
         for place, number in made.series.items():
             self._telemetry.set(SERIES, number, *place)
-        self._telemetry.set(PAGE_BYTES, made.size, "identity")
-        self._telemetry.set(PAGE_BYTES, len(made.deflated), "gzip")
-        page = (*made.text(), self._telemetry.text(openmetrics=False))
+        self._telemetry.set(PAGE_BYTES, made.page.size, "identity")
+        self._telemetry.set(PAGE_BYTES, made.page.compressed, "gzip")
+        page = (*made.page.text(), self._telemetry.text(openmetrics=False))
         lines = b"".join(page).decode().splitlines()
         return [line for line in lines if not line.startswith("#")]

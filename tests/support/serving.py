@@ -23,6 +23,7 @@ from exporter.exposition import Snapshot, snapshot
 from exporter.guard import Guard
 from exporter.server import Limits, Server, bound, listen
 from exporter.status import Status
+from exporter.stitch import Piece
 from exporter.store import Store
 from exporter.web import Web
 from exporter.web_config import Kept
@@ -36,9 +37,13 @@ LINE: Final = b"own_total 1\n"
 def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
     """The routes, over an empty store and some metrics of the exporter's own."""
     empty: Snapshot = snapshot(Store(), datetime.now(UTC))
+
+    async def current() -> Snapshot:
+        return empty
+
     return Web(
-        snapshot=lambda: empty,
-        own=lambda _: own(),
+        snapshot=current,
+        own=lambda _: [Piece.of(own())],
         ready=lambda: True,
         status=lambda: Status("0.0.0", datetime.now(UTC), ()),
     )
