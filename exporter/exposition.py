@@ -55,9 +55,12 @@ POLLED: Final = "Polled at the report's interval, not at the scrape."
 _FAMILIES: Final = (*API_FAMILIES, *REPORT_FAMILIES)
 _ALL: Final = frozenset(_FAMILIES)
 
-_RECORDS_OF_A_BLOCK: Final = 256
+RECORDS_OF_A_BLOCK: Final = 256
+"""So many reports are written and compressed together, where there are more than a few blocks."""
+
 _FEWEST_BLOCKS: Final = 8
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""When a page without values has to be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ class _Block:
 
     keys: Sequence[Key] = ()
     records: Sequence[Record] = ()
-    at: datetime = _NEVER
-    until: datetime = _NEVER
+    at: datetime = NEVER
+    until: datetime = NEVER
     pieces: Mapping[Family | None, Piece] = field(default_factory=dict)
     series: Counter[tuple[str, str]] = field(default_factory=Counter)
     hidden: Sequence[Key] = ()
@@ -117,8 +120,8 @@ class Snapshot:
     """
 
     page: Piece = Piece()
-    at: datetime = _NEVER
-    until: datetime = _NEVER
+    at: datetime = NEVER
+    until: datetime = NEVER
     series: Mapping[tuple[str, str], int] = field(default_factory=dict)
     hidden: Sequence[Key] = ()
     blocks: Sequence[_Block] = ()
@@ -128,8 +131,14 @@ class Snapshot:
         return self.at - SKEW <= now < self.until
 
 
+EMPTY: Final = Snapshot()
+
+
 def snapshot(
-    records: Iterable[tuple[Key, Record]], at: datetime, before: Snapshot = Snapshot()  # noqa: B008 - immutable
+    records: Iterable[tuple[Key, Record]],
+    at: datetime,
+    before: Snapshot = EMPTY,
+    size: int = RECORDS_OF_A_BLOCK,
 ) -> Snapshot:
     """The snapshot of what is true at an instant.
 
@@ -137,9 +146,10 @@ def snapshot(
         records: All of them.
         at: The instant.
         before: The last one, of which the unchanged part is taken.
+        size: Reports of a block.
     """
     given = list(records)
-    number = _blocks(len(given))
+    number = _blocks(len(given), size)
     keys: list[list[Key]] = [[] for _ in range(number)]
     parts: list[list[Record]] = [[] for _ in range(number)]
     for key, record in given:
@@ -175,9 +185,9 @@ def snapshot(
     )
 
 
-def _blocks(records: int) -> int:
+def _blocks(records: int, size: int) -> int:
     """In how many blocks a snapshot is made: one for a small one, else a power of two."""
-    number = records // _RECORDS_OF_A_BLOCK
+    number = records // size
     return 1 if number < _FEWEST_BLOCKS else 1 << (number.bit_length() - 1)
 
 
@@ -203,7 +213,7 @@ def _renewed(
             pieces.pop(family, None)
             if family in lines:
                 pieces[family] = Piece.of("".join(lines[family]).encode())
-    series, hidden, until = Counter[tuple[str, str]](), list[Key](), _NEVER
+    series, hidden, until = Counter[tuple[str, str]](), list[Key](), NEVER
     for key, record in zip(keys, records, strict=True):
         shown = record.shown(at)
         series[key.target.api, key.target.workspace] += len(shown)
@@ -234,7 +244,9 @@ def _lines(
     shapes: dict[Shape, _Tails] = {}
     written: dict[tuple[str, Family], set[str]] = {}
 
-    def write(family: Family, prefix: str, tails: Mapping[str, int], values: Sequence[float]) -> None:
+    def write(
+        family: Family, prefix: str, tails: Mapping[str, int], values: Sequence[float]
+    ) -> None:
         before = written.setdefault((prefix, family), set())
         if before:
             tails = {tail: index for tail, index in tails.items() if tail not in before}
@@ -283,9 +295,7 @@ def _tail(labels: Iterable[tuple[str, str]]) -> str:
 
 def _header(family: Family) -> str:
     note = "" if family in REPORT_FAMILIES else f" {POLLED}"
-    return (
-        f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n"
-    )
+    return f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n"
 
 
 @cache

@@ -264,7 +264,10 @@ class Telemetry:
             if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
                 metric.remove_by_labels(dict(zip(_WORKSPACE, place, strict=True)))
         for family, labels in tuple(self._followed):
-            if family.labels[: len(_WORKSPACE)] == _WORKSPACE and labels[: len(_WORKSPACE)] == place:
+            if (
+                family.labels[: len(_WORKSPACE)] == _WORKSPACE
+                and labels[: len(_WORKSPACE)] == place
+            ):
                 del self._followed[family, labels]
 
     def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:

@@ -1,7 +1,9 @@
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.virtual import START, World
@@ -22,11 +24,28 @@ def record(value: float, lasts: timedelta) -> Record:
 
 
 class Kept:
-    """Pages that are kept current over a store."""
+    """Pages that are kept current over a store.
 
-    def __init__(self) -> None:
+    Args:
+        takes: Seconds that it takes to make one.
+    """
+
+    def __init__(self, takes: float = 0) -> None:
         self.world, self.store, self.telemetry = World(), Store(), Telemetry()
-        self.pages = Pages(self.store, self.telemetry, self.world.now)
+        self.takes, self.most_at_once = takes, 0
+        self._at_once = 0
+        self.pages = Pages(self.store, self.telemetry, self.world.now, self._elsewhere)
+
+    async def _elsewhere(self, make: Callable[..., Any], *of: object) -> object:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        await asyncio.sleep(self.takes)
+        self._at_once -= 1
+        return make(*of)
+
+    async def scrape(self) -> str:
+        """The page as a scrape gets it now."""
+        return b"".join((await self.pages.current()).page.text()).decode()
 
     def text(self) -> str:
         """The page as it is served now."""
@@ -141,5 +160,75 @@ def test_the_size_of_the_page_is_told_as_it_is_and_compressed() -> None:
         assert f'{line}{{encoding="identity"}} {float(snapshot.page.size)}\n' in told
         assert f'{line}{{encoding="gzip"}} {float(snapshot.page.compressed)}\n' in told
         assert snapshot.page.compressed < snapshot.page.size / 3
+
+    World().run(go)
+
+
+@pytest.mark.parametrize("takes", [0, 0.5, 8], ids=["at once", "half a second", "long"])
+def test_no_scrape_sees_a_value_after_its_expiry_however_long_a_page_takes(takes: float) -> None:
+    async def go() -> None:
+        kept = Kept(takes)
+        task = asyncio.ensure_future(kept.pages.run())
+        ends = {}
+        for number in range(40):  # one expires every three seconds, for as long as a page may take
+            key = Key(KEY.target, f"report {number}", "today")
+            ends[number] = START + timedelta(seconds=100 + 3 * number)
+            sample = CALLS.sample(number, f"window {number}", "inbound")
+            kept.store.succeed(
+                key, Record(600.0, samples=(sample,), last_success=START, expires=ends[number])
+            )
+        kept.pages.changed()
+        for _ in range(230):
+            await asyncio.sleep(1)
+            page, now = await kept.scrape(), kept.world.now()
+            shown = {n for n in ends if f'window="window {n}",direction' in page}
+            assert not any(ends[n] <= now for n in shown)
+            # And none leaves much sooner than it must.
+            early = timedelta(seconds=1 + 31 * takes)
+            assert {n for n in ends if now + early < ends[n]} <= shown
+        assert kept.most_at_once == 1
+        task.cancel()
+
+    World().run(go)
+
+
+def test_what_changes_while_a_page_is_made_is_on_the_next_one() -> None:
+    async def go() -> None:
+        kept = Kept(takes=2)
+        task = asyncio.ensure_future(kept.pages.run())
+        for value in (1, 2):
+            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.pages.changed()
+            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        assert 'direction="inbound"} 2\n' in kept.text()
+        task.cancel()
+
+    World().run(go)
+
+
+def test_a_refresh_that_is_waited_for_has_what_was_there_when_it_was_asked_for() -> None:
+    async def go() -> None:
+        kept = Kept(takes=2)
+        kept.store.succeed(KEY, record(1, timedelta(hours=1)))
+        first = asyncio.ensure_future(kept.pages.refresh())
+        await asyncio.sleep(1)
+        kept.store.succeed(KEY, record(2, timedelta(hours=1)))
+        await kept.pages.refresh()
+        assert 'direction="inbound"} 2\n' in kept.text()
+        await first
+
+    World().run(go)
+
+
+def test_a_clock_that_was_set_back_leaves_no_value_from_the_future_on_the_page() -> None:
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(1, timedelta(hours=1)))
+        assert "communication_volume_calls{" not in await kept.scrape()
+        await kept.pages.refresh()
+        assert "communication_volume_calls{" in await kept.scrape()
+        kept.world.start -= timedelta(minutes=10)
+        assert "communication_volume_calls{" not in await kept.scrape()
 
     World().run(go)
