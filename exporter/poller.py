@@ -29,9 +29,9 @@ from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
 from exporter.samples import Sample
-from exporter.schedule import Rhythm, rhythms
+from exporter.schedule import Rhythm, Shortage, load, rhythms, shortages
 from exporter.store import Key, Record, Store
-from exporter.telemetry import SERIES_DROPPED, Telemetry
+from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
 
 GONE_AFTER: Final = 2
@@ -157,6 +157,7 @@ class Poller:
         self._woken = asyncio.Event()
         self._seen = now()
         self._slots = asyncio.Semaphore(workspace.concurrency)
+        self._short: tuple[Shortage, ...] = ()
 
     def recall(self, turns: Turns) -> None:
         """Take up what was remembered, before the calls are assigned."""
@@ -233,8 +234,21 @@ class Poller:
             for signature, until in self._split_in_vain.items()
             if signature in signatures
         }
+        self._tell_the_load()
         self.changed()
         self._woken.set()
+
+    def _tell_the_load(self) -> None:
+        """Say so where the intervals ask for more than is allowed, and what would be right."""
+        workspace, calls = self.workspace, self._calls.values()
+        allowed = (workspace.requests_per_minute, workspace.requests_per_day)
+        place = (workspace.api, workspace.name)
+        self._telemetry.set(LOAD, load(calls, *allowed), *place)
+        found = tuple(shortages(calls, *allowed))
+        for shortage in found if found != self._short else ():
+            extra = {"workspace": workspace.name, "reason": str(shortage)}
+            log.warning("more is to be polled than is allowed", extra=extra)
+        self._short = found
 
     @property
     def turns(self) -> dict[Key, tuple[float, datetime | None]]:

@@ -1,10 +1,12 @@
 """When each call is sent: at a stable place of its interval, and once more before midnight. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from math import ceil
 from typing import Final
 
+from exporter.durations import show
 from exporter.plan import Call, fraction
 from exporter.windows import DAY, TODAY, begins, local_day
 
@@ -93,6 +95,77 @@ def rhythms(
     }
 
 
+def real_interval(calls: Iterable[Call], per_minute: float) -> timedelta:
+    """How often the calls that come too often for what is allowed can really be sent.
+
+    As the one that has waited longest goes first, these all get the same interval; those that come
+    more seldom keep theirs.
+
+    Args:
+        calls: All of a workspace, at least one.
+        per_minute: How many requests are allowed.
+    """
+    intervals = sorted(call.interval for call in calls)
+    left = per_minute - sum(timedelta(minutes=1) / interval for interval in intervals)
+    found = intervals[0]
+    for number, interval in enumerate(intervals, 1):
+        left += timedelta(minutes=1) / interval
+        if left > 0:
+            found = timedelta(minutes=number / left)
+            if number == len(intervals) or found <= intervals[number]:
+                break
+    return max(found, intervals[0])
+
+
 def requests_per_hour(calls: Iterable[Call]) -> float:
     """How many requests an hour takes, without those before midnight and those after failures."""
     return sum(timedelta(hours=1) / call.interval for call in calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A setting that allows fewer requests than the intervals ask for.
+
+    Attributes:
+        setting: Its name.
+        allowed: What it allows.
+        needed: The least that would be enough.
+        consequence: What happens, in words.
+    """
+
+    setting: str
+    allowed: int
+    needed: int
+    consequence: str
+
+    def __str__(self) -> str:
+        """The shortage in one line."""
+        return (
+            f"{self.setting} {self.allowed} is too low for the intervals, which need {self.needed}:"
+            f" {self.consequence}"
+        )
+
+
+def load(calls: Iterable[Call], per_minute: int, per_day: int | None) -> float:
+    """What the intervals ask for as a share of what is allowed; above 1 they cannot be kept."""
+    hourly = requests_per_hour(calls)
+    return max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0)
+
+
+def shortages(calls: Iterable[Call], per_minute: int, per_day: int | None) -> Iterator[Shortage]:
+    """The settings of a workspace that its calls are too many for."""
+    given = list(calls)
+    hourly = requests_per_hour(given)
+    if hourly > 60 * per_minute:
+        real = show(real_interval(given, per_minute))
+        yield Shortage(
+            "requests_per_minute",
+            per_minute,
+            ceil(hourly / 60),
+            f"what is to be polled more often is polled every {real}",
+        )
+    if per_day and hourly * 24 > per_day:
+        end = show(timedelta(hours=per_day / hourly))
+        yield Shortage(
+            "requests_per_day", per_day, ceil(hourly * 24), f"they are spent {end} after midnight"
+        )

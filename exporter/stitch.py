@@ -47,12 +47,12 @@ class Piece:
         parts, crc, size = list[bytes](), 0, 0
         for piece in pieces:
             parts += piece.parts
-            crc = _after(crc, piece.size) ^ piece._share if size else piece.crc
+            crc = _after(crc, piece.size) ^ piece.share if size else piece.crc
             size += piece.size
         return cls(tuple(parts), crc, size)
 
     @cached_property
-    def _share(self) -> int:
+    def share(self) -> int:
         """What the text adds to the checksum of what is before it.
 
         The checksum is linear: of two texts it is what zeros in the place of the second would

@@ -102,6 +102,13 @@ SCHEMA_DRIFT: Final = OwnFamily(
     "Parts of answers that the API's documents do not know, by documented field.",
     ("api", "metric", "field"),
 )
+LOAD: Final = OwnFamily(
+    "gauge",
+    "seasalt_workspace_load_ratio",
+    "Requests that the intervals ask for, as a share of those that requests_per_minute and"
+    " requests_per_day allow; above 1 the intervals cannot be kept.",
+    _WORKSPACE,
+)
 UTC_OFFSET: Final = OwnFamily(
     "gauge",
     "seasalt_workspace_utc_offset_seconds",
@@ -169,7 +176,7 @@ LOG_LINES_DROPPED: Final = OwnFamily(
 )
 OWN_FAMILIES: Final = (
     *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
-    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, UTC_OFFSET),
+    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, LOAD, UTC_OFFSET),
     *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
     *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),

@@ -980,3 +980,32 @@ def test_however_many_labels_and_bots_there_are_the_limits_hold(labels: int, bot
 
     assert [len(record.samples) for _, record in run.store] == [150] * bots
     assert len(run.page(run.world.now()).splitlines()) == 2 + 150 * bots + 4 * (2 + bots)
+
+
+def test_under_overload_no_report_starves_and_the_real_interval_is_as_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = ["total_usage", {"metric": "csat", "interval": "1h"}]
+    one = workspace(
+        metrics, bots=40, requests_per_minute=10, interval="1m", allow_fast_polling=True
+    )
+    run = Run(one).lasts(timedelta(hours=6))
+
+    [told] = [vars(record)["reason"] for record in caplog.records if record.levelname == "WARNING"]
+    assert "is polled every 4m17s" in told
+    assert 'seasalt_workspace_load_ratio{api="seachat",workspace="acme"} 4.06' in (
+        run.telemetry.text(openmetrics=False).decode()
+    )
+    begun = min(at for at, _ in run.api.journal)
+    for bot in one.bots:
+        for metric, interval in (("total_usage", 257), ("csat", 3600)):
+            times = [
+                at
+                for at, body in run.api.journal
+                if body["gptbot_id"] == bot.id and body["metrics"] == [metric]
+            ]
+            gaps = [
+                (later - earlier).total_seconds() for earlier, later in pairwise([begun, *times])
+            ]
+            assert max(gaps) <= 1.3 * interval + 60
+            assert sum(gaps[1:]) / len(gaps[1:]) == pytest.approx(interval, rel=0.1)

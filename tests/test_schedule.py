@@ -3,11 +3,20 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from support.workspaces import workspace
 
-from exporter.plan import plan
-from exporter.schedule import RETRY_AFTER, Rhythm, phase, requests_per_hour, rhythms
+from exporter.plan import Call, plan
+from exporter.schedule import (
+    RETRY_AFTER,
+    Rhythm,
+    load,
+    phase,
+    real_interval,
+    requests_per_hour,
+    rhythms,
+    shortages,
+)
 from exporter.windows import DAY, begins, local_day
 
 NOW = datetime(2026, 11, 21, 12, 3, 4, tzinfo=UTC)
@@ -147,3 +156,50 @@ def test_requests_an_hour_add_up() -> None:
     one = workspace(["total_usage", {"metric": "csat", "interval": "30m"}], bots=2)
 
     assert requests_per_hour(plan(one, one.bots)) == 2 * 6 + 2 * 2
+
+
+def calls(*each: tuple[int, str]) -> list[Call]:
+    """So many calls at an interval, and so on."""
+    found: list[Call] = []
+    for number, interval in each:
+        one = workspace(["total_usage"], bots=number, interval=interval, allow_fast_polling=True)
+        found += plan(one, one.bots)
+    return found
+
+
+def test_intervals_that_can_be_kept_are_no_shortage() -> None:
+    assert list(shortages(calls((10, "10m")), 1, 1440)) == []
+    assert load(calls((10, "10m")), 1, 1440) == pytest.approx(1)
+
+
+def test_a_shortage_says_what_will_be_and_what_would_be_right() -> None:
+    [minute, day] = shortages(calls((30, "10m")), 1, 2160)
+
+    assert str(minute) == (
+        "requests_per_minute 1 is too low for the intervals, which need 3: what is to be polled"
+        " more often is polled every 30m"
+    )
+    assert str(day) == (
+        "requests_per_day 2160 is too low for the intervals, which need 4320: they are spent 12h"
+        " after midnight"
+    )
+    assert load(calls((30, "10m")), 1, 2160) == pytest.approx(3)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["1m", "10m", "1h", "6h"])), min_size=1),
+    st.integers(1, 9),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_real_interval_uses_just_what_is_allowed(
+    each: list[tuple[int, str]], per_minute: int
+) -> None:
+    given = calls(*each)
+    real = real_interval(given, per_minute)
+
+    stretched = sum(timedelta(minutes=1) / max(call.interval, real) for call in given)
+    shortest = min(call.interval for call in given)
+    if requests_per_hour(given) > 60 * per_minute:
+        assert stretched == pytest.approx(per_minute, rel=1e-3)
+    else:
+        assert real == shortest

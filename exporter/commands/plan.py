@@ -10,7 +10,7 @@ from exporter.durations import show
 from exporter.exposition import REPORT_FAMILIES
 from exporter.flags import DONE, Invocation
 from exporter.plan import Call, plan
-from exporter.schedule import requests_per_hour
+from exporter.schedule import requests_per_hour, shortages
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
 
@@ -45,6 +45,8 @@ def lines(workspace: Workspace) -> Iterator[str]:
     yield (
         f"  a round takes {minutes * 60:.3g} s at {workspace.requests_per_minute} requests a minute"
     )
+    for shortage in shortages(calls, workspace.requests_per_minute, workspace.requests_per_day):
+        yield f"  {shortage}"
     yield f"  about {sum(map(_series, calls))} series, more with more labels and channels"
     if each:
         hourly = requests_per_hour(each)

@@ -29,6 +29,9 @@ UNUSED: Final[Mapping[str, str]] = {
         "the histogram of the requests has the same times without a series for each report"
     ),
     "seasalt_api_retries_total": "they are among the requests, which are shown by outcome",
+    "seasalt_workspace_load_ratio": (
+        "set by the configuration alone: the log says at the start when it is above 1; for an alert"
+    ),
     "seasalt_api_paused_until_timestamp_seconds": (
         "a pause shows as reports that fail, and the status page says until when it lasts"
     ),
