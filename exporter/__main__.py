@@ -8,6 +8,8 @@ from exporter.cli import main as run
 
 def main() -> int:
     """The exit status of what the process was started for."""
+    # Nothing that happens to be installed may have a say in what is read, or be looked for.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     return run(sys.argv[1:], os.environ)
 
 

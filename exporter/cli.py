@@ -24,10 +24,16 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return MENDABLE  # before there was anything to end cleanly
 
 
+def _module(invocation: Invocation) -> str:
+    """Where the sub-command is; to check a configuration, nothing of it is needed."""
+    checking = invocation.values.get("config.check") and invocation.one("config.check")
+    return "configured" if checking else invocation.command
+
+
 def _run(invocation: Invocation) -> int:
     try:
         # The sub-command is the first to import anything heavy, and imports what it needs alone.
-        command = import_module(f"exporter.commands.{invocation.command}")
+        command = import_module(f"exporter.commands.{_module(invocation)}")
         status: int = command.run(invocation)
     except (ConfigError, StartError):
         raise

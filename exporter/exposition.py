@@ -23,7 +23,7 @@ from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.plan import Target
 from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family, Samples, Shape
-from exporter.stitch import Piece
+from exporter.stitch import NOTHING, Piece
 from exporter.store import SKEW, Key, Record
 
 SUCCESS: Final = Family(
@@ -119,7 +119,7 @@ class Snapshot:
         blocks: What it is made of.
     """
 
-    page: Piece = Piece()
+    page: Piece = NOTHING
     at: datetime = NEVER
     until: datetime = NEVER
     series: Mapping[tuple[str, str], int] = field(default_factory=dict)

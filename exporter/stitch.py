@@ -80,6 +80,9 @@ class Piece:
         return b"".join((_HEADER, *self.parts, _LAST, self.crc.to_bytes(4, "little"), size))
 
 
+NOTHING: Final = Piece()
+
+
 def _after(crc: int, size: int) -> int:
     """The CRC-32 of a text that has this one, with so many zeros behind it."""
     for begin in range(0, size, CHUNK):

@@ -46,7 +46,12 @@ class Reply(BaseModel):
     Validated with a `Drift` as its context.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # most configurations ask for a few reports
+    )
 
 
 def _drift(info: ValidationInfo) -> Drift:

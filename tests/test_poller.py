@@ -1007,5 +1007,5 @@ def test_under_overload_no_report_starves_and_the_real_interval_is_as_told(
             gaps = [
                 (later - earlier).total_seconds() for earlier, later in pairwise([begun, *times])
             ]
-            assert max(gaps) <= 1.3 * interval + 60
+            assert max(gaps) <= 2 * interval  # the first round is one of all
             assert sum(gaps[1:]) / len(gaps[1:]) == pytest.approx(interval, rel=0.1)

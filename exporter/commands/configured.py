@@ -6,7 +6,7 @@ from exporter import logs
 from exporter.config import Config, load
 from exporter.config.show import text
 from exporter.errors import ConfigError
-from exporter.flags import Invocation
+from exporter.flags import DONE, Invocation
 from exporter.web_config import mistakes
 
 
@@ -22,6 +22,12 @@ def read(invocation: Invocation) -> Config:
         ConfigError: With every mistake.
     """
     return load(invocation.values["config.file"], invocation.environment, now().date())
+
+
+def run(invocation: Invocation) -> int:
+    """Check the configuration, whatever it is for."""
+    configuration(invocation)
+    return DONE
 
 
 def configuration(invocation: Invocation) -> Config | None:
