@@ -44,6 +44,10 @@ REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 log = logging.getLogger(__name__)
 
 
+Turning = Callable[[], dict[Key, tuple[float, datetime | None]]]
+"""Brings every report's interval in seconds, and when it is polled next; None is right now."""
+
+
 async def nowhere() -> None:
     """Write nothing down: nothing is kept over a restart."""
 
@@ -250,15 +254,19 @@ class Poller:
             log.warning("more is to be polled than is allowed", extra=extra)
         self._short = found
 
-    @property
-    def turns(self) -> dict[Key, tuple[float, datetime | None]]:
-        """Every report's interval in seconds, and when it is polled next; None is right now."""
+    def turns(self) -> Turning:
+        """What says when each report is polled next, as it is now, whoever asks it later."""
         due = {turn.call.identity: turn.due for turn in self._turns}
-        return {
-            Key.of(call.target, entry): (entry.interval.total_seconds(), due.get(identity))
-            for identity, call in self._calls.items()
-            for entry in call.entries
-        }
+        calls = self._calls
+
+        def found() -> dict[Key, tuple[float, datetime | None]]:
+            return {
+                Key.of(call.target, entry): (entry.interval.total_seconds(), due.get(identity))
+                for identity, call in calls.items()
+                for entry in call.entries
+            }
+
+        return found
 
     async def run(self) -> None:
         """Send every call when it is due, for ever."""

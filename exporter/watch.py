@@ -1,7 +1,7 @@
 """All that polls one workspace, put together: client, gate, poller and, if asked for, discovery."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Self
 
@@ -14,7 +14,7 @@ from exporter.plan import plan
 from exporter.poller import Failure, Poller
 from exporter.standing import Standing
 from exporter.status import WorkspaceStatus, targets
-from exporter.store import Store
+from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
 
 
@@ -88,25 +88,38 @@ class Watch:
         """Close the connections."""
         await self.close()
 
+    def glance(self, records: Mapping[Key, Record]) -> Callable[[], WorkspaceStatus]:
+        """What brings how the polling of this workspace goes now; it may take long, anywhere.
+
+        Args:
+            records: All that there are.
+        """
+        polled, found = self.poller.turns(), self._finder.turns if self._finder else {}
+        now, answered, requests_today = self._now(), self.answered, self._gate.requests_today
+
+        def status() -> WorkspaceStatus:
+            turns = polled() | found
+            return WorkspaceStatus(
+                name=self._workspace.name,
+                api=self._workspace.api,
+                timezone=self._workspace.timezone,
+                answered=answered,
+                requests_today=requests_today,
+                requests_per_day=self._workspace.requests_per_day,
+                requests_per_minute=self._workspace.requests_per_minute,
+                targets=targets(
+                    ((key, records[key]) for key in turns if key in records),
+                    {key: interval for key, (interval, _) in turns.items()},
+                    {key: due for key, (_, due) in turns.items()},
+                    now,
+                ),
+            )
+
+        return status
+
     def status(self) -> WorkspaceStatus:
         """How the polling of this workspace goes."""
-        turns = self.poller.turns | (self._finder.turns if self._finder else {})
-        mine = ((key, record) for key, record in self._store if key in turns)
-        return WorkspaceStatus(
-            name=self._workspace.name,
-            api=self._workspace.api,
-            timezone=self._workspace.timezone,
-            answered=self.answered,
-            requests_today=self._gate.requests_today,
-            requests_per_day=self._workspace.requests_per_day,
-            requests_per_minute=self._workspace.requests_per_minute,
-            targets=targets(
-                mine,
-                {key: interval for key, (interval, _) in turns.items()},
-                {key: due for key, (_, due) in turns.items()},
-                self._now(),
-            ),
-        )
+        return self.glance(self._store.generation())()
 
     @property
     def answered(self) -> bool:

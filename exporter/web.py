@@ -57,7 +57,7 @@ class Web:
         snapshot: The values as they are now.
         own: The exporter's own metrics, compressed, in OpenMetrics if told so.
         ready: Whether every workspace has had an answer.
-        status: How the polling goes.
+        status: Looks at how the polling goes, and says what brings that, which may take long.
         reload: Reads the configuration again, and says what is wrong with it; None forbids it.
         telemetry_path: Where the page is.
         route_prefix: What comes before every route, without a slash at its end.
@@ -69,7 +69,7 @@ class Web:
         snapshot: Callable[[], Awaitable[Snapshot]],
         own: Callable[[bool], Iterable[Piece]],
         ready: Callable[[], bool],
-        status: Callable[[], Status],
+        status: Callable[[], Callable[[], Status]],
         reload: Callable[[], Awaitable[str]] | None = None,
         telemetry_path: str = "/metrics",
         route_prefix: str = "",
@@ -82,28 +82,34 @@ class Web:
         self._reloading = f"{route_prefix}/-/reload"
         self._api = f"{route_prefix}/api/v1/status"
         self._metrics = route_prefix + telemetry_path
-        self._routes: Mapping[str, Callable[[Scope], Answer]] = {
-            f"{route_prefix}/": self._landing,
-            self._api: self._json,
-            f"{route_prefix}/-/healthy": lambda _: Answer(200, b"Healthy\n"),
+        self._routes: Mapping[str, Callable[[], Answer]] = {
+            f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
             f"{route_prefix}/-/ready": self._readiness,
         }
+        self._pages: Mapping[str, Callable[[Scope, Status], Answer]] = {
+            f"{route_prefix}/": self._landing,
+            self._api: _json,
+        }
+        self._one = asyncio.Lock()
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        known = scope["path"] == self._metrics or scope["path"] in self._routes
-        if scope["path"] == self._reloading:
+        path = scope["path"]
+        known = path == self._metrics or path in self._routes or path in self._pages
+        if path == self._reloading:
             await reply(scope, send, await self._reloaded(scope["method"]))
         elif not known:
             await reply(scope, send, NOT_FOUND)
         elif scope["method"] not in {"GET", "HEAD"}:
             await reply(scope, send, NOT_ALLOWED)
-        elif scope["path"] == self._metrics:
+        elif path == self._metrics:
             await self._page(scope, send)
+        elif path in self._routes:
+            await reply(scope, send, self._routes[path]())
         else:
-            await reply(scope, send, self._routes[scope["path"]](scope))
+            await reply(scope, send, await self._looked(scope, self._pages[path]))
 
     async def _page(self, scope: Scope, send: Send) -> None:
         snapshot = await self._snapshot()
@@ -130,20 +136,28 @@ class Web:
             return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
         return Answer(200, b"Reloaded\n")
 
-    def _readiness(self, _: Scope) -> Answer:
+    async def _looked(self, scope: Scope, answer: Callable[[Scope, Status], Answer]) -> Answer:
+        """A page on how the polling goes, made beside the event loop, one at a time."""
+        async with self._one:
+            status = self._status()
+            return await asyncio.to_thread(lambda: answer(scope, status()))
+
+    def _readiness(self) -> Answer:
         if self._ready():
             return Answer(200, b"Ready\n")
         return Answer(503, b"Waiting for the first answer of the API\n")
 
-    def _landing(self, scope: Scope) -> Answer:
+    def _landing(self, scope: Scope, status: Status) -> Answer:
         asked = parse_qs(scope.get("query_string", b"")[:1000].decode("latin-1"))
         query = asked.get("q", [""])[0]
-        page = status_page.page(self._status(), metrics=self._metrics, api=self._api, query=query)
+        page = status_page.page(status, metrics=self._metrics, api=self._api, query=query)
         return Answer(200, page.encode(), b"text/html; charset=utf-8", _GUARDED)
 
-    def _json(self, _: Scope) -> Answer:
-        body = json.dumps(self._status().plain(), ensure_ascii=False).encode()
-        return Answer(200, body, b"application/json", _GUARDED)
+
+def _json(_: Scope, status: Status) -> Answer:
+    # Bit by bit, as the whole would keep every other thread waiting.
+    body = "".join(json.JSONEncoder(ensure_ascii=False).iterencode(status.plain())).encode()
+    return Answer(200, body, b"application/json", _GUARDED)
 
 
 def wants_openmetrics(accept: str) -> bool:

@@ -31,7 +31,7 @@ def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401
         snapshot=empty,
         own=lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
         ready=lambda: ready,
-        status=lambda: Status("0.1.0", NOW, ()),
+        status=lambda: lambda: Status("0.1.0", NOW, ()),
         **others,
     )
 

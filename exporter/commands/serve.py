@@ -116,6 +116,11 @@ async def serve(
         await fleet.adopt(config)
         await pages.refresh()  # the next page is of the new configuration
 
+    def glance() -> Callable[[], Status]:
+        records, now = store.generation(), clock()
+        parts = [watch.glance(records) for watch in fleet]
+        return lambda: Status(__version__, now, tuple(part() for part in parts))
+
     def state() -> State:
         return State(tuple(watch.memory for watch in fleet), tuple(store))
 
@@ -135,7 +140,7 @@ async def serve(
                 snapshot=pages.current,
                 own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
                 ready=lambda: all(watch.answered for watch in fleet),
-                status=lambda: Status(__version__, clock(), tuple(one.status() for one in fleet)),
+                status=glance,
                 reload=reloader.reload if reloader and allowed else None,
                 telemetry_path=invocation.one("web.telemetry-path"),
                 route_prefix=prefix(invocation),

@@ -382,7 +382,7 @@ class Campaign:
                 snapshot=pages.current,
                 own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
                 ready=lambda: all(watch.answered for watch in watches),
-                status=lambda: Status("0", now(), tuple(watch.status() for watch in watches)),
+                status=lambda: lambda: Status("0", now(), tuple(one.status() for one in watches)),
             )
             parts = [
                 asyncio.ensure_future(part) for part in (*(w.run() for w in watches), pages.run())

@@ -45,7 +45,7 @@ def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
         snapshot=current,
         own=lambda _: [Piece.of(own())],
         ready=lambda: True,
-        status=lambda: Status("0.0.0", datetime.now(UTC), ()),
+        status=lambda: lambda: Status("0.0.0", datetime.now(UTC), ()),
     )
 
 
