@@ -18,7 +18,7 @@ from exporter.contract import ABSENT, Edge, Entry, Field_
 
 def fraction(text: str) -> float:
     """A number from 0 to, but not, 1 that is the same in every life of the process, and spread evenly."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest()) / 2**48
+    return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 11) / 2**53
 
 
 @dataclass(frozen=True)

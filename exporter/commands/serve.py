@@ -116,11 +116,6 @@ async def serve(
         await fleet.adopt(config)
         await pages.refresh()  # the next page is of the new configuration
 
-    def glance() -> Callable[[], Status]:
-        records, now = store.generation(), clock()
-        parts = [watch.glance(records) for watch in fleet]
-        return lambda: Status(__version__, now, tuple(part() for part in parts))
-
     def state() -> State:
         return State(tuple(watch.memory for watch in fleet), tuple(store))
 
@@ -140,7 +135,7 @@ async def serve(
                 snapshot=pages.current,
                 own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
                 ready=lambda: all(watch.answered for watch in fleet),
-                status=glance,
+                status=lambda: _glance(fleet, store, clock()),
                 reload=reloader.reload if reloader and allowed else None,
                 telemetry_path=invocation.one("web.telemetry-path"),
                 route_prefix=prefix(invocation),
@@ -154,6 +149,13 @@ async def serve(
             if file:
                 await file.keep_last(state())
     log.info("stopped")
+
+
+def _glance(fleet: Fleet, store: Store, now: datetime) -> Callable[[], Status]:
+    """What brings how the polling goes now."""
+    records = store.generation()
+    parts = [watch.glance(records) for watch in fleet]
+    return lambda: Status(__version__, now, tuple(part() for part in parts))
 
 
 def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
