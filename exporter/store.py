@@ -73,7 +73,10 @@ class Record:
         """
         stale = self.last_success + interval * stale_after if self.last_success else None
         expires = min((end for end in (stale, self.withdrawn) if end), default=None)
-        return replace(self, interval_seconds=interval.total_seconds(), expires=expires)
+        seconds = interval.total_seconds()
+        if (self.interval_seconds, self.expires) == (seconds, expires):
+            return self
+        return replace(self, interval_seconds=seconds, expires=expires)
 
     def valid(self, now: datetime) -> bool:
         """Whether what the last success said is still true at an instant."""

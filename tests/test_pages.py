@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
@@ -232,3 +233,27 @@ def test_a_clock_that_was_set_back_leaves_no_value_from_the_future_on_the_page()
         assert "communication_volume_calls{" not in await kept.scrape()
 
     World().run(go)
+
+
+def test_a_page_is_made_where_the_event_loop_does_not_wait_for_it() -> None:
+    threads = set()
+
+    class Watched(dict[Key, Record]):
+        def items(self) -> Any:  # noqa: ANN401 - like a view
+            for item in tuple(super().items()):
+                threads.add(threading.get_ident())
+                yield item
+
+    class Spied(Store):
+        def generation(self) -> Watched:
+            return Watched(super().generation())
+
+    async def go() -> None:
+        store = Spied()
+        pages = Pages(store, Telemetry(), lambda: START)
+        store.succeed(KEY, record(1, timedelta(hours=1)))
+        await pages.refresh()
+        assert threads
+        assert threading.get_ident() not in threads
+
+    asyncio.run(go())
