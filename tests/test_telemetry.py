@@ -1,5 +1,6 @@
 """What the exporter says of itself, from the first scrape on."""
 
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +13,9 @@ from exporter.errors import Outcome
 from exporter.exposition import API_FAMILIES
 from exporter.pages import Pages
 from exporter.plan import Target
+from exporter.stitch import Piece
 from exporter.store import Key, Record, Store
-from exporter.telemetry import RELOAD_SUCCESSFUL, Telemetry
+from exporter.telemetry import PAUSED_UNTIL, RELOAD_SUCCESSFUL, Telemetry
 
 PLACE = 'api="seachat"'
 
@@ -128,3 +130,55 @@ def test_the_size_of_the_page_is_what_is_served() -> None:
     assert size > 0
     assert f'seasalt_exporter_page_bytes{{encoding="identity"}} {size:.1f}' in page(telemetry)
     assert any('page_bytes{encoding="gzip"}' in line for line in page(telemetry))
+
+
+@pytest.mark.parametrize("openmetrics", [False, True], ids=["text", "openmetrics"])
+def test_what_is_counted_is_written_again_when_a_count_has_changed_and_only_then(
+    openmetrics: bool,
+) -> None:
+    telemetry, ahead = Telemetry(), [0.0]
+    telemetry.begin(workspace(), lambda: START)
+    telemetry.follow(PAUSED_UNTIL, lambda: ahead[0], "seachat", "acme")
+    line = 'seasalt_api_paused_until_timestamp_seconds{api="seachat",workspace="acme"}'
+
+    def counted() -> Piece:
+        return telemetry.pieces(openmetrics=openmetrics)[0]
+
+    def said() -> str:
+        return b"".join(counted().text()).decode()
+
+    first = counted()
+    assert counted() is first
+    assert f"{line} 0.0\n" in said()
+
+    ahead[0] = 7.0
+    assert f"{line} 7.0\n" in said()
+    telemetry.requested("seachat", "acme", Outcome.SUCCESS, 0.2)
+    assert 'outcome="success",workspace="acme"} 1.0\n' in said()
+    assert 'seasalt_api_request_duration_seconds_count{api="seachat"} 1.0\n' in said()
+    telemetry.forget("seachat", "acme")
+    assert "acme" not in said()
+    telemetry.begin(workspace(), lambda: START)
+    telemetry.follow(PAUSED_UNTIL, lambda: ahead[0], "seachat", "acme")
+    assert f"{line} 7.0\n" in said()
+    assert counted() is counted()
+
+
+def test_what_the_process_says_of_itself_is_asked_for_at_each_scrape() -> None:
+    telemetry = Telemetry()
+
+    def seconds() -> float:
+        page = telemetry.text(openmetrics=False).decode()
+        return float(page.split("\nprocess_cpu_seconds_total ")[1].split("\n")[0])
+
+    before, end = seconds(), time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    assert seconds() > before
+
+
+def test_openmetrics_ends_once_and_at_the_end() -> None:
+    page = Telemetry().text(openmetrics=True)
+
+    assert page.endswith(b"# EOF\n")
+    assert page.count(b"# EOF") == 1
