@@ -88,3 +88,19 @@ def test_what_is_wanted_of_one_workspace_says_nothing_of_another(store: Store) -
 
     assert kept(store) == {ELSEWHERE}
     assert store.series("other", but=NOBODY) == 7
+
+
+def test_a_generation_stays_as_it_was_whatever_comes_later(store: Store) -> None:
+    before = store.generation()
+
+    store.succeed(ONE, record(9))
+    store.withdraw(TWO)
+    store.keep({ONE}, "other")
+    store.succeed(NOBODY, record(1))
+
+    assert {key: len(one.samples) for key, one in before.items()} == {
+        ONE: 3,
+        TWO: 5,
+        ELSEWHERE: 7,
+        FACTS: 2,
+    }

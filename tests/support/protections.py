@@ -213,7 +213,7 @@ PROTECTIONS: Final = (
         "exporter/store.py",
         "return self._records.copy()",
         "return self._records",
-        ("tests/test_pages.py",),
+        ("tests/test_store.py",),
     ),
     Protection(
         "of a page only what changed is made anew",
