@@ -141,9 +141,16 @@ def test_counters_grow_on_through_a_change() -> None:
     assert counts[-1] == len(run.api.journal)
 
 
-def test_certificates_that_cannot_be_used_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_certificates_that_cannot_be_used_change_nothing(
+    tmp_path: Path,
+    unreadable: bool,  # noqa: FBT001 - of parametrize
+) -> None:
     broken = tmp_path / "ca.pem"
-    broken.write_text("no certificate", encoding="utf-8")
+    if unreadable:  # for root as well, who may read anything that can be
+        broken.symlink_to("/proc/self/mem")
+    else:
+        broken.write_text("no certificate", encoding="utf-8")
     bad = config(acme(["csat"], name="other", bots=1), acme(http={"ca_file": str(broken)}))
 
     async def go() -> None:
