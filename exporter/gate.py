@@ -101,6 +101,11 @@ class Gate:
         """What a later life must remember."""
         return self._terms.standing("" if self._url == self._workspace.url else self._url)
 
+    @property
+    def waits(self) -> object:
+        """Another value whenever the API is left alone for another while, see `Terms.waits`."""
+        return self._terms.waits
+
     async def report(self, body: Callable[[], Mapping[str, object]], read: Read) -> None:
         """Send a request for reports and let its answer be read.
 

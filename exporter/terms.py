@@ -109,6 +109,15 @@ class Terms:
         elif wish is not None:
             self._parking.park(at, wish)
 
+    @property
+    def waits(self) -> tuple[float, float | None]:
+        """Until when the API wants nothing, and when it is probed: another value is other news.
+
+        On the monotonic clock: the instants of `standing` differ a little whenever they are asked
+        for, as two clocks are read for each.
+        """
+        return self._parking.until, self._breaker.probe_at
+
     def standing(self, url: str) -> Standing:
         """What the next process must know; `url` is the address that answered, if unusual."""
         spent, parked = self.budget.spent(self._now()), self._parking.wait(self._time()) > 0

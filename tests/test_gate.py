@@ -488,6 +488,19 @@ def test_a_clock_that_was_wrong_parks_for_a_day_at_most(ahead: timedelta) -> Non
     assert ok is None
 
 
+def test_a_pause_is_news_once_though_two_clocks_never_agree() -> None:
+    asked = Asked(busy(), lambda *_: 429)
+    asked.headers = {"retry-after": "3600"}
+
+    async def waits(gate: Gate) -> object:
+        asked.world.start += timedelta(microseconds=1)
+        return gate.waits
+
+    found = asked.run(waits, report, waits, lambda gate: later(gate, 60), waits)
+    assert found[0] != found[2]
+    assert found[2] == found[4]
+
+
 @pytest.mark.parametrize("days", [-20_000, -1, 1])
 def test_setting_the_clock_changes_no_pause(days: int) -> None:
     asked = Asked(busy(), lambda _, number: 429 if number == 1 else 200)

@@ -175,7 +175,7 @@ def _reloading(
 
 def _pressing(fleet: Fleet) -> object:
     """What no restart may forget, however soon it comes: that the API wants to be left alone."""
-    return [(watch.standing.not_before, watch.standing.open_until) for watch in fleet]
+    return [watch.waits for watch in fleet]
 
 
 @contextlib.asynccontextmanager
