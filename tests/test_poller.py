@@ -912,6 +912,31 @@ def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly(
     assert len([at for at in asked if at > timedelta(hours=4, minutes=10)]) >= 10
 
 
+def test_a_bot_that_is_gone_is_no_reason_to_ask_for_its_year_more_often() -> None:
+    one = workspace(["conversation_overview_yearly"], bots=1)
+    run = Run(one, lambda _: (404, {"detail": "x"})).lasts(timedelta(days=2))
+
+    assert len(run.api.journal) <= 2 * 4 + 2  # the one at the start, and its repetition
+    retries = 'seasalt_api_retries_total{api="seachat",outcome="client_error",workspace="acme"} 1.0'
+    assert retries in run.telemetry.text(openmetrics=False).decode()
+
+
+def test_a_bot_of_which_a_report_is_left_out_can_be_gone_too() -> None:
+    gone: list[str] = []
+
+    def answer(body: dict[str, Any]) -> Answer | None:
+        if body["gptbot_id"] in gone:
+            return 404, {"detail": "x"}
+        return (400, {"detail": "x"}) if "label_usage" in body["metrics"] else None
+
+    one = workspace(["total_usage", "label_usage", "communication_volume"], bots=1)
+    run = Run(one, answer).lasts(timedelta(hours=6), lambda: gone.append("b0"))
+
+    asked = [at for at, _ in run.api.journal if at > START + timedelta(hours=3, minutes=30)]
+    assert len(asked) <= 3
+    assert not any(record.shown(run.world.now()) for _, record in run.store)
+
+
 def test_a_bot_that_is_missed_once_stays() -> None:
     answers = itertools.cycle([404, 200])
     run = Run(
