@@ -19,7 +19,7 @@ from support.virtual import START, World
 
 from exporter.errors import StartError
 from exporter.state import State, encoded
-from exporter.state_file import LONGEST_WAIT, LARGEST, WRITE_EVERY, StateFile
+from exporter.state_file import LARGEST, LONGEST_WAIT, WRITE_EVERY, StateFile
 from exporter.telemetry import Telemetry
 
 KILLS: Final = int(os.environ.get("SEASALT_TEST_KILLS", "30"))
@@ -183,7 +183,7 @@ from pathlib import Path
 sys.path[:0] = {path!r}
 from exporter.state import State
 from exporter.memory import Memory, Origin
-from exporter.state_file import LONGEST_WAIT, StateFile
+from exporter.state_file import StateFile
 from exporter.telemetry import Telemetry
 from datetime import datetime, UTC
 
@@ -216,7 +216,7 @@ import os, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from exporter.state import decoded
-from exporter.state_file import LONGEST_WAIT, StateFile
+from exporter.state_file import StateFile
 from exporter.telemetry import Telemetry
 from datetime import datetime, UTC
 
