@@ -401,7 +401,7 @@ class Poller:
             return len(failures) < len(entries)
 
         try:
-            await self._gate.report(body, read)
+            await self._gate.report(body, read, call.target.bot_id)
         except RequestFailed as error:
             return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
         self._catch_up()

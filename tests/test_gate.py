@@ -251,7 +251,7 @@ def test_up_is_whether_the_last_request_for_reports_succeeded(status: int, up: i
 
 
 def test_a_server_error_says_nothing_of_the_key() -> None:
-    statuses = [200, 401, 500]
+    statuses = [200, 401, 500, 500, 500]
     one = workspace(["total_usage"], requests_per_minute=600)
     asked = Asked(one, lambda _, number: statuses[number - 1])
     line = 'seasalt_api_key_valid{api="seachat",workspace="acme"}'
@@ -260,6 +260,7 @@ def test_a_server_error_says_nothing_of_the_key() -> None:
     assert asked.told(line) == 1
     asked = Asked(one, lambda _, number: statuses[number - 1])
     asked.run(report, report, report)
+    assert asked.counted("server_error") == 3
     assert asked.told(line) == 0
 
 

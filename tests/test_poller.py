@@ -881,6 +881,24 @@ def test_a_bot_that_always_fails_does_not_keep_the_others_from_being_polled(bots
     assert max(ages) <= 2 * 600 + 60
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("forbidden", [("b5",), ("b0", "b1", "b2", "b20")])
+def test_a_bot_that_the_key_must_not_read_keeps_no_other_from_being_polled(
+    forbidden: tuple[str, ...], status: int
+) -> None:
+    run = Run(
+        workspace(["total_usage"], bots=40),
+        lambda body: (status, {"detail": "x"}) if body["gptbot_id"] in forbidden else None,
+    ).lasts(timedelta(hours=6))
+
+    ages = {
+        key.target.bot_id: run.world.now() - (record.last_success or START)
+        for key, record in run.store
+    }
+    assert {bot for bot, age in ages.items() if age > timedelta(minutes=11)} == set(forbidden)
+    assert len(run.api.journal) <= 40 * 37
+
+
 def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly() -> None:
     gone: list[str] = []
     run = Run(
