@@ -63,7 +63,8 @@ class Terms:
             behind: Whether another was before it in the line.
 
         Raises:
-            NotSent: If the API wants or brings nothing for longer than a request may take.
+            NotSent: If the API wants or brings nothing for longer than a request may take, or may
+                not be asked for so long.
         """
         refusal = self.refusal(behind=behind)
         if refusal:
@@ -85,6 +86,12 @@ class Terms:
         at = self._time()
         if self._parking.wait(at) > self._timeout:
             text = f"paused until {self._shown(self._parking.until)} as the API asked"
+            return NotSent(Outcome.RATE_LIMITED, text)
+        now = self._now()
+        tomorrow = self.budget.until_tomorrow(now)
+        if tomorrow > self._timeout:
+            until = now + timedelta(seconds=tomorrow)
+            text = f"the day's budget is spent; asked again at {until:%Y-%m-%d %H:%M:%S} UTC"
             return NotSent(Outcome.RATE_LIMITED, text)
         if behind and self._breaker.wait(at):
             text = f"the API fails; asked again at {self._shown(self._breaker.probe_at)}"

@@ -302,22 +302,26 @@ def test_what_is_left_of_the_days_budget_is_told_from_the_start() -> None:
     assert asked.told(line) == 6
 
 
-def test_a_clock_that_is_set_to_another_day_has_its_budget_within_a_minute() -> None:
+def test_a_budget_that_is_spent_is_a_failure_in_words_and_none_on_another_day() -> None:
     asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
 
-    async def set_clock(gate: Gate) -> float:
-        task = asyncio.ensure_future(report(gate))
-        await asyncio.sleep(90)
-        assert len(asked.paths) == 1
+    async def set_clock(_: Gate) -> None:
         asked.world.start += timedelta(days=1)
-        begun = asyncio.get_running_loop().time()
-        await task
-        return asyncio.get_running_loop().time() - begun
 
-    _, took = asked.run(report, set_clock)
+    (_, failure, _, ok) = asked.run(report, report, set_clock, report)
 
-    assert isinstance(took, float)
-    assert took < 61
+    assert str(failure) == "the day's budget is spent; asked again at 2026-11-22 00:00:00 UTC"
+    assert ok is None
+    assert len(asked.paths) == 2
+
+
+def test_who_is_a_minute_early_waits_for_the_new_days_budget() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
+
+    found = asked.run(report, lambda gate: later(gate, 12 * 3600 - 30), report)
+
+    assert found[2] is None
+    assert asked.times[1] >= 12 * 3600
 
 
 def test_the_utc_offset_is_the_workspaces() -> None:
