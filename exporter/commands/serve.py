@@ -67,6 +67,9 @@ def signalled() -> asyncio.Event:
     def first() -> None:
         stop.set()
         end_soon()
+        # Whoever is about to end reads nothing again; and the loop's own end would let it kill.
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
