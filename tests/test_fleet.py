@@ -141,6 +141,16 @@ def test_counters_grow_on_through_a_change() -> None:
     assert counts[-1] == len(run.api.journal)
 
 
+def test_a_rejected_key_is_told_through_a_change_until_an_answer_says_otherwise() -> None:
+    run = Run()
+    run.api.answer = lambda _: (401, {"detail": "x"})
+    run.through(config(acme()), config(acme(labels={"team": "support"})))
+
+    invalid = 'seasalt_api_key_valid{api="seachat",workspace="acme"} 0.0'
+    # After each adoption and an hour later; the first is before anything was asked.
+    assert [invalid in page for page in run.shown] == [False, True, True, True]
+
+
 @pytest.mark.parametrize("unreadable", [False, True])
 def test_certificates_that_cannot_be_used_change_nothing(
     tmp_path: Path,
