@@ -235,7 +235,7 @@ async def _content(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _proxy(workspace: Workspace, trust: ssl.SSLContext | bool) -> httpx.Proxy | None:
+def _proxy(workspace: Workspace, trust: object) -> httpx.Proxy | None:
     """The configured proxy; one that is spoken to over TLS is believed as the API is."""
     if workspace.http.proxy_url is None:
         return None

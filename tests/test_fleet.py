@@ -154,7 +154,7 @@ def test_a_rejected_key_is_told_through_a_change_until_an_answer_says_otherwise(
 @pytest.mark.parametrize("unreadable", [False, True])
 def test_certificates_that_cannot_be_used_change_nothing(
     tmp_path: Path,
-    unreadable: bool,  # noqa: FBT001 - of parametrize
+    unreadable: bool,
 ) -> None:
     broken = tmp_path / "ca.pem"
     if unreadable:  # for root as well, who may read anything that can be

@@ -350,7 +350,10 @@ def test_authorities_may_have_remarks_in_any_language(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "mistake"),
-    [("noise", "must be certificates as PEM"), ("unreadable", "cannot be read: Input/output error")],
+    [
+        ("noise", "must be certificates as PEM"),
+        ("unreadable", "cannot be read: Input/output error"),
+    ],
 )
 def test_authorities_that_are_none_are_refused_in_words(
     folder: Path, name: str, mistake: str

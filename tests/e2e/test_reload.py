@@ -106,7 +106,9 @@ def test_a_storm_of_signals_does_no_harm(
 def test_a_signal_to_reload_does_not_kill_what_is_about_to_end(
     exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
 ) -> None:
-    with serving(exporter, small_sandbox, tmp_path / "seasalt.yml") as served:  # looks at the status
+    with serving(
+        exporter, small_sandbox, tmp_path / "seasalt.yml"
+    ) as served:  # looks at the status
         served.process.send(signal.SIGTERM)
         ended = False
         while not ended:
