@@ -1,4 +1,8 @@
-"""A key on its way to the API: one that was rejected is not sent again and again."""
+"""A key on its way to the API: one that was rejected is not sent again and again.
+
+What is rejected may be the key, or what was asked with it: a bot that it must not read, say. A key
+that works for others is not to blame, and rests only when it is rejected twice in a row.
+"""
 
 from exporter.config import ApiKey
 from exporter.errors import NotSent, Outcome, RequestFailed
@@ -18,6 +22,9 @@ class Credential:
     def __init__(self, key: ApiKey, interval: float) -> None:
         self._key = key
         self._rest = interval * _SHORT_OF
+        self._works = ""
+        self._suspects: set[str] = set()
+        self._barred: set[str] = set()
         self._rejected = ""
         self._why = ""
         self._until = 0.0
@@ -35,9 +42,32 @@ class Credential:
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
 
-    def rejected(self, key: str, at: float, why: str = "the key was rejected") -> None:
-        """Note that the API rejected a key that was sent at a time, and why."""
-        self._rejected, self._until, self._why = key, at + self._rest, why
+    def accepted(self, key: str, about: str = "") -> None:
+        """Note that a key brought an answer about something: what was rejected since is barred."""
+        self._barred = (self._barred | self._suspects) - {about}
+        self._suspects.clear()
+        self._works = key
+        if key == self._rejected:  # an answer to what was sent before
+            self._rejected = ""
+
+    def rejected(
+        self, key: str, at: float, why: str = "the key was rejected", about: str = ""
+    ) -> None:
+        """Note that the API rejected a key.
+
+        Args:
+            key: Which.
+            at: When it was sent, on the monotonic clock in seconds.
+            why: How the API says so.
+            about: What was asked with it.
+        """
+        if about in self._barred:
+            return
+        self._suspects.add(about)
+        if key == self._works:
+            self._works = ""  # the next rejection is the key's
+        else:
+            self._rejected, self._until, self._why = key, at + self._rest, why
 
     def changed_since(self, key: str) -> bool:
         """Whether the operator gives another key by now."""

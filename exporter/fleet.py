@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from exporter.config import Config, Workspace
+from exporter.errors import StartError
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
@@ -112,7 +113,15 @@ async def _end(some: Iterable[_Running]) -> None:
 
 
 def _likeness(workspace: Workspace) -> object:
-    """What a workspace is made of: its settings, and what is in the files of its certificates."""
+    """What a workspace is made of: its settings, and what is in the files of its certificates.
+
+    Raises:
+        StartError: If one of the files cannot be read.
+    """
     http = workspace.http
     files = [file for file in (http.ca_file, http.cert_file, http.key_file) if file]
-    return vars(workspace), [sha256(file.read_bytes()).digest() for file in files]
+    try:
+        return vars(workspace), [sha256(file.read_bytes()).digest() for file in files]
+    except OSError as error:
+        text = f"workspace {workspace.name}: its certificates cannot be used"
+        raise StartError(f"{text} ({type(error).__name__})") from None

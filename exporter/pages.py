@@ -28,8 +28,22 @@ class Pages:
         self._telemetry = telemetry
         self._now = now
         self._changed = asyncio.Event()
-        self.snapshot: Snapshot
+        self._snapshot: Snapshot
+        self._made: datetime
+        self._expiry: datetime | None
         self.refresh()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What to serve now: nothing that has expired, whatever the clock has done meanwhile.
+
+        The task that replaces it may be late: it rests after a long page, and sleeps by another
+        clock, which a suspended machine stops.
+        """
+        now = self._now()
+        if now < self._made or (self._expiry and now >= self._expiry):
+            self.refresh()
+        return self._snapshot
 
     def changed(self) -> None:
         """Let the snapshot be made anew soon."""
@@ -40,17 +54,17 @@ class Pages:
         self._changed.clear()
         now = self._now()
         self._store.expire(now)
-        self.snapshot = snapshot(self._store, now)
-        self._telemetry.set(PAGE_BYTES, self.snapshot.size, "identity")
-        self._telemetry.set(PAGE_BYTES, len(self.snapshot.deflated), "gzip")
-        for place, series in self.snapshot.series.items():
+        self._snapshot = made = snapshot(self._store, now)
+        self._made, self._expiry = now, self._store.next_expiry(now)
+        self._telemetry.set(PAGE_BYTES, made.size, "identity")
+        self._telemetry.set(PAGE_BYTES, len(made.deflated), "gzip")
+        for place, series in made.series.items():
             self._telemetry.set(SERIES, series, *place)
 
     async def run(self) -> None:
         """Refresh for ever: on every change, and when the next value expires."""
         while True:
-            expiry = self._store.next_expiry(self._now())
-            wait = (expiry - self._now()).total_seconds() if expiry else None
+            wait = (self._expiry - self._now()).total_seconds() if self._expiry else None
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()

@@ -141,9 +141,26 @@ def test_counters_grow_on_through_a_change() -> None:
     assert counts[-1] == len(run.api.journal)
 
 
-def test_certificates_that_cannot_be_used_change_nothing(tmp_path: Path) -> None:
+def test_a_rejected_key_is_told_through_a_change_until_an_answer_says_otherwise() -> None:
+    run = Run()
+    run.api.answer = lambda _: (401, {"detail": "x"})
+    run.through(config(acme()), config(acme(labels={"team": "support"})))
+
+    invalid = 'seasalt_api_key_valid{api="seachat",workspace="acme"} 0.0'
+    # After each adoption and an hour later; the first is before anything was asked.
+    assert [invalid in page for page in run.shown] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_certificates_that_cannot_be_used_change_nothing(
+    tmp_path: Path,
+    unreadable: bool,
+) -> None:
     broken = tmp_path / "ca.pem"
-    broken.write_text("no certificate", encoding="utf-8")
+    if unreadable:  # for root as well, who may read anything that can be
+        broken.symlink_to("/proc/self/mem")
+    else:
+        broken.write_text("no certificate", encoding="utf-8")
     bad = config(acme(["csat"], name="other", bots=1), acme(http={"ca_file": str(broken)}))
 
     async def go() -> None:

@@ -6,8 +6,10 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from exporter import __version__
@@ -31,6 +33,13 @@ from exporter.watch import Watch
 from exporter.web import Web
 from exporter.web_config import Kept
 
+LOOKUPS: Final = 256
+"""Names that are looked up at a time at most, each in a thread that waits as long as it takes.
+
+A few threads would do, but for a name server that does not answer: it holds one for each request
+that asks it, and with none left every other workspace would wait, and a reload.
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -47,6 +56,7 @@ def run(invocation: Invocation) -> int:
 async def _until_signalled(
     config: Config, invocation: Invocation, sockets: list[socket.socket]
 ) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "waits"))
     await serve(config, invocation, sockets, signalled(), again=lambda: read(invocation))
 
 
@@ -57,6 +67,9 @@ def signalled() -> asyncio.Event:
     def first() -> None:
         stop.set()
         end_soon()
+        # Whoever is about to end reads nothing again; and the loop's own end would let it kill.
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
@@ -175,7 +188,7 @@ def _reloading(
 
 def _pressing(fleet: Fleet) -> object:
     """What no restart may forget, however soon it comes: that the API wants to be left alone."""
-    return [(watch.standing.not_before, watch.standing.open_until) for watch in fleet]
+    return [watch.waits for watch in fleet]
 
 
 @contextlib.asynccontextmanager
