@@ -8,7 +8,7 @@ from exporter.config import ApiKey
 from exporter.errors import NotSent, Outcome, RequestFailed
 
 _SHORT_OF = 0.95
-"""Of an interval: the next turn of the request that was rejected must not fall just short of it."""
+"""Of the rest: the next turn of the request that was rejected must not fall just short of it."""
 
 
 class Credential:
@@ -16,12 +16,12 @@ class Credential:
 
     Args:
         key: As the operator gives it.
-        interval: Seconds for which a rejected key is not sent again.
+        rest: Seconds for which a rejected key is not sent again.
     """
 
-    def __init__(self, key: ApiKey, interval: float) -> None:
+    def __init__(self, key: ApiKey, rest: float) -> None:
         self._key = key
-        self._rest = interval * _SHORT_OF
+        self._rest = rest * _SHORT_OF
         self._works = ""
         self._suspects: set[str] = set()
         self._barred: set[str] = set()
@@ -38,7 +38,7 @@ class Credential:
         """
         key = self._key.read()
         if key == self._rejected and at < self._until:
-            text = f"{self._why}; nothing is sent until it changes or an interval is over"
+            text = f"{self._why}; nothing is sent until it changes, but one probe a minute"
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
 

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Final
 
+from exporter.breaker import PROBE_EVERY
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
@@ -75,7 +76,7 @@ class Gate:
         self._settled = not self._other
         self._finding_out = asyncio.Lock()
 
-        rest = workspace.interval.total_seconds()
+        rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
         self._key = Credential(workspace.key, rest)
         # Even if it is the same: the list of bots wants another scope than the reports.
         self._bots_key = Credential(workspace.bots_key, rest)

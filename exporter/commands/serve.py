@@ -22,7 +22,7 @@ from exporter.guard import Guard
 from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.poller import nowhere
-from exporter.reload import Reloader
+from exporter.reload import Reloader, Source
 from exporter.server import Server, bound, end_soon, listen
 from exporter.state import State
 from exporter.state_file import StateFile
@@ -45,19 +45,19 @@ log = logging.getLogger(__name__)
 
 def run(invocation: Invocation) -> int:
     """Serve until a signal says to stop."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for is about to be done
+    source = Source(lambda: read(invocation), invocation.values["config.file"])
     config = configuration(invocation)
     if config is not None:
         sockets = listen(invocation.values["web.listen-address"])
-        asyncio.run(_until_signalled(config, invocation, sockets))
+        asyncio.run(_until_signalled(config, invocation, sockets, source))
     return DONE
 
 
 async def _until_signalled(
-    config: Config, invocation: Invocation, sockets: list[socket.socket]
+    config: Config, invocation: Invocation, sockets: list[socket.socket], source: Source
 ) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "waits"))
-    await serve(config, invocation, sockets, signalled(), again=lambda: read(invocation))
+    await serve(config, invocation, sockets, signalled(), source=source)
 
 
 def signalled() -> asyncio.Event:
@@ -85,7 +85,7 @@ async def serve(
     sockets: list[socket.socket],
     stop: asyncio.Event,
     *,
-    again: Callable[[], Config] | None = None,
+    source: Source | None = None,
     clock: Callable[[], datetime] = now,
 ) -> None:
     """Poll and serve until the event is set; an error in either ends both.
@@ -95,7 +95,7 @@ async def serve(
         invocation: The flags under `web`.
         sockets: Where to serve.
         stop: Ends it cleanly.
-        again: Reads the configuration anew; None where there is none to be read.
+        source: Where the configuration comes from; None where it is never read again.
         clock: The present, aware.
 
     Raises:
@@ -118,9 +118,7 @@ async def serve(
         if file:
             file.changed()
 
-    def start(workspace: Workspace, before: Watch | None) -> Watch:
-        earlier = remembered.pop(workspace.name, Memory())
-        memory = before.memory.forgiving() if before else earlier
+    def start(workspace: Workspace, memory: Memory) -> Watch:
         watch = Watch(workspace, store, telemetry, clock, changed, memory=memory)
         watch.poller.noted = file.noted if file else nowhere
         return watch
@@ -135,10 +133,10 @@ async def serve(
     with file or contextlib.nullcontext():
         remembered = _restored(file.read(), config, store) if file else {}
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
-            fleet = Fleet(start, tasks, store, telemetry)
+            fleet = Fleet(start, tasks, store, telemetry, remembered)
             await adopt(config)
             telemetry.reloaded(clock())
-            reloader = Reloader(again, adopt, telemetry, clock) if again else None
+            reloader = Reloader(source, adopt, telemetry, clock) if source else None
             others = [pages.run(), *_reloading(reloader, invocation)]
             if file:
                 others.append(file.run(state, lambda: _pressing(fleet)))
@@ -180,10 +178,9 @@ def _reloading(
     """What has the configuration read again, beside a request."""
     if reloader is None:
         return
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     yield reloader.run()
     if invocation.one("config.enable-auto-reload"):
-        yield reloader.follow(invocation.values["config.file"])
+        yield reloader.follow()
 
 
 def _pressing(fleet: Fleet) -> object:
