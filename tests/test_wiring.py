@@ -85,7 +85,7 @@ def test_promtool_has_nothing_to_say_of_prometheus_configuration(promtool: str) 
         [promtool, "check", "config", "--lint=all", "--lint-fatal", f"{PROMETHEUS}/prometheus.yml"]
     )
     assert checked.status == 0, checked.stdout + checked.stderr
-    assert "5 rule files found" in checked.stdout
+    assert "7 rule files found" in checked.stdout
 
 
 def test_every_commented_example_of_prometheus_configuration_is_right(
@@ -282,7 +282,7 @@ class Case:
 
 CASES: Final = {
     "an exporter that is down hides everything of its job": Case(
-        ("SeasaltExporterDown", {"instance": "exporter:9877"}),
+        ("SeasaltExporterDown", {}),
         [
             ("SeasaltDataStale", {**OTHER_BOT, "report": "csat"}),
             ("SeasaltKeyRejected", {"workspace": "third"}),
@@ -290,6 +290,7 @@ CASES: Final = {
             ("SeasaltBotSilent", ELSEWHERE),
             ("SeasaltNoAgentAvailable", WORKSPACE),
             ("SeasaltConfigReloadFailed", {}),
+            ("SeasaltInstanceDown", {"instance": "exporter:9877"}),
         ],
         [],
     ),
@@ -316,6 +317,7 @@ CASES: Final = {
     "a rejected key hides what follows from it": Case(
         ("SeasaltKeyRejected", WORKSPACE),
         [
+            ("SeasaltWorkspaceBlind", WORKSPACE),
             ("SeasaltApiFailing", WORKSPACE),
             ("SeasaltDataStale", {**BOT, "report": "csat"}),
             ("SeasaltBotMissing", BOT),
@@ -324,6 +326,19 @@ CASES: Final = {
             ("SeasaltBudgetNearlySpent", WORKSPACE),
             ("SeasaltBotSilent", ELSEWHERE),
             ("SeasaltConfigReloadFailed", {}),
+        ],
+    ),
+    "a workspace without any news hides what follows from it": Case(
+        ("SeasaltWorkspaceBlind", WORKSPACE),
+        [
+            ("SeasaltApiFailing", WORKSPACE),
+            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltBotMissing", BOT),
+        ],
+        [
+            ("SeasaltApiRateLimited", WORKSPACE),
+            ("SeasaltBudgetNearlySpent", WORKSPACE),
+            ("SeasaltBotSilent", ELSEWHERE),
         ],
     ),
     "very low ratings say that they are low": Case(
