@@ -219,6 +219,53 @@ def test_rules_name_what_the_exporter_has_and_pin_window_and_scope(rule: Rule) -
     assert labels(rule.expr) <= known
 
 
+def hours(duration: str) -> int:
+    return seconds(duration) // 3600
+
+
+def as_of_week_0(rule: Rule) -> str:
+    """A rule's expression as it would be of this week: how far it looks back beyond its weeks."""
+    week = rule.labels["week"]
+    told = re.sub(
+        r"offset (\w+)",
+        lambda found: f"offset {hours(found[1]) - 168 * int(week)}",
+        rule.expr,
+    )
+    return told.replace(f'week="{week}"', "this week")
+
+
+def test_the_rules_of_four_weeks_differ_in_their_weeks_alone() -> None:
+    by_record: dict[str, dict[str, str]] = {}
+    for rule in RULES:
+        if "_week:" in rule.record:
+            by_record.setdefault(rule.record, {})[rule.labels["week"]] = as_of_week_0(rule)
+    for record, weeks in by_record.items():
+        known = {"1"} if record.endswith(":last_day") else {"1", "2", "3", "4"}
+        assert weeks.keys() == known, record
+        assert len(set(weeks.values())) == 1, record
+
+
+CLOCKS: Final = re.compile(
+    r"offset (\w+) unless on \(job, api, workspace\) \S+"
+    r" or \S+ offset (\w+) and on \(job, api, workspace\) \S+ > 0"
+    r" or \S+ offset (\w+) and on \(job, api, workspace\) \S+ < 0"
+)
+"""Where a series of weeks ago is read: as is, and where the clocks were put forward or back since."""
+
+
+def test_where_the_clocks_were_changed_the_week_is_an_hour_shorter_or_longer() -> None:
+    found = [
+        rule for rule in RULES if re.match(r"(bot|workspace|channel)_week:.*messages", rule.record)
+    ]
+    assert len(found) == 5 * 4
+    for rule in found:
+        told = " ".join(rule.expr.split())
+        ways = CLOCKS.findall(told)
+        assert 3 * len(ways) == told.count("offset ") > 0
+        for whole, forward, back in ways:
+            assert (hours(forward), hours(back)) == (hours(whole) - 1, hours(whole) + 1)
+
+
 @pytest.mark.parametrize(
     ("selector", "wrong"),
     [

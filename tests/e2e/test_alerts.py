@@ -34,8 +34,8 @@ CONFIG: Final = ROOT / "config"
 WORKSPACES: Final = 6
 """So many that it is about noon in one of them, whatever the time is."""
 BOTS: Final = 3
-BUSY: Final = 600.0
-"""Conversations of an average bot in a day, so that no bot is too small to be judged at any hour."""
+BUSY: Final = 200.0
+"""Conversations of an average bot in a day, so that 120 messages are usual in any three hours."""
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
 SILENT_FOR: Final = 3.5 * HOUR
 BAD_FOR: Final = 2 * HOUR
