@@ -292,7 +292,7 @@ CASES: Final = {
     "a rejected key is why there are no news": Case(
         ("SeasaltKeyRejected", WORKSPACE),
         [("SeasaltWorkspaceBlind", WORKSPACE)],
-        [("SeasaltWorkspaceBlind", ELSEWHERE)],
+        [("SeasaltBudgetNearlySpent", WORKSPACE)],
     ),
     "a workspace without any news hides what follows from it": Case(
         ("SeasaltWorkspaceBlind", WORKSPACE),
