@@ -82,7 +82,7 @@ def test_promtool_has_nothing_to_say_of_prometheus_configuration(promtool: str) 
         [promtool, "check", "config", "--lint=all", "--lint-fatal", f"{PROMETHEUS}/prometheus.yml"]
     )
     assert checked.status == 0, checked.stdout + checked.stderr
-    assert "7 rule files found" in checked.stdout
+    assert "8 rule files found" in checked.stdout
 
 
 def test_every_commented_example_of_prometheus_configuration_is_right(
