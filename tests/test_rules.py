@@ -54,7 +54,7 @@ ENDS_AT_ONCE: Final = {
 }
 """Alerts that are not kept when their series are gone, and why not."""
 SECTIONS: Final = ("Meaning", "Impact", "First checks", "Silence", "Threshold")
-LONGEST: Final = 50.0
+LONGEST: Final = 100.0
 """Seconds that one file of rule tests may take."""
 
 

@@ -486,6 +486,17 @@ def test_compose_mounts_what_is_there(service: str) -> None:
             assert (ROOT / path).exists(), mount
 
 
+def test_grafana_finds_its_dashboards_and_prometheus_where_compose_puts_them() -> None:
+    provisioning = ROOT / "grafana" / "provisioning"
+    mounts = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    (provider,) = read(provisioning / "dashboards" / "seasalt.yml")["providers"]
+    assert provider["options"]["path"] == mounts["./grafana/dashboards"]
+    (source,) = read(provisioning / "datasources" / "prometheus.yml")["datasources"]
+    host, _, port = source["url"].removeprefix("http://").partition(":")
+    assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
+
+
 def test_compose_starts_each_program_with_flags_that_it_has() -> None:
     programs = {
         "prometheus": program("prometheus"),
