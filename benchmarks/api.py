@@ -38,9 +38,10 @@ SERIES: Final = 150
 KEY: Final = "benchmark"
 VERSIONS: Final = 128
 _CHANNELS: Final = ("WebChat", "SMS", "WhatsApp", "Facebook", "Line", "Instagram")
-_WEEKDAYS: Final = tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
-_TOPICS: Final = tuple(
-    "Support Sales Billing Returns Shipping Orders Refunds Complaints Press Careers".split()
+_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_TOPICS: Final = (
+    *("Support", "Sales", "Billing", "Returns", "Shipping"),
+    *("Orders", "Refunds", "Complaints", "Press", "Careers"),
 )
 _LABELS: Final = tuple(
     f"{topic} {part}"
@@ -57,7 +58,10 @@ _FOLDERS: Final = {
 def answer(day: str, version: int) -> dict[str, object]:
     """All that a bot is asked for, on a local day; the numbers are another version's."""
     dice = random.Random(version)  # noqa: S311 - numbers for a benchmark
-    often = lambda most=900: int(dice.expovariate(1 / most))  # noqa: E731
+
+    def often(usual: int = 900) -> int:
+        return int(dice.expovariate(1 / usual))
+
     ratings = {str(rating): often(40) for rating in range(1, 6)}
     return {
         "communication_volume": {
@@ -144,7 +148,7 @@ def _http(content: object) -> bytes:
     )
 
 
-def configuration(  # noqa: PLR0913 - each is a key of the file
+def configuration(
     url: str,
     bots: int,
     *,

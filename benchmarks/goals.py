@@ -24,7 +24,7 @@ class Goal:
     bound: float
     least: bool = False
     stretch: float | None = None
-    shown: str = "×{}"
+    shown: str = "\N{MULTIPLICATION SIGN}{}"
 
     def met(self, figure: float, bound: float) -> bool:
         """Whether a figure is within a bound."""

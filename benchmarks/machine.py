@@ -94,14 +94,14 @@ def patiently(process: subprocess.Popen[str], look: Callable[[], T], pause: floa
 
 
 def fetched(port: int, path: str = "/metrics", **headers: str) -> tuple[Mapping[str, str], bytes]:
-    """The headers and the body of an answer, as it came.
+    """The headers of an answer, by their names in lower case, and its body as it came.
 
     Raises:
         OSError: If there is none with status 200.
     """
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)  # noqa: S310 - loopback
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
-        return dict(answer.headers), answer.read()
+        return {name.lower(): text for name, text in answer.headers.items()}, answer.read()
 
 
 def page(port: int, path: str = "/metrics") -> str:
@@ -110,7 +110,7 @@ def page(port: int, path: str = "/metrics") -> str:
         headers, body = fetched(port, path, **{"Accept-Encoding": "gzip"})
     except OSError:
         return ""
-    packed = headers.get("Content-Encoding") == "gzip"
+    packed = headers.get("content-encoding") == "gzip"
     return (gzip.decompress(body) if packed else body).decode()
 
 

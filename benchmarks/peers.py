@@ -42,7 +42,7 @@ class Peer:
 
 
 def nginx(folder: Path, port: int, program: str, *, sendfile: bool) -> Sequence[str]:
-    """nginx with ready bytes. Where they are many it is faster without sendfile, on loopback."""
+    """Ready bytes, and nothing to render. Where they are many it is faster without sendfile, on loopback."""
     copying = "sendfile on; tcp_nopush on" if sendfile else "sendfile off; output_buffers 2 1m"
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
@@ -64,7 +64,7 @@ http {{ access_log off; {copying}; {temporary} types {{ }}
 
 def pushed(folder: Path, port: int) -> None:
     """Give the series to a pushgateway."""
-    request = urllib.request.Request(  # noqa: S310 - loopback
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}/metrics/job/seasalt",
         (folder / "held.prom").read_bytes(),
         method="PUT",
@@ -93,15 +93,15 @@ def query_exporter(folder: Path, port: int, program: str) -> Sequence[str]:
     metrics, queries = ["metrics:"], ["queries:"]
     with sqlite3.connect(folder / "held.sqlite") as database:
         for name, rows in by_family.items():
-            labels = sorted({label for pairs, _ in rows for label in pairs})
-            columns = ", ".join(f'"{label}"' for label in labels)
+            names = sorted({label for pairs, _ in rows for label in pairs})
+            columns = ", ".join(f'"{label}"' for label in names)
             database.execute(f'create table "{name}" (value real, {columns})')
-            marks = ", ".join("?" * (len(labels) + 1))
+            marks = ", ".join("?" * (len(names) + 1))
             database.executemany(
                 f'insert into "{name}" values ({marks})',  # noqa: S608 - names of our own page
-                [(value, *(pairs[label] for label in labels)) for pairs, value in rows],
+                [(value, *(pairs[label] for label in names)) for pairs, value in rows],
             )
-            metrics.append(f"  {name}: {{type: gauge, labels: [{', '.join(labels)}]}}")
+            metrics.append(f"  {name}: {{type: gauge, labels: [{', '.join(names)}]}}")
             wanted = f'select value as {name}, {columns} from "{name}"'  # noqa: S608 - likewise
             queries.append(
                 f"  {name}: {{databases: [held], metrics: [{name}], interval: 86400, sql: '{wanted}'}}"
