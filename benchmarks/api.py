@@ -236,7 +236,7 @@ class Api(asyncio.Protocol):
         return reply(path, tuple(metrics), day, version)
 
 
-async def _serve(port: int, seconds: float, cert: str, key: str) -> None:
+async def _serve(port: int, plain: int, seconds: float, cert: str, key: str) -> None:
     loop = asyncio.get_running_loop()
     counted, asked = Counter[str](), Counter[str]()
     context = None
@@ -246,8 +246,8 @@ async def _serve(port: int, seconds: float, cert: str, key: str) -> None:
     server = await loop.create_server(
         lambda: Api(seconds, counted, asked), "127.0.0.1", port, ssl=context, backlog=512
     )
-    if context:  # what counts is asked without it
-        await loop.create_server(lambda: Api(0, counted, asked), "127.0.0.1", port + 1)
+    if plain:
+        await loop.create_server(lambda: Api(0, counted, asked), "127.0.0.1", plain)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     async with server:
@@ -259,10 +259,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=0, help="how long an answer takes")
-    parser.add_argument("--cert", default="", help="serve TLS; and HTTP on the next port")
+    parser.add_argument("--cert", default="", help="serve TLS")
     parser.add_argument("--key", default="")
+    parser.add_argument("--plain-port", type=int, default=0, help="where no TLS is needed to count")
     given = parser.parse_args()
-    asyncio.run(_serve(given.port, given.seconds, given.cert, given.key))
+    asyncio.run(_serve(given.port, given.plain_port, given.seconds, given.cert, given.key))
 
 
 if __name__ == "__main__":
