@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from benchmarks.machine import ROOT
+from benchmarks.machine import ROOT, fetched
 from exporter import paths
 
 METRICS: Final = (
@@ -124,19 +124,19 @@ def _response(day: str, number: int, rating: int) -> dict[str, object]:
 
 
 @cache
-def _documented(path: str, metric: str) -> object:
+def _documented(path: str, metric: str) -> Mapping[str, object]:
     file = ROOT / "tests/data/replies" / _FOLDERS[path] / f"{metric}.json"
-    return json.loads(file.read_text(encoding="utf-8"))[metric]
+    found: Mapping[str, object] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 @cache
 def reply(path: str, metrics: tuple[str, ...], day: str, version: int) -> bytes:
     """An answer to a request, as HTTP."""
     known = answer(day, version) if path == paths.SEACHAT_REPORT else {}
-    content: Mapping[str, object] = {
-        metric: known[metric] if metric in known else _documented(path, metric)
-        for metric in metrics
-    }
+    content: dict[str, object] = {}
+    for metric in metrics:
+        content |= {metric: known[metric]} if metric in known else _documented(path, metric)
     return _http(content)
 
 
@@ -146,6 +146,11 @@ def _http(content: object) -> bytes:
         len(body),
         body,
     )
+
+
+def requests(port: int) -> Counter[str]:
+    """How many requests have come to a running stand-in, by path."""
+    return Counter(json.loads(fetched(port, "/count")[1]))
 
 
 def configuration(
