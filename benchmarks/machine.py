@@ -19,8 +19,8 @@ from typing import Final, TypeVar
 
 ROOT: Final = Path(__file__).parents[1]
 TOOLS: Final = ROOT / ".tools"
-PATIENCE: Final = 120.0
-"""Seconds that anything may take to get ready; the slowest peer fills itself with 150,000 series."""
+PATIENCE: Final = 300.0
+"""Seconds that anything may take to get ready; 10,000 bots on a slow machine need this long."""
 
 PROMETHEUS_ACCEPT: Final = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
@@ -144,11 +144,10 @@ def series(text: str, *, without: frozenset[str] = frozenset()) -> Series:
 class Scraper:
     """A client as simple as can be: one socket that is kept, blocking, nothing decoded."""
 
-    _room = memoryview(bytearray(4 << 20))
-
     def __init__(self, port: int, path: str = "/metrics", accept: str = PROMETHEUS_ACCEPT) -> None:
         self._port = port
         self._socket: socket.socket | None = None
+        self._room = memoryview(bytearray(1 << 20))
         self._request = (
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {accept}\r\n"
             "Accept-Encoding: gzip\r\nUser-Agent: Prometheus/3.5.0\r\n\r\n"
