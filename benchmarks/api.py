@@ -178,6 +178,7 @@ timezone: Etc/GMT{-ahead:+}
 concurrency: {concurrency}
 requests_per_minute: {per_minute}
 max_series: 10000000
+stale_after: 100
 workspaces:
   - name: benchmark
     api: seachat

@@ -29,6 +29,9 @@ PROMETHEUS_ACCEPT: Final = (
 )
 """What Prometheus 3 asks for when it is not told to want anything else."""
 
+OF_A_BOT: Final = 'bot_id="'
+"""What is in every line of a value that the peers hold too, and in no other."""
+
 _CPU_OF_PROCESS: Final = 2
 _SERIES: Final = re.compile(r'^(seasalt_\w+)\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\} (\S+)', re.MULTILINE)
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -117,11 +120,11 @@ def page(port: int, path: str = "/metrics") -> str:
 def held(text: str) -> str:
     """Of a page in the text format, all that is about bots: what the peers are given."""
     lines = text.splitlines(keepends=True)
-    families = {line.split("{")[0] for line in lines if 'bot_id="' in line}
+    families = {line.split("{")[0] for line in lines if OF_A_BOT in line}
     return "".join(
         line
         for line in lines
-        if 'bot_id="' in line or (line.startswith("# ") and line.split(" ", 3)[2] in families)
+        if OF_A_BOT in line or (line.startswith("# ") and line.split(" ", 3)[2] in families)
     )
 
 
@@ -137,7 +140,7 @@ def series(text: str, *, without: frozenset[str] = frozenset()) -> Series:
             value
         )
         for name, labels, value in _SERIES.findall(text)
-        if 'bot_id="' in labels
+        if OF_A_BOT in labels
     }
 
 

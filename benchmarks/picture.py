@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 
 import matplotlib as mpl
-from matplotlib import pyplot
+from matplotlib import pyplot as plt
 
 PANELS: Final = (
     ("report_ms", "CPU of a report, ms", "C0"),
@@ -26,7 +26,7 @@ def main() -> None:
     mpl.rcParams["svg.hashsalt"] = "seasalt"  # the same figures make the same file
     mpl.rcParams["svg.fonttype"] = "none"
     mpl.rcParams["font.size"] = 9
-    figure, panels = pyplot.subplots(1, len(PANELS), figsize=(11, 2.9), layout="constrained")
+    figure, panels = plt.subplots(1, len(PANELS), figsize=(11, 2.9), layout="constrained")
     bots = [size["bots"] for size in given["sizes"]]
     for panel, (name, title, colour) in zip(panels, PANELS, strict=True):
         values = [size[name] for size in given["sizes"]]

@@ -25,6 +25,7 @@ from benchmarks import results
 from benchmarks.api import SERIES, configuration, requests
 from benchmarks.goals import Figures
 from benchmarks.machine import (
+    OF_A_BOT,
     ROOT,
     Scraper,
     cpu_seconds,
@@ -45,7 +46,6 @@ SECONDS: Final = 590
 
 LATENCY: Final = 0.2
 _IN_FLIGHT: Final = 64
-_OF_A_BOT: Final = 'bot_id="'
 _FRESH: Final = 25
 _PROBES: Final = 20
 _SCRAPE_EVERY: Final = 5.0
@@ -183,7 +183,7 @@ def measure(python: str, bots: int, seconds: float) -> Size:
             )
             patiently(exporter, lambda: requests(api).total() >= bots, pause=0.5)
             filled = time.monotonic() - begun
-            patiently(exporter, lambda: page(port).count(_OF_A_BOT) == bots * SERIES, pause=2)
+            patiently(exporter, lambda: page(port).count(OF_A_BOT) == bots * SERIES, pause=2)
             before, cpu = requests(api).total(), cpu_seconds(exporter.pid)
             time.sleep(interval * rounds)
             came, cpu = requests(api).total() - before, cpu_seconds(exporter.pid) - cpu

@@ -6,6 +6,7 @@ moment of the machine hits both sides. What is told is the median of the rounds.
 """
 
 import json
+import subprocess
 import tempfile
 import time
 import urllib.parse
@@ -19,6 +20,7 @@ from typing import Final
 from benchmarks.api import SERIES, configuration
 from benchmarks.goals import Figures
 from benchmarks.machine import (
+    OF_A_BOT,
     Scraper,
     Series,
     cpu_seconds,
@@ -33,7 +35,7 @@ from benchmarks.machine import (
     started,
     told,
 )
-from benchmarks.peers import NGINX, QUERY_EXPORTER, STOCK, peers
+from benchmarks.peers import NGINX, QUERY_EXPORTER, STOCK, Peer, peers
 
 OURS: Final = "seasalt-exporter"
 SIZES: Final = (10, 100, 1000)
@@ -92,7 +94,7 @@ def exporter(python: str, api: str, bots: int, folder: Path) -> Iterator[Server]
         *(f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"),
     ]
     with started(command) as process:
-        patiently(process, lambda: len(series(page(port))) == bots * SERIES, pause=0.3)
+        patiently(process, lambda: page(port).count(OF_A_BOT) == bots * SERIES, pause=0.3)
         yield Server(OURS, port, process.pid)
 
 
@@ -106,6 +108,15 @@ def checked(server: Server, wanted: Series, without: frozenset[str]) -> None:
     if answered != wanted:
         wrong = len(wanted.items() ^ answered.items())
         raise RuntimeError(f"{server.name} answers {len(answered)} series, {wrong} of them wrong")
+
+
+def _filled(
+    peer: Peer, process: subprocess.Popen[str], folder: Path, port: int, wanted: int
+) -> None:
+    """Give a peer that has been started what it needs, and wait until it has that many series."""
+    patiently(process, lambda: page(port), pause=0.05)
+    peer.fill(folder, port)
+    patiently(process, lambda: page(port).count(OF_A_BOT) >= wanted, pause=0.5)
 
 
 @contextmanager
@@ -128,16 +139,7 @@ def servers(python: str, bots: int, folder: Path, *, lean: bool) -> Iterator[lis
             port = free_port()
             process = stack.enter_context(started(peer.command(folder, port)))
             server = Server(peer.name, port, process.pid)
-            patiently(process, lambda port=port: page(port), pause=0.05)  # type: ignore[misc]  # of this turn
-            peer.fill(folder, port)
-            patiently(
-                process,
-                lambda port=port, peer=peer: (
-                    len(series(page(port), without=peer.labels))  # type: ignore[misc]  # likewise
-                    >= len(wanted)
-                ),
-                pause=0.5,
-            )
+            _filled(peer, process, folder, port, len(wanted))
             checked(server, wanted, peer.labels)
             running.append(server)
         yield running
