@@ -8,7 +8,7 @@ import sys
 import time
 
 from benchmarks import pipeline, results, scrape, start
-from benchmarks.machine import runtime
+from benchmarks.machine import ends_its_programs, runtime
 from benchmarks.peers import peers
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     sizes = [int(bots) for bots in given.bots.split(",") if bots.isdigit()]
     if given.rounds < 1 or not set(sizes) <= set(scrape.SIZES):
         parser.error("--rounds must be at least 1, and --bots some of 10,100,1000")
+    ends_its_programs()
     begun, python = time.monotonic(), runtime()
     found, missing = peers(python)
     figures: dict[str, float] = {}

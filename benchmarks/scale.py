@@ -30,6 +30,7 @@ from benchmarks.machine import (
     ROOT,
     Scraper,
     cpu_seconds,
+    ends_its_programs,
     free_port,
     installed,
     page,
@@ -273,6 +274,7 @@ def main() -> None:
     bots = [int(number) for number in given.bots.split(",") if number.isdigit()]
     if not bots or given.seconds < 10 or not all(1 <= number <= 99_999 for number in bots):
         parser.error("--bots must be numbers up to 99,999, and --seconds at least 10")
+    ends_its_programs()
     python, sizes = runtime(), list[Size]()
     print(results.HEADS["scale"])
     for number in bots:
