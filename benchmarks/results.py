@@ -10,6 +10,7 @@ from benchmarks.goals import Figures, tables
 from benchmarks.machine import ROOT, TOOLS, described
 
 DOCUMENT: Final = ROOT / "docs/performance.md"
+PICTURE: Final = ROOT / "docs/pictures/performance.svg"
 BEGIN: Final = "<!-- figures: begin -->"
 END: Final = "<!-- figures: end -->"
 _KEPT: Final = TOOLS / "benchmarks"
@@ -108,7 +109,7 @@ def document(runs: list[Run] | None = None) -> Iterator[str]:
             yield head
             yield from rows
             yield ""
-        if rows and name == "scale":
+        if rows and name == "scale" and PICTURE.is_file():
             yield "![Cost against size, drawn from the table above](pictures/performance.svg)"
             yield ""
 

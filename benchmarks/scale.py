@@ -42,7 +42,6 @@ from benchmarks.machine import (
 )
 
 SIZES: Final = (10, 100, 1000, 10_000)
-PICTURE: Final = ROOT / "docs/pictures/performance.svg"
 SECONDS: Final = 590
 """For a round of 10,000 bots; shorter ones are for a trial."""
 
@@ -249,7 +248,7 @@ def draw(sizes: Sequence[Size], note: str) -> bool:
     if plotting:
         told_on = json.dumps({"note": note, "sizes": [asdict(size) for size in sizes]})
         subprocess.run(
-            [plotting / "python", "-m", "benchmarks.picture", PICTURE],
+            [plotting / "python", "-m", "benchmarks.picture", results.PICTURE],
             input=told_on,
             cwd=ROOT,
             text=True,
