@@ -50,7 +50,7 @@ _IN_FLIGHT: Final = 64
 _FRESH: Final = 25
 _PROBES: Final = 20
 _SCRAPE_EVERY: Final = 5.0
-_SHORTEST: Final = 60
+_SHORTEST: Final = 59
 
 
 class Probe(threading.Thread):
