@@ -3,8 +3,10 @@
 # docker run -p 9877:9877 seasalt-exporter demo --web.listen-address=:9877
 # docker run -p 9877:9877 -v "$PWD/seasalt.yml:/etc/seasalt-exporter/seasalt.yml:ro" seasalt-exporter
 #
-# It writes nothing, so give it --read-only --cap-drop=ALL --security-opt=no-new-privileges; the demo
-# alone wants --tmpfs /tmp as well.
+# It writes nothing but its --state.file, for which a volume that 65534 may write is needed; so give it
+# --read-only --cap-drop=ALL --security-opt=no-new-privileges. The demo alone wants --tmpfs /tmp as well.
+# The health check knows plain HTTP on port 9877: with --web.config.file, another port or a prefix, say
+# one of your own, or --no-healthcheck.
 
 FROM python:3.11-slim AS build
 RUN python -m venv /venv

@@ -29,6 +29,9 @@ FAMILIES: Final = (INFO, ENABLED)
 
 PAGE_SIZE: Final = 100
 MOST_PAGES: Final = 1000
+UNREADABLE_PAGES: Final = 3
+"""Pages in a row of which not one row can be read, after which there is no use in more."""
+
 LISTINGS_BEFORE_GONE: Final = 2
 """Complete listings without a bot after which it is believed to be gone."""
 
@@ -107,13 +110,19 @@ class Listing:
     Attributes:
         bots: Those seen so far.
         rows: Rows seen so far, which is where the next page begins.
+        unreadable: Pages in a row of which not one row could be read.
     """
 
     bots: dict[str, ListedBot] = field(default_factory=dict)
     rows: int = 0
+    unreadable: int = 0
 
     def add(self, one: Page, drift: Drift) -> bool:
-        """Take a page in; whether there may be another."""
+        """Take a page in; whether there may be another.
+
+        Raises:
+            ReplyError: If page after page cannot be read.
+        """
         before, readable = len(self.bots), False
         for bot in filter(None, one.data):  # None is drift already
             if _ID.fullmatch(str(bot.id)):
@@ -123,8 +132,10 @@ class Listing:
                 drift.add("id")
         self.rows += len(one.data)
         complete = one.total is not None and self.rows >= one.total
-        new = len(self.bots) > before or (bool(one.data) and not readable)
-        return not complete and new
+        self.unreadable = self.unreadable + 1 if one.data and not readable else 0
+        if self.unreadable >= UNREADABLE_PAGES:
+            raise ReplyError("bots: page after page cannot be read")
+        return not complete and (len(self.bots) > before or self.unreadable > 0)
 
 
 class Roster:

@@ -62,14 +62,20 @@ class Budget:
             now: The present as an instant, for the day.
         """
         self._refill(at)
-        if self.remaining(now) == 0:
-            tomorrow = begins(local_day(now, self._zone) + DAY, self._zone)
-            return (tomorrow - now).total_seconds()
+        tomorrow = self.until_tomorrow(now)
+        if tomorrow:
+            return tomorrow
         if self._tokens < 1 - 1e-9:  # a wait of exactly a token's time is enough
             return (1 - self._tokens) / self._per_second
         self._tokens -= 1
         self._spent += 1
         return 0.0
+
+    def until_tomorrow(self, now: datetime) -> float:
+        """Seconds until there is a day's budget again, 0 where there is some left."""
+        if self.remaining(now) != 0:
+            return 0.0
+        return (begins(local_day(now, self._zone) + DAY, self._zone) - now).total_seconds()
 
     def slow_down(self, at: float) -> None:
         """Halve the rate, as the API says that there are too many requests."""

@@ -76,11 +76,11 @@ class Client:
         reports = filter(None, (workspace.url, workspace.other_url))
         self._leaves = {("POST", httpx.URL(url)) for url in reports}
         self._leaves.add(("GET", httpx.URL(workspace.bots_url)))
-        proxy = workspace.http.proxy_url
+        trust = _trust(workspace)
         self._http = httpx.AsyncClient(
             transport=transport,
-            verify=_trust(workspace),
-            proxy=proxy.get_secret_value() if proxy else None,
+            verify=trust,
+            proxy=_proxy(workspace, trust),
             trust_env=False,  # neither proxies nor credentials that nobody configured
             follow_redirects=False,  # the key would go along
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
@@ -233,6 +233,15 @@ async def _content(response: httpx.Response) -> bytes:
     if inflate and not inflate.eof and wire:
         raise RequestFailed(Outcome.INVALID, "ends before its end")
     return bytes(body)
+
+
+def _proxy(workspace: Workspace, trust: object) -> httpx.Proxy | None:
+    """The configured proxy; one that is spoken to over TLS is believed as the API is."""
+    if workspace.http.proxy_url is None:
+        return None
+    url = httpx.URL(workspace.http.proxy_url.get_secret_value())
+    own = trust if isinstance(trust, ssl.SSLContext) and url.scheme == "https" else None
+    return httpx.Proxy(url, ssl_context=own)
 
 
 def _trust(workspace: Workspace) -> ssl.SSLContext | bool:

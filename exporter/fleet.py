@@ -1,17 +1,20 @@
 """The watches of all workspaces in force; a new configuration replaces only what it changes."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 
 from exporter.config import Config, Workspace
+from exporter.errors import StartError
+from exporter.memory import Memory
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 
-Start = Callable[[Workspace, Watch | None], Watch]
-"""Makes the watch of a workspace, from what the one before it knows where there was one."""
+Start = Callable[[Workspace, Memory], Watch]
+"""Makes the watch of a workspace, from what is remembered of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,22 @@ class Fleet:
         tasks: Runs the watches; an error in one ends them all.
         store: Forgets what is no longer polled.
         telemetry: Likewise.
+        remembered: What an earlier life remembered, by the name of the workspace.
     """
 
     def __init__(
-        self, start: Start, tasks: asyncio.TaskGroup, store: Store, telemetry: Telemetry
+        self,
+        start: Start,
+        tasks: asyncio.TaskGroup,
+        store: Store,
+        telemetry: Telemetry,
+        remembered: Mapping[str, Memory] = MappingProxyType({}),
     ) -> None:
         self._start = start
         self._tasks = tasks
         self._store = store
         self._telemetry = telemetry
+        self._remembered = dict(remembered)
         self._running: dict[str, _Running] = {}
 
     def __iter__(self) -> Iterator[Watch]:
@@ -60,7 +70,8 @@ class Fleet:
         """Poll what this configuration says; where one of its workspaces cannot be, change nothing.
 
         A workspace that is as it was goes on undisturbed. A changed one is watched anew, from what
-        the watch before it knows; one that is gone leaves nothing.
+        the watch before it knows; one that is gone leaves nothing but how it stands with the API,
+        as it may be back before the pause that the API asked for is over.
 
         Raises:
             StartError: If a workspace's certificates cannot be used.
@@ -72,11 +83,17 @@ class Fleet:
             if old and old.likeness == likeness:
                 after[workspace.name] = old
             else:
-                watch = self._start(workspace, old.watch if old else None)
-                after[workspace.name] = (workspace, likeness, watch)
+                earlier = self._remembered.get(workspace.name, Memory())
+                memory = old.watch.memory.forgiving() if old else earlier
+                after[workspace.name] = (workspace, likeness, self._start(workspace, memory))
         # From here on nothing can go wrong.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
         await _end(replaced)
+        self._remembered |= {
+            old.workspace.name: old.watch.memory.standing_alone() for old in replaced
+        }
+        for name in after:
+            self._remembered.pop(name, None)
         places = {(workspace.api, workspace.name) for workspace in config.workspaces}
         for old in replaced:
             if old.place not in places:
@@ -112,7 +129,15 @@ async def _end(some: Iterable[_Running]) -> None:
 
 
 def _likeness(workspace: Workspace) -> object:
-    """What a workspace is made of: its settings, and what is in the files of its certificates."""
+    """What a workspace is made of: its settings, and what is in the files of its certificates.
+
+    Raises:
+        StartError: If one of the files cannot be read.
+    """
     http = workspace.http
     files = [file for file in (http.ca_file, http.cert_file, http.key_file) if file]
-    return vars(workspace), [sha256(file.read_bytes()).digest() for file in files]
+    try:
+        return vars(workspace), [sha256(file.read_bytes()).digest() for file in files]
+    except OSError as error:
+        text = f"workspace {workspace.name}: its certificates cannot be used"
+        raise StartError(f"{text} ({type(error).__name__})") from None

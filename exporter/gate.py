@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Final
 
+from exporter.breaker import PROBE_EVERY
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
@@ -75,7 +76,7 @@ class Gate:
         self._settled = not self._other
         self._finding_out = asyncio.Lock()
 
-        rest = workspace.interval.total_seconds()
+        rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
         self._key = Credential(workspace.key, rest)
         # Even if it is the same: the list of bots wants another scope than the reports.
         self._bots_key = Credential(workspace.bots_key, rest)
@@ -101,12 +102,20 @@ class Gate:
         """What a later life must remember."""
         return self._terms.standing("" if self._url == self._workspace.url else self._url)
 
-    async def report(self, body: Callable[[], Mapping[str, object]], read: Read) -> None:
+    @property
+    def waits(self) -> object:
+        """Another value whenever the API is left alone for another while, see `Terms.waits`."""
+        return self._terms.waits
+
+    async def report(
+        self, body: Callable[[], Mapping[str, object]], read: Read, about: str = ""
+    ) -> None:
         """Send a request for reports and let its answer be read.
 
         Args:
             body: What to ask, once the request may be sent: dates may have changed by then.
             read: Reads the answer.
+            about: The id of the bot that it is about; empty for the workspace.
 
         Raises:
             RequestFailed: If there is no answer that can be used.
@@ -114,7 +123,7 @@ class Gate:
 
         async def ask(url: str, tried: int = 0) -> None:
             await self._ask(
-                self._key, lambda key: self._client.report(url, body(), key), read, tried
+                self._key, lambda key: self._client.report(url, body(), key), read, about, tried
             )
             self._url, self._settled = url, True
 
@@ -148,7 +157,9 @@ class Gate:
         """
         await self._ask(self._bots_key, lambda key: self._client.bots(offset, key), read)
 
-    async def _ask(self, credential: Credential, ask: Ask, read: Read, tried: int = 0) -> None:
+    async def _ask(
+        self, credential: Credential, ask: Ask, read: Read, about: str = "", tried: int = 0
+    ) -> None:
         """One request, sent again as long as that is of use and within the bounds."""
         failed: RequestFailed | None = None
         while True:
@@ -164,11 +175,15 @@ class Gate:
                 judged = self._one_key or credential is self._key
                 await self._send(ask(key), read, judged=judged)
             except RequestFailed as failure:
+                if failure.outcome is Outcome.UNAUTHORIZED:
+                    sent = self._time() - failure.seconds
+                    credential.rejected(key, sent, str(failure), about)
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
                     raise
                 failed = failure
             else:
+                credential.accepted(key, about)
                 return
             await asyncio.sleep(wait)
 
@@ -242,7 +257,6 @@ class Gate:
         """Seconds until the same is asked again, None where that is of no use."""
         if failure.outcome is not Outcome.UNAUTHORIZED:
             return pause(failure.outcome, tried, self._uniform)
-        credential.rejected(key, self._time() - failure.seconds, str(failure))
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 

@@ -85,3 +85,7 @@ class Memory:
     def forgiving(self) -> "Memory":
         """Without what the API refused, for a reload: the operator may have mended it."""
         return replace(self, turns=Turns(self.turns.due))
+
+    def standing_alone(self) -> "Memory":
+        """Of a workspace that is no longer polled: just how it stands with the API."""
+        return Memory(self.origin, self.standing)

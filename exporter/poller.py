@@ -36,7 +36,7 @@ from exporter.windows import local_day
 
 GONE_AFTER: Final = 2
 ASK_THE_GONE: Final = timedelta(hours=1)
-"""A bot that is not found in so many turns in a row is asked so often until it is there again."""
+"""A bot that is not found in so many turns in a row is asked no sooner until it is there again."""
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
@@ -332,27 +332,39 @@ class Poller:
         if call is None:
             return  # no longer wanted
         rhythm, now = self._rhythms[call], self._now()
-        failed = next((one for one in failures if one.key not in self._refused), None)
-        turn.due = next_turn(rhythm, now, failed, self._gate)
+        if self._gone(turn, failures):
+            turn.due = max(rhythm.after(now), now + ASK_THE_GONE)
+        else:
+            failed = next((one for one in failures if one.key not in self._refused), None)
+            turn.due = next_turn(rhythm, now, failed, self._gate)
         turn.put_off = any(failure.unsent for failure in failures)
-        self._notice_the_missing(turn, failures)
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question
             turn.due = now
         turn.call = call
         heapq.heappush(self._turns, turn)
         self._woken.set()
 
-    def _notice_the_missing(self, turn: _Turn, failures: Sequence[Failure]) -> None:
-        """Withdraw the values of a bot that is gone, and seldom ask for it."""
-        if len(failures) < len(turn.call.entries):
+    def _gone(self, turn: _Turn, failures: Sequence[Failure]) -> bool:
+        """Whether the bot of a call is gone; then its values are withdrawn."""
+        if len(failures) < len(self._to_ask(turn.call)):
             turn.missing = 0
         elif turn.call.target.bot_id and all(failure.missing for failure in failures):
             turn.missing += 1
             if turn.missing >= GONE_AFTER:
-                turn.due = self._now() + ASK_THE_GONE
-                for failure in failures:
-                    self._store.withdraw(failure.key)
+                for entry in turn.call.entries:
+                    self._store.withdraw(Key.of(turn.call.target, entry))
                 self.changed()
+                return True
+        return False
+
+    def _to_ask(self, call: Call) -> list[Entry]:
+        """The reports of a call, without those that would spoil it."""
+        now = self._now()
+        return [
+            entry
+            for entry in call.entries
+            if self._refused.get(Key.of(call.target, entry), now) <= now
+        ]
 
     def _catch_up(self) -> None:
         """Now that the API answers, let what was put off be due."""
@@ -365,12 +377,7 @@ class Poller:
 
     async def _poll(self, call: Call) -> tuple[Failure, ...]:
         """Ask for a call's reports; where the API refuses them together, one by one."""
-        now = self._now()
-        entries = [
-            entry
-            for entry in call.entries
-            if self._refused.get(Key.of(call.target, entry), now) <= now
-        ]
+        now, entries = self._now(), self._to_ask(call)
         if not entries:
             return ()
         failures = await self._ask(call, entries)
@@ -416,7 +423,7 @@ class Poller:
             return len(failures) < len(entries)
 
         try:
-            await self._gate.report(body, read)
+            await self._gate.report(body, read, call.target.bot_id)
         except RequestFailed as error:
             return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
         self._catch_up()

@@ -38,6 +38,9 @@ _SHARE_OF_TIME: Final = 5  # writing takes at most a fifth of the process's time
 _LAST_WRITE: Final = 2.0
 """Seconds that the write at the end may take."""
 
+LONGEST_WAIT: Final = 30.0
+"""Seconds that anybody waits for a write: a disk that hangs must not stop what can do without."""
+
 log = logging.getLogger(__name__)
 
 
@@ -112,9 +115,11 @@ class StateFile:
         self._changed = True
 
     async def noted(self) -> None:
-        """Wait until what is so now is written down, or could not be."""
+        """Wait until what is so now is written down, or could not be, or takes too long."""
         self._awaited = True
-        await self._round.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_WAIT):
+                await self._round.wait()
 
     async def run(self, state: Callable[[], State], pressing: Callable[[], object]) -> None:
         """Keep what there is, for ever: soon after the first change, then at most now and then.

@@ -73,7 +73,7 @@ class WorkspaceStatus:
     """One workspace.
 
     Attributes:
-        requests_today: Sent on the local day, since the process started.
+        requests_today: Sent on the local day, as far as is known.
         requests_per_day: The day's budget, None for none.
         requests_per_minute: Allowed.
         answered: Whether the API has answered anything yet.

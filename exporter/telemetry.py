@@ -223,6 +223,7 @@ class Telemetry:
         self._counted: dict[bool, Piece] = {}
         self.set(STATE_WRITTEN, 1)
         self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
+        self._begun: set[tuple[str, str]] = set()
         self._lost_lines = Counted(dict.fromkeys(logs.REASONS, 0))
         for reason in logs.REASONS:
             self.count(LOG_LINES_DROPPED, 0, reason)
@@ -253,7 +254,9 @@ class Telemetry:
         for reason in ("max_labels", "max_series"):
             self.count(SERIES_DROPPED, 0, *place, reason)
         self._durations.labels(workspace.api)
-        self.set(KEY_VALID, 1, *place)
+        if place not in self._begun:  # after a reload, what is known of the key still holds
+            self._begun.add(place)
+            self.set(KEY_VALID, 1, *place)
         self.set(SERIES, 0, *place)
         zone = workspace.zone
 
@@ -267,6 +270,7 @@ class Telemetry:
         """Tell nothing more of a workspace that is no longer polled."""
         self._counted.clear()
         place = (api, workspace)
+        self._begun.discard((api, workspace))
         for family, metric in (self._gauges | self._counters).items():
             if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
                 metric.remove_by_labels(dict(zip(_WORKSPACE, place, strict=True)))

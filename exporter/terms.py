@@ -63,7 +63,8 @@ class Terms:
             behind: Whether another was before it in the line.
 
         Raises:
-            NotSent: If the API wants or brings nothing for longer than a request may take.
+            NotSent: If the API wants or brings nothing for longer than a request may take, or may
+                not be asked for so long.
         """
         refusal = self.refusal(behind=behind)
         if refusal:
@@ -85,6 +86,12 @@ class Terms:
         at = self._time()
         if self._parking.wait(at) > self._timeout:
             text = f"paused until {self._shown(self._parking.until)} as the API asked"
+            return NotSent(Outcome.RATE_LIMITED, text)
+        now = self._now()
+        tomorrow = self.budget.until_tomorrow(now)
+        if tomorrow > self._timeout:
+            until = now + timedelta(seconds=tomorrow)
+            text = f"the day's budget is spent; asked again at {until:%Y-%m-%d %H:%M:%S} UTC"
             return NotSent(Outcome.RATE_LIMITED, text)
         if behind and self._breaker.wait(at):
             text = f"the API fails; asked again at {self._shown(self._breaker.probe_at)}"
@@ -108,6 +115,15 @@ class Terms:
             self._parking.park(at, wish)
         elif wish is not None:
             self._parking.park(at, wish)
+
+    @property
+    def waits(self) -> tuple[float, float | None]:
+        """Until when the API wants nothing, and when it is probed: another value is other news.
+
+        On the monotonic clock: the instants of `standing` differ a little whenever they are asked
+        for, as two clocks are read for each.
+        """
+        return self._parking.until, self._breaker.probe_at
 
     def standing(self, url: str) -> Standing:
         """What the next process must know; `url` is the address that answered, if unusual."""

@@ -12,7 +12,6 @@ from exporter.gate import Gate
 from exporter.memory import Listed, Memory, Origin
 from exporter.plan import plan
 from exporter.poller import Failure, Poller
-from exporter.standing import Standing
 from exporter.status import WorkspaceStatus, targets
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
@@ -127,15 +126,15 @@ class Watch:
         return self._gate.answered or self._restored
 
     @property
-    def standing(self) -> Standing:
-        """How the workspace stands with the API."""
-        return self._gate.standing
+    def waits(self) -> object:
+        """Another value whenever the API is left alone for another while."""
+        return self._gate.waits
 
     @property
     def memory(self) -> Memory:
         """What a later life must remember."""
         listed = self._finder.listed if self._finder else Listed()
-        return Memory(self._origin, self.standing, self.poller.remembered, listed)
+        return Memory(self._origin, self._gate.standing, self.poller.remembered, listed)
 
     async def run(self) -> None:
         """Poll for ever."""

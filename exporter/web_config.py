@@ -47,7 +47,10 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 DEAREST: Final = 18
 """The highest bcrypt cost: a check takes a quarter of a minute, and the next doubles it."""
 
-_HASH: Final = re.compile(r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{53}", re.ASCII)
+# The 22nd letter ends the salt with four bits that are 0; with others, every check would fail.
+_HASH: Final = re.compile(
+    r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
+)
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART: Final = r"([0-9]+(?:\.[0-9]*)?)(ms|us|µs|ns|h|m|s)"
 
@@ -425,7 +428,8 @@ class _Reader:
                     place, "has authorities for clients: say client_auth_type as well"
                 )
             try:
-                context.load_verify_locations(cadata=authority)
+                # Letters that are not ASCII are in remarks between the certificates, if anywhere.
+                context.load_verify_locations(cadata=authority.encode("ascii", "replace").decode())
             except (ssl.SSLError, ValueError):
                 name = "client_ca" if given.client_ca else "client_ca_file"
                 self.document.wrong((*place, name), "must be certificates as PEM")
@@ -442,9 +446,14 @@ class _Reader:
             self.document.wrong(place, "needs one of client_ca and client_ca_file")
         if given.client_ca_file is None:
             return given.client_ca
-        path = self._file(given.client_ca_file, (*place, "client_ca_file"))
-        # What has no such letters is no PEM, and is told with what would be.
-        return path.read_bytes().decode("ascii", "replace") if path else ""
+        where = (*place, "client_ca_file")
+        path = self._file(given.client_ca_file, where)
+        try:
+            # What has no such letters is no PEM, and is told with what would be.
+            return path.read_bytes().decode("ascii", "replace") if path else ""
+        except OSError as error:
+            self.document.wrong(where, f"cannot be read: {error.strerror}")
+            return ""
 
 
 class Kept:

@@ -114,6 +114,15 @@ def test_a_page_that_cannot_be_read_is_not_the_end_of_the_list() -> None:
     assert sum(drift.values()) == 2
 
 
+def test_page_after_page_that_cannot_be_read_is_a_failure_before_it_costs_the_budget() -> None:
+    made = Listing()
+
+    assert add(made, {"data": [{"bot_id": "b1"}]})
+    assert add(made, {"data": [{"bot_id": "b1"}]})
+    with pytest.raises(ReplyError, match="page after page"):
+        add(made, {"data": [{"bot_id": "b1"}]})
+
+
 def test_pages_are_read_until_the_total_is_reached() -> None:
     made = Listing()
 

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic_core import from_json
 from support.entries import DATA, DOCUMENTED, KNOWN, Documented, Read, read, read_as
+from support.places import Place, found_at, places
 
 from exporter import exposition, reports
 from exporter.apis import APIS
@@ -140,7 +141,6 @@ every_sample_of_numbers = pytest.mark.parametrize(
     [pytest.param(sample, id=str(sample)) for sample in KNOWN if sample.metric != "agent_activity"],
 )
 
-Place = tuple[str | int, ...]
 DELETED: Final = object()
 
 
@@ -579,25 +579,6 @@ def showable(label: str) -> bool:
         and not re.search(r"\+\d{7}", digits)
         and not (plain[:1] in "(0123456789" and digits.isdecimal() and len(digits) >= 7)
     )
-
-
-def places(value: object, place: Place = ()) -> Iterator[Place]:
-    """Every place inside a JSON value."""
-    pairs: list[tuple[str | int, object]] = []
-    if isinstance(value, dict):
-        pairs = list(value.items())
-    elif isinstance(value, list):
-        pairs = list(enumerate(value))
-    for key, inner in pairs:
-        yield (*place, key)
-        yield from places(inner, (*place, key))
-
-
-def found_at(value: Any, place: Place) -> Any:  # noqa: ANN401 - JSON
-    """What is at a place of a JSON value."""
-    for key in place:
-        value = value[key]
-    return value
 
 
 def changed(value: object, place: Place, new: object) -> Any:  # noqa: ANN401 - JSON

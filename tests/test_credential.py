@@ -43,6 +43,37 @@ def test_another_key_is_sent_at_once_and_the_rejected_one_still_is_not(file: Pat
         found.usable(2.0)
 
 
+def test_a_key_that_works_for_others_rests_only_when_it_is_rejected_twice_in_a_row(
+    file: Path,
+) -> None:
+    found = Credential(ApiKey(file=file), INTERVAL)
+    found.accepted(KEY, "b1")
+    found.rejected(KEY, 1.0, about="b2")
+    assert found.usable(1.0) == KEY
+
+    found.accepted(KEY, "b1")  # so it is about b2, and never again about the key
+    found.rejected(KEY, 2.0, about="b2")
+    found.rejected(KEY, 3.0, about="b2")
+    assert found.usable(3.0) == KEY
+
+    found.rejected(KEY, 4.0, about="b1")
+    found.rejected(KEY, 5.0, about="b3")
+    with pytest.raises(RequestFailed):
+        found.usable(5.0)
+
+
+def test_what_was_barred_and_is_answered_again_counts_again(file: Path) -> None:
+    found = Credential(ApiKey(file=file), INTERVAL)
+    found.rejected(KEY, 0.0, about="b2")
+    found.accepted(KEY, "b1")  # on its way before
+    found.accepted(KEY, "b2")
+
+    found.rejected(KEY, 1.0, about="b2")
+    found.rejected(KEY, 2.0, about="b2")
+    with pytest.raises(RequestFailed):
+        found.usable(2.0)
+
+
 def test_a_file_that_is_gone_is_no_other_key(file: Path) -> None:
     found = Credential(ApiKey(file=file), INTERVAL)
     file.unlink()

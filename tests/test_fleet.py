@@ -64,11 +64,11 @@ class Run:
             + self.telemetry.text(openmetrics=False).decode()
         )
 
-    def _start(self, one: Workspace, before: Watch | None) -> Watch:
+    def _start(self, one: Workspace, memory: Memory) -> Watch:
         return Watch(
             *(one, self.store, self.telemetry, self.world.now),
             transport=self.api.transport,
-            memory=before.memory.forgiving() if before else Memory(),
+            memory=memory,
         )
 
 
@@ -103,6 +103,14 @@ def test_a_workspace_that_is_gone_leaves_the_next_page_and_is_asked_no_more() ->
     assert 'workspace="other"' not in run.shown[2]
     assert 'workspace="acme"' in run.shown[2]
     assert max(run.api.sent("csat")) < run.world.start + HOUR
+
+
+def test_a_workspace_that_is_named_again_still_keeps_the_pause_that_the_api_asked_for() -> None:
+    run, other = Run(), acme(["total_usage"], name="other")
+    run.api.answer = lambda _: (429, {"retry_after": 10 * HOUR.total_seconds()})
+    run.through(config(other), config(acme(["label_usage"])), config(acme(["label_usage"]), other))
+
+    assert len(run.api.sent("total_usage")) == 1
 
 
 def test_a_new_workspace_is_polled_and_its_counters_start_at_0() -> None:
@@ -140,9 +148,26 @@ def test_counters_grow_on_through_a_change() -> None:
     assert counts[-1] == len(run.api.journal)
 
 
-def test_certificates_that_cannot_be_used_change_nothing(tmp_path: Path) -> None:
+def test_a_rejected_key_is_told_through_a_change_until_an_answer_says_otherwise() -> None:
+    run = Run()
+    run.api.answer = lambda _: (401, {"detail": "x"})
+    run.through(config(acme()), config(acme(labels={"team": "support"})))
+
+    invalid = 'seasalt_api_key_valid{api="seachat",workspace="acme"} 0.0'
+    # After each adoption and an hour later; the first is before anything was asked.
+    assert [invalid in page for page in run.shown] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_certificates_that_cannot_be_used_change_nothing(
+    tmp_path: Path,
+    unreadable: bool,
+) -> None:
     broken = tmp_path / "ca.pem"
-    broken.write_text("no certificate", encoding="utf-8")
+    if unreadable:  # for root as well, who may read anything that can be
+        broken.symlink_to("/proc/self/mem")
+    else:
+        broken.write_text("no certificate", encoding="utf-8")
     bad = config(acme(["csat"], name="other", bots=1), acme(http={"ca_file": str(broken)}))
 
     async def go() -> None:
@@ -167,8 +192,8 @@ def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path)
     started: list[Watch] = []
 
     class Counted(Run):
-        def _start(self, one: Workspace, before: Watch | None) -> Watch:
-            started.append(super()._start(one.model_copy(update={"http": acme().http}), before))
+        def _start(self, one: Workspace, memory: Memory) -> Watch:
+            started.append(super()._start(one.model_copy(update={"http": acme().http}), memory))
             return started[-1]
 
     ca.write_text("one", encoding="utf-8")

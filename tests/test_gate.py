@@ -251,7 +251,7 @@ def test_up_is_whether_the_last_request_for_reports_succeeded(status: int, up: i
 
 
 def test_a_server_error_says_nothing_of_the_key() -> None:
-    statuses = [200, 401, 500]
+    statuses = [200, 401, 500, 500, 500]
     one = workspace(["total_usage"], requests_per_minute=600)
     asked = Asked(one, lambda _, number: statuses[number - 1])
     line = 'seasalt_api_key_valid{api="seachat",workspace="acme"}'
@@ -260,6 +260,7 @@ def test_a_server_error_says_nothing_of_the_key() -> None:
     assert asked.told(line) == 1
     asked = Asked(one, lambda _, number: statuses[number - 1])
     asked.run(report, report, report)
+    assert asked.counted("server_error") == 3
     assert asked.told(line) == 0
 
 
@@ -301,22 +302,26 @@ def test_what_is_left_of_the_days_budget_is_told_from_the_start() -> None:
     assert asked.told(line) == 6
 
 
-def test_a_clock_that_is_set_to_another_day_has_its_budget_within_a_minute() -> None:
+def test_a_budget_that_is_spent_is_a_failure_in_words_and_none_on_another_day() -> None:
     asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
 
-    async def set_clock(gate: Gate) -> float:
-        task = asyncio.ensure_future(report(gate))
-        await asyncio.sleep(90)
-        assert len(asked.paths) == 1
+    async def set_clock(_: Gate) -> None:
         asked.world.start += timedelta(days=1)
-        begun = asyncio.get_running_loop().time()
-        await task
-        return asyncio.get_running_loop().time() - begun
 
-    _, took = asked.run(report, set_clock)
+    (_, failure, _, ok) = asked.run(report, report, set_clock, report)
 
-    assert isinstance(took, float)
-    assert took < 61
+    assert str(failure) == "the day's budget is spent; asked again at 2026-11-22 00:00:00 UTC"
+    assert ok is None
+    assert len(asked.paths) == 2
+
+
+def test_who_is_a_minute_early_waits_for_the_new_days_budget() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
+
+    found = asked.run(report, lambda gate: later(gate, 12 * 3600 - 30), report)
+
+    assert found[2] is None
+    assert asked.times[1] >= 12 * 3600
 
 
 def test_the_utc_offset_is_the_workspaces() -> None:
@@ -486,6 +491,19 @@ def test_a_clock_that_was_wrong_parks_for_a_day_at_most(ahead: timedelta) -> Non
     (failure, _, ok) = asked.run(report, lambda gate: later(gate, 86_400), report)
     assert isinstance(failure, RequestFailed)
     assert ok is None
+
+
+def test_a_pause_is_news_once_though_two_clocks_never_agree() -> None:
+    asked = Asked(busy(), lambda *_: 429)
+    asked.headers = {"retry-after": "3600"}
+
+    async def waits(gate: Gate) -> object:
+        asked.world.start += timedelta(microseconds=1)
+        return gate.waits
+
+    found = asked.run(waits, report, waits, lambda gate: later(gate, 60), waits)
+    assert found[0] != found[2]
+    assert found[2] == found[4]
 
 
 @pytest.mark.parametrize("days", [-20_000, -1, 1])

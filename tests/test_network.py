@@ -143,6 +143,14 @@ def test_a_configured_proxy_sees_nothing_of_an_https_request_but_its_host(
     assert "proxy-authorization" not in asked.headers
 
 
+def test_a_proxy_over_tls_is_believed_as_the_api_is(authority: Authority) -> None:
+    tls = authority.serves(HOST)
+    with listening(good(), tls) as api, listening(good(), tls) as proxy:
+        through = proxy.url("https")
+        assert ask(at(api.url("https"), ca_file=authority.certificate, proxy_url=through)) == GOOD
+        assert failed(at(api.url("https"), proxy_url=through)) is Outcome.CONNECT
+
+
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_a_proxy_of_the_environment_gets_nothing(
     monkeypatch: pytest.MonkeyPatch, variable: str

@@ -134,6 +134,41 @@ def test_a_page_that_takes_long_to_make_is_made_in_a_tenth_of_the_time(
     World().run(go)
 
 
+def test_a_value_that_expires_while_the_page_rests_is_not_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = count(0, 3)
+    monkeypatch.setattr("exporter.pages.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(7, timedelta(seconds=10)))
+        task = asyncio.ensure_future(kept.pages.run())
+        kept.pages.changed()
+        await asyncio.sleep(9)
+        assert "communication_volume_calls{" in kept.text()
+        await asyncio.sleep(1)
+        assert "communication_volume_calls{" not in kept.text()
+        task.cancel()
+
+    World().run(go)
+
+
+@pytest.mark.parametrize("hours", [11, -11])
+def test_a_clock_that_was_set_or_a_machine_that_slept_serves_nothing_old(hours: int) -> None:
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(7, timedelta(hours=10)))
+        task = asyncio.ensure_future(kept.pages.run())
+        kept.pages.changed()
+        await asyncio.sleep(1)
+        kept.world.start += timedelta(hours=hours)
+        assert "communication_volume_calls{" not in kept.text()
+        task.cancel()
+
+    World().run(go)
+
+
 def test_a_page_forgets_the_values_that_expired() -> None:
     async def go() -> None:
         kept = Kept()

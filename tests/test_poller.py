@@ -426,6 +426,8 @@ def test_the_days_budget_ends_the_polling_until_local_midnight() -> None:
 
     days = Counter(at.date() for at, _ in run.api.journal)
     assert [days[day] for day in sorted(days)][:2] == [5, 5]
+    assert run.record("conversation_overview").success is False
+    assert "the day's budget is spent" in run.record("conversation_overview").error
 
 
 def test_new_calls_are_sent_soon_and_old_ones_keep_their_place() -> None:
@@ -883,6 +885,24 @@ def test_a_bot_that_always_fails_does_not_keep_the_others_from_being_polled(bots
     assert max(ages) <= 2 * 600 + 60
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("forbidden", [("b5",), ("b0", "b1", "b2", "b20")])
+def test_a_bot_that_the_key_must_not_read_keeps_no_other_from_being_polled(
+    forbidden: tuple[str, ...], status: int
+) -> None:
+    run = Run(
+        workspace(["total_usage"], bots=40),
+        lambda body: (status, {"detail": "x"}) if body["gptbot_id"] in forbidden else None,
+    ).lasts(timedelta(hours=6))
+
+    ages = {
+        key.target.bot_id: run.world.now() - (record.last_success or START)
+        for key, record in run.store
+    }
+    assert {bot for bot, age in ages.items() if age > timedelta(minutes=11)} == set(forbidden)
+    assert len(run.api.journal) <= 40 * 37
+
+
 def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly() -> None:
     gone: list[str] = []
     run = Run(
@@ -912,6 +932,31 @@ def test_a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly(
     assert 'bot_id="b0"' in values()
     # Back in its rhythm: the last two hours have a dozen turns.
     assert len([at for at in asked if at > timedelta(hours=4, minutes=10)]) >= 10
+
+
+def test_a_bot_that_is_gone_is_no_reason_to_ask_for_its_year_more_often() -> None:
+    one = workspace(["conversation_overview_yearly"], bots=1)
+    run = Run(one, lambda _: (404, {"detail": "x"})).lasts(timedelta(days=2))
+
+    assert len(run.api.journal) <= 2 * 4 + 2  # the one at the start, and its repetition
+    retries = 'seasalt_api_retries_total{api="seachat",outcome="client_error",workspace="acme"} 1.0'
+    assert retries in run.telemetry.text(openmetrics=False).decode()
+
+
+def test_a_bot_of_which_a_report_is_left_out_can_be_gone_too() -> None:
+    gone: list[str] = []
+
+    def answer(body: dict[str, Any]) -> Answer | None:
+        if body["gptbot_id"] in gone:
+            return 404, {"detail": "x"}
+        return (400, {"detail": "x"}) if "label_usage" in body["metrics"] else None
+
+    one = workspace(["total_usage", "label_usage", "communication_volume"], bots=1)
+    run = Run(one, answer).lasts(timedelta(hours=6), lambda: gone.append("b0"))
+
+    asked = [at for at, _ in run.api.journal if at > START + timedelta(hours=3, minutes=30)]
+    assert len(asked) <= 3
+    assert not any(record.shown(run.world.now()) for _, record in run.store)
 
 
 def test_a_bot_that_is_missed_once_stays() -> None:

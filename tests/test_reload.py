@@ -1,6 +1,7 @@
 """Reading the configuration again: when, how often, and what a bad one does."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from support.virtual import START
 
 from exporter.config import Config
 from exporter.errors import ConfigError, Mistake, StartError
-from exporter.reload import Reloader
+from exporter.reload import Reloader, Source
 from exporter.telemetry import Telemetry
 
 GOOD = Config(())
@@ -25,13 +26,15 @@ class Files:
         refusal: What adopting it says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *files: str) -> None:
         self.telemetry = Telemetry()
         self.adopted: list[Config] = []
         self.threads: list[int] = []
         self.error: Exception | None = None
         self.refusal: Exception | None = None
-        self.reloader = Reloader(self.read, self.adopt, self.telemetry, lambda: START)
+        self.reloader = Reloader(
+            Source(self.read, files), self.adopt, self.telemetry, lambda: START
+        )
 
     def read(self) -> Config:
         """The configuration, unless it is spoilt."""
@@ -145,7 +148,7 @@ def test_reloads_never_overlap() -> None:
             await asyncio.sleep(0.001)
             under_way -= 1
 
-        reloader = Reloader(files.read, adopt, files.telemetry, lambda: START)
+        reloader = Reloader(Source(files.read, []), adopt, files.telemetry, lambda: START)
         await asyncio.gather(*(reloader.reload() for _ in range(5)))
         assert most == 1
 
@@ -158,12 +161,10 @@ class Followed:
     def __init__(self, tmp_path: Path) -> None:
         self.file = tmp_path / "seasalt.yml"
         self.file.write_text("one", encoding="utf-8")
-        self.files = Files()
+        self.files = Files(str(self.file))
         self._looks = asyncio.Semaphore(0)
         self._rests = asyncio.Event()
-        self._task = asyncio.ensure_future(
-            self.files.reloader.follow([str(self.file)], self._pause)
-        )
+        self._task = asyncio.ensure_future(self.files.reloader.follow(self._pause))
 
     async def _pause(self) -> None:
         self._rests.set()
@@ -254,5 +255,39 @@ def test_files_are_followed_through_a_link_that_is_pointed_elsewhere(tmp_path: P
         await followed.look()
         assert await followed.look() == 1
         await followed.end()
+
+    run(go)
+
+
+def test_a_change_while_the_process_starts_is_taken_up(tmp_path: Path) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text("one", encoding="utf-8")
+    files = Files(str(file))
+    file.write_text("two", encoding="utf-8")
+
+    async def go() -> None:
+        looks = 0
+
+        async def pause() -> None:
+            nonlocal looks
+            looks += 1
+            if looks > 2:
+                raise asyncio.CancelledError
+
+        await asyncio.gather(files.reloader.follow(pause), return_exceptions=True)
+        assert files.adopted == [GOOD]
+
+    run(go)
+
+
+def test_a_signal_while_the_process_starts_is_heard() -> None:
+    files = Files()
+    signal.raise_signal(signal.SIGHUP)
+
+    async def go() -> None:
+        task = asyncio.ensure_future(files.reloader.run())
+        while not files.adopted:
+            await asyncio.sleep(0.001)
+        task.cancel()
 
     run(go)

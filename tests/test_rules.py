@@ -2,8 +2,9 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from support.promql import Selector, labels, selectors
 
 from exporter import bots
 from exporter.catalogue import REPORTS
+from exporter.config import load
 from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.plan import plan
 from exporter.telemetry import OWN_FAMILIES
 
 ROOT: Final = Path(__file__).parent.parent
@@ -28,8 +31,15 @@ LABELS: Final = {
     **{family.name: {*family.labels, *TARGET} for family in (*API_FAMILIES, *REPORT_FAMILIES)},
     **{family.name: {*family.labels} for family in OWN_FAMILIES},
     "up": set(),
+    "process_start_time_seconds": set(),
+    "process_resident_memory_bytes": set(),
+    "prometheus_rule_evaluation_failures_total": {"rule_group"},
+    "prometheus_notifications_alertmanagers_discovered": set(),
+    "prometheus_notifications_errors_total": {"alertmanager"},
+    "alertmanager_notifications_failed_total": {"integration", "reason"},
 }
-"""The labels that a series has beside those of scraping it, by name: the catalogue's."""
+"""The labels that a series has beside those of scraping it, by name: the catalogue's, and what others
+tell of themselves."""
 API: Final = {family.name for family in API_FAMILIES}
 DASHBOARDS: Final = frozenset(
     f"seasalt-{name}"
@@ -37,8 +47,14 @@ DASHBOARDS: Final = frozenset(
 )
 NEVER_QUIET: Final = {"SeasaltWatchdog"}
 """Its silence is the alarm."""
+ENDS_AT_ONCE: Final = {
+    "SeasaltExporterDown": "Prometheus makes `up` itself, an exporter that dies cannot take it away",
+    "SeasaltInstanceDown": "the same",
+    "SeasaltWatchdog": "it never ends",
+}
+"""Alerts that are not kept when their series are gone, and why not."""
 SECTIONS: Final = ("Meaning", "Impact", "First checks", "Silence", "Threshold")
-LONGEST: Final = 50.0
+LONGEST: Final = 100.0
 """Seconds that one file of rule tests may take."""
 
 
@@ -81,6 +97,7 @@ def rules() -> Iterator[Rule]:
 
 RULES: Final = list(rules())
 ALERTS: Final = [rule for rule in RULES if rule.alert]
+ALERT: Final = {alert.alert: alert for alert in ALERTS}
 RECORDED: Final = {rule.record for rule in RULES if rule.record}
 TEST_FILES: Final = sorted((PROMETHEUS / "tests").glob("*.yml"))
 RULE_FILES: Final = sorted((PROMETHEUS / "rules").glob("*.yml"))
@@ -202,6 +219,53 @@ def test_rules_name_what_the_exporter_has_and_pin_window_and_scope(rule: Rule) -
     assert labels(rule.expr) <= known
 
 
+def hours(duration: str) -> int:
+    return seconds(duration) // 3600
+
+
+def as_of_week_0(rule: Rule) -> str:
+    """A rule's expression as it would be of this week: how far it looks back beyond its weeks."""
+    week = rule.labels["week"]
+    told = re.sub(
+        r"offset (\w+)",
+        lambda found: f"offset {hours(found[1]) - 168 * int(week)}",
+        rule.expr,
+    )
+    return told.replace(f'week="{week}"', "this week")
+
+
+def test_the_rules_of_four_weeks_differ_in_their_weeks_alone() -> None:
+    by_record: dict[str, dict[str, str]] = {}
+    for rule in RULES:
+        if "_week:" in rule.record:
+            by_record.setdefault(rule.record, {})[rule.labels["week"]] = as_of_week_0(rule)
+    for record, weeks in by_record.items():
+        known = {"1"} if record.endswith(":last_day") else {"1", "2", "3", "4"}
+        assert weeks.keys() == known, record
+        assert len(set(weeks.values())) == 1, record
+
+
+CLOCKS: Final = re.compile(
+    r"offset (\w+) unless on \(job, api, workspace\) \S+"
+    r" or \S+ offset (\w+) and on \(job, api, workspace\) \S+ > 0"
+    r" or \S+ offset (\w+) and on \(job, api, workspace\) \S+ < 0"
+)
+"""Where a series of weeks ago is read: as is, and where the clocks were put forward or back since."""
+
+
+def test_where_the_clocks_were_changed_the_week_is_an_hour_shorter_or_longer() -> None:
+    found = [
+        rule for rule in RULES if re.match(r"(bot|workspace|channel)_week:.*messages", rule.record)
+    ]
+    assert len(found) == 5 * 4
+    for rule in found:
+        told = " ".join(rule.expr.split())
+        ways = CLOCKS.findall(told)
+        assert 3 * len(ways) == told.count("offset ") > 0
+        for whole, forward, back in ways:
+            assert (hours(forward), hours(back)) == (hours(whole) - 1, hours(whole) + 1)
+
+
 @pytest.mark.parametrize(
     ("selector", "wrong"),
     [
@@ -268,16 +332,81 @@ def test_alerts_link_to_their_runbook_and_dashboard(alert: Rule) -> None:
     )
 
 
+def threshold(name: str) -> float:
+    """The value of a threshold."""
+    (expr,) = (rule.expr for rule in RULES if rule.record == f"seasalt:threshold:{name}")
+    return float(expr.removeprefix("vector(").removesuffix(")"))
+
+
 @each_alert
 def test_alerts_on_data_outlast_what_tells_that_there_is_none(alert: Rule) -> None:
+    """What reads a report stops at an age of two intervals, which are 15 minutes at the longest."""
     if alert.labels["category"] == "data":
-        longest = max(
-            seconds(other.lasting)
-            for other in ALERTS
-            if other.alert in {"SeasaltExporterDown", "SeasaltDataStale"}
+        down, stale = (
+            seconds(ALERT[f"Seasalt{name}"].lasting) for name in ("ExporterDown", "DataStale")
         )
+        longest = max(down, stale + (threshold("age_intervals") - 2) * seconds("15m"))
         assert seconds(alert.keep) > longest
         assert alert.labels["report"] in {report.name for report in REPORTS} - {bots.REPORT}
+
+
+@each_alert
+def test_an_alert_is_kept_when_its_series_are_gone_or_it_is_said_why_not(alert: Rule) -> None:
+    assert bool(alert.keep) != (alert.alert in ENDS_AT_ONCE)
+
+
+Need = tuple[str, str]
+"""What has to be polled: a metric and a window."""
+
+REPORT_OF: Final = {family.name: report for report in REPORTS for family in report.families}
+
+
+def needs(expr: str) -> set[Need]:
+    """What an expression reads of the API, by itself or in what is recorded."""
+    found = set()
+    for selector in selectors(expr):
+        if (report := REPORT_OF.get(selector.name)) and (window := selector.pinned("window")):
+            found.add((report.name, window))
+        elif selector.name in RECORDED:
+            for rule in RULES:
+                if rule.record == selector.name:
+                    found |= needs(rule.expr)
+    return found
+
+
+def polled() -> set[Need]:
+    """What config/seasalt.yml, which everybody begins with, has polled."""
+    config = load(
+        [str(ROOT / "config" / "seasalt.yml")], {"SEACHAT_API_KEY": "key"}, date(2026, 1, 1)
+    )
+    return {
+        (entry.report.name, entry.window)
+        for workspace in config.workspaces
+        for call in plan(workspace, workspace.bots)
+        for entry in call.entries
+    }
+
+
+def not_polled(exprs: Iterable[str]) -> set[Need]:
+    """What expressions read and config/seasalt.yml does not poll, of what SeaChat has at all."""
+    seachat = {report.name for report in REPORTS if "seachat" in report.apis}
+    wanted = set[Need]().union(*(needs(expr) for expr in exprs))
+    return {need for need in wanted - polled() if need[0] in seachat}
+
+
+def test_the_configuration_to_begin_with_polls_all_that_rules_read() -> None:
+    assert not_polled(rule.expr for rule in RULES) == set()
+
+
+def test_the_readme_says_what_each_alert_needs_polled() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`Seasalt.*?) \| (`.*?`) \|", text, re.MULTILINE)
+    told = {
+        name: set(re.findall(r"`\{metric: (\w+), window: (\w+)\}`", cell))
+        for names, cell in rows
+        for name in re.findall(r"`(Seasalt\w+)`", names)
+    }
+    assert told == {alert.alert: found for alert in ALERTS if (found := needs(alert.expr))}
 
 
 @each_alert
@@ -318,6 +447,7 @@ def test_every_query_of_a_runbook_is_right_and_names_what_is_there(
         if selector.name not in {"", "ALERTS"} and (said := problem(selector))
     ]
     assert wrong == []
+    assert not_polled(query for _, query in found) == set()
     asked = [{"record": f"query:{at}", "expr": query} for at, (_, query) in enumerate(found)]
     path = tmp_path / "queries.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": asked}]}), "utf-8")

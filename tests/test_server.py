@@ -7,7 +7,7 @@ import pytest
 from support.processes import free_port
 
 from exporter.errors import StartError
-from exporter.server import bound, listen
+from exporter.server import Crowd, Door, Limits, bound, listen
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
 
@@ -97,3 +97,12 @@ def test_a_name_that_does_not_resolve_is_one_line(host: str) -> None:
 
 def test_a_name_that_does_not_resolve_is_told_in_the_systems_words() -> None:
     assert "Unknown error" not in refused("no such host:0")
+
+
+def test_no_answer_waits_until_its_head_is_acknowledged() -> None:
+    with (
+        closing(Door(listen(["127.0.0.1:0"])[0], Crowd(Limits()))) as door,
+        socket.create_connection(door.getsockname()),
+        closing(door.accept()[0]) as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -19,7 +19,7 @@ from support.virtual import START, World
 
 from exporter.errors import StartError
 from exporter.state import State, encoded
-from exporter.state_file import LARGEST, WRITE_EVERY, StateFile
+from exporter.state_file import LARGEST, LONGEST_WAIT, WRITE_EVERY, StateFile
 from exporter.telemetry import Telemetry
 
 KILLS: Final = int(os.environ.get("SEASALT_TEST_KILLS", "30"))
@@ -322,6 +322,21 @@ def test_nobody_waits_for_a_disk_that_takes_nothing(tmp_path: Path) -> None:
             task.cancel()
 
     asyncio.run(go())
+
+
+def test_nobody_waits_for_ever_for_a_disk_that_hangs(tmp_path: Path) -> None:
+    class Hanging(StateFile):
+        async def keep(self, _: State) -> None:
+            await asyncio.Event().wait()
+
+    async def go() -> None:
+        task = asyncio.ensure_future(file.run(State, lambda: 0))
+        await asyncio.wait_for(file.noted(), LONGEST_WAIT + 1)
+        task.cancel()
+
+    world = World()
+    file = Hanging(tmp_path / "state", Telemetry(), world.now)
+    world.run(go)
 
 
 def test_the_first_change_is_written_soon_and_the_next_ones_now_and_then(tmp_path: Path) -> None:

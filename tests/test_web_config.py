@@ -336,6 +336,42 @@ def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
     )
 
 
+def test_authorities_may_have_remarks_in_any_language(folder: Path) -> None:
+    authority = (folder / "authority.pem").read_text(encoding="utf-8")
+    (folder / "authority.pem").write_text(f"# Főtanúsítvány\n{authority}", encoding="utf-8")
+    text = (
+        f"{PAIR}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: authority.pem\n"
+    )
+
+    tls = load(str(written(folder, text)), {}).tls
+    assert tls
+    assert len(tls.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("noise", "must be certificates as PEM"),
+        ("unreadable", "cannot be read: Input/output error"),
+    ],
+)
+def test_authorities_that_are_none_are_refused_in_words(
+    folder: Path, name: str, mistake: str
+) -> None:
+    (folder / "noise").write_bytes(b"\x30\x82\xff\xfe\x00")
+    (folder / "unreadable").symlink_to("/proc/self/mem")
+    text = f"{PAIR}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: {name}\n"
+
+    assert told(folder, text) == [f"5: tls_server_config.client_ca_file: {mistake}"]
+
+
+def test_a_hash_that_no_password_can_be_checked_against_is_refused(folder: Path) -> None:
+    text = f"basic_auth_users:\n  prometheus: $$2b$$04$${'z' * 53}\n"
+
+    (mistake,) = told(folder, text)
+    assert "must be a bcrypt hash" in mistake
+
+
 def test_the_rate_limit_is_off_at_zero(folder: Path) -> None:
     file = written(folder, "rate_limit:\n  interval: 0\n  burst: 0\n")
 

@@ -5,13 +5,11 @@ import os
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -21,6 +19,7 @@ import pytest
 import yaml
 from e2e.programs import ANYWHERE, LOOPBACK, missing, program
 from support.processes import answered, finished, free_port, get, started, wait_for
+from support.webhook import Webhook, listening
 
 from exporter.flags import FLAGS, parse
 
@@ -29,8 +28,6 @@ PROMETHEUS: Final = ROOT / "config" / "prometheus"
 ALERTMANAGER: Final = ROOT / "config" / "alertmanager" / "alertmanager.yml"
 COMPOSE: Final = ROOT / "compose.yaml"
 PLACEHOLDER: Final = "http://127.0.0.1:5001"
-GRAFANAS: Final = {"grafana/provisioning", "grafana/dashboards"}
-"""Mounted folders that may be made later than compose.yaml."""
 LEAST_ALERTMANAGER: Final = (0, 28)
 TEMPLATES: Final = Path("/usr/share/prometheus/alertmanager/default.tmpl")
 """What Debian's Alertmanager does not start without."""
@@ -85,7 +82,7 @@ def test_promtool_has_nothing_to_say_of_prometheus_configuration(promtool: str) 
         [promtool, "check", "config", "--lint=all", "--lint-fatal", f"{PROMETHEUS}/prometheus.yml"]
     )
     assert checked.status == 0, checked.stdout + checked.stderr
-    assert "5 rule files found" in checked.stdout
+    assert "8 rule files found" in checked.stdout
 
 
 def test_every_commented_example_of_prometheus_configuration_is_right(
@@ -137,49 +134,6 @@ def test_every_alert_reaches_the_receiver_of_its_severity(
 # Alertmanager, with real alerts.
 
 
-@dataclass
-class Webhook:
-    """Takes what Alertmanager sends, and keeps it."""
-
-    url: str
-    got: list[tuple[str, Any]] = field(default_factory=list)
-
-    def told(self, status: str, *, path: str = "") -> set[tuple[str, str]]:
-        """Alert and case of what has come with a status."""
-        return {
-            (alert["labels"]["alertname"], alert["labels"].get("job", ""))
-            for at, body in self.got
-            for alert in body["alerts"]
-            if alert["status"] == status and (not path or at == path)
-        }
-
-
-@contextmanager
-def listening() -> Iterator[Webhook]:
-    """A webhook on loopback for as long as the block lasts."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            webhook.got.append((self.path, body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    webhook = Webhook(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield webhook
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def hurried(node: Any) -> Any:  # noqa: ANN401 - YAML
     """A configuration of Alertmanager with all its waiting times cut down to a second."""
     if isinstance(node, dict):
@@ -217,6 +171,14 @@ class Alerting:
         )
         with build_opener(ProxyHandler({})).open(request) as answer:
             assert answer.status == 200
+
+    def told(self, status: str, *, path: str = "") -> set[tuple[str, str]]:
+        """Alert and case of what has come with a status, at any path or at one."""
+        return {
+            (alert["labels"]["alertname"], alert["labels"].get("job", ""))
+            for at, alert in self.webhook.alerts()
+            if alert["status"] == status and path in {"", at}
+        }
 
     def suppressed(self, job: str) -> set[str]:
         """The alerts of a job that are hidden."""
@@ -282,7 +244,7 @@ class Case:
 
 CASES: Final = {
     "an exporter that is down hides everything of its job": Case(
-        ("SeasaltExporterDown", {"instance": "exporter:9877"}),
+        ("SeasaltExporterDown", {}),
         [
             ("SeasaltDataStale", {**OTHER_BOT, "report": "csat"}),
             ("SeasaltKeyRejected", {"workspace": "third"}),
@@ -290,6 +252,7 @@ CASES: Final = {
             ("SeasaltBotSilent", ELSEWHERE),
             ("SeasaltNoAgentAvailable", WORKSPACE),
             ("SeasaltConfigReloadFailed", {}),
+            ("SeasaltInstanceDown", {"instance": "exporter:9877"}),
         ],
         [],
     ),
@@ -326,6 +289,24 @@ CASES: Final = {
             ("SeasaltConfigReloadFailed", {}),
         ],
     ),
+    "a rejected key is why there are no news": Case(
+        ("SeasaltKeyRejected", WORKSPACE),
+        [("SeasaltWorkspaceBlind", WORKSPACE)],
+        [("SeasaltBudgetNearlySpent", WORKSPACE)],
+    ),
+    "a workspace without any news hides what follows from it": Case(
+        ("SeasaltWorkspaceBlind", WORKSPACE),
+        [
+            ("SeasaltApiFailing", WORKSPACE),
+            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltBotMissing", BOT),
+        ],
+        [
+            ("SeasaltApiRateLimited", WORKSPACE),
+            ("SeasaltBudgetNearlySpent", WORKSPACE),
+            ("SeasaltBotSilent", ELSEWHERE),
+        ],
+    ),
     "very low ratings say that they are low": Case(
         ("SeasaltCsatCritical", BOT),
         [("SeasaltCsatLow", BOT), ("SeasaltCsatDropped", BOT), ("SeasaltSatisfactionLow", BOT)],
@@ -353,33 +334,32 @@ def test_hidden_alerts_are_not_told_until_what_hides_them_is_over(
     seen = {(alert["alertname"], job) for alert in (source, *shown)}
     unseen = {(alert["alertname"], job) for alert in hidden}
     webhook = alerting.webhook
-    wait_for(lambda: seen <= webhook.told("firing"), "not told", more=alerting.say)
+    wait_for(lambda: seen <= alerting.told("firing"), "not told", more=alerting.say)
     found = {alert["alertname"] for alert in hidden}
     wait_for(lambda: alerting.suppressed(job) == found, "not hidden", more=alerting.say)
-    groups = len(webhook.got)
+    groups = len(webhook.messages)
     alerting.post(firing("SeasaltSchemaDrift", f"{job}-later"))
-    wait_for(lambda: len(webhook.got) > groups, "nothing comes any more")
-    assert not unseen & webhook.told("firing")
+    wait_for(lambda: len(webhook.messages) > groups, "nothing comes any more")
+    assert not unseen & alerting.told("firing")
 
     alerting.post(source, ended=True)
-    wait_for(lambda: unseen <= webhook.told("firing"), "still hidden", more=alerting.say)
+    wait_for(lambda: unseen <= alerting.told("firing"), "still hidden", more=alerting.say)
 
 
 def test_an_alert_that_ends_while_it_is_hidden_is_not_told_to_be_over(alerting: Alerting) -> None:
     job = "over"
     down = firing("SeasaltExporterDown", job)
     low = firing("SeasaltCsatLow", job, **BOT)
-    webhook = alerting.webhook
     alerting.post(low)
-    wait_for(lambda: (low["alertname"], job) in webhook.told("firing"), "not told")
+    wait_for(lambda: (low["alertname"], job) in alerting.told("firing"), "not told")
     alerting.post(down)
     wait_for(lambda: alerting.suppressed(job) == {"SeasaltCsatLow"}, "not hidden")
     alerting.post(low, ended=True)
     for later in range(2):  # two more rounds of everything that there is to tell
         alerting.post(firing("SeasaltSchemaDrift", f"{job}-{later}"))
         told = ("SeasaltSchemaDrift", f"{job}-{later}")
-        wait_for(partial(lambda told: told in webhook.told("firing"), told), "nothing comes")
-    assert (low["alertname"], job) not in webhook.told("resolved")
+        wait_for(partial(lambda told: told in alerting.told("firing"), told), "nothing comes")
+    assert (low["alertname"], job) not in alerting.told("resolved")
 
 
 def test_the_watchdog_is_told_to_nobody_but_the_switch_and_nothing_hides_it(
@@ -388,10 +368,10 @@ def test_the_watchdog_is_told_to_nobody_but_the_switch_and_nothing_hides_it(
     watchdog = {"alertname": "SeasaltWatchdog", **ALERTS["SeasaltWatchdog"]}
     alerting.post(watchdog, firing("SeasaltExporterDown", ""), firing("SeasaltExporterDown", "w"))
     told = ("SeasaltWatchdog", "")
-    wait_for(lambda: told in alerting.webhook.told("firing"), "not told", more=alerting.say)
-    assert told in alerting.webhook.told("firing", path="/dead-mans-switch")
-    for path in ("/critical", "/warning", "/info"):
-        assert told not in alerting.webhook.told("firing", path=path)
+    wait_for(lambda: told in alerting.told("firing"), "not told", more=alerting.say)
+    assert told in alerting.told("firing", path="dead-mans-switch")
+    for path in ("critical", "warning", "info"):
+        assert told not in alerting.told("firing", path=path)
 
 
 def test_an_outage_is_one_message_for_each_workspace(alerting: Alerting) -> None:
@@ -401,7 +381,7 @@ def test_an_outage_is_one_message_for_each_workspace(alerting: Alerting) -> None
     def messages() -> list[int]:
         return [
             len(body["alerts"])
-            for _, body in alerting.webhook.got
+            for _, body in alerting.webhook.messages
             if body["groupLabels"] == {"alertname": "SeasaltDataStale", "workspace": "fifty"}
         ]
 
@@ -471,9 +451,8 @@ def test_every_rule_runs_over_the_demo_and_the_watchdog_arrives_with_its_links(
             def links() -> list[Labels]:
                 return [
                     alert["annotations"]
-                    for path, body in alerting.webhook.got
-                    for alert in body["alerts"]
-                    if path == "/dead-mans-switch" and alert["annotations"]
+                    for path, alert in alerting.webhook.alerts()
+                    if path == "dead-mans-switch" and alert["annotations"]
                 ]
 
             (annotations, *_) = wait_for(links, "no watchdog", more=lambda: process.stderr)
@@ -504,7 +483,18 @@ def test_compose_mounts_what_is_there(service: str) -> None:
         else:
             path = source.removeprefix("./")
             assert mode == ["ro"]
-            assert path in GRAFANAS or (ROOT / path).exists(), mount
+            assert (ROOT / path).exists(), mount
+
+
+def test_grafana_finds_its_dashboards_and_prometheus_where_compose_puts_them() -> None:
+    provisioning = ROOT / "grafana" / "provisioning"
+    mounts = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    (provider,) = read(provisioning / "dashboards" / "seasalt.yml")["providers"]
+    assert provider["options"]["path"] == mounts["./grafana/dashboards"]
+    (source,) = read(provisioning / "datasources" / "prometheus.yml")["datasources"]
+    host, _, port = source["url"].removeprefix("http://").partition(":")
+    assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
 
 
 def test_compose_starts_each_program_with_flags_that_it_has() -> None:

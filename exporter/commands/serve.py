@@ -6,8 +6,10 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from exporter import __version__
@@ -20,7 +22,7 @@ from exporter.guard import Guard
 from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.poller import nowhere
-from exporter.reload import Reloader
+from exporter.reload import Reloader, Source
 from exporter.server import Server, bound, end_soon, listen
 from exporter.state import State
 from exporter.state_file import StateFile
@@ -31,23 +33,31 @@ from exporter.watch import Watch
 from exporter.web import Web
 from exporter.web_config import Kept
 
+LOOKUPS: Final = 256
+"""Names that are looked up at a time at most, each in a thread that waits as long as it takes.
+
+A few threads would do, but for a name server that does not answer: it holds one for each request
+that asks it, and with none left every other workspace would wait, and a reload.
+"""
+
 log = logging.getLogger(__name__)
 
 
 def run(invocation: Invocation) -> int:
     """Serve until a signal says to stop."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for is about to be done
+    source = Source(lambda: read(invocation), invocation.values["config.file"])
     config = configuration(invocation)
     if config is not None:
         sockets = listen(invocation.values["web.listen-address"])
-        asyncio.run(_until_signalled(config, invocation, sockets))
+        asyncio.run(_until_signalled(config, invocation, sockets, source))
     return DONE
 
 
 async def _until_signalled(
-    config: Config, invocation: Invocation, sockets: list[socket.socket]
+    config: Config, invocation: Invocation, sockets: list[socket.socket], source: Source
 ) -> None:
-    await serve(config, invocation, sockets, signalled(), again=lambda: read(invocation))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "waits"))
+    await serve(config, invocation, sockets, signalled(), source=source)
 
 
 def signalled() -> asyncio.Event:
@@ -57,6 +67,9 @@ def signalled() -> asyncio.Event:
     def first() -> None:
         stop.set()
         end_soon()
+        # Whoever is about to end reads nothing again; and the loop's own end would let it kill.
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
@@ -72,7 +85,7 @@ async def serve(
     sockets: list[socket.socket],
     stop: asyncio.Event,
     *,
-    again: Callable[[], Config] | None = None,
+    source: Source | None = None,
     clock: Callable[[], datetime] = now,
 ) -> None:
     """Poll and serve until the event is set; an error in either ends both.
@@ -82,7 +95,7 @@ async def serve(
         invocation: The flags under `web`.
         sockets: Where to serve.
         stop: Ends it cleanly.
-        again: Reads the configuration anew; None where there is none to be read.
+        source: Where the configuration comes from; None where it is never read again.
         clock: The present, aware.
 
     Raises:
@@ -105,9 +118,7 @@ async def serve(
         if file:
             file.changed()
 
-    def start(workspace: Workspace, before: Watch | None) -> Watch:
-        earlier = remembered.pop(workspace.name, Memory())
-        memory = before.memory.forgiving() if before else earlier
+    def start(workspace: Workspace, memory: Memory) -> Watch:
         watch = Watch(workspace, store, telemetry, clock, changed, memory=memory)
         watch.poller.noted = file.noted if file else nowhere
         return watch
@@ -122,10 +133,10 @@ async def serve(
     with file or contextlib.nullcontext():
         remembered = _restored(file.read(), config, store) if file else {}
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
-            fleet = Fleet(start, tasks, store, telemetry)
+            fleet = Fleet(start, tasks, store, telemetry, remembered)
             await adopt(config)
             telemetry.reloaded(clock())
-            reloader = Reloader(again, adopt, telemetry, clock) if again else None
+            reloader = Reloader(source, adopt, telemetry, clock) if source else None
             others = [pages.run(), *_reloading(reloader, invocation)]
             if file:
                 others.append(file.run(state, lambda: _pressing(fleet)))
@@ -174,15 +185,14 @@ def _reloading(
     """What has the configuration read again, beside a request."""
     if reloader is None:
         return
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     yield reloader.run()
     if invocation.one("config.enable-auto-reload"):
-        yield reloader.follow(invocation.values["config.file"])
+        yield reloader.follow()
 
 
 def _pressing(fleet: Fleet) -> object:
     """What no restart may forget, however soon it comes: that the API wants to be left alone."""
-    return [(watch.standing.not_before, watch.standing.open_until) for watch in fleet]
+    return [watch.waits for watch in fleet]
 
 
 @contextlib.asynccontextmanager

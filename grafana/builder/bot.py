@@ -11,8 +11,10 @@ from grafana.builder.common import (
     FOUR_WEEKS,
     MONTH,
     PERCENT,
+    SATISFIED,
     UNSATISFIED,
     WEEK,
+    average_rating,
     change,
     link_column,
     messages_today,
@@ -20,7 +22,6 @@ from grafana.builder.common import (
     ratings,
     states,
     unsatisfied,
-    weighted,
     worst,
 )
 from grafana.builder.panel import Panel, Query
@@ -33,8 +34,6 @@ from grafana.builder.words import (
     NOW,
     RANGE_7_DAYS,
     RANGE_DAY,
-    RATING_STEPS,
-    SATISFIED_STEPS,
     TODAY,
 )
 
@@ -84,31 +83,8 @@ GLANCE: Final = (
         decimals=0,
         size=_SMALL,
     ),
-    Panel(
-        kind="stat",
-        title="CSAT, 30 days",
-        asks="Which rating from 1 to 5 do users give, weighted by answers?",
-        window=LAST_30_DAYS,
-        queries=(Query(weighted("csat_average_rating")),),
-        unit="none",
-        decimals=2,
-        minimum=1,
-        maximum=5,
-        steps=RATING_STEPS,
-        size=_SMALL,
-    ),
-    Panel(
-        kind="stat",
-        title="Satisfied, 30 days",
-        asks="Which share of the answers is a 4 or a 5?",
-        window=LAST_30_DAYS,
-        queries=(Query(weighted("csat_satisfaction_ratio")),),
-        unit="percentunit",
-        decimals=0,
-        maximum=1,
-        steps=SATISFIED_STEPS,
-        size=_SMALL,
-    ),
+    average_rating("CSAT, 30 days", "Which rating from 1 to 5 do users give, weighted by answers?"),
+    SATISFIED,
 )
 
 _SENDERS: Final = {"bot": "blue", "customer": "green", "agent": "orange", "system": "#8e8e8e"}

@@ -5,7 +5,13 @@ from typing import Final
 from exporter.apis import APIS
 from grafana.builder.panel import NOTHING, Json, Panel, Query, named
 from grafana.builder.query import bots, ratio, total
-from grafana.builder.words import LAST_30_DAYS, LEAST_ANSWERS, RATING_STEPS, SATISFACTION_LOW
+from grafana.builder.words import (
+    LAST_30_DAYS,
+    LEAST_ANSWERS,
+    RATING_STEPS,
+    SATISFACTION_LOW,
+    SATISFIED_STEPS,
+)
 
 BOT: Final = "workspace, bot"
 BOT_LEGEND: Final = "{{bot}} ({{workspace}})"
@@ -142,3 +148,40 @@ def ratings(size: tuple[int, int]) -> Panel:
         ),
         size=size,
     )
+
+
+def average_rating(
+    title: str,
+    asks: str,
+    window: str = MONTH,
+    words: str = LAST_30_DAYS,
+    size: tuple[int, int] = (4, 4),
+) -> Panel:
+    """The mean rating of the chosen bots as one number."""
+    return Panel(
+        kind="stat",
+        title=title,
+        asks=asks,
+        window=words,
+        queries=(Query(weighted("csat_average_rating", window=window)),),
+        unit="none",
+        decimals=2,
+        minimum=1,
+        maximum=5,
+        steps=RATING_STEPS,
+        size=size,
+    )
+
+
+SATISFIED: Final = Panel(
+    kind="stat",
+    title="Satisfied, 30 days",
+    asks="Which share of the answers is a 4 or a 5?",
+    window=LAST_30_DAYS,
+    queries=(Query(weighted("csat_satisfaction_ratio")),),
+    unit="percentunit",
+    decimals=0,
+    maximum=1,
+    steps=SATISFIED_STEPS,
+    size=(4, 4),
+)

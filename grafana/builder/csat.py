@@ -11,8 +11,10 @@ from grafana.builder.common import (
     PERCENT,
     RATING,
     RATING_COLOURS,
+    SATISFIED,
     UNSATISFIED,
     WEEK,
+    average_rating,
     link_column,
     painted,
     ratings,
@@ -28,8 +30,6 @@ from grafana.builder.words import (
     CSAT_LOW,
     LAST_7_DAYS,
     LAST_30_DAYS,
-    RATING_STEPS,
-    SATISFIED_STEPS,
 )
 
 _SMALL: Final = (4, 4)
@@ -37,48 +37,19 @@ _AVERAGE: Final = "csat_average_rating"
 _ANSWERS: Final = "csat_responses"
 
 
-def _average(title: str, asks: str, window: str, words: str) -> Panel:
-    return Panel(
-        kind="stat",
-        title=title,
-        asks=asks,
-        window=words,
-        queries=(Query(weighted(_AVERAGE, window=window)),),
-        unit="none",
-        decimals=2,
-        minimum=1,
-        maximum=5,
-        steps=RATING_STEPS,
-        size=_SMALL,
-    )
-
-
 GLANCE: Final = (
-    _average(
+    average_rating(
         "Rating, 30 days",
         "Which rating from 1 to 5 do users give the chosen bots, weighted by answers?",
-        MONTH,
-        LAST_30_DAYS,
     ),
-    _average(
+    average_rating(
         "Rating, 7 days",
         "And which in the last week? Few answers make it jump.",
         WEEK,
         LAST_7_DAYS,
     ),
-    _average("Rating, all time", "And which since there are answers?", "all", ALL_TIME),
-    Panel(
-        kind="stat",
-        title="Satisfied, 30 days",
-        asks="Which share of the answers is a 4 or a 5?",
-        window=LAST_30_DAYS,
-        queries=(Query(weighted("csat_satisfaction_ratio")),),
-        unit="percentunit",
-        decimals=0,
-        maximum=1,
-        steps=SATISFIED_STEPS,
-        size=_SMALL,
-    ),
+    average_rating("Rating, all time", "And which since there are answers?", "all", ALL_TIME),
+    SATISFIED,
     Panel(
         kind="stat",
         title="Answers, 30 days",

@@ -43,7 +43,7 @@ SATISFACTION_LOW: Final = THRESHOLDS["satisfaction_low"]
 VOLUME_DROPPED: Final = THRESHOLDS["volume_dropped"]
 VOLUME_SPIKED: Final = THRESHOLDS["volume_spiked"]
 LEAST_ANSWERS: Final = THRESHOLDS["csat_least_responses"]
-LEAST_EXPECTED: Final = THRESHOLDS["volume_least_expected"]
+LEAST_EXPECTED: Final = THRESHOLDS["ratio_least_expected"]
 LATE: Final = THRESHOLDS["age_intervals"]
 
 # What is missing has the colour of the first step, which so never means anything.

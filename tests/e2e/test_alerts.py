@@ -8,12 +8,11 @@ clock is now the real one. No expression is changed; what has to last an hour la
 import json
 import re
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -24,6 +23,7 @@ import yaml
 from e2e.programs import LOOPBACK, ROOT, Command, program, served
 from support.history import LABELS, Turn, blocks, every, write
 from support.processes import Running, answered, free_port, get, started, wait_for
+from support.webhook import Webhook, listening
 
 from exporter.sandbox import Sandbox, SandboxBot, SandboxWorkspace
 from exporter.sandbox.people import make_workspaces
@@ -34,8 +34,8 @@ CONFIG: Final = ROOT / "config"
 WORKSPACES: Final = 6
 """So many that it is about noon in one of them, whatever the time is."""
 BOTS: Final = 3
-BUSY: Final = 150.0
-"""Conversations of an average bot in a day, so that twenty messages are usual in any three hours."""
+BUSY: Final = 200.0
+"""Conversations of an average bot in a day, so that 120 messages are usual in any three hours."""
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
 SILENT_FOR: Final = 3.5 * HOUR
 BAD_FOR: Final = 2 * HOUR
@@ -48,43 +48,11 @@ MORE: Final = 3.0
 """Seconds on top of what is shortened: a slow scrape is no outage, and the order stays."""
 OPEN: Final = {"seasalt:office_hours:first_weekday": "0", "seasalt:office_hours:last_weekday": "6"}
 """Open all week, as the tests are run on Sundays too: constants that are there to be changed."""
-BY_CHANCE: Final = {"SeasaltVolumeDropped", "SeasaltVolumeSpiked", "SeasaltAgentRequestSurge"}
-"""A made-up day is now and then busier, or quieter, than others: whether they fire is chance."""
 WHOLE: Final = 45.0
 """Seconds that anything may take to arrive: polls, scrapes, rules and waiting times."""
 
 Told = tuple[str, str, str, str]
 """Receiver, status, name of the alert and of the bot."""
-
-
-@dataclass
-class Receiver:
-    """What Alertmanager sends its webhooks to.
-
-    Attributes:
-        url: Where, without a path.
-        messages: The path and the content of each, in the order in which they came.
-    """
-
-    url: str
-    messages: list[tuple[str, Json]] = field(default_factory=list)
-
-    def alerts(self) -> list[tuple[str, Json]]:
-        """The receiver's name and the alert, for each alert of each message but the watchdog's."""
-        return [
-            (path.strip("/"), alert)
-            for path, message in list(self.messages)
-            for alert in message["alerts"]
-            if alert["labels"]["alertname"] != "SeasaltWatchdog"
-        ]
-
-    def told(self) -> list[Told]:
-        """What has been told, in the order in which it was."""
-        return [
-            (path, alert["status"], labels["alertname"], labels.get("bot", ""))
-            for path, alert in self.alerts()
-            for labels in (alert["labels"],)
-        ]
 
 
 @dataclass(frozen=True)
@@ -103,7 +71,7 @@ class Desk:
     files: Path
     prometheus: str
     process: Running
-    receiver: Receiver
+    receiver: Webhook
     sandbox: Sandbox
     workspace: SandboxWorkspace
 
@@ -114,10 +82,26 @@ class Desk:
         result: list[Json] = answer["data"]["result"]
         return result
 
+    def alerts(self) -> list[tuple[str, Json]]:
+        """The receiver's name and the alert, for each alert that was told but the watchdog."""
+        return [
+            (receiver, alert)
+            for receiver, alert in self.receiver.alerts()
+            if alert["labels"]["alertname"] != "SeasaltWatchdog"
+        ]
+
+    def told(self) -> list[Told]:
+        """What has been told, in the order in which it was."""
+        return [
+            (receiver, alert["status"], labels["alertname"], labels.get("bot", ""))
+            for receiver, alert in self.alerts()
+            for labels in (alert["labels"],)
+        ]
+
     def state(self) -> str:
         """What to look at when something has not come."""
         alerts = [row["metric"] for row in self.ask('ALERTS{alertname!="SeasaltWatchdog"}')]
-        shown = [*self.receiver.told(), *alerts]
+        shown = [*self.told(), *alerts]
         return "\n".join(map(str, shown))
 
 
@@ -251,7 +235,7 @@ def copy_prometheus(target: Path, addresses: dict[str, str]) -> None:
     target.write_text(yaml.safe_dump(content))
 
 
-def copy_alertmanager(target: Path, receiver: Receiver) -> None:
+def copy_alertmanager(target: Path, receiver: Webhook) -> None:
     """The configuration of Alertmanager with other addresses, and faster."""
     source = CONFIG / "alertmanager/alertmanager.yml"
     content = yaml.safe_load(source.read_text(encoding="utf-8"))
@@ -260,31 +244,6 @@ def copy_alertmanager(target: Path, receiver: Receiver) -> None:
     for hook in (hook for one in content["receivers"] for hook in one["webhook_configs"]):
         hook["url"] = re.sub(r"^http://[^/]+", receiver.url, hook["url"])
     target.write_text(yaml.safe_dump(content))
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A webhook on loopback for as long as the block lasts."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
-            found.messages.append((self.path, json.loads(content)))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Receiver(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +286,7 @@ def desk(
     sandbox = Sandbox(books, (workspace,), lambda: datetime.now(UTC), 0)
     with ExitStack() as stack:
         api = stack.enter_context(served(sandbox))
-        receiver = stack.enter_context(receiving())
+        receiver = stack.enter_context(listening())
         address = f"127.0.0.1:{free_port()}"
         copy_alertmanager(files / "alertmanager.yml", receiver)
         command = [
@@ -373,11 +332,11 @@ def fired(desk: Desk) -> list[tuple[str, Json]]:
     """The alerts that have been told when all is told that should be, before anything is mended."""
 
     def all_of_it() -> bool:
-        told = {(who, name, bot) for who, _, name, bot in desk.receiver.told()}
+        told = {(who, name, bot) for who, _, name, bot in desk.told()}
         return wrong(desk) <= told
 
     wait_for(all_of_it, "not everything is told", WHOLE, desk.state)
-    return desk.receiver.alerts()
+    return desk.alerts()
 
 
 @pytest.fixture(scope="module")
@@ -389,11 +348,11 @@ def mended(desk: Desk, fired: list[tuple[str, Json]]) -> list[Told]:
     rate(desk.sandbox.connection, rated_low, datetime.now(UTC), 5, 2)
 
     def all_over() -> bool:
-        last = {(who, name, bot): status for who, status, name, bot in desk.receiver.told()}
+        last = {(who, name, bot): status for who, status, name, bot in desk.told()}
         return {last[one] for one in wrong(desk)} == {"resolved"}
 
     wait_for(all_over, "not everything is over", WHOLE, desk.state)
-    return desk.receiver.told()
+    return desk.told()
 
 
 def test_the_copied_rules_differ_in_waiting_times_and_opening_days_alone(desk: Desk) -> None:
@@ -421,7 +380,6 @@ def test_a_silent_bot_and_bad_ratings_are_told_to_whom_they_concern_and_nothing_
         (who, labels["alertname"], labels.get("bot", ""))
         for who, alert in fired
         for labels in (alert["labels"],)
-        if labels["alertname"] not in BY_CHANCE
     }
     assert found == wrong(desk)
     assert {alert["status"] for _, alert in fired} == {"firing"}
@@ -440,7 +398,7 @@ def test_the_texts_name_the_bot_and_say_how_bad_it_is(
         texts["SeasaltBotSilent"],
     )
     assert said, texts
-    assert int(said[1]) >= 20
+    assert int(said[1]) >= 120
     said = re.fullmatch(
         f"Bot {rated_low} of workspace harbor is rated (\\d\\.\\d\\d) on average over the last 30 days\\.",
         texts["SeasaltCsatLow"],
@@ -483,7 +441,7 @@ def test_all_is_resolved_where_it_was_told_when_things_are_well_again(
 
 def test_nothing_is_ever_told_of_a_bot_that_does_well(desk: Desk, mended: list[Told]) -> None:
     silent, rated_low, _ = (bot.name for bot in desk.workspace.bots)
-    concerned = {bot for _, _, name, bot in mended if name not in BY_CHANCE}
+    concerned = {bot for _, _, _, bot in mended}
     assert concerned == {silent, rated_low}
 
 
@@ -492,12 +450,11 @@ def test_the_watchdog_reaches_the_dead_mans_switch_and_nobody_else(
 ) -> None:
     assert mended
     told = {
-        path
-        for path, message in desk.receiver.messages
-        for alert in message["alerts"]
+        receiver
+        for receiver, alert in desk.receiver.alerts()
         if alert["labels"]["alertname"] == "SeasaltWatchdog"
     }
-    assert told == {"/dead-mans-switch"}
+    assert told == {"dead-mans-switch"}
 
 
 def test_no_rule_failed_and_every_alert_was_sent(desk: Desk, mended: list[Told]) -> None:
@@ -508,7 +465,8 @@ def test_no_rule_failed_and_every_alert_was_sent(desk: Desk, mended: list[Told])
         "prometheus_notifications_dropped_total",
         "alertmanager_notifications_failed_total",
     ):
-        assert desk.ask(f"{counter} >= 0"), counter
+        # A scrape that is late takes the series away until the next one.
+        wait_for(partial(desk.ask, f"{counter} >= 0"), f"no {counter}", more=desk.state)
         assert desk.ask(f"{counter} > 0") == [], counter
     complaints = [
         line for line in desk.process.stderr.splitlines() if re.search("level=(WARN|ERR)", line)

@@ -2,8 +2,9 @@
 
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -100,6 +101,20 @@ def test_a_storm_of_signals_does_no_harm(
         wait_for(lambda: "conversation_overview_yearly" in served.reports(), "no new report")
         assert served.reports()["label_overview"] == before["label_overview"]
         assert len(small_sandbox.requests) == asked + 1
+
+
+def test_a_signal_to_reload_does_not_kill_what_is_about_to_end(
+    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
+) -> None:
+    with serving(
+        exporter, small_sandbox, tmp_path / "seasalt.yml"
+    ) as served:  # looks at the status
+        served.process.send(signal.SIGTERM)
+        ended = False
+        while not ended:
+            served.process.send(signal.SIGHUP)
+            with suppress(subprocess.TimeoutExpired):
+                ended = bool(served.process.wait(0.002))
 
 
 def test_of_every_bad_file_nothing_is_taken_up_and_the_first_mistake_is_told(

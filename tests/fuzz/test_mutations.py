@@ -9,7 +9,7 @@ import copy
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -19,13 +19,12 @@ from hypothesis import assume, given, strategies as st
 from pydantic_core import from_json
 from support.entries import KNOWN, Documented, Read, read_as
 from support.fuzz import examples
+from support.places import Place, found_at, places
 
 from exporter.apis import APIS
 from exporter.errors import ReplyError
 from exporter.samples import Sample
 from exporter.values import text
-
-Place = tuple[str | int, ...]
 
 MOST: Final = 50
 """Powers of two that a double tells apart, with room for what is added up."""
@@ -61,31 +60,12 @@ def planted(value: Any) -> Any:  # noqa: ANN401 - JSON
     return Leaf() if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def places(value: object, place: Place = ()) -> Iterator[Place]:
-    """Every place in a value, its own among them."""
-    yield place
-    pairs: list[tuple[str | int, object]] = []
-    if isinstance(value, dict):
-        pairs = list(value.items())
-    elif isinstance(value, list):
-        pairs = list(enumerate(value))
-    for key, inner in pairs:
-        yield from places(inner, (*place, key))
-
-
-def at(value: Any, place: Place) -> Any:  # noqa: ANN401 - JSON
-    """What is at a place."""
-    for step in place:
-        value = value[step]
-    return value
-
-
 def put(root: list[Any], place: Place, new: object) -> None:
     """Let something else be at a place of `root[0]`."""
     if not place:
         root[0] = new
     else:
-        at(root[0], place[:-1])[place[-1]] = new
+        found_at(root[0], place[:-1])[place[-1]] = new
 
 
 ODD_TEXTS: Final = (
@@ -117,7 +97,7 @@ def broken(data: st.DataObject, reply: Any) -> Any:  # noqa: ANN401 - JSON
     """A reply after one to four changes of its structure."""
     root = [planted(reply)]
     for _ in range(data.draw(st.integers(1, 4))):
-        where = list(places(root[0]))
+        where = [(), *places(root[0])]
         place = data.draw(st.sampled_from(where))
         data.draw(st.sampled_from(MUTATIONS))(data, root, place)
     return root[0]
@@ -125,7 +105,7 @@ def broken(data: st.DataObject, reply: Any) -> Any:  # noqa: ANN401 - JSON
 
 def delete(_: st.DataObject, root: list[Any], place: Place) -> None:
     if place:
-        del at(root[0], place[:-1])[place[-1]]
+        del found_at(root[0], place[:-1])[place[-1]]
 
 
 def nullify(_: st.DataObject, root: list[Any], place: Place) -> None:
@@ -133,7 +113,7 @@ def nullify(_: st.DataObject, root: list[Any], place: Place) -> None:
 
 
 def retype(data: st.DataObject, root: list[Any], place: Place) -> None:
-    digits = isinstance(at(root[0], place), Leaf) and data.draw(st.booleans())
+    digits = isinstance(found_at(root[0], place), Leaf) and data.draw(st.booleans())
     new = Leaf(digits=True) if digits else copy.deepcopy(data.draw(st.sampled_from(ODD_VALUES)))
     put(root, place, new)
 
@@ -142,7 +122,7 @@ def rename(data: st.DataObject, root: list[Any], place: Place) -> None:
     if place and isinstance(place[-1], str):
         cased = data.draw(st.sampled_from(CASES))(place[-1])
         new = data.draw(st.sampled_from([cased, cased, cased, *KEYS, *ODD_TEXTS]))
-        parent = at(root[0], place[:-1])
+        parent = found_at(root[0], place[:-1])
         items = [(new if key == place[-1] else key, value) for key, value in parent.items()]
         parent.clear()
         parent.update(items)
@@ -151,7 +131,7 @@ def rename(data: st.DataObject, root: list[Any], place: Place) -> None:
 def duplicate(data: st.DataObject, root: list[Any], place: Place) -> None:
     if not place:
         return
-    parent, twin = at(root[0], place[:-1]), copy.deepcopy(at(root[0], place))
+    parent, twin = found_at(root[0], place[:-1]), copy.deepcopy(found_at(root[0], place))
     if isinstance(parent, list):
         parent.insert(data.draw(st.integers(0, len(parent))), twin)
     else:
@@ -160,20 +140,20 @@ def duplicate(data: st.DataObject, root: list[Any], place: Place) -> None:
 
 
 def nest(data: st.DataObject, root: list[Any], place: Place) -> None:
-    inner = at(root[0], place)
+    inner = found_at(root[0], place)
     key = data.draw(st.sampled_from(["data", *KEYS]))
     put(root, place, data.draw(st.sampled_from([[inner], {key: inner}, {"data": [inner]}])))
 
 
 def lift(_: st.DataObject, root: list[Any], place: Place) -> None:
     """Take a wrapping away: the first of what is inside stands for it."""
-    inner = at(root[0], place)
+    inner = found_at(root[0], place)
     if isinstance(inner, list | dict) and inner:
         put(root, place, next(iter(inner.values() if isinstance(inner, dict) else inner)))
 
 
 def reorder(data: st.DataObject, root: list[Any], place: Place) -> None:
-    inner = at(root[0], place)
+    inner = found_at(root[0], place)
     if isinstance(inner, list):
         put(root, place, data.draw(st.permutations(inner)))
     elif isinstance(inner, dict):
@@ -181,7 +161,7 @@ def reorder(data: st.DataObject, root: list[Any], place: Place) -> None:
 
 
 def scribble(data: st.DataObject, root: list[Any], place: Place) -> None:
-    if isinstance(at(root[0], place), str):
+    if isinstance(found_at(root[0], place), str):
         # No digits: they would be a number of their own.
         words = [word for word in (*ODD_TEXTS, *KEYS) if not word.isdigit()]
         put(root, place, data.draw(st.sampled_from(words)))
@@ -260,7 +240,7 @@ def keyed(of: str, key: Callable[[str], object], place: Place, label: str, **_: 
 
 def beside(*fields: str, truth: Truth, place: Place, label: str, **_: object) -> bool:
     """A number of an object whose name, cleaned, is the label."""
-    owner = at(truth.reply, place[:-1])
+    owner = found_at(truth.reply, place[:-1])
     return place[-1] in fields and text(owner.get("name")) == label
 
 
@@ -403,7 +383,7 @@ def encoded(reply: object) -> bytes:
 
 def holds(sample: Documented, value: object) -> None:
     """Of a broken reply, only what it says is exported, each series once, and no zero."""
-    numbers = [place for place in places(value) if isinstance(at(value, place), Leaf)]
+    numbers = [place for place in ((), *places(value)) if isinstance(found_at(value, place), Leaf)]
     assume(len(numbers) <= MOST)
     truth = Truth.of(value)
     found = understood(sample, encoded(truth.reply))
@@ -443,7 +423,7 @@ def test_of_broken_sessions_no_time_is_made_up(data: st.DataObject) -> None:
         return
     series = [(one.family, one.labels) for one in found.samples]
     assert len(set(series)) == len(series)
-    objects = [at(reply, place) for place in places(reply)]
+    objects = [found_at(reply, place) for place in ((), *places(reply))]
     most = sum(isinstance(one, dict) and "start_time" in one for one in objects)
     counts = Counter[str]()
     for one in found.samples:

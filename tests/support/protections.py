@@ -468,6 +468,13 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "a bot that is forbidden is no reason to keep the key from others",
+        "exporter/credential.py",
+        "        if about in self._barred:\n            return\n",
+        "",
+        ("tests/test_credential.py",),
+    ),
+    Protection(
         "what waits in line is not sent with a rejected key",
         "exporter/gate.py",
         "key = self._usable(credential)  # once more",

@@ -1,0 +1,87 @@
+"""What it costs to bring the page up to date after some bots changed, and to answer a scrape.
+
+A program that is told how many bots get new values, a line for each time, and answers the CPU
+seconds from there to the whole of an answer. It polls nothing: what the store is given is made
+before the clock starts, by the code that makes it in the exporter. The bots are those that are
+polled one after the other in a round of ten minutes.
+
+usage: python -m benchmarks.refresh CONFIGURATION
+"""
+
+import asyncio
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
+from typing import Any
+
+from benchmarks.api import VERSIONS, answer
+from exporter.config import load
+from exporter.pages import Pages
+from exporter.plan import Call, plan
+from exporter.schedule import phase
+from exporter.stitch import Piece
+from exporter.store import Key, Record, Store
+from exporter.telemetry import Telemetry
+from exporter.windows import local_day
+
+
+def now() -> datetime:
+    """The present, aware."""
+    return datetime.now(UTC)
+
+
+def records(call: Call, content: dict[str, Any]) -> Iterator[tuple[Key, Record]]:
+    """What a bot's answer leads to."""
+    at = now()
+    for entry in call.entries:
+        samples = entry.report.read(call.api.part(content, entry.metric), entry.reading(at))
+        record = Record(600.0, success=True, last_success=at, samples=samples)
+        yield Key.of(call.target, entry), record.paced(timedelta(minutes=10), 3)
+
+
+async def done(work: Callable[[], object]) -> None:
+    """Do it, and wait for it if it takes its time elsewhere."""
+    outcome = work()
+    if inspect.isawaitable(outcome):
+        await outcome
+
+
+async def main(file: str) -> None:
+    """Fill the store, then answer until there are no more questions."""
+    (workspace,) = load([file], {}, now().date()).workspaces
+    calls = plan(workspace, workspace.bots)
+    day = local_day(now(), workspace.zone).isoformat()
+    answers = [answer(day, version) for version in range(VERSIONS)]
+    store, telemetry = Store(), Telemetry()
+    telemetry.begin(workspace, now)
+    for number, call in enumerate(calls):
+        for key, record in records(call, answers[number % VERSIONS]):
+            store.succeed(key, record)
+    pages = Pages(store, telemetry, now)
+    await done(pages.refresh)
+    pace = timedelta(minutes=10)
+    turns = cycle(sorted(calls, key=lambda call: phase(call.identity, pace)))
+    version = 0
+    for line in sys.stdin:
+        fresh: list[tuple[Key, Record]] = []
+        for call in islice(turns, int(line)):
+            version += 1
+            fresh.extend(records(call, answers[version * 7 % VERSIONS]))
+        begun = time.process_time()
+        for key, record in fresh:
+            store.succeed(key, record)
+        pages.changed()
+        await done(pages.refresh)
+        size = len(
+            Piece.joined((pages.snapshot.page, *telemetry.pieces(openmetrics=True))).gzipped()
+        )
+        took = time.process_time() - begun
+        assert size
+        print(took, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
