@@ -82,14 +82,16 @@ def largest_names(
         shown: Those of its last answer that were kept.
     """
     given = tuple(samples)
+    if any("channel" in sample.family.labels for sample in given):
+        limit = min(limit, MOST_CHANNELS)
+    if len(given) <= limit:
+        return given
     loyal = {sample[:2] for sample in shown}
     weights: dict[tuple[str, ...], float] = {}
     for sample in given:
         name = _made_name(sample)
         if name:
             weights[name] = weights.get(name, 0) + _weight(sample, loyal)
-    if any("channel" in sample.family.labels for sample in given):
-        limit = min(limit, MOST_CHANNELS)
     if len(weights) <= limit:
         return given
     kept = {(), *sorted(weights, key=lambda name: (-weights[name], name))[:limit]}

@@ -390,19 +390,23 @@ class Entry:
             # Which of the two wins is not documented: a range never travels with dates.
             found |= {"range_type": wanted.name, "start_date": ABSENT, "end_date": ABSENT}
         elif self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL} and wanted:
-            dated = wanted != ALL
-            found["start_date"] = Edge(wanted, "first") if dated else ABSENT
-            found["end_date"] = Edge(wanted, "last") if dated else ABSENT
+            found["start_date"] = Edge(wanted, "first") if self._dated else ABSENT
+            found["end_date"] = Edge(wanted, "last") if self._dated else ABSENT
         for option in self.form.options:
             value = getattr(self.options, option)
             found[option] = ABSENT if value is None else value
         found.update(self.report.fields(self.options))
         return found
 
+    @property
+    def _dated(self) -> bool:
+        """Whether it is asked from a date to a date."""
+        dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}
+        return dates and self.options.window not in {None, ALL}
+
     def reading(self, at: datetime) -> Reading[Any]:
         """What an answer to a request sent at an instant is to be read against."""
-        dated = isinstance(self.fields.get("start_date"), Edge)
-        days = self.options.window.days(local_day(at, self.zone)) if dated else None  # type: ignore[union-attr]  # dated: there is a window
+        days = self.options.window.days(local_day(at, self.zone)) if self._dated else None  # type: ignore[union-attr]  # dated: there is a window
         return Reading(self.options, self.window, days, self.zone, at)
 
     def withdrawn(self, at: datetime) -> datetime | None:

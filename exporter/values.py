@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 from pydantic import (
@@ -222,7 +223,16 @@ def text(value: object) -> str:
     `redacted` for what is shaped like a telephone number or an e-mail address, `unnamed` for
     what has nothing to show.
     """
-    name, short = _cleaned(value), shown(value)
+    raw = _raw(value)
+    return _fit(raw) if len(raw) <= _REMEMBERED else _fit.__wrapped__(raw)
+
+
+_REMEMBERED: Final = 256
+
+
+@lru_cache(maxsize=8192)  # the same names come in every answer
+def _fit(raw: str) -> str:
+    name, short = _cleaned(raw), shown(raw)
     if any(_PERSONAL.search(_bare(part)) for part in (name, short)):
         return "redacted"
     return short
@@ -230,7 +240,7 @@ def text(value: object) -> str:
 
 def shown(value: object) -> str:
     """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
-    return _cleaned(value)[:_READABLE_NAME].rstrip() or "unnamed"
+    return _cleaned(_raw(value))[:_READABLE_NAME].rstrip() or "unnamed"
 
 
 def _bare(name: str) -> str:
@@ -239,10 +249,13 @@ def _bare(name: str) -> str:
     return "".join(one for one in plain if unicodedata.category(one) not in {"Mn", "Me", "Cf"})
 
 
-def _cleaned(value: object) -> str:
-    raw = str(value) if isinstance(value, str | int | float) else ""
+def _cleaned(raw: str) -> str:
     seen = _HIDDEN.sub("", raw)[:_LOOKED_AT]
     return " ".join(unicodedata.normalize("NFC", seen).split())
+
+
+def _raw(value: object) -> str:
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 Name = Annotated[str, PlainValidator(text), Field(default="unnamed")]
