@@ -1,19 +1,24 @@
 """The exporter as a process beside the stub, started and killed over and over."""
 
+import base64
 import os
 import random
+import re
+import resource
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
+import bcrypt
 import yaml
 from faults import judges, kinds
 from faults.campaign import KEYS, bot_name
@@ -21,11 +26,19 @@ from faults.kinds import KINDS, Case
 from faults.leaks import Scanner
 from faults.stub import Asked, Steps, Stub, as_json, digest
 from faults.truth import METRICS, PRIVATE, Truth
+from support.loopback import Authority
 from support.pagecheck import problems
-from support.processes import free_port, get, inherited
+from support.processes import free_port, get, inherited, wait_for
 
 STATES: Final = ("ok", "corrupt", "unwritable", "absent")
 """How the state file is when the process starts: as it was left, damaged, or not to be had."""
+
+WAYS: Final = ("another authority", "another host", "expired", "no proxy", "no name")
+"""What may be wrong between the exporter and an API that is well."""
+
+PASSWORD: Final = "CNRY77aa88bb99cc00dd"  # noqa: S105 - of the test's own user
+
+_PATIENCE: Final = 60.0
 
 PER_MINUTE: Final = 30
 """Less than it wants to ask, so that nothing but the budget holds it back."""
@@ -38,12 +51,19 @@ class Api:
         seed: Of its faults.
         share: Of the requests that meet one.
         fixed: What every request gets instead.
+        tls: The server's side of it, None for plain HTTP.
     """
 
-    def __init__(self, seed: int = 1, share: float = 0.0, fixed: Steps | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        share: float = 0.0,
+        fixed: Steps | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.share = share
         self.fixed = fixed
-        self.stub = Stub(self.answer)
+        self.stub = Stub(self.answer, tls)
         self.dealt = 0
         self._rng = random.Random(seed)  # noqa: S311 - chance, no secrets
         self._truth = Truth({digest(KEYS["harbor"]): "harbor"}, bot_name)
@@ -83,6 +103,10 @@ class Life:
         """All that it wrote."""
         size = os.fstat(self.output.fileno()).st_size
         return os.pread(self.output.fileno(), size, 0).decode()
+
+    def up(self) -> bool:
+        """Whether its page says that the API answers."""
+        return bool(re.search(rb"^seasalt_up\{.*} 1$", get(self.url).body, re.MULTILINE))
 
     def ready(self, within: float = 30.0) -> bool:
         """Whether it answers in time."""
@@ -192,6 +216,7 @@ class Deaths:
         wrong: What was wrong with pages, exits and outputs.
         slowest: Seconds that the slowest clean end took.
         faults: How many were dealt.
+        took: Seconds that each scrape took.
     """
 
     lives: int = 0
@@ -200,6 +225,7 @@ class Deaths:
     wrong: list[str] = field(default_factory=list)
     slowest: float = 0.0
     faults: int = 0
+    took: list[float] = field(default_factory=list)
 
     def __add__(self, other: "Deaths") -> "Deaths":
         """Both together."""
@@ -210,11 +236,13 @@ class Deaths:
             self.wrong + other.wrong,
             max(self.slowest, other.slowest),
             self.faults + other.faults,
+            self.took + other.took,
         )
 
 
 def _scanner() -> Scanner:
-    return Scanner((*KEYS.values(), *PRIVATE), (*METRICS["seachat"], "canary"))
+    secrets = (*KEYS.values(), *PRIVATE, PASSWORD)
+    return Scanner(secrets, (*METRICS["seachat"], "canary"))
 
 
 def kills(times: int, how: str, *, state: bool, seed: int = 1, longest: float = 2.5) -> Deaths:
@@ -295,7 +323,10 @@ def terms(times: int, *, seed: int = 1, hang: bool = True) -> Deaths:
 
 
 def scraped(seconds: float, share: float = 0.5, *, seed: int = 1, pause: float = 0.1) -> Deaths:
-    """Let it meet faults over real connections, and take its page all the time.
+    """Let it meet faults over real connections and of its host, and take its page all the time.
+
+    The disk is full for a while, and what the operator writes is wrong for a while: the web
+    configuration, and the configuration itself, of which it is told with a signal.
 
     Args:
         seconds: How long.
@@ -304,24 +335,145 @@ def scraped(seconds: float, share: float = 0.5, *, seed: int = 1, pause: float =
         pause: Between two scrapes.
     """
     found, scanner = Deaths(lives=1), _scanner()
-    api = Api(seed, share)
+    rng, api = random.Random(seed), Api(seed, share)  # noqa: S311 - chance, no secrets
+    more = {"requests_per_minute": 3000, "interval": "1s"}
     with tempfile.TemporaryDirectory() as folder, api.stub.beside() as stub:
-        place = Place(Path(folder), stub.url, more={"requests_per_minute": 3000, "interval": "1s"})
-        with place.lives() as life:
-            if not life.ready():
-                found.unready += 1
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
+        place = Place(Path(folder), stub.url, state=True, more=more)
+        place.state_file.parent.mkdir()
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        web, good = Path(folder, "web.yml"), f"basic_auth_users: {{prometheus: {hashed}}}\n"
+        web.write_text(good, encoding="utf-8")
+        with place.lives(f"--web.config.file={web}") as life:
+            right, wrong = _basic(PASSWORD), _basic("x")
+            wait_for(lambda: _status(life.url, right) == 200, "no page")
+            end, next_one = time.monotonic() + seconds, 0.0
+            while (now := time.monotonic()) < end:
+                if now >= next_one:
+                    next_one = now + 1
+                    found.faults += _roughly(rng, place, life, web, good)
                 begun = time.monotonic()
-                answer = get(life.url)
-                found.slowest = max(found.slowest, time.monotonic() - begun)
+                answer = get(life.url, right)
+                found.took.append(time.monotonic() - begun)
                 if answer.status != 200:
                     found.wrong.append(f"HTTP {answer.status}")
                 found.wrong += [str(problem) for problem in problems(answer.body)[:3]]
                 found.wrong += scanner.hits(answer.body.decode())
+                if _status(life.url, wrong) != 401:
+                    found.wrong.append("let in with a wrong password")
                 time.sleep(pause)
+            _fill(life, full=False)
+            life.process.send_signal(signal.SIGTERM)
+            if life.process.wait(10):
+                found.wrong.append(f"ended with {life.process.returncode}")
+            found.wrong += scanner.hits(life.said())
+            found.wrong += scanner.hits(place.state_file.read_bytes().decode("latin-1"))
+            if "Traceback" in life.said():
+                found.wrong.append(life.said()[-1000:])
+    found.slowest = max(found.took)
+    found.faults += api.dealt
+    return found
+
+
+def _roughly(rng: random.Random, place: Place, life: Life, web: Path, good: str) -> int:
+    """Do something to the host, or undo it; how many faults that is."""
+    bad = rng.choice(("", "basic_auth_users: [", good[:-9], "tls_server_config: {}\n"))
+    match rng.randrange(6):
+        case 0:
+            _fill(life, full=True)
+        case 1:
+            _fill(life, full=False)
+            return 0
+        case 2 if bad:
+            web.write_text(bad, encoding="utf-8")
+        case 2:
+            web.unlink(missing_ok=True)
+        case 3:
+            web.write_text(good, encoding="utf-8")
+            return 0
+        case 4:
+            place.config.write_text("workspaces: [{name: }", encoding="utf-8")
+            life.process.send_signal(signal.SIGHUP)
+        case _:
+            assert place.config.exists()  # written by that
+            life.process.send_signal(signal.SIGHUP)
+            return 0
+    return 1
+
+
+def _fill(life: Life, *, full: bool) -> None:
+    """Let nothing be written any more, as on a disk that is full; or all again."""
+    most = 0 if full else resource.RLIM_INFINITY
+    resource.prlimit(life.process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def _basic(password: str) -> dict[str, str]:
+    given = base64.b64encode(f"prometheus:{password}".encode()).decode()
+    return {"Authorization": f"Basic {given}"}
+
+
+def _status(url: str, headers: Mapping[str, str]) -> int:
+    with suppress(OSError):
+        return get(url, headers).status
+    return 0
+
+
+def cut_off(way: str, *, seconds: float = 6.0) -> Deaths:
+    """Let something come between it and the API, and go again.
+
+    Args:
+        way: One of `WAYS`; a name that nobody knows is never known.
+        seconds: How long.
+    """
+    found, scanner = Deaths(lives=1, faults=1), _scanner()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        right, wrong = _certificates(folder, way)
+        api = Api(tls=right)
+        with api.stub.beside():
+            url = api.stub.url  # from now on its own
+        http = {"ca_file": str(folder / "authority.pem")} if right else {}
+        if way == "no proxy":  # the stub is one: it looks at nothing of an address but the path
+            url, http = "http://127.0.0.1:9", {"proxy_url": url}
+        # Longer than a connection is kept, so that each request makes its own.
+        more = {"interval": "4s", "http": http, "requests_per_minute": 600}
+        place = Place(folder, "https://api.invalid" if way == "no name" else url, more=more)
+        with place.lives() as life:
+            found.unready += not life.ready()
+            if way != "no name":
+                with api.stub.beside():
+                    wait_for(life.up, f"{way}: never up", _PATIENCE, life.said)
+            asked, api.stub.tls = len(api.stub.journal), wrong
+            with api.stub.beside() if wrong else nullcontext():
+                wait_for(lambda: not life.up(), f"{way}: always up", _PATIENCE, life.said)
+                time.sleep(seconds)
+                found.wrong += [str(problem) for problem in problems(get(life.url).body)[:3]]
+            if life.up() or len(api.stub.journal) > asked:
+                found.wrong.append(f"{way}: asked nevertheless")
+            api.stub.tls = right
+            if way != "no name":
+                with api.stub.beside():
+                    wait_for(life.up, f"{way}: never up again", _PATIENCE, life.said)
+            life.process.send_signal(signal.SIGTERM)
+            if life.process.wait(10):
+                found.wrong.append(f"{way}: ended with {life.process.returncode}")
             found.wrong += scanner.hits(life.said())
             if "Traceback" in life.said():
                 found.wrong.append(life.said()[-1000:])
-    found.faults = api.dealt
     return found
+
+
+def _certificates(
+    folder: Path, way: str
+) -> tuple[ssl.SSLContext, ssl.SSLContext] | tuple[None, None]:
+    """The API's side of TLS as it should be, and as it is wrong in some way; none without TLS."""
+    host, authority = "IP:127.0.0.1", Authority.made(folder, "authority")
+    match way:
+        case "another authority":
+            wrong = Authority.made(folder, "another").serves(host)
+        case "another host":
+            wrong = authority.serves("DNS:elsewhere.invalid")
+        case "expired":
+            wrong = authority.serves(host, expired=True)
+        case _:
+            return None, None
+    return authority.serves(host), wrong

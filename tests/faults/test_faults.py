@@ -7,7 +7,7 @@ import pytest
 from faults import campaign, judges, processes
 from faults.campaign import Figures, Plan
 from faults.kinds import KINDS
-from faults.processes import STATES
+from faults.processes import STATES, WAYS
 
 
 @cache
@@ -90,11 +90,17 @@ def test_failures_make_no_storm(share: float) -> None:
     } == dict.fromkeys(planned, 0.0)
 
 
-def test_the_page_is_served_while_real_connections_break() -> None:
+def test_the_page_is_served_while_connections_break_and_the_host_is_out_of_order() -> None:
     found = processes.scraped(10)
     assert found.faults > 2  # so many that the breaker opens
-    assert (found.unready, found.wrong) == (0, [])
+    assert found.wrong == []
     assert found.slowest < 5
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_comes_between_it_and_the_api_is_told_and_gets_no_key(way: str) -> None:
+    found = processes.cut_off(way, seconds=1)
+    assert (found.unready, found.wrong) == (0, [])
 
 
 @pytest.mark.parametrize("how", STATES)
