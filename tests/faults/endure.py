@@ -306,8 +306,9 @@ def lines(found: Found) -> Iterator[Line]:
     yield Line(
         "R5",
         "requests within the budget",
-        f"at most {days.burst:.1f} of 10 saved up; {lives} SIGKILLs, {beyond:.0f} requests too many",
-        days.burst <= judges.BUCKET and beyond == 0,
+        f"at most {all_.burst:.1f} of 10 saved up; {lives} SIGKILLs, "
+        f"{sum(one.requests for one in kills.values())} requests, {beyond:.0f} too many",
+        all_.burst <= judges.BUCKET and beyond == 0,
     )
     yield Line(
         "R6",
