@@ -660,6 +660,11 @@ def storm(share: float) -> Plan:
     return Plan(hours=4, share=share, only=rows, scrape=3600, outages=0, leaks=False)
 
 
+def soak(hours: float) -> Plan:
+    """Few faults, and so little kept that the memory is the exporter's own."""
+    return Plan(hours=hours, share=0.05, scrape=600, most=2000, leaks=False)
+
+
 def victim(hours: float, scrape: float = 300) -> Plan:
     """Faults of one bot of four, but for those by which the API asks all for a pause."""
     rows = tuple(name for name in KINDS if not name.startswith(PAUSES))

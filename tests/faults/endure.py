@@ -155,8 +155,8 @@ class Found:
         return self.days + self.spells + self.victim + self.soak
 
 
-PARTS: Final = ("virtual", "processes", "tests")
-"""What can be measured by itself: days on virtual time, lives of processes, what has tests."""
+PARTS: Final = ("weeks", "days", "processes", "tests")
+"""What can be measured by itself: on virtual time for long and not so long, processes, pytest's."""
 
 
 def measured(
@@ -173,14 +173,14 @@ def measured(
         def submit(name: str, call: partial[T]) -> Future[T]:
             return pools[name].submit(_kept, keep, call) if part in {"", name} else Future()
 
-        def passed(plan: Plan) -> Future[Figures]:
-            return submit("virtual", partial(campaign.run, plan))
+        def passed(plan: Plan, name: str = "days") -> Future[Figures]:
+            return submit(name, partial(campaign.run, plan))
 
         def lived(call: partial[Deaths]) -> Future[Deaths]:
             return submit("processes", call)
 
-        soak = passed(Plan(hours=24.0 * days, share=0.05, scrape=600, most=2000, leaks=False))
-        victim = passed(campaign.victim(24.0 * days / 3))
+        soak = passed(campaign.soak(24.0 * days), "weeks")
+        victim = passed(campaign.victim(24.0 * days / 3), "weeks")
         spells = passed(campaign.spells(24.0 * max(1, days // 6)))
         storms = {share: passed(campaign.storm(share)) for share in _STORMS}
         struck = [
