@@ -40,7 +40,9 @@ PASSWORD: Final = "CNRY77aa88bb99cc00dd"  # noqa: S105 - of the test's own user
 
 _PATIENCE: Final = 60.0
 
-PER_MINUTE: Final = 120
+BOTS: Final = ("b0", "b1", "b2", "b3", "b4")
+
+PER_MINUTE: Final = 60
 """Less than it wants to ask, so that nothing but the budget holds it back."""
 
 
@@ -154,7 +156,7 @@ class Place:
                     "api": "seachat",
                     "base_url": self.url,
                     "api_key": KEYS["harbor"],
-                    "bots": [{"id": "b0", "name": bot_name("b0")}],
+                    "bots": [{"id": bot, "name": bot_name(bot)} for bot in BOTS],
                     "metrics": [*METRICS["seachat"]],
                 }
             ],

@@ -18,7 +18,8 @@ class Protection:
         file: Where it is.
         before: The text that protects; once in the file.
         after: The text without the protection.
-        tests: Those of which at least one must fail without it.
+        tests: Files, and tests where the rest of a file is about other things and takes long; at
+            least one must fail without it.
     """
 
     name: str
@@ -507,55 +508,62 @@ PROTECTIONS: Final = (
         "exporter/guard.py",
         "return None if given and await self._passwords.right(*given) else UNAUTHORIZED",
         "return None if given or not await self._passwords.right(b'', b'') else UNAUTHORIZED",
-        ("tests/test_secured.py",),
+        ("tests/test_secured.py::test_nothing_else_does",),
     ),
     Protection(
         "no joining of name and password is taken for another",
         "exporter/passwords.py",
         'b"".join(len(part).to_bytes(4, "big") + part for part in parts)',
         'b"".join(parts)',
-        ("tests/test_secured.py",),
+        (
+            "tests/test_secured.py::test_no_two_users_are_taken_for_one_another",
+            "tests/test_secured.py::test_no_joining_of_name_and_password_gets_somebody_in",
+        ),
     ),
     Protection(
         "few passwords wait for their check",
         "exporter/passwords.py",
         "if len(self._running) >= WAITING:",
         "if False:",
-        ("tests/test_secured.py",),
+        ("tests/test_secured.py::test_only_so_many_wait_for_a_check_and_who_is_known_does_not",),
     ),
     Protection(
         "the rate limit of the web configuration holds",
         "exporter/guard.py",
         "if not self._in_time(config.rate_limit):",
         "if False:",
-        ("tests/test_secured.py",),
+        (
+            "tests/test_secured.py::test_a_rate_limit_answers_429_after_the_burst_and_before_any_password",
+        ),
     ),
     Protection(
         "only the allowed names are let in",
         "exporter/server.py",
         "if secured and not secured.context.admits(secured.getpeercert()):",
         "if False:",
-        ("tests/test_secured.py",),
+        ("tests/test_secured.py::test_only_the_allowed_names_are_let_in",),
     ),
     Protection(
         "a head that drips ends the connection",
         "exporter/server.py",
         "_Alarm(self._limits.head_seconds, transport.abort)",
         "_Alarm(1e6, transport.abort)",
-        ("tests/test_connections.py",),
+        ("tests/test_connections.py::test_a_head_that_drips_gains_no_time",),
     ),
     Protection(
         "one address cannot take all the room",
         "exporter/server.py",
         " or self._present[address] >= self._per_address:",
         ":",
-        ("tests/test_connections.py",),
+        ("tests/test_connections.py::test_one_address_cannot_take_all_the_room",),
     ),
     Protection(
         "no second has more than so many lines",
         "exporter/logs.py",
         "LINES_A_SECOND: Final = 10",
         "LINES_A_SECOND: Final = 10**6",
-        ("tests/test_logs.py",),
+        (
+            "tests/test_logs.py::test_no_second_has_more_than_10_lines_and_no_hour_more_than_a_mebibyte",
+        ),
     ),
 )
