@@ -446,7 +446,7 @@ def cut_off(way: str, *, seconds: float = 6.0) -> Deaths:
             url, http = "http://127.0.0.1:9", {"proxy_url": url}
         # Longer than a connection is kept, so that each request makes its own.
         more = {"interval": "3s", "http": http, "requests_per_minute": 600}
-        place = Place(folder, "https://api.invalid" if way == "no name" else url, more=more)
+        place = Place(folder, "https://unknown.test" if way == "no name" else url, more=more)
         with place.lives() as life:
             found.unready += not life.ready()
             if way != "no name":
