@@ -560,8 +560,8 @@ PROTECTIONS: Final = (
     Protection(
         "no second has more than so many lines",
         "exporter/logs.py",
-        "LINES_A_SECOND: Final = 10",
-        "LINES_A_SECOND: Final = 10**6",
+        "self._limits = ((LINES_A_SECOND, 1.0),",
+        "self._limits = ((10**6, 1.0),",
         (
             "tests/test_logs.py::test_no_second_has_more_than_10_lines_and_no_hour_more_than_a_mebibyte",
         ),
