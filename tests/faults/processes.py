@@ -6,13 +6,14 @@ import random
 import re
 import resource
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ WAYS: Final = ("another authority", "another host", "expired", "no proxy", "no n
 PASSWORD: Final = "CNRY77aa88bb99cc00dd"  # noqa: S105 - of the test's own user
 
 _PATIENCE: Final = 60.0
+_AT_ONCE: Final = 1.5  # seconds, on a busy machine
 
 BOTS: Final = ("b0", "b1", "b2", "b3", "b4")
 
@@ -104,6 +106,19 @@ class Life:
     process: subprocess.Popen[bytes]
     url: str
     output: IO[bytes]
+
+    @contextmanager
+    def reader(self) -> Iterator[None]:
+        """Somebody who asks for more pages than fit into any buffer, and takes none."""
+        host, _, port = self.url.split("/")[2].partition(":")
+        with closing(socket.socket()) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((host, int(port)))
+            connection.settimeout(3)
+            with suppress(TimeoutError):  # it stops reading where it cannot write
+                while True:
+                    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            yield
 
     def said(self) -> str:
         """All that it wrote."""
@@ -304,12 +319,14 @@ def terms(times: int, *, seed: int = 1, hang: bool = True) -> Deaths:
     Args:
         times: How often.
         seed: Of the moments.
-        hang: Whether the API never answers, so that calls are in flight.
+        hang: Whether the API never answers, so that calls are in flight; else somebody asks for
+            many pages and takes none, so that the server waits.
     """
     rng, found, scanner = random.Random(seed), Deaths(), _scanner()  # noqa: S311 - chance
     api = Api(seed, fixed=(60.0,) if hang else None)
     with tempfile.TemporaryDirectory() as folder, api.stub.beside() as stub:
-        place = Place(Path(folder), stub.url, more={"timeout": "60s"})
+        more = {"timeout": "60s", "interval": "1s", "requests_per_minute": 600}
+        place = Place(Path(folder), stub.url, more=more)
         for _ in range(times):
             with place.lives() as life:
                 found.lives += 1
@@ -317,16 +334,17 @@ def terms(times: int, *, seed: int = 1, hang: bool = True) -> Deaths:
                     found.unready += 1
                     continue
                 time.sleep(rng.uniform(0.0, 1.0))
-                before, begun = len(stub.journal), time.monotonic()
-                life.process.send_signal(signal.SIGTERM)
-                try:
-                    status = life.process.wait(10)
-                except subprocess.TimeoutExpired:
-                    status = -1
+                with nullcontext() if hang else life.reader():
+                    before, begun = len(stub.journal), time.monotonic()
+                    life.process.send_signal(signal.SIGTERM)
+                    try:
+                        status = life.process.wait(10)
+                    except subprocess.TimeoutExpired:
+                        status = -1
                 found.slowest = max(found.slowest, time.monotonic() - begun)
                 if status:
                     found.wrong.append(f"exit status {status}: {life.said()[-500:]}")
-                late = [asked for asked in stub.journal[before:] if asked.at > begun + 0.5]
+                late = [asked for asked in stub.journal[before:] if asked.at > begun + _AT_ONCE]
                 found.wrong += [f"asked after the signal: {asked}" for asked in late]
                 found.wrong += scanner.hits(life.said())
     return found

@@ -24,7 +24,8 @@ def test_no_row_of_kills_makes_it_ask_more_than_was_allowed(how: str) -> None:
     assert (found.wrong, found.beyond) == ([], 0)
 
 
-def test_it_ends_in_time_whatever_is_in_flight() -> None:
-    found = processes.terms(5)
+@pytest.mark.parametrize("hang", [True, False], ids=["no-answer", "slow-reader"])
+def test_it_ends_in_time_and_asks_nothing_more_whatever_is_in_flight(hang: bool) -> None:
+    found = processes.terms(3, hang=hang)
     assert (found.unready, found.wrong) == (0, [])
     assert found.slowest < 10

@@ -580,4 +580,13 @@ PROTECTIONS: Final = (
         "pass",
         ("tests/test_fleet.py",),
     ),
+    Protection(
+        "nothing is asked after the signal to end",
+        "exporter/commands/serve.py",
+        "    await stop.wait()\n    for task in background:\n        task.cancel()\n    await fleet.close()",
+        "    await stop.wait()\n    await asyncio.sleep(5)",
+        (
+            "tests/faults/test_processes.py::test_it_ends_in_time_and_asks_nothing_more_whatever_is_in_flight",
+        ),
+    ),
 )
