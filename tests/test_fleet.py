@@ -174,7 +174,7 @@ def test_certificates_that_cannot_be_used_change_nothing(
 
     async def go() -> None:
         async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(run.start, tasks, run.store, run.telemetry)  # noqa: SLF001 - ours
+            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
             await fleet.adopt(config(acme()))
             await asyncio.sleep(HOUR.total_seconds())
             with pytest.raises(StartError, match="workspace acme: its certificates"):
