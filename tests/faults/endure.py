@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from hashlib import sha256
 from operator import add
@@ -180,7 +180,10 @@ def measured(
             return submit("processes", call)
 
         soak = passed(campaign.soak(24.0 * days), "weeks")
-        victim = passed(campaign.victim(24.0 * days / 3), "weeks")
+        victims = [
+            passed(replace(campaign.victim(48.0), seed=seed), "weeks")
+            for seed in range(max(1, days // 3))
+        ]
         spells = passed(campaign.spells(24.0 * max(1, days // 6)))
         storms = {share: passed(campaign.storm(share)) for share in _STORMS}
         struck = [
@@ -213,7 +216,7 @@ def measured(
         return Found(
             days=reduce(add, [one.result() for one in struck]),
             spells=spells.result(),
-            victim=victim.result(),
+            victim=reduce(add, [one.result() for one in victims]),
             soak=soak.result(),
             storms={share: one.result().requests for share, one in storms.items()},
             kills={how: reduce(add, [one.result() for one in dead[how]]) for how in STATES},
