@@ -14,7 +14,6 @@ from e2e.programs import program
 from support.processes import finished
 from support.promql import Selector, labels, selectors
 
-from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.config import load
 from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
@@ -347,7 +346,7 @@ def test_alerts_on_data_outlast_what_tells_that_there_is_none(alert: Rule) -> No
         )
         longest = max(down, stale + (threshold("age_intervals") - 2) * seconds("15m"))
         assert seconds(alert.keep) > longest
-        assert alert.labels["report"] in {report.name for report in REPORTS} - {bots.REPORT}
+        assert (alert.labels["report"], alert.labels["window"]) in needs(alert.expr)
 
 
 @each_alert
