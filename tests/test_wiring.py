@@ -224,6 +224,7 @@ def firing(name: str, job: str, **labels: str) -> Labels:
 BOT: Final = {"workspace": "acme", "bot_id": "bot_1"}
 OTHER_BOT: Final = {"workspace": "acme", "bot_id": "bot_2"}
 WORKSPACE: Final = {"workspace": "acme"}
+CSAT: Final = {"report": "csat", "window": "last_30_days"}
 ELSEWHERE: Final = {"workspace": "other", "bot_id": "bot_1"}
 
 
@@ -246,7 +247,7 @@ CASES: Final = {
     "an exporter that is down hides everything of its job": Case(
         ("SeasaltExporterDown", {}),
         [
-            ("SeasaltDataStale", {**OTHER_BOT, "report": "csat"}),
+            ("SeasaltDataStale", {**OTHER_BOT, **CSAT}),
             ("SeasaltKeyRejected", {"workspace": "third"}),
             ("SeasaltCsatLow", BOT),
             ("SeasaltBotSilent", ELSEWHERE),
@@ -257,7 +258,7 @@ CASES: Final = {
         [],
     ),
     "old data hides the alerts that read it": Case(
-        ("SeasaltDataStale", {**BOT, "report": "csat"}),
+        ("SeasaltDataStale", {**BOT, **CSAT}),
         [("SeasaltCsatLow", BOT), ("SeasaltRatingsStopped", BOT)],
         [
             ("SeasaltCsatCritical", OTHER_BOT),
@@ -267,8 +268,13 @@ CASES: Final = {
             ("SeasaltApiFailing", WORKSPACE),
         ],
     ),
+    "old data of one window hides nothing that reads another": Case(
+        ("SeasaltDataStale", {**BOT, "report": "csat", "window": "all"}),
+        [],
+        [("SeasaltCsatCritical", BOT), ("SeasaltRatingsStopped", BOT)],
+    ),
     "old data of a whole workspace hides the workspace's alerts": Case(
-        ("SeasaltDataStale", {**WORKSPACE, "report": "agent_activity"}),
+        ("SeasaltDataStale", {**WORKSPACE, "report": "agent_activity", "window": "today"}),
         [("SeasaltNoAgentAvailable", WORKSPACE)],
         [
             ("SeasaltUsageOverContract", WORKSPACE),
@@ -280,7 +286,7 @@ CASES: Final = {
         ("SeasaltKeyRejected", WORKSPACE),
         [
             ("SeasaltApiFailing", WORKSPACE),
-            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltDataStale", {**BOT, **CSAT}),
             ("SeasaltBotMissing", BOT),
         ],
         [
@@ -298,7 +304,7 @@ CASES: Final = {
         ("SeasaltWorkspaceBlind", WORKSPACE),
         [
             ("SeasaltApiFailing", WORKSPACE),
-            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltDataStale", {**BOT, **CSAT}),
             ("SeasaltBotMissing", BOT),
         ],
         [
@@ -376,7 +382,7 @@ def test_the_watchdog_is_told_to_nobody_but_the_switch_and_nothing_hides_it(
 
 def test_an_outage_is_one_message_for_each_workspace(alerting: Alerting) -> None:
     bots = [{"workspace": "fifty", "bot_id": f"bot_{number}"} for number in range(50)]
-    alerting.post(*(firing("SeasaltDataStale", "fifty", **bot, report="csat") for bot in bots))
+    alerting.post(*(firing("SeasaltDataStale", "fifty", **bot, **CSAT) for bot in bots))
 
     def messages() -> list[int]:
         return [

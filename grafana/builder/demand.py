@@ -50,7 +50,7 @@ GLANCE: Final = (
     Panel(
         kind="stat",
         title="Outside 8 to 18 o'clock, 28 days",
-        asks="Which share of the messages comes when an office is closed?",
+        asks="Which share of the messages comes before 8 or from 18 on, whatever the weekday?",
         window=LAST_28_DAYS,
         queries=(
             Query(

@@ -87,7 +87,7 @@ TABLES: Final = (
         kind="table",
         title="Workspaces",
         asks="Is a workspace's API answering, and how much of the day's budget is left?",
-        window=f"{NOW} The budget is of the local day, where there is one.",
+        window=f"{NOW} The budget is of the local day, where there is one; of several exporters the one with the least left.",
         queries=(
             Query(own("seasalt_up", _PLACE)),
             Query(own("seasalt_api_key_valid", _PLACE)),
@@ -95,7 +95,7 @@ TABLES: Final = (
             Query(total(f"{reports('success')} == bool 0", _PLACE)),
             Query(total(_LATE, _PLACE)),
             Query(own("seasalt_series", _PLACE)),
-            Query(own("seasalt_api_requests_budget_remaining", _PLACE)),
+            Query(f"min by ({_PLACE}) ({own('seasalt_api_requests_budget_remaining')})"),
         ),
         names={
             "workspace": "Workspace",
