@@ -306,8 +306,11 @@ CASES: Final = {
             ("SeasaltApiFailing", WORKSPACE),
             ("SeasaltDataStale", {**BOT, **CSAT}),
             ("SeasaltBotMissing", BOT),
+            ("SeasaltCsatCritical", BOT),
+            ("SeasaltNoAgentAvailable", WORKSPACE),
         ],
         [
+            ("SeasaltInstanceDown", {"instance": "exporter:9877"}),
             ("SeasaltApiRateLimited", WORKSPACE),
             ("SeasaltBudgetNearlySpent", WORKSPACE),
             ("SeasaltBotSilent", ELSEWHERE),
