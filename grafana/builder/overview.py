@@ -42,7 +42,7 @@ _SMALL: Final = (6, 3)
 _USUAL: Final = recorded("bot:seasalt_messages_today:avg4w")
 _SO_FAR: Final = (
     f"({recorded('bot:seasalt_messages_today:sum')} or 0 * {_USUAL}"
-    f" and {recorded('target:seasalt_today_age_intervals:max')} <= 2)"
+    f" and {recorded('target:seasalt_today_age_intervals:max')} <= {LATE:g})"
 )
 """The API may leave out a bot without messages: that is 0 where it was asked lately and answered."""
 _VS_USUAL: Final = f"max by ({BOT}) ({recorded('bot:seasalt_messages_today:vs_avg4w')})"
