@@ -529,6 +529,21 @@ def test_compose_starts_the_exporter_where_others_reach_it(command: str) -> None
     assert "web.listen-address" in invocation.given
 
 
+def test_compose_keeps_the_state_file_on_a_volume_that_the_image_gives_to_its_user() -> None:
+    told = SERVICES["exporter"]
+    of_serve = re.fullmatch(
+        r"\$\{SEASALT_COMMAND:\+(\S+)\}", told["environment"]["SEASALT_EXPORTER_STATE_FILE"]
+    )
+    assert of_serve
+    assert parse(["demo"], {"SEASALT_EXPORTER_STATE_FILE": ""}).one("state.file") == ""
+    folder = str(Path(of_serve[1]).parent)
+    mounts = {mount.split(":")[1]: mount.split(":")[0] for mount in told["volumes"]}
+    assert mounts[folder] in read(COMPOSE)["volumes"]
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"RUN install -d -m 700 -o 65534 -g 65534 {folder}\n" in image
+    assert "USER 65534:65534\n" in image.partition(folder + "\n")[2]
+
+
 def test_compose_gives_the_exporter_what_its_configuration_refers_to() -> None:
     config = (ROOT / "config" / "seasalt.yml").read_text(encoding="utf-8")
     assert set(re.findall(r"\$\{(\w+)", config)) <= SERVICES["exporter"]["environment"].keys()
