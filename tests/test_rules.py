@@ -29,6 +29,7 @@ SCRAPED: Final = {"job", "instance"}
 LABELS: Final = {
     **{family.name: {*family.labels, *TARGET} for family in (*API_FAMILIES, *REPORT_FAMILIES)},
     **{family.name: {*family.labels} for family in OWN_FAMILIES},
+    "ALERTS": {"alertname", "alertstate"},
     "up": set(),
     "process_start_time_seconds": set(),
     "process_resident_memory_bytes": set(),
