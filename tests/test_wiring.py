@@ -19,7 +19,7 @@ import pytest
 import yaml
 from e2e.programs import ANYWHERE, LOOPBACK, missing, program
 from support.processes import answered, finished, free_port, get, started, wait_for
-from support.webhook import Webhook, listening
+from support.webhook import Webhook, filled_in, listening
 
 from exporter.flags import FLAGS, parse
 
@@ -102,9 +102,23 @@ def test_every_commented_example_of_prometheus_configuration_is_right(
     assert checked.status == 0, checked.stdout + checked.stderr
 
 
-def test_amtool_has_nothing_to_say_of_alertmanagers_configuration(amtool: str) -> None:
-    checked = finished([amtool, "check-config", str(ALERTMANAGER)])
+@pytest.mark.parametrize("fill_in", [str, filled_in], ids=["as shipped", "filled in"])
+def test_amtool_has_nothing_to_say_of_alertmanagers_configuration(
+    amtool: str, tmp_path: Path, fill_in: Callable[[str], str]
+) -> None:
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(fill_in(ALERTMANAGER.read_text(encoding="utf-8")), encoding="utf-8")
+    checked = finished([amtool, "check-config", str(config)])
     assert checked.status == 0, checked.stdout + checked.stderr
+
+
+def test_as_shipped_nothing_is_sent_that_could_fail_and_every_receiver_has_an_example() -> None:
+    text = ALERTMANAGER.read_text(encoding="utf-8")
+    shipped, filled = (yaml.safe_load(each)["receivers"] for each in (text, filled_in(text)))
+    assert [receiver.keys() for receiver in shipped] == [{"name"}] * len(shipped)
+    for receiver in filled:
+        (webhook,) = receiver["webhook_configs"]
+        assert webhook["url"] == f"{PLACEHOLDER}/{receiver['name']}"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +211,8 @@ def alertmanager_in(folder: Path) -> Iterator[Alerting]:
     if ".tools" in alertmanager and not TEMPLATES.exists():
         missing(f"no {TEMPLATES}: tests/get-prometheus says what to do")
     with listening() as webhook:
-        text = json.dumps(hurried(read(ALERTMANAGER))).replace(PLACEHOLDER, webhook.url)
+        content = yaml.safe_load(filled_in(ALERTMANAGER.read_text(encoding="utf-8")))
+        text = json.dumps(hurried(content)).replace(PLACEHOLDER, webhook.url)
         config = folder / "alertmanager.yml"
         config.write_text(text, encoding="utf-8")
         address = f"127.0.0.1:{free_port()}"
@@ -306,7 +321,7 @@ CASES: Final = {
             ("SeasaltApiFailing", WORKSPACE),
             ("SeasaltDataStale", {**BOT, **CSAT}),
             ("SeasaltBotMissing", BOT),
-            ("SeasaltCsatCritical", BOT),
+            ("SeasaltCsatCritical", OTHER_BOT),
             ("SeasaltNoAgentAvailable", WORKSPACE),
         ],
         [
