@@ -401,14 +401,32 @@ def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
 
 
 @each_board
-def test_only_counters_are_rated_and_over_the_rate_interval(uid: str) -> None:
+def test_only_counters_are_rated_and_what_is_counted_does_not_change_with_the_zoom(
+    uid: str,
+) -> None:
     for expression in queries(uid):
         for function, name, inside in re.findall(r"(\w+)\((\w+)\{[^}]*\}(\[[^\]]*\])?", expression):
-            rated = function in {"rate", "increase"}
+            over = {"rate": "[$__rate_interval]", "increase": "[1h]"}.get(function, "")
             counts = name in COUNTERS or name.endswith("_bucket")
-            assert rated == counts, expression
-            assert inside == ("[$__rate_interval]" if rated else ""), expression
+            assert bool(over) == counts, expression
+            assert inside == over, expression
         assert not re.search(r"\b(irate|delta|deriv|idelta)\(", expression)
+
+
+@each_board
+def test_what_is_counted_in_an_hour_says_so(uid: str) -> None:
+    for panel in panels(uid):
+        counted = any("increase(" in target["expr"] for target in panel["targets"])
+        assert counted == ("the hour before" in panel["description"]), panel["title"]
+
+
+def test_the_stack_of_agents_ends_with_a_status() -> None:
+    """A line is drawn up to the next point, on top of the status that came instead."""
+    (panel,) = (
+        one for one in panels("seasalt-agents") if one["title"] == "Agents by status today, SeaX"
+    )
+    custom = panel["fieldConfig"]["defaults"]["custom"]
+    assert (custom["drawStyle"], custom["spanNulls"]) == ("bars", False)
 
 
 @each_board

@@ -147,7 +147,9 @@ STAFF: Final = (
         custom={
             "stacking": {"mode": "normal", "group": "A"},
             "fillOpacity": 60,
-            "lineInterpolation": "stepAfter",
+            # Bars end with a status; a line would go on, and the stack with it, above all agents.
+            "drawStyle": "bars",
+            "barWidthFactor": 1,
             "lineWidth": 0,
             "spanNulls": False,
         },
