@@ -525,20 +525,28 @@ def test_the_document_says_what_each_dashboard_needs() -> None:
 
 
 @each_board
-def test_the_document_shows_each_dashboard(uid: str) -> None:
-    pictures = re.findall(r"!\[[^\]]*\]\((pictures/[\w.-]+)\)", DOCUMENT)
-    assert f"pictures/{uid}.png" in pictures
-    for picture in pictures:
-        file = ROOT / "docs" / picture
-        assert file.read_bytes().startswith(b"\x89PNG")
-        assert file.stat().st_size < 400_000, "docs stay small"
+@pytest.mark.parametrize(
+    ("theme", "said"),
+    [
+        ("", r'<source media="\(prefers-color-scheme: dark\)" srcset="{}">'),
+        ("-light", r'src="{}">'),
+    ],
+    ids=["dark", "light"],
+)
+def test_the_document_shows_each_dashboard_in_both_themes(uid: str, theme: str, said: str) -> None:
+    picture = f"pictures/{uid}{theme}.png"
+    assert len(re.findall(said.format(picture), DOCUMENT)) == 1
+    file = ROOT / "docs" / picture
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert file.stat().st_size < 150_000, "docs stay small"
     assert f"`{uid}`" in DOCUMENT
 
 
 def test_no_picture_is_taken_for_a_screenshot() -> None:
-    shown = len(re.findall(r"!\[", DOCUMENT))
     caption = "drawn with Grafana's UI components from the shipped file, not a Grafana screenshot"
-    assert DOCUMENT.count(caption) >= shown
+    assert DOCUMENT.count("<picture>") == len(UIDS)
+    assert DOCUMENT.count("![") == 0
+    assert len(re.findall(rf"</picture>\n\n\*[\w ]+: {caption}\.\*", DOCUMENT)) == len(UIDS)
 
 
 def test_grafana_is_provisioned_with_what_the_dashboards_expect() -> None:
