@@ -421,7 +421,7 @@ def test_what_is_counted_in_an_hour_says_so(uid: str) -> None:
 
 
 def test_the_stack_of_agents_ends_with_a_status() -> None:
-    """A line is drawn up to the next point, on top of the status that came instead."""
+    """A line is drawn on to its next point, on top of the status that came instead."""
     (panel,) = (
         one for one in panels("seasalt-agents") if one["title"] == "Agents by status today, SeaX"
     )

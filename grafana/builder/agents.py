@@ -147,7 +147,7 @@ STAFF: Final = (
         custom={
             "stacking": {"mode": "normal", "group": "A"},
             "fillOpacity": 60,
-            # Bars end with a status; a line would go on, and the stack with it, above all agents.
+            # Nothing is drawn on from a status that has ended: the stack is never above all agents.
             "drawStyle": "bars",
             "barWidthFactor": 1,
             "lineWidth": 0,
