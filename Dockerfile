@@ -3,8 +3,9 @@
 # docker run -p 9877:9877 seasalt-exporter demo --web.listen-address=:9877
 # docker run -p 9877:9877 -v "$PWD/seasalt.yml:/etc/seasalt-exporter/seasalt.yml:ro" seasalt-exporter
 #
-# It writes nothing but its --state.file, for which a volume that 65534 may write is needed; so give it
-# --read-only --cap-drop=ALL --security-opt=no-new-privileges. The demo alone wants --tmpfs /tmp as well.
+# It writes nothing but its --state.file, for which a volume that 65534 may write is needed: a named one
+# at /var/lib/seasalt-exporter is. So give it --read-only --cap-drop=ALL --security-opt=no-new-privileges.
+# The demo alone wants --tmpfs /tmp as well.
 # The health check knows plain HTTP on port 9877: with --web.config.file, another port or a prefix, say
 # one of your own, or --no-healthcheck.
 
@@ -29,6 +30,7 @@ ENV PATH="/venv/bin:${PATH}" \
     SEASALT_EXPORTER_REVISION=${REVISION} \
     SEASALT_EXPORTER_CONFIG_FILE=/etc/seasalt-exporter/seasalt.yml
 WORKDIR /app
+RUN install -d -m 700 -o 65534 -g 65534 /var/lib/seasalt-exporter
 # Nobody; by number, so that Kubernetes' runAsNonRoot can tell that it is not root.
 USER 65534:65534
 EXPOSE 9877

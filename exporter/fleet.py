@@ -61,6 +61,7 @@ class Fleet:
         self._telemetry = telemetry
         self._remembered = dict(remembered)
         self._running: dict[str, _Running] = {}
+        self._closed = False
 
     def __iter__(self) -> Iterator[Watch]:
         """The watches, in the order of the configuration."""
@@ -76,6 +77,8 @@ class Fleet:
         Raises:
             StartError: If a workspace's certificates cannot be used.
         """
+        if self._closed:
+            return  # a reload that was under way
         before = self._running
         after: dict[str, _Running | tuple[Workspace, object, Watch]] = {}
         for workspace in config.workspaces:
@@ -105,7 +108,8 @@ class Fleet:
         }
 
     async def close(self) -> None:
-        """Poll nothing any more."""
+        """Poll nothing any more, whatever is adopted."""
+        self._closed = True
         await _end(self._running.values())
 
     def _begun(self, workspace: Workspace, likeness: object, watch: Watch) -> _Running:

@@ -271,7 +271,8 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=limits.keep_alive_seconds,
-                timeout_graceful_shutdown=limits.grace_seconds + 1,
+                # After the grace connections are cut, and whoever wrote to them notices.
+                timeout_graceful_shutdown=limits.grace_seconds + 3,
             )
         )
         self._kept = kept

@@ -401,14 +401,32 @@ def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
 
 
 @each_board
-def test_only_counters_are_rated_and_over_the_rate_interval(uid: str) -> None:
+def test_only_counters_are_rated_and_what_is_counted_does_not_change_with_the_zoom(
+    uid: str,
+) -> None:
     for expression in queries(uid):
         for function, name, inside in re.findall(r"(\w+)\((\w+)\{[^}]*\}(\[[^\]]*\])?", expression):
-            rated = function in {"rate", "increase"}
+            over = {"rate": "[$__rate_interval]", "increase": "[1h]"}.get(function, "")
             counts = name in COUNTERS or name.endswith("_bucket")
-            assert rated == counts, expression
-            assert inside == ("[$__rate_interval]" if rated else ""), expression
+            assert bool(over) == counts, expression
+            assert inside == over, expression
         assert not re.search(r"\b(irate|delta|deriv|idelta)\(", expression)
+
+
+@each_board
+def test_what_is_counted_in_an_hour_says_so(uid: str) -> None:
+    for panel in panels(uid):
+        counted = any("increase(" in target["expr"] for target in panel["targets"])
+        assert counted == ("the hour before" in panel["description"]), panel["title"]
+
+
+def test_the_stack_of_agents_ends_with_a_status() -> None:
+    """A line is drawn on to its next point, on top of the status that came instead."""
+    (panel,) = (
+        one for one in panels("seasalt-agents") if one["title"] == "Agents by status today, SeaX"
+    )
+    custom = panel["fieldConfig"]["defaults"]["custom"]
+    assert (custom["drawStyle"], custom["spanNulls"]) == ("bars", False)
 
 
 @each_board
@@ -507,20 +525,28 @@ def test_the_document_says_what_each_dashboard_needs() -> None:
 
 
 @each_board
-def test_the_document_shows_each_dashboard(uid: str) -> None:
-    pictures = re.findall(r"!\[[^\]]*\]\((pictures/[\w.-]+)\)", DOCUMENT)
-    assert f"pictures/{uid}.png" in pictures
-    for picture in pictures:
-        file = ROOT / "docs" / picture
-        assert file.read_bytes().startswith(b"\x89PNG")
-        assert file.stat().st_size < 400_000, "docs stay small"
+@pytest.mark.parametrize(
+    ("theme", "said"),
+    [
+        ("", r'<source media="\(prefers-color-scheme: dark\)" srcset="{}">'),
+        ("-light", r'src="{}">'),
+    ],
+    ids=["dark", "light"],
+)
+def test_the_document_shows_each_dashboard_in_both_themes(uid: str, theme: str, said: str) -> None:
+    picture = f"pictures/{uid}{theme}.png"
+    assert len(re.findall(said.format(picture), DOCUMENT)) == 1
+    file = ROOT / "docs" / picture
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert file.stat().st_size < 150_000, "docs stay small"
     assert f"`{uid}`" in DOCUMENT
 
 
 def test_no_picture_is_taken_for_a_screenshot() -> None:
-    shown = len(re.findall(r"!\[", DOCUMENT))
     caption = "drawn with Grafana's UI components from the shipped file, not a Grafana screenshot"
-    assert DOCUMENT.count(caption) >= shown
+    assert DOCUMENT.count("<picture>") == len(UIDS)
+    assert DOCUMENT.count("![") == 0
+    assert len(re.findall(rf"</picture>\n\n\*[\w ]+: {caption}\.\*", DOCUMENT)) == len(UIDS)
 
 
 def test_grafana_is_provisioned_with_what_the_dashboards_expect() -> None:

@@ -42,7 +42,7 @@ class Run:
 
         async def go() -> None:
             async with asyncio.TaskGroup() as tasks:
-                fleet = Fleet(self._start, tasks, self.store, self.telemetry)
+                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
                 for step in steps:
                     if isinstance(step, Config):
                         await fleet.adopt(step)
@@ -64,7 +64,8 @@ class Run:
             + self.telemetry.text(openmetrics=False).decode()
         )
 
-    def _start(self, one: Workspace, memory: Memory) -> Watch:
+    def start(self, one: Workspace, memory: Memory) -> Watch:
+        """Make the watch of a workspace."""
         return Watch(
             *(one, self.store, self.telemetry, self.world.now),
             transport=self.api.transport,
@@ -172,7 +173,7 @@ def test_certificates_that_cannot_be_used_change_nothing(
 
     async def go() -> None:
         async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(run._start, tasks, run.store, run.telemetry)  # noqa: SLF001 - ours
+            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
             await fleet.adopt(config(acme()))
             await asyncio.sleep(HOUR.total_seconds())
             with pytest.raises(StartError, match="workspace acme: its certificates"):
@@ -187,13 +188,26 @@ def test_certificates_that_cannot_be_used_change_nothing(
     assert 'workspace="other"' not in run.page()
 
 
+def test_what_is_adopted_after_the_end_is_not_polled() -> None:
+    async def go() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
+            await fleet.close()
+            await fleet.adopt(config(acme()))
+            assert list(fleet) == []
+
+    run = Run()
+    run.world.run(go)
+    assert run.api.journal == []
+
+
 def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     started: list[Watch] = []
 
     class Counted(Run):
-        def _start(self, one: Workspace, memory: Memory) -> Watch:
-            started.append(super()._start(one.model_copy(update={"http": acme().http}), memory))
+        def start(self, one: Workspace, memory: Memory) -> Watch:
+            started.append(super().start(one.model_copy(update={"http": acme().http}), memory))
             return started[-1]
 
     ca.write_text("one", encoding="utf-8")

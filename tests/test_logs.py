@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from support.loopback import listening
 from support.processes import Ended, answered, finished, free_port, inherited, started, wait_for
 
@@ -224,6 +224,7 @@ TIMES = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 50_000)), max_size=3
 
 
 @given(TIMES)
+@example([(0.0, 1)] * 30)  # all at once, which chance does not find
 def test_no_second_has_more_than_10_lines_and_no_hour_more_than_a_mebibyte(
     wishes: list[tuple[float, int]],
 ) -> None:

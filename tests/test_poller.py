@@ -998,8 +998,8 @@ def test_a_rotated_key_brings_everything_back_with_the_next_request(tmp_path: Pa
     # Two minutes after the rotation.
     run.lasts(timedelta(minutes=64), revoke, *[lambda: None] * 29, rotate)
 
-    # But for the one that was sent with the old key, which waits for its turn.
-    assert healthy(run)[True] >= 29
+    # All but those that tried the old key once a minute, which wait for their turn.
+    assert healthy(run)[True] >= 20
 
 
 def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:

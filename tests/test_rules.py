@@ -14,7 +14,6 @@ from e2e.programs import program
 from support.processes import finished
 from support.promql import Selector, labels, selectors
 
-from exporter import bots
 from exporter.catalogue import REPORTS
 from exporter.config import load
 from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
@@ -30,6 +29,7 @@ SCRAPED: Final = {"job", "instance"}
 LABELS: Final = {
     **{family.name: {*family.labels, *TARGET} for family in (*API_FAMILIES, *REPORT_FAMILIES)},
     **{family.name: {*family.labels} for family in OWN_FAMILIES},
+    "ALERTS": {"alertname", "alertstate"},
     "up": set(),
     "process_start_time_seconds": set(),
     "process_resident_memory_bytes": set(),
@@ -54,6 +54,8 @@ ENDS_AT_ONCE: Final = {
 }
 """Alerts that are not kept when their series are gone, and why not."""
 SECTIONS: Final = ("Meaning", "Impact", "First checks", "Silence", "Threshold")
+FIRST_ROUND: Final = 600
+"""Seconds until a process without a state file has asked for each report: so many requests."""
 LONGEST: Final = 100.0
 """Seconds that one file of rule tests may take."""
 
@@ -132,29 +134,49 @@ def test_promtools_tests_of_the_rules_pass(promtool: str, path: Path) -> None:
     assert tested.status == 0, tested.stdout + tested.stderr
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "noticed"),
-    [
-        ("expr: vector(3.5)", "expr: vector(3.6)", True),
-        ("        keep_firing_for: 30m\n", "", True),
-        ('window="last_30_days"', 'window="last_7_days"', True),
-        ("vector(3.5)", "vector(7.0/2)", False),
-    ],
-    ids=["a threshold", "the time that alerts are kept", "a window", "nothing"],
-)
-def test_the_rule_tests_notice_a_change_of(
-    promtool: str, tmp_path: Path, before: str, after: str, *, noticed: bool
-) -> None:
-    shutil.copytree(PROMETHEUS, tmp_path / "prometheus")
-    changed = 0
-    for path in (tmp_path / "prometheus" / "rules").glob("*.yml"):
-        text = path.read_text(encoding="utf-8")
-        changed += text.count(before)
-        path.write_text(text.replace(before, after), encoding="utf-8")
-    assert changed
-    tests = str(tmp_path / "prometheus" / "tests" / "csat.yml")
+CHANGES: Final = {
+    "base": ("+ 23 -", "+ 24 -", "office-hours"),
+    "thresholds": ("vector(3.5)", "vector(3.6)", "csat"),
+    "usual": ("offset 1w", "offset 8d", "recording"),
+    "messages": ("<= scalar(seasalt:threshold:age_intervals)", "<= 2", "outages"),
+    "csat": ('window="last_30_days"', 'window="last_7_days"', "csat"),
+    "agents": ('status="available"', 'status="offline"', "agents"),
+    "usage": ("[6h]", "[1h]", "usage"),
+    "exporter": ('outcome!~"success|rate_limited"', 'outcome!="success"', "exporter-hours"),
+}
+"""One change of each file of rules, and the quickest file of tests that should notice it."""
+
+
+def after_change(promtool: str, folder: Path, file: str, before: str, after: str, by: str) -> bool:
+    """Whether a file of tests passes after a change of a file of rules."""
+    shutil.copytree(PROMETHEUS, folder / "prometheus")
+    path = folder / "prometheus" / "rules" / f"{file}.yml"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    tests = str(folder / "prometheus" / "tests" / f"{by}.yml")
     tested = finished([promtool, "test", "rules", tests], within=LONGEST)
-    assert bool(tested.status) == noticed
+    assert tested.status == 0 or "got:" in tested.stderr, tested.stdout + tested.stderr
+    return tested.status == 0
+
+
+@pytest.mark.parametrize("path", RULE_FILES, ids=[path.stem for path in RULE_FILES])
+def test_the_rule_tests_notice_a_change_of(promtool: str, tmp_path: Path, path: Path) -> None:
+    before, after, by = CHANGES[path.stem]
+    assert not after_change(promtool, tmp_path, path.stem, before, after, by)
+
+
+def test_the_rule_tests_notice_a_shorter_time_for_which_alerts_are_kept(
+    promtool: str, tmp_path: Path
+) -> None:
+    kept = ("keep_firing_for: 45m", "keep_firing_for: 35m")
+    assert not after_change(promtool, tmp_path, "csat", *kept, "outages")
+
+
+def test_the_rule_tests_do_not_mind_a_number_written_otherwise(
+    promtool: str, tmp_path: Path
+) -> None:
+    assert after_change(promtool, tmp_path, "thresholds", "vector(3.5)", "vector(7.0/2)", "csat")
 
 
 def tried(path: Path) -> Iterator[tuple[str, bool]]:
@@ -332,22 +354,32 @@ def test_alerts_link_to_their_runbook_and_dashboard(alert: Rule) -> None:
     )
 
 
-def threshold(name: str) -> float:
-    """The value of a threshold."""
-    (expr,) = (rule.expr for rule in RULES if rule.record == f"seasalt:threshold:{name}")
-    return float(expr.removeprefix("vector(").removesuffix(")"))
+@each_rule
+def test_an_answer_is_believed_until_it_is_told_that_it_is_old_whatever_the_interval(
+    rule: Rule,
+) -> None:
+    ages = r"(?:age_intervals(?:\{[^}]*\})?|age_intervals:max) *[<>]=? *([^\s)]+)"
+    for against in re.findall(ages, rule.expr):
+        assert against == "scalar(seasalt:threshold:age_intervals"
 
 
 @each_alert
 def test_alerts_on_data_outlast_what_tells_that_there_is_none(alert: Rule) -> None:
-    """What reads a report stops at an age of two intervals, which are 15 minutes at the longest."""
+    """At the longest a restart without a state file, while the API fails.
+
+    What reads a report stops when the exporter goes. Until it is told that there is no exporter it may
+    be gone, then its first round comes to the report, and then nothing succeeds.
+    """
     if alert.labels["category"] == "data":
-        down, stale = (
-            seconds(ALERT[f"Seasalt{name}"].lasting) for name in ("ExporterDown", "DataStale")
+        down, stale, blind = (
+            seconds(ALERT[f"Seasalt{name}"].lasting)
+            for name in ("ExporterDown", "DataStale", "WorkspaceBlind")
         )
-        longest = max(down, stale + (threshold("age_intervals") - 2) * seconds("15m"))
-        assert seconds(alert.keep) > longest
-        assert alert.labels["report"] in {report.name for report in REPORTS} - {bots.REPORT}
+        never = re.search(r"offset (\w+)", ALERT["SeasaltDataStale"].expr)
+        assert never
+        restart = down + FIRST_ROUND + seconds(never[1]) + stale
+        assert seconds(alert.keep) > max(restart, blind)
+        assert (alert.labels["report"], alert.labels["window"]) in needs(alert.expr)
 
 
 @each_alert

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from e2e.programs import ANYWHERE, LOOPBACK, missing, program
 from support.processes import answered, finished, free_port, get, started, wait_for
-from support.webhook import Webhook, listening
+from support.webhook import Webhook, filled_in, listening
 
 from exporter.flags import FLAGS, parse
 
@@ -102,9 +102,23 @@ def test_every_commented_example_of_prometheus_configuration_is_right(
     assert checked.status == 0, checked.stdout + checked.stderr
 
 
-def test_amtool_has_nothing_to_say_of_alertmanagers_configuration(amtool: str) -> None:
-    checked = finished([amtool, "check-config", str(ALERTMANAGER)])
+@pytest.mark.parametrize("fill_in", [str, filled_in], ids=["as shipped", "filled in"])
+def test_amtool_has_nothing_to_say_of_alertmanagers_configuration(
+    amtool: str, tmp_path: Path, fill_in: Callable[[str], str]
+) -> None:
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(fill_in(ALERTMANAGER.read_text(encoding="utf-8")), encoding="utf-8")
+    checked = finished([amtool, "check-config", str(config)])
     assert checked.status == 0, checked.stdout + checked.stderr
+
+
+def test_as_shipped_nothing_is_sent_that_could_fail_and_every_receiver_has_an_example() -> None:
+    text = ALERTMANAGER.read_text(encoding="utf-8")
+    shipped, filled = (yaml.safe_load(each)["receivers"] for each in (text, filled_in(text)))
+    assert [receiver.keys() for receiver in shipped] == [{"name"}] * len(shipped)
+    for receiver in filled:
+        (webhook,) = receiver["webhook_configs"]
+        assert webhook["url"] == f"{PLACEHOLDER}/{receiver['name']}"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +211,8 @@ def alertmanager_in(folder: Path) -> Iterator[Alerting]:
     if ".tools" in alertmanager and not TEMPLATES.exists():
         missing(f"no {TEMPLATES}: tests/get-prometheus says what to do")
     with listening() as webhook:
-        text = json.dumps(hurried(read(ALERTMANAGER))).replace(PLACEHOLDER, webhook.url)
+        content = yaml.safe_load(filled_in(ALERTMANAGER.read_text(encoding="utf-8")))
+        text = json.dumps(hurried(content)).replace(PLACEHOLDER, webhook.url)
         config = folder / "alertmanager.yml"
         config.write_text(text, encoding="utf-8")
         address = f"127.0.0.1:{free_port()}"
@@ -224,6 +239,7 @@ def firing(name: str, job: str, **labels: str) -> Labels:
 BOT: Final = {"workspace": "acme", "bot_id": "bot_1"}
 OTHER_BOT: Final = {"workspace": "acme", "bot_id": "bot_2"}
 WORKSPACE: Final = {"workspace": "acme"}
+CSAT: Final = {"report": "csat", "window": "last_30_days"}
 ELSEWHERE: Final = {"workspace": "other", "bot_id": "bot_1"}
 
 
@@ -246,7 +262,7 @@ CASES: Final = {
     "an exporter that is down hides everything of its job": Case(
         ("SeasaltExporterDown", {}),
         [
-            ("SeasaltDataStale", {**OTHER_BOT, "report": "csat"}),
+            ("SeasaltDataStale", {**OTHER_BOT, **CSAT}),
             ("SeasaltKeyRejected", {"workspace": "third"}),
             ("SeasaltCsatLow", BOT),
             ("SeasaltBotSilent", ELSEWHERE),
@@ -257,7 +273,7 @@ CASES: Final = {
         [],
     ),
     "old data hides the alerts that read it": Case(
-        ("SeasaltDataStale", {**BOT, "report": "csat"}),
+        ("SeasaltDataStale", {**BOT, **CSAT}),
         [("SeasaltCsatLow", BOT), ("SeasaltRatingsStopped", BOT)],
         [
             ("SeasaltCsatCritical", OTHER_BOT),
@@ -267,8 +283,13 @@ CASES: Final = {
             ("SeasaltApiFailing", WORKSPACE),
         ],
     ),
+    "old data of one window hides nothing that reads another": Case(
+        ("SeasaltDataStale", {**BOT, "report": "csat", "window": "all"}),
+        [],
+        [("SeasaltCsatCritical", BOT), ("SeasaltRatingsStopped", BOT)],
+    ),
     "old data of a whole workspace hides the workspace's alerts": Case(
-        ("SeasaltDataStale", {**WORKSPACE, "report": "agent_activity"}),
+        ("SeasaltDataStale", {**WORKSPACE, "report": "agent_activity", "window": "today"}),
         [("SeasaltNoAgentAvailable", WORKSPACE)],
         [
             ("SeasaltUsageOverContract", WORKSPACE),
@@ -280,7 +301,7 @@ CASES: Final = {
         ("SeasaltKeyRejected", WORKSPACE),
         [
             ("SeasaltApiFailing", WORKSPACE),
-            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltDataStale", {**BOT, **CSAT}),
             ("SeasaltBotMissing", BOT),
         ],
         [
@@ -298,10 +319,13 @@ CASES: Final = {
         ("SeasaltWorkspaceBlind", WORKSPACE),
         [
             ("SeasaltApiFailing", WORKSPACE),
-            ("SeasaltDataStale", {**BOT, "report": "csat"}),
+            ("SeasaltDataStale", {**BOT, **CSAT}),
             ("SeasaltBotMissing", BOT),
+            ("SeasaltCsatCritical", OTHER_BOT),
+            ("SeasaltNoAgentAvailable", WORKSPACE),
         ],
         [
+            ("SeasaltInstanceDown", {"instance": "exporter:9877"}),
             ("SeasaltApiRateLimited", WORKSPACE),
             ("SeasaltBudgetNearlySpent", WORKSPACE),
             ("SeasaltBotSilent", ELSEWHERE),
@@ -376,7 +400,7 @@ def test_the_watchdog_is_told_to_nobody_but_the_switch_and_nothing_hides_it(
 
 def test_an_outage_is_one_message_for_each_workspace(alerting: Alerting) -> None:
     bots = [{"workspace": "fifty", "bot_id": f"bot_{number}"} for number in range(50)]
-    alerting.post(*(firing("SeasaltDataStale", "fifty", **bot, report="csat") for bot in bots))
+    alerting.post(*(firing("SeasaltDataStale", "fifty", **bot, **CSAT) for bot in bots))
 
     def messages() -> list[int]:
         return [
@@ -518,6 +542,21 @@ def test_compose_starts_the_exporter_where_others_reach_it(command: str) -> None
     invocation = parse([command], own)
     assert invocation.one("web.listen-address") == ":9877"
     assert "web.listen-address" in invocation.given
+
+
+def test_compose_keeps_the_state_file_on_a_volume_that_the_image_gives_to_its_user() -> None:
+    told = SERVICES["exporter"]
+    of_serve = re.fullmatch(
+        r"\$\{SEASALT_COMMAND:\+(\S+)\}", told["environment"]["SEASALT_EXPORTER_STATE_FILE"]
+    )
+    assert of_serve
+    assert parse(["demo"], {"SEASALT_EXPORTER_STATE_FILE": ""}).one("state.file") == ""
+    folder = str(Path(of_serve[1]).parent)
+    mounts = {mount.split(":")[1]: mount.split(":")[0] for mount in told["volumes"]}
+    assert mounts[folder] in read(COMPOSE)["volumes"]
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"RUN install -d -m 700 -o 65534 -g 65534 {folder}\n" in image
+    assert "USER 65534:65534\n" in image.partition(folder + "\n")[2]
 
 
 def test_compose_gives_the_exporter_what_its_configuration_refers_to() -> None:

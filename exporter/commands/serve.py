@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -153,10 +153,10 @@ async def serve(
             )
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
+            ending = tasks.create_task(_end_polling(stop, background, fleet))
             await Server(Guard(web, lambda: kept.current), kept).serve_until(stop, sockets)
-            for task in background:
-                task.cancel()
-            await fleet.close()
+            stop.set()  # where the server ended by itself
+            await ending
             if file:
                 await file.keep_last(state())
     log.info("stopped")
@@ -167,6 +167,16 @@ def _glance(fleet: Fleet, store: Store, now: datetime) -> Callable[[], Status]:
     records = store.generation()
     parts = [watch.glance(records) for watch in fleet]
     return lambda: Status(__version__, now, tuple(part() for part in parts))
+
+
+async def _end_polling(
+    stop: asyncio.Event, background: Iterable[asyncio.Task[None]], fleet: Fleet
+) -> None:
+    """Ask nothing more from the signal on: whoever is taking a page may need seconds more."""
+    await stop.wait()
+    for task in background:
+        task.cancel()
+    await fleet.close()
 
 
 def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:

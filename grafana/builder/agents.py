@@ -147,7 +147,9 @@ STAFF: Final = (
         custom={
             "stacking": {"mode": "normal", "group": "A"},
             "fillOpacity": 60,
-            "lineInterpolation": "stepAfter",
+            # Nothing is drawn on from a status that has ended: the stack is never above all agents.
+            "drawStyle": "bars",
+            "barWidthFactor": 1,
             "lineWidth": 0,
             "spanNulls": False,
         },

@@ -4,6 +4,7 @@ from typing import Final
 
 from grafana.builder.board import Board, Row
 from grafana.builder.common import (
+    A_WEEK_AGO,
     BOT,
     BOT_LEGEND,
     DASHED,
@@ -13,6 +14,7 @@ from grafana.builder.common import (
     PERCENT,
     SATISFIED,
     UNSATISFIED,
+    VS_LAST_WEEK,
     WEEK,
     average_rating,
     change,
@@ -57,7 +59,7 @@ GLANCE: Final = (
         kind="stat",
         title="vs last week",
         asks="Is that more or less than a week ago?",
-        window=f"{RANGE_7_DAYS} Compared with what the same window showed seven days ago.",
+        window=f"{RANGE_7_DAYS} {A_WEEK_AGO}",
         queries=(Query(change(_sum("conversations"), _sum("conversations", at=" offset 1w"))),),
         empty="Needs a week of history",
         unit="percentunit",
@@ -207,13 +209,11 @@ ABOUT: Final = (
         kind="table",
         title="What the list of bots says",
         asks="What are the chosen bots for, in which language, and are they switched on?",
-        window=f"{NOW} Change is of conversations, last_7_days against the 7 days before. {FEW_ANSWERS}",
+        window=f"{NOW} The change is of conversations, the API's own last_7_days. {A_WEEK_AGO} {FEW_ANSWERS}",
         queries=(
             Query(bots("bot_info")),
             Query(f"max by ({BOT}) ({bots('bot_enabled')})"),
-            Query(
-                f"max by ({BOT}) ({bots('conversation_overview_change_ratio', WEEK, of='conversations')})"
-            ),
+            Query(VS_LAST_WEEK),
             Query(unsatisfied(BOT)),
         ),
         empty="Needs discover_bots",
@@ -224,14 +224,14 @@ ABOUT: Final = (
             "language": "Language",
             "live_agent_transfer": "Hands over to agents",
             "Value #B": "Switched on",
-            "Value #C": "Change, 7 days",
+            "Value #C": "Change vs last week",
             "Value #D": "Unsatisfied, 30 days",
         },
         columns={
             "Bot": link_column(),
             "Use case": {"custom__minWidth": 190},
             "Switched on": states("No", "Yes"),
-            "Change, 7 days": {**PERCENT, "min": -1},
+            "Change vs last week": {"custom__minWidth": 155, **PERCENT, "min": -1},
             "Hands over to agents": {"mappings": [_YES_NO]},
             "Unsatisfied, 30 days": UNSATISFIED,
         },

@@ -21,6 +21,9 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_activity_trend_calls": (
         "the same calls as seasalt_communication_volume_calls, which is there on quiet days too"
     ),
+    "seasalt_conversation_overview_change_ratio": (
+        "cannot be added up over bots: one against a week ago can, and two would not agree"
+    ),
     "seasalt_conversation_overview_period_start_timestamp_seconds": (
         "says what the API took a range for: for who doubts a number, not for a morning's look"
     ),

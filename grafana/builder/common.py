@@ -53,6 +53,11 @@ def change(expression: str, before: str) -> str:
     return f"{ratio(expression, before)} - 1"
 
 
+VS_LAST_WEEK: Final = change(overview("conversations"), overview("conversations", at=" offset 1w"))
+"""By bot. The API's own change cannot be added up over bots, so neither sums nor rows use it."""
+A_WEEK_AGO: Final = "Compared with what the same window showed seven days ago: needs that history."
+
+
 def busiest(expression: str, last: str, count: int = 10) -> str:
     """The largest series of an expression, as they are at the end of the time range."""
     return f"{expression} and topk({count}, {last})"

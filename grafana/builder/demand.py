@@ -10,6 +10,7 @@ from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,
     LAST_28_DAYS,
+    LEAST_EXPECTED,
     NEEDS_RULES,
     RANGE_30_DAYS,
     THIS_YEAR,
@@ -50,7 +51,7 @@ GLANCE: Final = (
     Panel(
         kind="stat",
         title="Outside 8 to 18 o'clock, 28 days",
-        asks="Which share of the messages comes when an office is closed?",
+        asks="Which share of the messages comes before 8 or from 18 on, whatever the weekday?",
         window=LAST_28_DAYS,
         queries=(
             Query(
@@ -244,7 +245,10 @@ TREND: Final = (
     Panel(
         title="Today against usual, by workspace",
         asks="Is a workspace busier than at the same hour of the last four weeks? 100% is as usual.",
-        window=f"{TODAY} {AXIS}",
+        window=(
+            f"{TODAY} Shown from {LEAST_EXPECTED:g} expected messages on, so not by night;"
+            f" in the morning few of them make it jump. {AXIS}"
+        ),
         queries=(
             Query(
                 f"max by (workspace) ({recorded('workspace:seasalt_messages_today:vs_avg4w')})",

@@ -10,9 +10,15 @@ from grafana.builder.query import own, reports, total
 from grafana.builder.words import ANY_STEPS, LATE, NOW, SHOWN
 
 _SMALL: Final = (3, 4)
+_PLACE: Final = "workspace, api"
+_UP: Final = own("seasalt_up", _PLACE, of="min")
+_KEY: Final = own("seasalt_api_key_valid", _PLACE, of="min")
 _AGE: Final = f"(time() - {reports('last_success_timestamp_seconds')})"
 _LATE: Final = f"{_AGE} / {reports('interval_seconds')} > bool {LATE:g}"
 _RATE: Final = "[$__rate_interval]"
+_HOUR: Final = "[1h]"
+"""For what is counted one by one: the same number however far the time range reaches."""
+_EACH_HOUR: Final = f"{SHOWN} Each point counts the hour before it."
 
 
 def _stat(title: str, asks: str, expression: str, **settings: object) -> Panel:
@@ -32,18 +38,18 @@ GLANCE: Final = (
     _stat(
         "Answering",
         "From how many workspaces did the last request bring a valid answer?",
-        total(own("seasalt_up", "api, workspace")),
+        total(_UP),
     ),
     _stat(
         "Not answering",
         "And from how many not?",
-        total(f"{own('seasalt_up', 'api, workspace')} == bool 0"),
+        total(f"{_UP} == bool 0"),
         steps=ANY_STEPS,
     ),
     _stat(
         "Rejected keys",
         "How many API keys are not taken?",
-        total(f"{own('seasalt_api_key_valid', 'api, workspace')} == bool 0"),
+        total(f"{_KEY} == bool 0"),
         steps=ANY_STEPS,
     ),
     _stat(
@@ -81,21 +87,20 @@ GLANCE: Final = (
     ),
 )
 
-_PLACE: Final = "workspace, api"
 TABLES: Final = (
     Panel(
         kind="table",
         title="Workspaces",
         asks="Is a workspace's API answering, and how much of the day's budget is left?",
-        window=f"{NOW} The budget is of the local day, where there is one.",
+        window=f"{NOW} The budget is of the local day, where there is one. Of several exporters the worst answer, key and budget count.",
         queries=(
-            Query(own("seasalt_up", _PLACE)),
-            Query(own("seasalt_api_key_valid", _PLACE)),
+            Query(_UP),
+            Query(_KEY),
             Query(f"count by ({_PLACE}) ({reports('success')})"),
             Query(total(f"{reports('success')} == bool 0", _PLACE)),
             Query(total(_LATE, _PLACE)),
             Query(own("seasalt_series", _PLACE)),
-            Query(own("seasalt_api_requests_budget_remaining", _PLACE)),
+            Query(f"min by ({_PLACE}) ({own('seasalt_api_requests_budget_remaining')})"),
         ),
         names={
             "workspace": "Workspace",
@@ -239,10 +244,10 @@ LOST: Final = (
     Panel(
         title="Values dropped",
         asks="How many values are left out because there are more than the configuration allows?",
-        window=SHOWN,
+        window=_EACH_HOUR,
         queries=(
             Query(
-                f"sum by (reason) (increase({own('seasalt_series_dropped_total', over=_RATE)}))",
+                f"sum by (reason) (increase({own('seasalt_series_dropped_total', over=_HOUR)}))",
                 "{{reason}}",
             ),
         ),
@@ -254,10 +259,10 @@ LOST: Final = (
     Panel(
         title="Surprises in answers",
         asks="How many parts of the API's answers are not as its documents say?",
-        window=SHOWN,
+        window=_EACH_HOUR,
         queries=(
             Query(
-                f"sum(increase({own('seasalt_schema_drift_total', over=_RATE)}))"
+                f"sum(increase({own('seasalt_schema_drift_total', over=_HOUR)}))"
                 f" or 0 * count({own('seasalt_exporter_build_info')})",
                 "surprises",
             ),

@@ -4,6 +4,7 @@ from typing import Final
 
 from grafana.builder.board import FIRING, Board, Row
 from grafana.builder.common import (
+    A_WEEK_AGO,
     API,
     BOT,
     BOT_LEGEND,
@@ -12,6 +13,7 @@ from grafana.builder.common import (
     PERCENT,
     RATING,
     UNSATISFIED,
+    VS_LAST_WEEK,
     WEEK,
     average_rating,
     busiest,
@@ -42,12 +44,12 @@ _SMALL: Final = (6, 3)
 _USUAL: Final = recorded("bot:seasalt_messages_today:avg4w")
 _SO_FAR: Final = (
     f"({recorded('bot:seasalt_messages_today:sum')} or 0 * {_USUAL}"
-    f" and {recorded('target:seasalt_today_age_intervals:max')} <= 2)"
+    f" and {recorded('target:seasalt_today_age_intervals:max')} <= {LATE:g})"
 )
 """The API may leave out a bot without messages: that is 0 where it was asked lately and answered."""
 _VS_USUAL: Final = f"max by ({BOT}) ({recorded('bot:seasalt_messages_today:vs_avg4w')})"
 _CONVERSATIONS: Final = total(bots("conversation_overview_conversations", WEEK))
-_A_WEEK_AGO: Final = total(bots("conversation_overview_conversations", WEEK, at=" offset 1w"))
+_BEFORE: Final = total(bots("conversation_overview_conversations", WEEK, at=" offset 1w"))
 _USUAL_STEPS: Final = (
     (None, "text"),
     (0.0, "red"),
@@ -78,8 +80,8 @@ GLANCE: Final = (
         kind="stat",
         title="vs last week",
         asks="Do the SeaChat bots have more or fewer conversations than a week ago?",
-        window=f"{RANGE_7_DAYS} Compared with what the same window showed seven days ago.",
-        queries=(Query(change(_CONVERSATIONS, _A_WEEK_AGO)),),
+        window=f"{RANGE_7_DAYS} {A_WEEK_AGO}",
+        queries=(Query(change(_CONVERSATIONS, _BEFORE)),),
         empty="Needs a week of history",
         unit="percentunit",
         decimals=0,
@@ -200,16 +202,12 @@ WORST: Final = Panel(
     title="Bots, the least satisfied first",
     asks="Which SeaChat bots need a look? A bot's name leads to its page.",
     window=(
-        f"{RANGE_7_DAYS} Change: against the 7 days before. CSAT: the last 30 days with today. {FEW_ANSWERS}"
+        f"{RANGE_7_DAYS} {A_WEEK_AGO} CSAT: the last 30 days with today. {FEW_ANSWERS}"
         " Messages: today; usual is the same hour of the last four weeks, and needs the recording rules."
     ),
     queries=(
         Query(overview("conversations")),
-        Query(
-            f"max by ({BOT}) ("
-            + bots("conversation_overview_change_ratio", WEEK, of="conversations")
-            + ")"
-        ),
+        Query(VS_LAST_WEEK),
         Query(f"{messages_today(BOT)} or 0 * {_VS_USUAL}"),
         Query(_VS_USUAL),
         Query(ratio(overview("live_agent_requests"), overview("conversations"))),
@@ -221,7 +219,7 @@ WORST: Final = Panel(
         "workspace": "Workspace",
         "bot": "Bot",
         "Value #A": "Conversations, 7 days",
-        "Value #B": "Change, 7 days",
+        "Value #B": "Change vs last week",
         "Value #C": "Messages today",
         "Value #D": "Today vs usual",
         "Value #E": "Agent asked, 7 days",
@@ -233,7 +231,7 @@ WORST: Final = Panel(
         "Bot": link_column(),
         "Workspace": {"custom__width": 100},
         "Conversations, 7 days": {"custom__minWidth": 165},
-        "Change, 7 days": {**PERCENT, "min": -1},
+        "Change vs last week": {"custom__minWidth": 155, **PERCENT, "min": -1},
         "Today vs usual": coloured(_USUAL_STEPS, **PERCENT),
         "Agent asked, 7 days": PERCENT,
         "CSAT, 30 days": RATING,
@@ -324,10 +322,10 @@ WHOLE: Final = (
         kind="table",
         title="State of the workspaces",
         asks="Is every workspace's API answering, with a key that is taken and reports in time?",
-        window=f"{NOW} A report is late after {LATE:g} of its intervals.",
+        window=f"{NOW} A report is late after {LATE:g} of its intervals. Of several exporters the worst answer and key count.",
         queries=(
-            Query(own("seasalt_up", _EACH)),
-            Query(own("seasalt_api_key_valid", _EACH)),
+            Query(own("seasalt_up", _EACH, of="min")),
+            Query(own("seasalt_api_key_valid", _EACH, of="min")),
             Query(f"count by ({_EACH}) ({reports('success')})"),
             Query(total(f"{reports('success')} == bool 0", _EACH)),
             Query(total(LATE_REPORTS, _EACH)),

@@ -71,14 +71,22 @@ def reports(family: str, **pins: str) -> str:
     return f"max by ({by}) ({selector(f'seasalt_report_{family}', CHOSEN | pins)})"
 
 
-def own(name: str, by: str = "", *, over: str = "", **pins: str) -> str:
-    """A family of the exporter's own, or of its process; `over` is a range for rate and increase."""
+def own(name: str, by: str = "", *, of: str = "max", over: str = "", **pins: str) -> str:
+    """A family of the exporter's own, or of its process.
+
+    Args:
+        name: Its name.
+        by: The labels to keep.
+        of: Which of several exporters' values counts: `max`, or `min` where 0 is what is wrong.
+        over: A range for rate and increase.
+        pins: The family's own labels.
+    """
     labels = LABELS.get(name.removesuffix("_bucket"), ())
     chosen = {"job": CHOSEN["job"]} | (
         {"workspace": "=~$workspace"} if "workspace" in labels else {}
     )
     found = selector(name, chosen | pins, over)
-    return f"max by ({by}) ({found})" if by else found
+    return f"{of} by ({by}) ({found})" if by else found
 
 
 def recorded(rule: str) -> str:

@@ -23,7 +23,7 @@ import yaml
 from e2e.programs import LOOPBACK, ROOT, Command, program, served
 from support.history import LABELS, Turn, blocks, every, write
 from support.processes import Running, answered, free_port, get, started, wait_for
-from support.webhook import Webhook, listening
+from support.webhook import Webhook, filled_in, listening
 
 from exporter.sandbox import Sandbox, SandboxBot, SandboxWorkspace
 from exporter.sandbox.people import make_workspaces
@@ -238,7 +238,7 @@ def copy_prometheus(target: Path, addresses: dict[str, str]) -> None:
 def copy_alertmanager(target: Path, receiver: Webhook) -> None:
     """The configuration of Alertmanager with other addresses, and faster."""
     source = CONFIG / "alertmanager/alertmanager.yml"
-    content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    content = yaml.safe_load(filled_in(source.read_text(encoding="utf-8")))
     for route in (content["route"], *content["route"]["routes"]):
         route |= {"group_wait": "1s", "group_interval": "1s", "repeat_interval": "1h"}
     for hook in (hook for one in content["receivers"] for hook in one["webhook_configs"]):

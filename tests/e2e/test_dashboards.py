@@ -326,11 +326,16 @@ def answer(served: Served, panel: Json, place: int = 0) -> list[Json]:
     return served.series(Ask(panel["title"], expr, frozenset(), over_time=target["range"]))
 
 
-def column(served: Served, panel: Json, title: str) -> dict[str, float]:
-    """A column of a table, by bot."""
+def place(panel: Json, title: str) -> int:
+    """Which of a table's queries fills a column."""
     names = panel["transformations"][2]["options"]["renameByName"]
     (name,) = (name for name, shown in names.items() if shown == title)
-    found = answer(served, panel, ord(name[-1]) - ord("A"))
+    return ord(name[-1]) - ord("A")
+
+
+def column(served: Served, panel: Json, title: str) -> dict[str, float]:
+    """A column of a table, by bot."""
+    found = answer(served, panel, place(panel, title))
     return {series["metric"]["bot"]: float(series["value"][1]) for series in found}
 
 
@@ -464,6 +469,58 @@ def test_a_silent_bot_has_none_of_the_usual_and_a_late_one_does_not_count(
     file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
     tested = finished([promtool, "test", "rules", str(file)])
     assert tested.status == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize(
+    ("uid", "title"),
+    [("overview", "State of the workspaces"), ("exporter", "Workspaces")],
+    ids=["overview", "exporter"],
+)
+@pytest.mark.parametrize(
+    ("shown", "name"), [("Answers", "seasalt_up"), ("Key", "seasalt_api_key_valid")]
+)
+def test_of_two_exporters_the_one_that_is_broken_is_seen(
+    promtool: str, tmp_path: Path, uid: str, title: str, shown: str, name: str
+) -> None:
+    of = 'job="seasalt",api="seachat",workspace="acme"'
+    panel = only(uid, title)
+    expr = resolved(panel["targets"][place(panel, shown)]["expr"], "1m")
+    case = {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'{name}{{{of},instance="{instance}"}}', "values": value}
+            for instance, value in enumerate("101")
+        ],
+        "promql_expr_test": [
+            {
+                "expr": expr,
+                "eval_time": "0m",
+                "exp_samples": [{"labels": '{api="seachat",workspace="acme"}', "value": 0}],
+            }
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+    tested = finished([promtool, "test", "rules", str(file)])
+    assert tested.status == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize(
+    ("uid", "title"),
+    [("overview", "Bots, the least satisfied first"), ("bot", "What the list of bots says")],
+    ids=["overview", "bot"],
+)
+def test_a_bot_has_one_change_since_last_week_wherever_it_stands(
+    history: Served, uid: str, title: str
+) -> None:
+    shown = column(history, only(uid, title), "Change vs last week")
+    assert len(shown) == 4
+    for bot, change in shown.items():
+        for board in ("overview", "bot"):
+            (target,) = only(board, "vs last week")["targets"]
+            expr = target["expr"].replace("$bot", bot)
+            (series,) = history.series(Ask("", expr, frozenset(), over_time=False))
+            assert float(series["value"][1]) == pytest.approx(change)
 
 
 def test_firing_alerts_are_found_for_marking(history: Served) -> None:

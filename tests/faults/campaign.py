@@ -10,8 +10,8 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from faults import judges, kinds
 from faults.judges import Books, Parked
-from faults.kinds import KINDS, Case, Dealt
+from faults.kinds import KINDS, PAUSES, Case, Dealt
 from faults.leaks import Scanner
 from faults.network import transport
 from faults.stub import Asked, End, Step, Steps, Stub, as_json, digest, reset_peer
@@ -29,8 +29,10 @@ from faults.truth import METRICS, PRIVATE, Truth
 from support.pagecheck import Series, problems, series
 from support.virtual import World
 
-from exporter.config import Config, load
+from exporter.config import Config, Workspace, load
+from exporter.fleet import Fleet
 from exporter.logs import Formatter
+from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.status import Status
 from exporter.store import Store
@@ -40,6 +42,9 @@ from exporter.web import Web
 
 START: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INTERVAL: Final = 600.0
+SOON: Final = 1.25
+"""Intervals within which a report is fresh after a fault: its turn, and the line for the budget."""
+
 GRACE: Final = 130.0
 """Seconds that an answer may take: 60 for the request, and as long in the line for the budget."""
 
@@ -59,7 +64,10 @@ class Plan:
         per_minute: What each workspace may ask.
         only: The rows to take, all if empty.
         victim: The one bot that meets faults, anybody if empty; then nothing else happens.
+        spells: Seconds of faults and as many without, in turn; 0 for faults all the time.
         outages: A day, of some minutes each.
+        reloads: A day: of the same configuration, or of one with something left out for a while.
+        clocks: A day: how often the host's clock is set, be it by an hour or by years.
         churn: The share of the listed bots that is exchanged each day.
         scrape: Seconds between two scrapes.
         most: Requests that the journal keeps, 0 for all; then nothing is judged from it.
@@ -73,7 +81,10 @@ class Plan:
     per_minute: int = 120
     only: tuple[str, ...] = ()
     victim: str = ""
+    spells: float = 0.0
     outages: float = 3.0
+    reloads: float = 0.0
+    clocks: float = 0.0
     churn: float = 0.05
     scrape: float = 60.0
     most: int = 0
@@ -87,7 +98,7 @@ class Figures:
     Attributes:
         faults: How often each row was dealt.
         hours: How many passed.
-        requests: How many came.
+        requests: How many came, by workspace.
         scrapes: How many pages were taken.
         slow: Seconds that the slowest scrape took.
         values: How many were compared with what was served.
@@ -103,7 +114,8 @@ class Figures:
         hits: Parts of secrets that were found.
         scanned: Characters that were searched.
         answers: How many of them could have told a secret.
-        recovered: How long reports took from their last fault to their next values, in intervals.
+        recovered: How long reports took from the end of a spell, or of a pause that the API had
+            asked for, to their next values, in intervals.
         unrecovered: Reports that had no values at the end.
         delayed: Of others than the victim: how often one was older than a cycle.
         rss: Bytes in memory at the end of each virtual day.
@@ -113,7 +125,7 @@ class Figures:
 
     faults: Counter[str] = field(default_factory=Counter)
     hours: float = 0.0
-    requests: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
     scrapes: int = 0
     slow: float = 0.0
     values: int = 0
@@ -199,6 +211,34 @@ def configuration(url: str, plan: Plan) -> dict[str, Any]:
     return {"requests_per_minute": plan.per_minute, "workspaces": workspaces}
 
 
+VARIANTS: Final = ("same", "without a workspace", "without a report")
+"""What a reload may bring: `sail` is gone, or `label_usage` of `pier`."""
+
+
+def varied(content: dict[str, Any], variant: str) -> dict[str, Any]:
+    """A configuration as one of the variants has it."""
+    workspaces: list[dict[str, Any]] = [
+        one
+        if one["name"] != "pier" or variant != "without a report"
+        else {**one, "metrics": [name for name in one["metrics"] if name != "label_usage"]}
+        for one in content["workspaces"]
+        if one["name"] != "sail" or variant != "without a workspace"
+    ]
+    return {**content, "workspaces": workspaces}
+
+
+def _left_out(one: Series, variant: str) -> bool:
+    """Whether a series is of what a variant leaves out."""
+    name, workspace = one[0], dict(one[1]).get("workspace")
+    if variant == "without a workspace":
+        return workspace == "sail"
+    return (
+        variant == "without a report"
+        and workspace == "pier"
+        and name.startswith("seasalt_label_usage")
+    )
+
+
 def loaded(content: Mapping[str, Any]) -> Config:
     """A configuration without its file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -256,6 +296,7 @@ class Campaign:
         self._parked: list[Parked] = []
         self._final: dict[tuple[Any, ...], float] = {}
         self._pending: dict[Place, float] = {}
+        self._alone: dict[str, float] = {}
         self._lines: set[str] = set()
         self._known: dict[str, Series] = {}
         self._rows = [name for name in KINDS if not plan.only or name in plan.only]
@@ -289,6 +330,8 @@ class Campaign:
     def _struck(self, asked: Asked) -> bool:
         if self.calm or (self.plan.victim and asked.bot != self.plan.victim):
             return False
+        if self._well_since(asked.at) is not None:
+            return False
         return self.rng.random() < self.plan.share
 
     def _noted(self, asked: Asked, dealt: Dealt) -> Iterator[Step]:
@@ -303,19 +346,23 @@ class Campaign:
         if dealt.parks:
             self.figures.wishes += 1
             self._parked.append(Parked(now(), now() + dealt.parks, asked.key))
+            until = max(now() + dealt.parks, self._alone.get(asked.key, 0.0))
+            self._alone[asked.key] = until
         if not dealt.good:
-            self._pending.update((place, now() + dealt.parks) for place in places)
+            self._pending.update((place, now()) for place in places)
         yield from dealt.steps
         if dealt.good:
             self.books.serve(asked, now(), dealt.values, dealt.loose, good=True)
             for place in places:
-                since = self._pending.pop(place, None)
-                if since is not None and now() > since:
-                    self.figures.recovered.append((now() - since) / (_kept(place[2]) / 3))
+                since, well = self._pending.pop(place, None), self._well_since(now())
+                if since is not None and well is not None:
+                    since = max(since, well, self._alone.get(place[0], 0.0))
+                    waited = max(0.0, now() - since)
+                    self.figures.recovered.append(waited / (_kept(place[2]) / 3))
 
     def _list(self, asked: Asked) -> Steps:
         """The list of bots, which has faults of its own."""
-        if not self.calm and not self.plan.victim and self.rng.random() < self.plan.share:
+        if self._struck(asked):
             self.figures.faults["U37 the list of bots"] += 1
             token = asked.secret
             return self.rng.choice(
@@ -334,6 +381,11 @@ class Campaign:
             for bot in self.listed
         ]
         return (as_json(200, {"data": rows[offset:], "total": len(rows)}),)
+
+    def _well_since(self, at: float) -> float | None:
+        """When the last spell of faults has ended, None while one goes on."""
+        spells = self.plan.spells
+        return at // spells * spells if spells and at // spells % 2 else None
 
     @staticmethod
     def _same(asked: Asked) -> tuple[Any, ...]:
@@ -360,47 +412,45 @@ class Campaign:
         self.stub.address, self.elsewhere.address = ("127.0.0.1", 8001), ("127.0.0.1", 8002)
         await self.stub.up()
         await self.elsewhere.up()
-        config = loaded(configuration(self.stub.url, self.plan))
         telemetry, store, now = Telemetry(), Store(), self.world.now
         telemetry.reloaded(now())
-        pages = Pages(store, telemetry, now)
-        async with AsyncExitStack() as stack:
-            watches = [
-                await stack.enter_async_context(
-                    Watch(
-                        one,
-                        store,
-                        telemetry,
-                        now,
-                        pages.changed,
-                        transport=transport(one.concurrency),
-                    )
-                )
-                for one in config.workspaces
-            ]
-            web = Web(
-                snapshot=pages.current,
-                own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
-                ready=lambda: all(watch.answered for watch in watches),
-                status=lambda: lambda: Status("0", now(), tuple(one.status() for one in watches)),
+        self._pages = pages = Pages(store, telemetry, now)
+
+        def start(workspace: Workspace, memory: Memory) -> Watch:
+            network = transport(workspace.concurrency)
+            return Watch(
+                workspace, store, telemetry, now, pages.changed, transport=network, memory=memory
             )
-            parts = [
-                asyncio.ensure_future(part) for part in (*(w.run() for w in watches), pages.run())
-            ]
-            outer = len(asyncio.all_tasks())
-            try:
-                await self._live(web, parts, outer)
-            finally:
-                for part in parts:
-                    part.cancel()
-                await asyncio.gather(*parts, return_exceptions=True)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._fleet = fleet = Fleet(start, tasks, store, telemetry)
+                await self._adopt("same")
+                rendering = tasks.create_task(pages.run())
+                self._web = Web(
+                    snapshot=pages.current,
+                    own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
+                    ready=lambda: all(watch.answered for watch in fleet),
+                    status=lambda: lambda: Status("0", now(), tuple(one.status() for one in fleet)),
+                )
+                await self._live()
+                rendering.cancel()
+                await fleet.close()
+        except BaseExceptionGroup as group:
+            self.figures.unwell.append(repr(group))
         await self.stub.down()
         await self.elsewhere.down()
         self._judge_journal()
 
-    async def _live(self, web: Web, parts: Sequence[asyncio.Future[None]], outer: int) -> None:
+    async def _adopt(self, variant: str) -> None:
+        """Put a variant of the configuration in force."""
+        content = configuration(self.stub.url, self.plan)
+        await self._fleet.adopt(loaded(varied(content, variant)))
+        await self._pages.refresh()
+
+    async def _live(self) -> None:
         """Let the time pass, and look."""
-        loop = asyncio.get_running_loop()
+        loop, outer = asyncio.get_running_loop(), len(asyncio.all_tasks())
         end = self.plan.hours * 3600
         events = sorted(self._events(), key=lambda event: event[0])
         day = 86_400.0
@@ -408,14 +458,11 @@ class Campaign:
             self.calm = now >= end - 3600
             while events and events[0][0] <= now:
                 await getattr(self, f"_{events.pop(0)[1]}")()
-            await self._look(web)
+            await self._look()
             if now >= day:
                 day += 86_400
                 self._weigh()
             await asyncio.sleep(self.plan.scrape)
-        for part in parts:
-            if part.done():
-                self.figures.unwell.append(f"ended: {part}")
         # Each part, its calls in flight, and the stub's connections: no more than that.
         if len(asyncio.all_tasks()) > outer + 60:
             self.figures.unwell.append(f"{len(asyncio.all_tasks())} tasks")
@@ -441,6 +488,12 @@ class Campaign:
             yield begin + self.rng.uniform(60, 1500), "end_of_outage"
         for number in range(int(self.plan.hours // 24) + 1):
             yield number * 86_400 + 40_000.0, "churn"
+        for _ in range(round(self.plan.reloads * self.plan.hours / 24)):
+            begin = self.rng.uniform(3600, end - 3600)
+            yield begin, "reload"
+            yield begin + self.rng.uniform(0, 3600), "reload_back"
+        for _ in range(round(self.plan.clocks * self.plan.hours / 24)):
+            yield self.rng.uniform(3600, end), "clock"
 
     async def _outage(self) -> None:
         self.figures.faults["U01 refused"] += 1
@@ -451,15 +504,41 @@ class Campaign:
         now = asyncio.get_running_loop().time()
         self._pending.update((place, max(at, now)) for place, at in self._pending.items())
 
+    async def _reload(self, variant: str = "") -> None:
+        """Exchange the configuration: what it leaves out is gone at once, all else as it was."""
+        self.figures.faults["H20 reload"] += 1
+        self._final.clear()  # what was changed may be asked anew
+        variant = variant or self.rng.choice(VARIANTS)
+        await self._pages.refresh()
+        before = self._read((await scrape(self._web))[1])
+        await self._adopt(variant)
+        after = self._read((await scrape(self._web))[1])
+        told = [one for one in before if judges.from_replies(one[0])]
+        self._wrong(
+            f"{one}: {after.get(one)} after a reload, {variant}"
+            for one in told
+            if after.get(one) != (None if _left_out(one, variant) else before[one])
+        )
+
+    async def _reload_back(self) -> None:
+        await self._reload("same")
+
+    async def _clock(self) -> None:
+        self.figures.faults["H06 the clock is set"] += 1
+        self._final.clear()  # another day has other questions
+        self.world.start += self.rng.choice((-1, 1)) * timedelta(
+            seconds=self.rng.choice((90, 3600, 86_400, 40 * 86_400, 3000 * 86_400))
+        )
+
     async def _churn(self) -> None:
         for _ in range(max(1, round(self.plan.churn * len(self.listed)))):
             self.listed[self.rng.randrange(len(self.listed))] = f"d{self._new}"
             self._new += 1
 
-    async def _look(self, web: Web) -> None:
+    async def _look(self) -> None:
         """Take a page, and compare all that is on it."""
         begun = time.perf_counter()
-        status, page = await scrape(web)
+        status, page = await scrape(self._web)
         took = time.perf_counter() - begun
         figures = self.figures
         figures.scrapes += 1
@@ -468,13 +547,15 @@ class Campaign:
             self._wrong([f"HTTP {status}"])
         now = asyncio.get_running_loop().time()
         values = self._read(page)
-        figures.values += sum(not name.startswith(judges.NOT_FROM_REPLIES) for name, _ in values)
+        figures.values += sum(judges.from_replies(name) for name, _ in values)
         if figures.scrapes % 10 == 1:  # it takes as long as all the rest
             self._wrong(str(problem) for problem in problems(page))
         # A page may be of the second before midnight.
         present = self.world.now() - timedelta(seconds=1)
         midnight = {name: _midnight(present, _zone(name)) - START.timestamp() for name in KEYS}
-        self._wrong(self.books.verdict(values, now, midnight, GRACE))
+        wrong = self.books.verdict(values, now, midnight, GRACE)
+        # Where the clock is set nobody can tell how old a value is, only that it is one.
+        self._wrong(one for one in wrong if not self.plan.clocks or "never served" in one)
         if self.plan.victim and now > 3600:
             figures.delayed += self._delayed(values)
         if self.plan.leaks:
@@ -532,7 +613,7 @@ class Campaign:
 
     def _judge_journal(self) -> None:
         figures, journal = self.figures, self.stub.journal
-        figures.requests = len(journal)
+        figures.requests = Counter(_DIGESTS[asked.key] for asked in journal)
         host = f"{self.stub.address[0]}:{self.stub.address[1]}"
         allowed = {key: {host} for key in _DIGESTS}
         figures.strangers = len(judges.strangers(journal, allowed)) + self.elsewhere.connections
@@ -570,6 +651,34 @@ def _zone(workspace: str) -> ZoneInfo:
 def _midnight(now: datetime, zone: ZoneInfo) -> float:
     local = now.astimezone(zone)
     return local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def storm(share: float) -> Plan:
+    """Four hours in which so many requests fail in a way that a retry may mend."""
+    rows = tuple(name for name in KINDS if name.startswith(("U06 reset b", "U18 server")))
+    return Plan(hours=4, share=share, only=rows, scrape=3600, outages=0, leaks=False)
+
+
+def soak(hours: float) -> Plan:
+    """Few faults, and so little kept that the memory is the exporter's own."""
+    return Plan(hours=hours, share=0.05, scrape=600, most=2000, leaks=False)
+
+
+def victim(hours: float, scrape: float = 300) -> Plan:
+    """Faults of one bot of four, but for those by which the API asks all for a pause."""
+    rows = tuple(name for name in KINDS if not name.startswith(PAUSES))
+    return Plan(hours=hours, share=1.0, bots=4, victim="b0", only=rows, scrape=scrape, leaks=False)
+
+
+def spells(hours: float, scrape: float = 600) -> Plan:
+    """Half hours in which most goes wrong and half hours in which nothing does, in turn.
+
+    No bot is not found: twice in a row it would be gone, and looked for once an hour.
+    """
+    rows = tuple(name for name in KINDS if name != "U11 404")
+    return Plan(
+        hours=hours, share=0.9, only=rows, spells=1800, outages=0, scrape=scrape, leaks=False
+    )
 
 
 def run(plan: Plan) -> Figures:

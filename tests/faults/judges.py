@@ -12,10 +12,15 @@ from support.pagecheck import Series
 BUCKET: Final = 10
 """Requests that an exporter may have saved up."""
 
-NOT_FROM_REPLIES: Final = (
+_NOT_FROM_REPLIES: Final = (
     *("seasalt_report_", "seasalt_api_", "seasalt_exporter_", "seasalt_schema_drift"),
     *("seasalt_series", "seasalt_up", "seasalt_workspace_", "seasalt_bot_"),
 )
+
+
+def from_replies(name: str) -> bool:
+    """Whether the series of a name say what an API has answered."""
+    return name.startswith("seasalt_") and not name.startswith(_NOT_FROM_REPLIES)
 
 
 def burst(times: Iterable[float], per_second: float) -> float:
@@ -151,7 +156,7 @@ class Books:
             grace: Seconds that an answer takes from the wire to the page.
         """
         for (name, labels), value in values.items():
-            if not name.startswith("seasalt_") or name.startswith(NOT_FROM_REPLIES):
+            if not from_replies(name):
                 continue
             pairs = dict(labels)
             place = (name, pairs["workspace"], pairs.get("bot_id", ""))

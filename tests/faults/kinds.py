@@ -75,6 +75,10 @@ Kind = Callable[[Case], Dealt]
 KINDS: Final[dict[str, Kind]] = {}
 
 
+PAUSES: Final = ("U14 429", "U15 429", "U16 429", "U18 503 with")
+"""How the rows begin by which an API asks a whole workspace for a pause."""
+
+
 def _row(name: str) -> Callable[[Kind], Kind]:
     def keep(kind: Kind) -> Kind:
         KINDS[name] = kind

@@ -184,6 +184,7 @@ class Stub:
         connections: How many there have been.
         answers: As given; may be exchanged.
         address: Host and port; the port is known once it listens.
+        tls: As given; another one counts when it listens again.
     """
 
     def __init__(
@@ -197,7 +198,7 @@ class Stub:
         self.journal: list[Asked] = []
         self.connections = 0
         self.address = (LOOPBACK, 0)
-        self._tls = tls
+        self.tls = tls
         self._most = most
         self._connected = connected
         self._server: asyncio.Server | None = None
@@ -206,14 +207,14 @@ class Stub:
     @property
     def url(self) -> str:
         """Where it is asked."""
-        return f"http{'s' if self._tls else ''}://{self.address[0]}:{self.address[1]}"
+        return f"http{'s' if self.tls else ''}://{self.address[0]}:{self.address[1]}"
 
     async def up(self) -> None:
         """Listen, at the same address as before if there was one."""
         if self._server is None:
             host, port = self.address
             self._server = await asyncio.start_server(
-                self._serve, host, port, ssl=self._tls, limit=1 << 20
+                self._serve, host, port, ssl=self.tls, limit=1 << 20
             )
             self.address = (host, self._server.sockets[0].getsockname()[1])
 

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Final, Protocol, TypeVar
 
-PATIENCE: Final = 15.0
+PATIENCE: Final = 40.0
 """How long anything may take to get ready, in seconds, on a busy machine."""
 
 _PAUSE: Final = 0.02

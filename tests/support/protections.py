@@ -18,7 +18,8 @@ class Protection:
         file: Where it is.
         before: The text that protects; once in the file.
         after: The text without the protection.
-        tests: Those of which at least one must fail without it.
+        tests: Files, and tests where the rest of a file is about other things and takes long; at
+            least one must fail without it.
     """
 
     name: str
@@ -101,7 +102,7 @@ PROTECTIONS: Final = (
         ("tests/test_client.py",),
     ),
     Protection(
-        "a rejected answer is not repeated",
+        "an error does not quote what was refused",
         "exporter/client.py",
         'raise RequestFailed(_outcome(status), f"HTTP {status}", status, wish)',
         'raise RequestFailed(_outcome(status), f"HTTP {status}: {answer}", status, wish)',
@@ -529,5 +530,140 @@ PROTECTIONS: Final = (
         "if old and old.likeness == likeness:",
         "if False:",
         ("tests/test_fleet.py",),
+    ),
+    Protection(
+        "what the API wishes is heard",
+        "exporter/client.py",
+        "if status in {429, 503}:",
+        "if False:",
+        ("tests/test_client.py", "tests/test_gate.py"),
+    ),
+    Protection(
+        "the requests of a day are no more than allowed",
+        "exporter/budget.py",
+        "if self.remaining(now) != 0:",
+        "if True:",
+        ("tests/test_budget.py", "tests/test_poller.py"),
+    ),
+    Protection(
+        "a workspace has so many series",
+        "exporter/poller.py",
+        "+ len(named) > workspace.max_series:",
+        "+ len(named) > 10**9:",
+        ("tests/test_poller.py",),
+    ),
+    Protection(
+        "a configuration with a mistake ends nothing",
+        "exporter/reload.py",
+        "except (ConfigError, StartError) as error:",
+        "except StartError as error:",
+        ("tests/test_reload.py",),
+    ),
+    Protection(
+        "a file is not taken up while it is written",
+        "exporter/reload.py",
+        "if seen == before != in_force:",
+        "if seen != in_force:",
+        ("tests/test_reload.py",),
+    ),
+    Protection(
+        "a state is nobody else's to read",
+        "exporter/state_file.py",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)",
+        ("tests/test_state_file.py",),
+    ),
+    Protection(
+        "a state is written whole or not at all",
+        "exporter/state_file.py",
+        "beside.replace(self._path)",
+        "self._path.write_bytes(content)",
+        ("tests/test_state_file.py",),
+    ),
+    Protection(
+        "nobody gets in without a password",
+        "exporter/guard.py",
+        "return None if given and await self._passwords.right(*given) else UNAUTHORIZED",
+        "return None if given or not await self._passwords.right(b'', b'') else UNAUTHORIZED",
+        ("tests/test_secured.py::test_nothing_else_does",),
+    ),
+    Protection(
+        "no joining of name and password is taken for another",
+        "exporter/passwords.py",
+        'b"".join(len(part).to_bytes(4, "big") + part for part in parts)',
+        'b"".join(parts)',
+        (
+            "tests/test_secured.py::test_no_two_users_are_taken_for_one_another",
+            "tests/test_secured.py::test_no_joining_of_name_and_password_gets_somebody_in",
+        ),
+    ),
+    Protection(
+        "few passwords wait for their check",
+        "exporter/passwords.py",
+        "if len(self._running) >= WAITING:",
+        "if False:",
+        ("tests/test_secured.py::test_only_so_many_wait_for_a_check_and_who_is_known_does_not",),
+    ),
+    Protection(
+        "the rate limit of the web configuration holds",
+        "exporter/guard.py",
+        "if not self._in_time(config.rate_limit):",
+        "if False:",
+        (
+            "tests/test_secured.py::test_a_rate_limit_answers_429_after_the_burst_and_before_any_password",
+        ),
+    ),
+    Protection(
+        "only the allowed names are let in",
+        "exporter/server.py",
+        "if secured and not secured.context.admits(secured.getpeercert()):",
+        "if False:",
+        ("tests/test_secured.py::test_only_the_allowed_names_are_let_in",),
+    ),
+    Protection(
+        "a head that drips ends the connection",
+        "exporter/server.py",
+        "_Alarm(self._limits.head_seconds, transport.abort)",
+        "_Alarm(1e6, transport.abort)",
+        ("tests/test_connections.py::test_a_head_that_drips_gains_no_time",),
+    ),
+    Protection(
+        "one address cannot take all the room",
+        "exporter/server.py",
+        " or self._present[address] >= self._per_address:",
+        ":",
+        ("tests/test_connections.py::test_one_address_cannot_take_all_the_room",),
+    ),
+    Protection(
+        "no second has more than so many lines",
+        "exporter/logs.py",
+        "self._limits = ((LINES_A_SECOND, 1.0),",
+        "self._limits = ((10**6, 1.0),",
+        (
+            "tests/test_logs.py::test_no_second_has_more_than_10_lines_and_no_hour_more_than_a_mebibyte",
+        ),
+    ),
+    Protection(
+        "whoever says to be the API must prove it",
+        "exporter/client.py",
+        "verify=trust,",
+        "verify=False,",
+        ("tests/test_client.py", "tests/test_network.py"),
+    ),
+    Protection(
+        "a workspace that is gone leaves the page",
+        "exporter/fleet.py",
+        "self._store.keep(frozenset(), old.workspace.name)",
+        "pass",
+        ("tests/test_fleet.py",),
+    ),
+    Protection(
+        "nothing is asked after the signal to end",
+        "exporter/commands/serve.py",
+        "    await stop.wait()\n    for task in background:\n        task.cancel()\n    await fleet.close()",
+        "    await stop.wait()\n    await asyncio.sleep(5)",
+        (
+            "tests/faults/test_processes.py::test_it_ends_in_time_and_asks_nothing_more_whatever_is_in_flight",
+        ),
     ),
 )

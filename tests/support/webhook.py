@@ -1,12 +1,18 @@
 """A webhook that takes what Alertmanager sends, and keeps it."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+
+def filled_in(config: str) -> str:
+    """Alertmanager's configuration with the webhooks that are comments in it."""
+    return re.sub(r"^    # (?=webhook_configs:|  )", "    ", config, flags=re.MULTILINE)
 
 
 @dataclass
