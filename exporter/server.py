@@ -26,7 +26,7 @@ from exporter.web_config import Kept
 
 log = logging.getLogger(__name__)
 
-LAST_SECONDS: Final = 9
+LAST_SECONDS: Final = 8
 """So long after the first signal the process ends, whatever hangs."""
 
 _TOLD_EVERY: Final = 10.0
@@ -272,7 +272,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=limits.keep_alive_seconds,
                 # After the grace connections are cut, and whoever wrote to them notices.
-                timeout_graceful_shutdown=limits.grace_seconds + 3,
+                timeout_graceful_shutdown=limits.grace_seconds + 2,
             )
         )
         self._kept = kept
