@@ -92,9 +92,8 @@ class Fleet:
         # From here on nothing can go wrong.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
         await _end(replaced)
-        self._remembered |= {
-            old.workspace.name: old.watch.memory.standing_alone() for old in replaced
-        }
+        gone = (old for old in replaced if old.workspace.name not in after)
+        self._remembered |= {old.workspace.name: old.watch.memory.standing_alone() for old in gone}
         for name in after:
             self._remembered.pop(name, None)
         places = {(workspace.api, workspace.name) for workspace in config.workspaces}

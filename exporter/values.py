@@ -228,6 +228,7 @@ def text(value: object) -> str:
 
 
 _REMEMBERED: Final = 256
+"""Characters of the longest name that is remembered, so that a hostile answer fills no memory."""
 
 
 @lru_cache(maxsize=8192)  # the same names come in every answer

@@ -219,6 +219,14 @@ def empty(served: Served, uid: str) -> list[Ask]:
     return [ask for ask in asks(uid) if not served.series(ask)]
 
 
+def holds(case: object, promtool: str, folder: Path) -> None:
+    """Whether promtool finds that a test of expressions holds."""
+    file = folder / "test.yml"
+    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+    tested = finished([promtool, "test", "rules", str(file)])
+    assert tested.status == 0, tested.stdout + tested.stderr
+
+
 @each_board
 def test_every_query_finds_something_in_weeks_of_history(history: Served, uid: str) -> None:
     assert empty(history, uid) == []
@@ -465,10 +473,7 @@ def test_a_silent_bot_has_none_of_the_usual_and_a_late_one_does_not_count(
         ],
         "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": samples}],
     }
-    file = tmp_path / "test.yml"
-    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
-    tested = finished([promtool, "test", "rules", str(file)])
-    assert tested.status == 0, tested.stdout + tested.stderr
+    holds(case, promtool, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -499,10 +504,7 @@ def test_of_two_exporters_the_one_that_is_broken_is_seen(
             }
         ],
     }
-    file = tmp_path / "test.yml"
-    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
-    tested = finished([promtool, "test", "rules", str(file)])
-    assert tested.status == 0, tested.stdout + tested.stderr
+    holds(case, promtool, tmp_path)
 
 
 @pytest.mark.parametrize(
