@@ -21,6 +21,7 @@ from benchmarks.api import VERSIONS, answer
 from exporter.config import load
 from exporter.pages import Pages
 from exporter.plan import Call, plan
+from exporter.samples import Samples
 from exporter.schedule import phase
 from exporter.stitch import Piece
 from exporter.store import Key, Record, Store
@@ -38,7 +39,7 @@ def records(call: Call, content: dict[str, Any]) -> Iterator[tuple[Key, Record]]
     at = now()
     for entry in call.entries:
         samples = entry.report.read(call.api.part(content, entry.metric), entry.reading(at))
-        record = Record(600.0, success=True, last_success=at, samples=samples)
+        record = Record(600.0, success=True, last_success=at, samples=Samples.of(samples))
         yield Key.of(call.target, entry), record.paced(timedelta(minutes=10), 3)
 
 

@@ -82,7 +82,7 @@ def largest_names(
         shown: Those of its last answer that were kept.
     """
     given = tuple(samples)
-    if any("channel" in sample.family.labels for sample in given):
+    if any("channel" in family.labels for family in {sample.family for sample in given}):
         limit = min(limit, MOST_CHANNELS)
     if len(given) <= limit:
         return given

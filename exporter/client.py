@@ -30,6 +30,7 @@ DEEPEST: Final = 32
 BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
 
+_NESTED: Final = frozenset({dict, list})
 _KNOWN_MEDIA: Final = frozenset(
     {"text/html", "text/plain", "text/xml", "application/xml", "application/xhtml+xml"}
 )
@@ -183,15 +184,15 @@ def _words(error: Exception) -> str:
 
 def _deeper_than(levels: int, answer: object) -> bool:
     """Whether an answer has more levels of objects and lists than some number."""
-    level = [answer]
-    for _ in range(levels + 1):
-        nodes = [node for node in level if isinstance(node, dict | list)]
-        if not nodes:
-            return False
-        level = [
-            inner for node in nodes for inner in (node.values() if isinstance(node, dict) else node)
+    nodes = [answer] if type(answer) in _NESTED else []
+    for _ in range(levels):
+        nodes = [
+            inner
+            for node in nodes
+            for inner in (node.values() if type(node) is dict else node)
+            if type(inner) in _NESTED
         ]
-    return True
+    return bool(nodes)
 
 
 def _outcome(status: int) -> Outcome:

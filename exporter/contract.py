@@ -324,11 +324,8 @@ class Report(Generic[OptionsT, ReplyT]):
             if key in values:  # names that became equal when cleaned, or were so from the start
                 reading.drift.add(None)
             values[key] = values.get(key, 0) + value
-        return tuple(
-            Sample(family, labels, value)
-            for (family, labels), value in values.items()
-            if math.isfinite(value)
-        )
+        finite = math.isfinite
+        return tuple([Sample(*key, value) for key, value in values.items() if finite(value)])
 
 
 AnyReport = Report[Any, Any]
@@ -379,7 +376,7 @@ class Entry:
         asked = f"{self.report.name}\n{self.zone_name}\n{options}"
         return blake2b(asked.encode(), digest_size=4).hexdigest()
 
-    @property
+    @cached_property
     def fields(self) -> Mapping[str, Field_]:
         """Every request field that the entry determines, by SeaChat's spelling."""
         found: dict[str, Field_] = {}
@@ -398,7 +395,7 @@ class Entry:
         found.update(self.report.fields(self.options))
         return found
 
-    @property
+    @cached_property
     def _dated(self) -> bool:
         """Whether it is asked from a date to a date."""
         dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from operator import is_
 from typing import Final
 
@@ -59,6 +59,7 @@ RECORDS_OF_A_BLOCK: Final = 256
 """So many reports are written and compressed together, where there are more than a few blocks."""
 
 _FEWEST_BLOCKS: Final = 8
+_SHAPES: Final = 128  # bots of a workspace mostly share theirs; where they do not, none is kept long
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """When a page without values has to be made anew."""
 
@@ -100,7 +101,7 @@ class _Block:
         for key, before, after in zip(keys, self.records, records, strict=True):
             was, now = before.shown(self.at), after.shown(at)
             if was is not now and was != now:
-                found.update(sample.family for samples in (was, now) for sample in samples)
+                found |= Samples.of(was).shape.kinds | Samples.of(now).shape.kinds
             if before is not after and key.report:
                 found.update(family for family, _ in {*_last_try(before)} ^ {*_last_try(after)})
         return found
@@ -203,18 +204,18 @@ def _renewed(
         at: The instant.
         whole: Whether it is the only one.
     """
-    stale = before.stale(keys, records, at)
+    given = list(zip(keys, records, strict=True))
     pieces = dict(before.pieces)
-    if stale and whole:
-        pieces[None] = Piece.of(text(zip(keys, records, strict=True), at).encode())
-    elif stale:
-        lines = _lines(zip(keys, records, strict=True), at, stale)
+    if whole:
+        pieces[None] = Piece.of(text(given, at).encode())
+    elif stale := before.stale(keys, records, at):
+        lines = _lines(given, at, stale)
         for family in stale:
             pieces.pop(family, None)
             if family in lines:
                 pieces[family] = Piece.of("".join(lines[family]).encode())
     series, hidden, until = Counter[tuple[str, str]](), list[Key](), NEVER
-    for key, record in zip(keys, records, strict=True):
+    for key, record in given:
         shown = record.shown(at)
         series[key.target.api, key.target.workspace] += len(shown)
         if shown and record.expires:
@@ -241,51 +242,78 @@ def _lines(
     """The lines of the families that are wanted, of those that have any."""
     lines: dict[Family, list[str]] = {}
     prefixes: dict[Target, str] = {}
-    shapes: dict[Shape, _Tails] = {}
-    written: dict[tuple[str, Family], set[str]] = {}
-
-    def write(
-        family: Family, prefix: str, tails: Mapping[str, int], values: Sequence[float]
-    ) -> None:
-        before = written.setdefault((prefix, family), set())
-        if before:
-            tails = {tail: index for tail, index in tails.items() if tail not in before}
-        before.update(tails)
-        begin = f"{family.name}{{{prefix}"
-        lines.setdefault(family, []).extend(
-            [f"{begin}{tail} {_number(values[index])}\n" for tail, index in tails.items()]
-        )
-
+    tries: dict[tuple[str, str], str] = {}
+    written: dict[tuple[str, Family], AbstractSet[str]] = {}
     for key, record in records:
         prefix = prefixes.get(key.target)
         if prefix is None:
             prefixes[key.target] = prefix = _pairs(_target_labels(key.target))
         shown = Samples.of(record.shown(now))
-        tails = shapes.get(shown.shape)
-        if tails is None:
-            shapes[shown.shape] = tails = _tails(shown.shape, wanted)
-        for family, own in tails.items():
-            write(family, prefix, own, shown.values)
+        parts = [part for part in _parts(shown.shape) if part.family in wanted]
+        numbers = _numbers(shown.values) if parts else ()
+        for part in parts:
+            place = (prefix, part.family)
+            before = written.get(place)
+            written[place] = before | part.tails.keys() if before else part.tails.keys()
+            some = part.without(before) if before else part
+            lines.setdefault(part.family, []).append(some.text(prefix, numbers))
         if key.report:
-            tail = _tail(zip(REPORT_LABELS, (key.report, key.window), strict=True))
+            tail = tries.get(key[1:])
+            if tail is None:
+                tries[key[1:]] = tail = _tail(zip(REPORT_LABELS, key[1:], strict=True))
             for family, number in _last_try(record):
                 if family in wanted:
-                    write(family, prefix, {tail: 0}, (number,))
+                    line = f"{family.name}{{{prefix}{tail} {_number(number)}\n"
+                    lines.setdefault(family, []).append(line)
     return lines
 
 
-_Tails = Mapping[Family, Mapping[str, int]]
-"""The label values of series, as they end a line, and where their value is, by family."""
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of one family in one shape, without what is each target's own.
+
+    Attributes:
+        family: Whose they are.
+        tails: Their label values, as they end a line, and where their number is.
+    """
+
+    family: Family
+    tails: Mapping[str, int]
+
+    @cached_property
+    def _form(self) -> str:
+        """All of them, with slots for the target's labels and the number of each in turn."""
+        begin = f"{self.family.name}{{%s"
+        return "".join(f"{begin}{_unslotted(tail)} %s\n" for tail in self.tails)
+
+    @cached_property
+    def _places(self) -> Sequence[int]:
+        return tuple(self.tails.values())
+
+    def text(self, prefix: str, numbers: Sequence[str]) -> str:
+        """The lines of one target.
+
+        Args:
+            prefix: The target's labels.
+            numbers: Of the whole shape.
+        """
+        filled = [prefix] * (2 * len(self._places))
+        filled[1::2] = [numbers[place] for place in self._places]
+        return self._form % tuple(filled)
+
+    def without(self, tails: AbstractSet[str]) -> "_Lines":
+        """The lines with other label values than these."""
+        return _Lines(self.family, {t: place for t, place in self.tails.items() if t not in tails})
 
 
-def _tails(shape: Shape, wanted: AbstractSet[Family]) -> _Tails:
-    """The tails of those families of a shape that are wanted."""
+@lru_cache(maxsize=_SHAPES)
+def _parts(shape: Shape) -> Sequence[_Lines]:
+    """The lines of a shape."""
     found: dict[Family, dict[str, int]] = {}
     for index, (family, labels) in enumerate(shape):
-        if family in wanted:
-            tail = _tail(zip(family.labels, labels, strict=True))
-            found.setdefault(family, {}).setdefault(tail, index)
-    return found
+        tail = _tail(zip(family.labels, labels, strict=True))
+        found.setdefault(family, {}).setdefault(tail, index)
+    return [_Lines(family, tails) for family, tails in found.items()]
 
 
 def _tail(labels: Iterable[tuple[str, str]]) -> str:
@@ -322,6 +350,10 @@ def _pairs(labels: Iterable[tuple[str, str]]) -> str:
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels if value)
 
 
+def _unslotted(text: str) -> str:
+    return text.replace("%", "%%")
+
+
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
@@ -331,5 +363,8 @@ def _help(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    whole = int(value)
-    return str(whole) if whole == value else repr(value)
+    return _numbers((value,))[0]
+
+
+def _numbers(values: Iterable[float]) -> Sequence[str]:
+    return [str(whole) if (whole := int(value)) == value else repr(value) for value in values]

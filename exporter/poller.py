@@ -28,7 +28,7 @@ from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
-from exporter.samples import Sample
+from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm, Shortage, load, rhythms, shortages
 from exporter.store import Key, Record, Store
 from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
@@ -160,6 +160,7 @@ class Poller:
         self._split_in_vain: dict[str, datetime] = {}
         self._woken = asyncio.Event()
         self._seen = now()
+        self._some_put_off = False
         self._slots = asyncio.Semaphore(workspace.concurrency)
         self._short: tuple[Shortage, ...] = ()
 
@@ -338,6 +339,7 @@ class Poller:
             failed = next((one for one in failures if one.key not in self._refused), None)
             turn.due = next_turn(rhythm, now, failed, self._gate)
         turn.put_off = any(failure.unsent for failure in failures)
+        self._some_put_off |= turn.put_off
         if call.signature != turn.call.signature:  # renamed meanwhile, or another question
             turn.due = now
         turn.call = call
@@ -368,12 +370,14 @@ class Poller:
 
     def _catch_up(self) -> None:
         """Now that the API answers, let what was put off be due."""
+        if not self._some_put_off:
+            return  # as nearly always: nothing is looked through for it
+        self._some_put_off = False
         late = [turn for turn in self._turns if turn.put_off]
         for turn in late:
             turn.due, turn.put_off = min(turn.due, self._now()), False
-        if late:
-            heapq.heapify(self._turns)
-            self._woken.set()
+        heapq.heapify(self._turns)
+        self._woken.set()
 
     async def _poll(self, call: Call) -> tuple[Failure, ...]:
         """Ask for a call's reports; where the API refuses them together, one by one."""
@@ -453,7 +457,7 @@ class Poller:
             success=True,
             duration_seconds=took,
             last_success=self._now(),
-            samples=kept,
+            samples=Samples.of(kept),
             withdrawn=entry.withdrawn(sent),
             question=entry.question,
             left_out=left_out,
@@ -496,8 +500,9 @@ class Poller:
         return shares[key]
 
     def _dropped(self, reason: str, number: int) -> None:
-        place = (self.workspace.api, self.workspace.name)
-        self._telemetry.count(SERIES_DROPPED, number, *place, reason)
+        if number:
+            place = (self.workspace.api, self.workspace.name)
+            self._telemetry.count(SERIES_DROPPED, number, *place, reason)
 
     def _failed(
         self, call: Call, entry: Entry, error: RequestFailed | ReplyError, took: float

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from sys import intern
 from typing import ClassVar, Final, NamedTuple, Self, overload
 from weakref import WeakValueDictionary
@@ -58,15 +59,17 @@ class Shape:
     Attributes:
         families: The family of each sample.
         labels: The label values of one sample after the other.
+        kinds: The families, each once.
     """
 
-    __slots__ = ("__weakref__", "families", "labels")
+    __slots__ = ("__weakref__", "families", "kinds", "labels")
 
     known: ClassVar[WeakValueDictionary[object, Self]] = WeakValueDictionary()
 
     def __init__(self, families: tuple[Family, ...], labels: tuple[str, ...]) -> None:
         self.families = families
         self.labels = labels
+        self.kinds = frozenset(families)
 
     def __iter__(self) -> Iterator[tuple[Family, tuple[str, ...]]]:
         begin = 0
@@ -78,10 +81,11 @@ class Shape:
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Self:
         """The shape of some samples."""
-        families = tuple(sample.family for sample in samples)
-        labels = tuple(intern(label) for sample in samples for label in sample.labels)
+        families = tuple([sample.family for sample in samples])
+        labels = tuple(chain.from_iterable([sample.labels for sample in samples]))
         shape = cls.known.get((families, labels))
         if shape is None:
+            labels = tuple(map(intern, labels))
             cls.known[families, labels] = shape = cls(families, labels)
         return shape
 
@@ -105,7 +109,7 @@ class Samples(Sequence[Sample]):
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         given = tuple(samples)
         self.shape = Shape.of(given)
-        self.values = array("d", (sample.value for sample in given))
+        self.values = array("d", [sample.value for sample in given])
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> "Samples":

@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from exporter import __version__, logs
 from exporter.config import Workspace
 from exporter.errors import Outcome
+from exporter.registry_text import EOF, RegistryText
 from exporter.stitch import Piece
 from exporter.values import Drift
 
@@ -183,7 +184,6 @@ OWN_FAMILIES: Final = (
     LOG_LINES_DROPPED,
 )
 
-_EOF: Final = b"# EOF\n"
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -221,6 +221,10 @@ class Telemetry:
         self._followed: dict[tuple[OwnFamily, tuple[str, ...]], Callable[[], float]] = {}
         self._told: dict[tuple[OwnFamily, tuple[str, ...]], float] = {}
         self._counted: dict[bool, Piece] = {}
+        self._texts = {
+            openmetrics: (RegistryText(self._registry, form), RegistryText(self._process, form))
+            for openmetrics, form in ((False, text_format), (True, openmetrics_format))
+        }
         self.set(STATE_WRITTEN, 1)
         self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
         self._begun: set[tuple[str, str]] = set()
@@ -315,11 +319,11 @@ class Telemetry:
         is asked for each time.
         """
         self._look()
-        form = openmetrics_format if openmetrics else text_format
+        counted, process = self._texts[openmetrics]
         if openmetrics not in self._counted:
-            counted = form(self._registry).removesuffix(_EOF)
-            self._counted[openmetrics] = Piece.of(counted)
-        return self._counted[openmetrics], Piece.of(form(self._process))
+            self._counted[openmetrics] = Piece.of(counted.now())
+        end = EOF if openmetrics else b""
+        return self._counted[openmetrics], Piece.of(process.now() + end)
 
     def text(self, *, openmetrics: bool) -> bytes:
         """The same as text."""

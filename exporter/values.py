@@ -66,11 +66,11 @@ def number(value: object) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) <= 16:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return UNREADABLE
-    return value if -LARGEST <= value <= LARGEST else UNREADABLE
+    if type(value) is int or type(value) is float:
+        return value if -LARGEST <= value <= LARGEST else UNREADABLE
+    return UNREADABLE
 
 
 def count(value: object) -> float | None:

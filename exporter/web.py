@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -34,6 +35,9 @@ class Answer:
     content_type: bytes = _PLAIN
     headers: tuple[Header, ...] = ()
 
+
+_SCRAPERS: Final = 32
+"""So many headers are not read again: whoever comes back sends the same."""
 
 _GUARDED: Final = (
     # The page holds names from elsewhere: whatever they are, nothing of them is run or fetched.
@@ -160,6 +164,7 @@ def _json(_: Scope, status: Status) -> Answer:
     return Answer(200, body, b"application/json", _GUARDED)
 
 
+@lru_cache(maxsize=_SCRAPERS)
 def wants_openmetrics(accept: str) -> bool:
     """Whether an Accept header prefers OpenMetrics 1.0 to the text format.
 
@@ -176,6 +181,7 @@ def wants_openmetrics(accept: str) -> bool:
     return wanted.get("openmetrics", 0) > wanted.get("text", 0)
 
 
+@lru_cache(maxsize=_SCRAPERS)
 def wants_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding header allows gzip."""
     qualities = {coding: _quality(parameters) for coding, parameters in _choices(accept_encoding)}
@@ -218,10 +224,13 @@ async def _stream(
 ) -> None:
     headers.append((b"content-length", str(size).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    if scope["method"] != "HEAD":
-        for piece in pieces:
-            for begin in range(0, len(piece), PIECE):
-                part = piece[begin : begin + PIECE]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+    if scope["method"] == "HEAD" or not size:
+        await send({"type": "http.response.body", "body": b""})
+        return
+    for piece in pieces:
+        for begin in range(0, len(piece), PIECE):
+            part = piece[begin : begin + PIECE]
+            size -= len(part)
+            await send({"type": "http.response.body", "body": part, "more_body": size > 0})
+            if size:
                 await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
-    await send({"type": "http.response.body", "body": b""})
