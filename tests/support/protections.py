@@ -139,8 +139,8 @@ PROTECTIONS: Final = (
     Protection(
         "a boolean is no number",
         "exporter/values.py",
-        "if isinstance(value, bool) or not isinstance(value, int | float):",
-        "if not isinstance(value, int | float):",
+        "if type(value) is int or type(value) is float:",
+        "if isinstance(value, int | float):",
         ("tests/test_values.py",),
     ),
     Protection(
@@ -219,9 +219,16 @@ PROTECTIONS: Final = (
     Protection(
         "of a page only what changed is made anew",
         "exporter/exposition.py",
-        "stale = before.stale(keys, records, at)",
-        "stale = _ALL",
+        "elif stale := before.stale(keys, records, at):",
+        "elif stale := _ALL:",
         ("tests/test_blocks.py",),
+    ),
+    Protection(
+        "a series of the exporter's own that comes or goes is on the page",
+        "exporter/registry_text.py",
+        "if series != self._series:",
+        "if not self._series:",
+        ("tests/test_registry_text.py",),
     ),
     Protection(
         "targets that could write the same series are neighbours",
