@@ -184,7 +184,7 @@ def _words(error: Exception) -> str:
 
 def _deeper_than(levels: int, answer: object) -> bool:
     """Whether an answer has more levels of objects and lists than some number."""
-    nodes = [answer] if type(answer) in _NESTED else []
+    nodes: list[Any] = [answer] if type(answer) in _NESTED else []
     for _ in range(levels):
         nodes = [
             inner

@@ -59,7 +59,9 @@ RECORDS_OF_A_BLOCK: Final = 256
 """So many reports are written and compressed together, where there are more than a few blocks."""
 
 _FEWEST_BLOCKS: Final = 8
-_SHAPES: Final = 128  # bots of a workspace mostly share theirs; where they do not, none is kept long
+_SHAPES: Final = (
+    128  # bots of a workspace mostly share theirs; where they do not, none is kept long
+)
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """When a page without values has to be made anew."""
 

@@ -51,7 +51,8 @@ class RegistryText:
             text = self._written(_Collected(families)).removesuffix(EOF).decode()
             self._lines = "".join(map(_slotted, text.splitlines(keepends=True)))
             self._series = series
-        return (self._lines % tuple([floatToGoString(sample.value) for sample in samples])).encode()
+        numbers = [floatToGoString(sample.value) for sample in samples]  # type: ignore[no-untyped-call]
+        return (self._lines % tuple(numbers)).encode()
 
 
 def _slotted(line: str) -> str:

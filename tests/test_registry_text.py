@@ -28,7 +28,9 @@ STEPS = st.lists(
         st.floats(0, 1e18) | st.sampled_from([0.0, 0.5, 1e9, float("inf")]),
     )
 )
-both_formats = pytest.mark.parametrize("written", [text_format, openmetrics_format])
+both_formats = pytest.mark.parametrize(
+    "written", [text_format, openmetrics_format], ids=["text", "OpenMetrics"]
+)
 
 
 @both_formats

@@ -153,8 +153,8 @@ PROTECTIONS: Final = (
     Protection(
         "a series comes once on the page",
         "exporter/exposition.py",
-        "        if before:\n",
-        "        if False:\n",
+        "some = part.without(before) if before else part",
+        "some = part",
         ("tests/test_exposition.py",),
     ),
     Protection(
