@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from exporter.agenda import Agenda
 from exporter.bots import MOST_PAGES, REPORT, Listing, Roster, page
 from exporter.config import Discovery
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Listed
-from exporter.plan import plan, target
+from exporter.plan import target
 from exporter.poller import Failure, Poller, next_turn
 from exporter.samples import Sample
 from exporter.schedule import Rhythm, phase
@@ -91,7 +92,10 @@ class Finder:
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))
         self._roster.recall(before.bots)
-        for key in (self._key, *self._assign()):
+        facts = self._facts()
+        if self._news(facts):
+            self._assign(self._agenda(), facts)
+        for key in (self._key, *facts):
             self._store.adjust(key, "", self._interval, self._workspace.stale_after)
 
     @property
@@ -137,28 +141,39 @@ class Finder:
             self._poller.changed()
             return failure
         self._telemetry.drifted(self._workspace.api, REPORT, drift)
-        self._tell(self._now(), seconds)
+        await self._tell(self._now(), seconds)
         return None
 
-    def _tell(self, now: datetime, seconds: float) -> None:
+    async def _tell(self, now: datetime, seconds: float) -> None:
         """Have the bots polled, and store what the list says of each."""
-        interval = self._interval.total_seconds()
-        for key, samples in {self._key: (), **self._assign()}.items():
+        interval, facts = self._interval.total_seconds(), self._facts()
+        if self._news(facts):
+            self._assign(await asyncio.to_thread(self._agenda), facts)
+        for key, samples in {self._key: (), **facts}.items():
             record = Record(interval, True, seconds, now, samples)  # noqa: FBT003
             self._store.succeed(key, record.paced(self._interval, self._workspace.stale_after))
         self._poller.changed()
 
-    def _assign(self) -> dict[Key, tuple[Sample, ...]]:
-        """Have the bots polled, where they are others than before; what the list says of each."""
-        facts = {
+    def _facts(self) -> dict[Key, tuple[Sample, ...]]:
+        """What the list says of each bot."""
+        return {
             Key(target(self._workspace, bot), "", ""): samples
             for bot, samples in self._roster.facts()
         }
+
+    def _news(self, facts: Iterable[Key]) -> bool:
+        """Whether the bots are others than before."""
         told = (self._roster.bots, tuple(facts))
-        if told != self._told:
-            if any(told) or self._told:
-                polled = len(self._roster.bots)
-                log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
-            self._told = told
-            self._poller.assign(plan(self._workspace, self._roster.bots), {self._key, *facts})
-        return facts
+        if told == self._told:
+            return False
+        if any(told) or self._told:
+            polled = len(self._roster.bots)
+            log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
+        self._told = told
+        return True
+
+    def _agenda(self) -> Agenda:
+        return Agenda.of(self._workspace, self._roster.bots)
+
+    def _assign(self, agenda: Agenda, facts: Iterable[Key]) -> None:
+        self._poller.assign(agenda, {self._key, *facts})

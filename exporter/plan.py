@@ -8,7 +8,7 @@ both determine, and leaving a field out can be a value too.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 
 from exporter.apis import Api
@@ -38,6 +38,13 @@ class Target:
     bot_id: str = ""
     bot: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.api, self.workspace, self.bot_id, self.bot, self.labels))
+
+    def __hash__(self) -> int:  # once: a page of 10,000 bots asks for it a million times
+        return self._hash
 
     @cached_property
     def place(self) -> float:
@@ -75,7 +82,7 @@ class Call:
     @property
     def names(self) -> str:
         """A text that is the same for every target of which it asks the same."""
-        return "|".join(f"{entry.name}/{entry.window}" for entry in self.entries)
+        return _names(self.entries)
 
     @cached_property
     def identity(self) -> str:
@@ -113,6 +120,11 @@ class Call:
         if self.target.bot_id:
             fields["gptbot_id"] = self.target.bot_id
         return self.api.body([entry.metric for entry in asked], fields)
+
+
+@lru_cache(maxsize=256)  # the bots of a workspace share them
+def _names(entries: tuple[Entry, ...]) -> str:
+    return "|".join(f"{entry.name}/{entry.window}" for entry in entries)
 
 
 def merged(entries: Iterable[Entry]) -> dict[str, Field_]:

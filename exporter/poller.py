@@ -10,7 +10,6 @@ import logging
 from collections.abc import (
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from exporter.agenda import EMPTY, Agenda
 from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
@@ -29,7 +29,7 @@ from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call
 from exporter.samples import Sample, Samples
-from exporter.schedule import Rhythm, Shortage, load, rhythms, shortages
+from exporter.schedule import Rhythm
 from exporter.store import Key, Record, Store
 from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
@@ -152,8 +152,7 @@ class Poller:
         self.changed = changed
         self.noted: Callable[[], Awaitable[None]] = nowhere
         self._remembered: Mapping[str, datetime] = {}
-        self._calls: dict[str, Call] = {}
-        self._rhythms: Mapping[Call, Rhythm] = {}
+        self._agenda = EMPTY
         self._turns: list[_Turn] = []
         self._in_flight: dict[str, _Turn] = {}
         self._refused: dict[Key, datetime] = {}
@@ -162,7 +161,6 @@ class Poller:
         self._seen = now()
         self._some_put_off = False
         self._slots = asyncio.Semaphore(workspace.concurrency)
-        self._short: tuple[Shortage, ...] = ()
 
     def recall(self, turns: Turns) -> None:
         """Take up what was remembered, before the calls are assigned."""
@@ -185,80 +183,67 @@ class Poller:
             dict(self._split_in_vain),
         )
 
-    def assign(self, calls: Iterable[Call], others: AbstractSet[Key] = frozenset()) -> None:
+    def assign(self, agenda: Agenda, others: AbstractSet[Key] = frozenset()) -> None:
         """Let these be the calls to send.
 
         One that was there before, or is remembered, keeps its place in time, a new one is sent as
         soon as the budget allows, and what the others brought is forgotten.
 
         Args:
-            calls: All that the workspace leads to.
+            agenda: All that the workspace leads to.
             others: What else of the workspace stays in the store.
         """
         # By signature: what is asked of a bot that was renamed is wanted under its new name soon.
         due = {turn.call.signature: turn.due for turn in self._turns}
         known = {*due, *(turn.call.signature for turn in self._in_flight.values())}
         known |= self._remembered.keys()
-        self._calls = {call.identity: call for call in calls}
-        self._rhythms = rhythms(
-            self._calls.values(),
-            self.workspace.requests_per_minute,
-            self.workspace.concurrency,
-            self.workspace.zone,
-        )
+        before, self._agenda = self._agenda, agenda
         now = self._now()
-        for signature, call in ((call.signature, call) for call in self._calls.values()):
-            if signature in self._remembered:
+        for call in agenda.calls.values() if self._remembered else ():
+            if call.signature in self._remembered:
                 # The clock may have been set back since, or the interval be shorter now.
-                latest = self._rhythms[call].after(now)
-                due.setdefault(signature, min(self._remembered[signature], latest))
+                latest = agenda.rhythms[call].after(now)
+                due.setdefault(call.signature, min(self._remembered[call.signature], latest))
         self._remembered = {}
         self._turns = [
             _Turn(due.get(call.signature, now), call.slow, order, call)
-            for order, (identity, call) in enumerate(self._calls.items())
+            for order, (identity, call) in enumerate(agenda.calls.items())
             if identity not in self._in_flight
         ]
         heapq.heapify(self._turns)
-        wanted = {
-            Key.of(call.target, entry): (call, entry)
-            for call in self._calls.values()
-            for entry in call.entries
-        }
+        wanted = agenda.wanted
         self._store.keep(wanted.keys() | others, self.workspace.name)
-        for key, (_, entry) in wanted.items():
-            stale_after = self.workspace.stale_after
-            self._store.adjust(key, entry.question, entry.interval, stale_after)
+        stale_after = self.workspace.stale_after
+        for key, how in wanted.items():
+            if before.wanted.get(key) != how:
+                self._store.adjust(key, how[1].question, how[1].interval, stale_after)
         self._refused = {
             key: until
             for key, until in self._refused.items()
-            if key in wanted and wanted[key][0].signature in known
+            if key in wanted and wanted[key][0] in known
         }
-        signatures = {call.signature for call in self._calls.values()}
+        signatures = {signature for signature, _ in wanted.values()}
         self._split_in_vain = {
             signature: until
             for signature, until in self._split_in_vain.items()
             if signature in signatures
         }
-        self._tell_the_load()
+        self._tell_the_load(before)
         self.changed()
         self._woken.set()
 
-    def _tell_the_load(self) -> None:
+    def _tell_the_load(self, before: Agenda) -> None:
         """Say so where the intervals ask for more than is allowed, and what would be right."""
-        workspace, calls = self.workspace, self._calls.values()
-        allowed = (workspace.requests_per_minute, workspace.requests_per_day)
-        place = (workspace.api, workspace.name)
-        self._telemetry.set(LOAD, load(calls, *allowed), *place)
-        found = tuple(shortages(calls, *allowed))
-        for shortage in found if found != self._short else ():
+        workspace, agenda = self.workspace, self._agenda
+        self._telemetry.set(LOAD, agenda.load, workspace.api, workspace.name)
+        for shortage in agenda.shortages if agenda.shortages != before.shortages else ():
             extra = {"workspace": workspace.name, "reason": str(shortage)}
             log.warning("more is to be polled than is allowed", extra=extra)
-        self._short = found
 
     def turns(self) -> Turning:
         """What says when each report is polled next, as it is now, whoever asks it later."""
         due = {turn.call.identity: turn.due for turn in self._turns}
-        calls = self._calls
+        calls = self._agenda.calls
 
         def found() -> dict[Key, tuple[float, datetime | None]]:
             return {
@@ -314,7 +299,7 @@ class Poller:
         self._seen = now
         if now < before:
             for turn in self._turns:
-                turn.due = min(turn.due, self._rhythms[turn.call].after(now))
+                turn.due = min(turn.due, self._agenda.rhythms[turn.call].after(now))
             heapq.heapify(self._turns)
 
     async def _take(self, turn: _Turn) -> None:
@@ -322,17 +307,17 @@ class Poller:
         identity = turn.call.identity
         try:
             if turn.call.slow:
-                turn.due = self._rhythms[turn.call].after(self._now())
+                turn.due = self._agenda.rhythms[turn.call].after(self._now())
                 await self.noted()
             failures = await self._poll(turn.call)
         finally:
             self._slots.release()
         # Not where it was called off: what became of it is not known then.
         del self._in_flight[identity]
-        call = self._calls.get(identity)
+        call = self._agenda.calls.get(identity)
         if call is None:
             return  # no longer wanted
-        rhythm, now = self._rhythms[call], self._now()
+        rhythm, now = self._agenda.rhythms[call], self._now()
         if self._gone(turn, failures):
             turn.due = max(rhythm.after(now), now + ASK_THE_GONE)
         else:
@@ -528,5 +513,5 @@ class Poller:
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still to be sent as it was, not dropped or changed on its way."""
-        now = self._calls.get(call.identity)
+        now = self._agenda.calls.get(call.identity)
         return now is not None and now.signature == call.signature

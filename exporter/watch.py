@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Self
 
+from exporter.agenda import Agenda
 from exporter.client import Client, Transport
 from exporter.config import Workspace
 from exporter.discovery import Finder
 from exporter.gate import Gate
 from exporter.memory import Listed, Memory, Origin
-from exporter.plan import plan
 from exporter.poller import Failure, Poller
 from exporter.status import WorkspaceStatus, targets
 from exporter.store import Key, Record, Store
@@ -69,7 +69,7 @@ class Watch:
         if self._finder:
             self._finder.begin(self._memory.listed)
         else:
-            self.poller.assign(plan(self._workspace, self._workspace.bots))
+            self.poller.assign(Agenda.of(self._workspace, self._workspace.bots))
         self._restored = any(
             record.valid(now) for key, record in self._store if key.target.workspace == name
         )

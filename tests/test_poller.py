@@ -16,9 +16,10 @@ from support.api import ANSWERS, Answer, FakeApi
 from support.virtual import START, World
 from support.workspaces import workspace
 
+from exporter.agenda import EMPTY, Agenda
 from exporter.config import Workspace
 from exporter.exposition import API_FAMILIES, text
-from exporter.plan import Target, plan
+from exporter.plan import Target
 from exporter.poller import Failure, Poller
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
@@ -434,7 +435,7 @@ def test_new_calls_are_sent_soon_and_old_ones_keep_their_place() -> None:
     few, many = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=3)
     run = Run(few)
 
-    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(plan(many, many.bots)))
+    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(Agenda.of(many, many.bots)))
 
     asked = Counter(body["gptbot_id"] for _, body in run.api.journal)
     assert asked["b2"] >= 2
@@ -447,7 +448,7 @@ def test_what_is_no_longer_wanted_leaves_the_page_and_is_not_asked() -> None:
     many, few = workspace(["total_usage"], bots=3), workspace(["total_usage"], bots=1)
     run = Run(many)
 
-    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(plan(few, few.bots)))
+    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(Agenda.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
     late = [body["gptbot_id"] for at, body in run.api.journal if at > START + timedelta(minutes=21)]
@@ -458,7 +459,7 @@ def test_an_answer_for_what_was_dropped_while_it_was_on_its_way_is_not_kept() ->
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
     run = Run(many, seconds=50)
 
-    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(plan(few, few.bots)))
+    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(Agenda.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
 
@@ -487,7 +488,7 @@ def test_what_is_dropped_while_its_polls_fails_is_not_told_either() -> None:
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
     run = Run(many, answering(400), seconds=50)
 
-    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(plan(few, few.bots)))
+    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(Agenda.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
 
@@ -496,7 +497,7 @@ def test_calls_that_are_assigned_while_they_are_in_flight_are_not_sent_twice_at_
     one = workspace(["total_usage"], bots=3, timeout="2m")
     run = Run(one, seconds=70)
 
-    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(plan(one, one.bots)))
+    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(Agenda.of(one, one.bots)))
 
     for bot in ("b0", "b1", "b2"):
         times = [at for at, body in run.api.journal if body["gptbot_id"] == bot]
@@ -507,7 +508,7 @@ def test_a_call_that_is_assigned_while_it_is_in_flight_waits_for_its_answer() ->
     one = workspace(["total_usage"], timeout="10m", interval="1h")
     run = Run(one, seconds=300)
 
-    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(plan(one, one.bots)))
+    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(Agenda.of(one, one.bots)))
 
     assert len(run.api.journal) == run.api.most_flying == 1
 
@@ -520,7 +521,7 @@ def test_what_was_assigned_while_its_call_was_in_flight_is_asked_at_the_next_tur
     # In flight from the first second to the 51st.
     run.lasts(
         timedelta(minutes=12),
-        lambda: run.poller.assign(plan(months, months.bots)),
+        lambda: run.poller.assign(Agenda.of(months, months.bots)),
         *[lambda: None] * 34,
     )
 
@@ -536,8 +537,8 @@ def test_a_refusal_is_forgotten_with_the_report_that_it_was_about() -> None:
 
     run.lasts(
         timedelta(minutes=45),
-        lambda: run.poller.assign(plan(one, one.bots)),
-        lambda: run.poller.assign(plan(both, both.bots)),
+        lambda: run.poller.assign(Agenda.of(one, one.bots)),
+        lambda: run.poller.assign(Agenda.of(both, both.bots)),
     )
 
     assert min(run.api.sent("total_usage")[2:]) >= START + timedelta(minutes=30)
@@ -1007,8 +1008,8 @@ def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:
     run = Run(one, answering(400))
 
     def drop_and_bring_back() -> None:
-        run.poller.assign(())
-        run.poller.assign(plan(one, ()))
+        run.poller.assign(EMPTY)
+        run.poller.assign(Agenda.of(one, ()))
 
     run.lasts(timedelta(minutes=50), drop_and_bring_back)
 

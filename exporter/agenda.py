@@ -1,0 +1,51 @@
+"""All calls of a workspace, and what follows from having them all. Pure; for many bots it takes long."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from exporter.config import Bot, Workspace
+from exporter.contract import Entry
+from exporter.plan import Call, plan
+from exporter.schedule import Rhythm, Shortage, load, rhythms, shortages
+from exporter.store import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agenda:
+    """What a workspace is to be asked, and when.
+
+    Attributes:
+        calls: By identity.
+        rhythms: When each is sent.
+        wanted: The reports that they bring, and the signature of the call that brings each.
+        load: What they ask for as a share of what is allowed.
+        shortages: The settings that they are too many for.
+    """
+
+    calls: Mapping[str, Call]
+    rhythms: Mapping[Call, Rhythm]
+    wanted: Mapping[Key, tuple[str, Entry]]
+    load: float
+    shortages: tuple[Shortage, ...]
+
+    @classmethod
+    def of(cls, workspace: Workspace, bots: Iterable[Bot]) -> Self:
+        """The agenda of a workspace with these bots."""
+        calls = {call.identity: call for call in plan(workspace, bots)}
+        given = calls.values()
+        allowed = (workspace.requests_per_minute, workspace.requests_per_day)
+        return cls(
+            calls=calls,
+            rhythms=rhythms(given, allowed[0], workspace.concurrency, workspace.zone),
+            wanted={
+                Key.of(call.target, entry): (call.signature, entry)
+                for call in given
+                for entry in call.entries
+            },
+            load=load(given, *allowed),
+            shortages=tuple(shortages(given, *allowed)),
+        )
+
+
+EMPTY = Agenda(calls={}, rhythms={}, wanted={}, load=0.0, shortages=())
