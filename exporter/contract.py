@@ -165,7 +165,12 @@ LabelNames = Annotated[tuple[LabelName, ...], Field(min_length=1)]
 class Options(BaseModel):
     """One item of `metrics:`; a report with options of its own adds them in a subclass."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # most configurations ask for a few reports
+    )
 
     metric: str = Field(description="The report, by the API's own name.")
     name: (

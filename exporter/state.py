@@ -6,6 +6,7 @@ or one with a bit turned over, is none.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -40,8 +41,14 @@ class _Row(NamedTuple):
     samples: tuple[_Plain, ...]
 
 
-_MEMORY: Final = TypeAdapter(Memory)
-_ROW: Final = TypeAdapter(_Row)
+@cache  # made when used: most have no state file
+def _memories() -> TypeAdapter[Memory]:
+    return TypeAdapter(Memory)
+
+
+@cache
+def _rows() -> TypeAdapter[_Row]:
+    return TypeAdapter(_Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +69,9 @@ def encoded(state: State) -> bytes:
 
     Line by line, so that whoever runs beside it in another thread gets a turn.
     """
-    lines = [_MEMORY.dump_json(memory.shown()) + b"\n" for memory in state.memories]
+    lines = [_memories().dump_json(memory.shown()) + b"\n" for memory in state.memories]
     heads = len(lines)
-    lines += (_ROW.dump_json(_row(key, record)) + b"\n" for key, record in state.records)
+    lines += (_rows().dump_json(_row(key, record)) + b"\n" for key, record in state.records)
     digest = sha256()
     for line in lines:
         digest.update(line)
@@ -91,7 +98,7 @@ def decoded(content: bytes) -> State:
     lines = payload.splitlines()
     try:
         heads = int(words[3])
-        memories = tuple(_MEMORY.validate_json(line, context=Drift()) for line in lines[:heads])
+        memories = tuple(_memories().validate_json(line, context=Drift()) for line in lines[:heads])
         records = tuple(map(_record, lines[heads:]))
     except (ValidationError, ValueError, IndexError):
         raise StateError("is of another shape") from None
@@ -104,7 +111,7 @@ def _row(key: Key, record: Record) -> _Row:
 
 
 def _record(line: bytes) -> tuple[Key, Record]:
-    key, record, plain = _ROW.validate_json(line)
+    key, record, plain = _rows().validate_json(line)
     return key, replace(record, samples=tuple(_known(plain)))
 
 

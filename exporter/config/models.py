@@ -140,7 +140,12 @@ StaticLabels = Annotated[
 class Shape(BaseModel):
     """A mapping of the configuration file; unknown keys are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # most have no web configuration
+    )
 
 
 class Http(Shape):
