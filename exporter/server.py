@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 import uvicorn
@@ -79,6 +79,40 @@ class _Alarm:
             self._timer = None
 
 
+class _Together:
+    """A transport that sends at once what is written in one turn of the event loop.
+
+    uvicorn writes the head of an answer and its body one after the other: two packets, of which
+    the first wakes the client for nothing.
+
+    Args:
+        transport: The connection's own.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it when the turn is over."""
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._written.append(data)
+
+    def close(self) -> None:
+        """Send what is left, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._written:
+            self._transport.write(b"".join(self._written))
+            self._written.clear()
+
+
 class Connection(H11Protocol):
     """One connection, with an end to each of its waits."""
 
@@ -88,7 +122,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let in whom the certificate allows."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Together(transport)))
         self._head = _Alarm(self._limits.head_seconds, transport.abort)
         # Whatever the kernel does not take pauses the writer: one piece of a page waits, no more.
         transport.set_write_buffer_limits(high=1, low=0)

@@ -374,6 +374,23 @@ def test_many_requests_in_one_go_are_answered_in_their_order(server: Serving) ->
     assert statuses == [200, 200, 404] * 333 + [200]
 
 
+def test_the_head_and_the_body_of_an_answer_are_sent_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[bytes] = []
+
+    def send(self: socket.socket, data: bytes) -> int:
+        sent.append(bytes(data))
+        return socket.socket.send(self, data)
+
+    monkeypatch.setattr("exporter.server._Admitted.send", send, raising=False)
+    with serving() as server:
+        got = server.get()
+
+    assert sent == [got]
+    assert got.endswith(b"\r\n\r\n" + LINE)
+
+
 def test_a_client_that_vanishes_is_no_news(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
