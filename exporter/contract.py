@@ -323,14 +323,15 @@ class Report(Generic[OptionsT, ReplyT]):
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if isinstance(reply, BaseModel) and not reply.model_fields_set:
             raise ReplyError(f"{self.name}: none of the documented fields")
-        values: dict[tuple[Family, tuple[str, ...]], float] = {}
-        for family, labels, value in self.samples(reply, reading):
-            key = (family, labels)
-            if key in values:  # names that became equal when cleaned, or were so from the start
+        found: dict[tuple[Family, tuple[str, ...]], Sample] = {}
+        for sample in self.samples(reply, reading):
+            series = sample[:2]
+            if series in found:  # names that became equal when cleaned, or were so from the start
                 reading.drift.add(None)
-            values[key] = values.get(key, 0) + value
-        finite = math.isfinite
-        return tuple([Sample(*key, value) for key, value in values.items() if finite(value)])
+                found[series] = Sample(*series, found[series].value + sample.value)
+            else:
+                found[series] = sample
+        return tuple([sample for sample in found.values() if math.isfinite(sample.value)])
 
 
 AnyReport = Report[Any, Any]

@@ -146,8 +146,8 @@ PROTECTIONS: Final = (
     Protection(
         "a series comes once in an answer",
         "exporter/contract.py",
-        "values[key] = values.get(key, 0) + value",
-        "values[(family, (*labels[:-1], f'{labels[-1]}{len(values)}'))] = value",
+        "series = sample[:2]",
+        "series = (sample.family, (*sample.labels, str(len(found))))",
         ("tests/reports", "tests/test_catalogue.py"),
     ),
     Protection(
