@@ -36,6 +36,9 @@ databases: {d: {dsn: "sqlite://"}}
 metrics: {x: {type: gauge, description: One}}
 queries: {q: {databases: [d], metrics: [x], interval: 600, sql: select 1 as x}}
 """
+_IMPORTS: Final = "import httpx, prometheus_client, pydantic, uvicorn, yaml"
+"""Nothing of the exporter itself: what no change of it can save."""
+
 _LIBRARY: Final = """\
 import sys, threading
 from prometheus_client import Gauge, start_http_server
@@ -87,6 +90,7 @@ def contestants(folder: Path, api: int, python: str) -> list[Contestant]:
     theirs.write_text(_PEER_CONFIGURATION, encoding="utf-8")
     found = [
         Contestant("python -c pass", lambda _: [python, "-c", "pass"], None),
+        Contestant(f"python -c '{_IMPORTS}'", lambda _: [python, "-c", _IMPORTS], None),
         Contestant(
             "prometheus_client.start_http_server",
             lambda port: [python, "-c", _LIBRARY, str(port)],
