@@ -59,9 +59,11 @@ RECORDS_OF_A_BLOCK: Final = 256
 """So many reports are written and compressed together, where there are more than a few blocks."""
 
 _FEWEST_BLOCKS: Final = 8
-_SHAPES: Final = (
-    128  # bots of a workspace mostly share theirs; where they do not, none is kept long
-)
+_SHAPES: Final = 128
+_SERIES_OF_A_SHAPE: Final = 128
+_TAILS: Final = 8192
+"""Of so many shapes, none of more series, and so many label values the text is remembered."""
+
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """When a page without values has to be made anew."""
 
@@ -251,7 +253,7 @@ def _lines(
         if prefix is None:
             prefixes[key.target] = prefix = _pairs(_target_labels(key.target))
         shown = Samples.of(record.shown(now))
-        parts = [part for part in _parts(shown.shape) if part.family in wanted]
+        parts = [part for part in _known_parts(shown.shape) if part.family in wanted]
         numbers = _numbers(shown.values) if parts else ()
         for part in parts:
             place = (prefix, part.family)
@@ -308,14 +310,23 @@ class _Lines:
         return _Lines(self.family, {t: place for t, place in self.tails.items() if t not in tails})
 
 
+def _known_parts(shape: Shape) -> Sequence[_Lines]:
+    """The lines of a shape, remembered unless they are many: most bots have those of another."""
+    return (_parts if len(shape.families) <= _SERIES_OF_A_SHAPE else _parts.__wrapped__)(shape)
+
+
 @lru_cache(maxsize=_SHAPES)
 def _parts(shape: Shape) -> Sequence[_Lines]:
     """The lines of a shape."""
     found: dict[Family, dict[str, int]] = {}
     for index, (family, labels) in enumerate(shape):
-        tail = _tail(zip(family.labels, labels, strict=True))
-        found.setdefault(family, {}).setdefault(tail, index)
+        found.setdefault(family, {}).setdefault(_own_tail(family, labels), index)
     return [_Lines(family, tails) for family, tails in found.items()]
+
+
+@lru_cache(maxsize=_TAILS)
+def _own_tail(family: Family, labels: tuple[str, ...]) -> str:
+    return _tail(zip(family.labels, labels, strict=True))
 
 
 def _tail(labels: Iterable[tuple[str, str]]) -> str:

@@ -84,7 +84,8 @@ class Pages:
         self._telemetry.set(PAGE_BYTES, made.page.size, "identity")
         self._telemetry.set(PAGE_BYTES, made.page.compressed, "gzip")
         for place, series in made.series.items():
-            self._telemetry.set(SERIES, series, *place)
+            if self._telemetry.tells(*place):  # else it is gone since the page was begun
+                self._telemetry.set(SERIES, series, *place)
 
     async def run(self) -> None:
         """Refresh for ever: on every change, and when the next value expires."""

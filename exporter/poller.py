@@ -194,10 +194,11 @@ class Poller:
             others: What else of the workspace stays in the store.
         """
         # By signature: what is asked of a bot that was renamed is wanted under its new name soon.
-        due = {turn.call.signature: turn.due for turn in self._turns}
+        kept = {turn.call.signature: turn for turn in self._turns}
+        due = {signature: turn.due for signature, turn in kept.items()}
         known = {*due, *(turn.call.signature for turn in self._in_flight.values())}
         known |= self._remembered.keys()
-        before, self._agenda = self._agenda, agenda
+        last, self._agenda = self._agenda, agenda
         now = self._now()
         for call in agenda.calls.values() if self._remembered else ():
             if call.signature in self._remembered:
@@ -210,13 +211,17 @@ class Poller:
             for order, (identity, call) in enumerate(agenda.calls.items())
             if identity not in self._in_flight
         ]
+        for turn in self._turns:
+            before = kept.get(turn.call.signature)
+            if before:
+                turn.missing, turn.put_off = before.missing, before.put_off
         heapq.heapify(self._turns)
         wanted = agenda.wanted
         self._store.keep(wanted.keys() | others, self.workspace.name)
         stale_after = self.workspace.stale_after
-        for key, how in wanted.items():
-            if before.wanted.get(key) != how:
-                self._store.adjust(key, how[1].question, how[1].interval, stale_after)
+        for key in wanted.keys() - last.wanted.keys():
+            _, entry = wanted[key]
+            self._store.adjust(key, entry.question, entry.interval, stale_after)
         self._refused = {
             key: until
             for key, until in self._refused.items()
@@ -228,7 +233,7 @@ class Poller:
             for signature, until in self._split_in_vain.items()
             if signature in signatures
         }
-        self._tell_the_load(before)
+        self._tell_the_load(last)
         self.changed()
         self._woken.set()
 
@@ -261,6 +266,8 @@ class Poller:
                 await self._slots.acquire()
                 await self._until_due()
                 turn = heapq.heappop(self._turns)
+                if turn.call.slow:  # now: another agenda may be in force before the task begins
+                    turn.due = self._agenda.rhythms[turn.call].after(self._now())
                 self._in_flight[turn.call.identity] = turn
                 tasks.create_task(self._take(turn))
 
@@ -307,7 +314,6 @@ class Poller:
         identity = turn.call.identity
         try:
             if turn.call.slow:
-                turn.due = self._agenda.rhythms[turn.call].after(self._now())
                 await self.noted()
             failures = await self._poll(turn.call)
         finally:

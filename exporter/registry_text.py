@@ -49,7 +49,7 @@ class RegistryText:
         series = [sample[:2] for sample in samples]
         if series != self._series:
             text = self._written(_Collected(families)).removesuffix(EOF).decode()
-            self._lines = "".join(map(_slotted, text.splitlines(keepends=True)))
+            self._lines = "".join(map(_slotted, text.split("\n")[:-1]))
             self._series = series
         numbers = [floatToGoString(sample.value) for sample in samples]  # type: ignore[no-untyped-call]
         return (self._lines % tuple(numbers)).encode()
@@ -58,4 +58,4 @@ class RegistryText:
 def _slotted(line: str) -> str:
     """A line with a slot where its number is."""
     kept = line.replace("%", "%%")
-    return kept if line.startswith("#") else f"{kept.rpartition(' ')[0]} %s\n"
+    return f"{kept}\n" if line.startswith("#") else f"{kept.rpartition(' ')[0]} %s\n"

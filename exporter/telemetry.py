@@ -270,6 +270,10 @@ class Telemetry:
 
         self.follow(UTC_OFFSET, offset, *place)
 
+    def tells(self, api: str, workspace: str) -> bool:
+        """Whether a workspace has begun and is not forgotten."""
+        return (api, workspace) in self._begun
+
     def forget(self, api: str, workspace: str) -> None:
         """Tell nothing more of a workspace that is no longer polled."""
         self._counted.clear()

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from exporter.registry_text import EOF, Format, RegistryText
 
-LABELS = st.sampled_from(["a", 'b"\\\n', "50 %", "%s", "{}"])
+LABELS = st.sampled_from(["a", 'b"\\\n', "50 %", "%s", "{}", "\r", "\x0c", "\u2028"])
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["inc", "set", "observe", "remove"]),

@@ -1,15 +1,11 @@
 """The network of a world without a clock: the client's own transport over connections in memory."""
 
 import ssl
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 import httpcore
 import httpx
-
-# httpcore looks for it at every request, in each folder of the path: a tenth of a campaign's time.
-sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 
 class _Stream(httpcore.AsyncNetworkStream):
