@@ -16,6 +16,7 @@ class Agenda:
     """What a workspace is to be asked, and when.
 
     Attributes:
+        bots: Those it was made for.
         calls: By identity.
         rhythms: When each is sent.
         wanted: The reports that they bring, and the signature of the call that brings each.
@@ -23,6 +24,7 @@ class Agenda:
         shortages: The settings that they are too many for.
     """
 
+    bots: tuple[Bot, ...]
     calls: Mapping[str, Call]
     rhythms: Mapping[Call, Rhythm]
     wanted: Mapping[Key, tuple[str, Entry]]
@@ -32,10 +34,12 @@ class Agenda:
     @classmethod
     def of(cls, workspace: Workspace, bots: Iterable[Bot]) -> Self:
         """The agenda of a workspace with these bots."""
-        calls = {call.identity: call for call in plan(workspace, bots)}
+        polled = tuple(bots)
+        calls = {call.identity: call for call in plan(workspace, polled)}
         given = calls.values()
         allowed = (workspace.requests_per_minute, workspace.requests_per_day)
         return cls(
+            bots=polled,
             calls=calls,
             rhythms=rhythms(given, allowed[0], workspace.concurrency, workspace.zone),
             wanted={
@@ -48,4 +52,4 @@ class Agenda:
         )
 
 
-EMPTY = Agenda(calls={}, rhythms={}, wanted={}, load=0.0, shortages=())
+EMPTY = Agenda(bots=(), calls={}, rhythms={}, wanted={}, load=0.0, shortages=())

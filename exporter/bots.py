@@ -6,6 +6,7 @@ SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/pu
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -144,59 +145,55 @@ class Roster:
     Args:
         configured: Named by the operator; they stay whatever the list says.
         discovery: Which of the listed ones are wanted.
+        remembered: What was known before, see `remembered`.
     """
 
-    def __init__(self, configured: Iterable[Bot], discovery: Discovery) -> None:
+    def __init__(
+        self,
+        configured: Iterable[Bot],
+        discovery: Discovery,
+        remembered: Iterable[tuple[ListedBot, int]] = (),
+    ) -> None:
         self._configured = {bot.id: bot for bot in configured}
         self._discovery = discovery
-        self._listed: dict[str, ListedBot] = {}
-        self._missing: dict[str, int] = {}
+        self._listed = {str(bot.id): (bot, missed) for bot, missed in remembered}
+        self._shown = {
+            identity: self._configured.get(identity) or Bot(id=identity, name=bot.name or "")
+            for identity, (bot, _) in self._listed.items()
+        }
 
-    def recall(self, remembered: Iterable[tuple[ListedBot, int]]) -> None:
-        """Take up what was remembered of earlier lists, see `remembered`."""
-        for bot, missed in remembered:
-            self._listed[str(bot.id)] = bot
-            self._missing[str(bot.id)] = missed
-
-    def take(self, listing: Listing) -> None:
-        """Take a complete list in.
+    def after(self, listing: Listing) -> "Roster":
+        """The roster once a complete list is taken in.
 
         Raises:
             ReplyError: If it is empty though there were bots: that is no reason to drop them all.
         """
         if self._listed and not listing.bots:
             raise ReplyError("bots: the list is empty, and was not before")
-        kept = {}
-        for identity, bot in self._listed.items():
-            missed = 0 if identity in listing.bots else self._missing.get(identity, 0) + 1
-            if missed < LISTINGS_BEFORE_GONE:
-                kept[identity] = bot
-                self._missing[identity] = missed
-        self._listed = kept | listing.bots
-        self._missing = {identity: self._missing.get(identity, 0) for identity in self._listed}
+        kept = {
+            identity: (bot, missed + 1)
+            for identity, (bot, missed) in self._listed.items()
+            if missed + 1 < LISTINGS_BEFORE_GONE or identity in listing.bots
+        }
+        found = kept | {identity: (bot, 0) for identity, bot in listing.bots.items()}
+        return Roster(self._configured.values(), self._discovery, found.values())
 
     @property
     def remembered(self) -> tuple[tuple[ListedBot, int], ...]:
         """Every listed bot, and how many complete lists it was missing from since."""
-        return tuple((bot, self._missing[identity]) for identity, bot in self._listed.items())
+        return tuple(self._listed.values())
 
-    @property
+    @cached_property
     def bots(self) -> tuple[Bot, ...]:
         """The bots to poll now, the configured ones first."""
         found = (
-            self._known(identity)
-            for identity, listed in self._listed.items()
+            self._shown[identity]
+            for identity, (listed, _) in self._listed.items()
             if identity not in self._configured and self._discovery.wants(listed.name or "")
         )
         return (*self._configured.values(), *found)
 
     def facts(self) -> Iterator[tuple[Bot, tuple[Sample, ...]]]:
         """What is told of every listed bot, polled or not."""
-        for identity, listed in self._listed.items():
-            yield self._known(identity), tuple(listed.samples())
-
-    def _known(self, identity: str) -> Bot:
-        """A listed bot under the name that it is shown with."""
-        if identity in self._configured:
-            return self._configured[identity]
-        return Bot(id=identity, name=self._listed[identity].name or "")
+        for identity, (listed, _) in self._listed.items():
+            yield self._shown[identity], tuple(listed.samples())

@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from exporter.agenda import Agenda
 from exporter.bots import MOST_PAGES, REPORT, Listing, Roster, page
-from exporter.config import Discovery
+from exporter.config import Discovery, Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Listed
 from exporter.plan import target
 from exporter.poller import Failure, Poller, next_turn
-from exporter.samples import Sample
+from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm, phase
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
@@ -48,6 +49,11 @@ async def whole_list(gate: Gate, drift: Drift) -> tuple[Listing, float]:
     raise ReplyError(f"bots: more than {MOST_PAGES} pages")
 
 
+def roster(workspace: Workspace, listed: Listed) -> Roster:
+    """The bots of a workspace that has its list read, as they are remembered."""
+    return Roster(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
+
+
 class Finder:
     """Reads the list of a workspace's bots and tells its poller.
 
@@ -76,26 +82,26 @@ class Finder:
         self._store = store
         self._telemetry = telemetry
         self._now = now
-        self._roster = Roster(self._workspace.bots, discovery)
+        self._roster = roster(self._workspace, Listed())
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
         place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
         self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
         self._due = now()
 
-    def begin(self, before: Listed) -> None:
+    def begin(self, before: Listed, agenda: Agenda | None = None) -> None:
         """Have the bots polled that are known before the list is read.
 
         Args:
             before: What is remembered of earlier lists.
+            agenda: That of these bots, if it was made already.
         """
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))
-        self._roster.recall(before.bots)
-        facts = self._facts()
-        if self._news(facts):
-            self._assign(self._agenda(), facts)
-        for key in (self._key, *facts):
+        self._roster = roster(self._workspace, before)
+        found = self._found(self._roster, agenda)
+        self._assign(found)
+        for key in (self._key, *found.facts):
             self._store.adjust(key, "", self._interval, self._workspace.stale_after)
 
     @property
@@ -123,7 +129,8 @@ class Finder:
         drift = Drift()
         try:
             listing, seconds = await whole_list(self._gate, drift)
-            self._roster.take(listing)
+            # Beside the loop, as thousands of bots take their time.
+            found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
         except (RequestFailed, ReplyError) as error:
             self._store.fail(
                 self._key,
@@ -141,39 +148,62 @@ class Finder:
             self._poller.changed()
             return failure
         self._telemetry.drifted(self._workspace.api, REPORT, drift)
-        await self._tell(self._now(), seconds)
+        self._roster = found.roster
+        self._assign(found)
+        for key, record in found.records.items():
+            self._store.succeed(key, record)
+        self._poller.changed()
         return None
 
-    async def _tell(self, now: datetime, seconds: float) -> None:
-        """Have the bots polled, and store what the list says of each."""
-        interval, facts = self._interval.total_seconds(), self._facts()
-        if self._news(facts):
-            self._assign(await asyncio.to_thread(self._agenda), facts)
-        for key, samples in {self._key: (), **facts}.items():
-            record = Record(interval, True, seconds, now, samples)  # noqa: FBT003
-            self._store.succeed(key, record.paced(self._interval, self._workspace.stale_after))
-        self._poller.changed()
+    def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
+        """What a list leads to that was complete at an instant.
 
-    def _facts(self) -> dict[Key, tuple[Sample, ...]]:
-        """What the list says of each bot."""
-        return {
-            Key(target(self._workspace, bot), "", ""): samples
-            for bot, samples in self._roster.facts()
+        Raises:
+            ReplyError: If it cannot be believed.
+        """
+        found = self._found(self._roster.after(listing))
+        interval = self._interval.total_seconds()
+        for key, samples in {self._key: (), **found.facts}.items():
+            record = Record(interval, True, seconds, at, Samples.of(samples))  # noqa: FBT003
+            found.records[key] = record.paced(self._interval, self._workspace.stale_after)
+        return found
+
+    def _found(self, roster: Roster, agenda: Agenda | None = None) -> "_Found":
+        facts = {
+            Key(target(self._workspace, bot), "", ""): samples for bot, samples in roster.facts()
         }
-
-    def _news(self, facts: Iterable[Key]) -> bool:
-        """Whether the bots are others than before."""
-        told = (self._roster.bots, tuple(facts))
+        told = (roster.bots, tuple(facts))
         if told == self._told:
-            return False
-        if any(told) or self._told:
-            polled = len(self._roster.bots)
+            agenda = None
+        elif agenda is None or agenda.bots != roster.bots:
+            agenda = Agenda.of(self._workspace, roster.bots)
+        return _Found(roster, facts, told, agenda)
+
+    def _assign(self, found: "_Found") -> None:
+        """Have the bots polled, where they are others than before."""
+        if found.agenda is None:
+            return
+        if any(found.told) or self._told:
+            polled = len(found.roster.bots)
             log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
-        self._told = told
-        return True
+        self._told = found.told
+        self._poller.assign(found.agenda, {self._key, *found.facts})
 
-    def _agenda(self) -> Agenda:
-        return Agenda.of(self._workspace, self._roster.bots)
 
-    def _assign(self, agenda: Agenda, facts: Iterable[Key]) -> None:
-        self._poller.assign(agenda, {self._key, *facts})
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a list of bots leads to.
+
+    Attributes:
+        roster: The bots.
+        facts: What the list says of each.
+        told: Another value if other bots are to be polled or told of.
+        agenda: What is to be polled then; None where nothing changes.
+        records: What the store is to have of the list and of each bot.
+    """
+
+    roster: Roster
+    facts: Mapping[Key, tuple[Sample, ...]]
+    told: tuple[object, ...]
+    agenda: Agenda | None
+    records: dict[Key, Record] = field(default_factory=dict)

@@ -233,10 +233,7 @@ def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
     """The records at an instant in the text format, families in the catalogue's order."""
     lines = _lines(records, now)
     return "".join(
-        line
-        for family in _FAMILIES
-        if family in lines
-        for line in (_header(family), *lines[family])
+        [_header(family) + "".join(lines[family]) for family in _FAMILIES if family in lines]
     )
 
 
@@ -256,19 +253,20 @@ def _lines(
         parts = [part for part in _known_parts(shown.shape) if part.family in wanted]
         numbers = _numbers(shown.values) if parts else ()
         for part in parts:
-            place = (prefix, part.family)
+            place, tails = (prefix, part.family), part.tails.keys()
             before = written.get(place)
-            written[place] = before | part.tails.keys() if before else part.tails.keys()
-            some = part.without(before) if before else part
-            lines.setdefault(part.family, []).append(some.text(prefix, numbers))
+            written[place] = before | tails if before else tails
+            new = part.without(before) if before and not tails.isdisjoint(before) else part
+            lines.setdefault(part.family, []).append(new.text(prefix, numbers))
         if key.report:
             tail = tries.get(key[1:])
             if tail is None:
                 tries[key[1:]] = tail = _tail(zip(REPORT_LABELS, key[1:], strict=True))
-            for family, number in _last_try(record):
-                if family in wanted:
-                    line = f"{family.name}{{{prefix}{tail} {_number(number)}\n"
-                    lines.setdefault(family, []).append(line)
+            tried = [(family, value) for family, value in _last_try(record) if family in wanted]
+            told = _numbers([value for _, value in tried])
+            for (family, _), number in zip(tried, told, strict=True):
+                line = f"{family.name}{{{prefix}{tail} {number}\n"
+                lines.setdefault(family, []).append(line)
     return lines
 
 
@@ -344,12 +342,14 @@ def _header_piece(family: Family) -> Piece:
     return Piece.of(_header(family).encode())
 
 
-def _last_try(record: Record) -> Iterator[tuple[Family, float]]:
-    yield SUCCESS, float(record.success)
-    if record.last_success:
-        yield LAST_SUCCESS, record.last_success.timestamp()
-    yield DURATION, record.duration_seconds
-    yield INTERVAL, record.interval_seconds
+def _last_try(record: Record) -> Sequence[tuple[Family, float]]:
+    last = record.last_success
+    return (
+        (SUCCESS, float(record.success)),
+        *([(LAST_SUCCESS, last.timestamp())] if last else ()),
+        (DURATION, record.duration_seconds),
+        (INTERVAL, record.interval_seconds),
+    )
 
 
 def _target_labels(target: Target) -> Iterator[tuple[str, str]]:
@@ -373,10 +373,6 @@ def _escaped(value: str) -> str:
 
 def _help(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return _numbers((value,))[0]
 
 
 def _numbers(values: Iterable[float]) -> Sequence[str]:

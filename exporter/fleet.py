@@ -11,7 +11,7 @@ from exporter.errors import StartError
 from exporter.memory import Memory
 from exporter.store import Store
 from exporter.telemetry import Telemetry
-from exporter.watch import Watch
+from exporter.watch import Watch, ahead
 
 Start = Callable[[Workspace, Memory], Watch]
 """Makes the watch of a workspace, from what is remembered of it."""
@@ -61,7 +61,7 @@ class Fleet:
         self._telemetry = telemetry
         self._remembered = dict(remembered)
         self._running: dict[str, _Running] = {}
-        self._closed = False
+        self._closed = asyncio.Event()
 
     def __iter__(self) -> Iterator[Watch]:
         """The watches, in the order of the configuration."""
@@ -77,21 +77,29 @@ class Fleet:
         Raises:
             StartError: If a workspace's certificates cannot be used.
         """
-        if self._closed:
+        if self._closed.is_set():
             return  # a reload that was under way
         before = self._running
-        after: dict[str, _Running | tuple[Workspace, object, Watch]] = {}
-        for workspace in config.workspaces:
-            old, likeness = before.get(workspace.name), _likeness(workspace)
-            if old and old.likeness == likeness:
-                after[workspace.name] = old
-            else:
-                earlier = self._remembered.get(workspace.name, Memory())
-                memory = old.watch.memory.forgiving() if old else earlier
-                after[workspace.name] = (workspace, likeness, self._start(workspace, memory))
+        likenesses = {workspace.name: _likeness(workspace) for workspace in config.workspaces}
+        agendas = {
+            workspace.name: await asyncio.to_thread(ahead, workspace, self._memory(workspace))
+            for workspace in config.workspaces
+            if not (old := before.get(workspace.name)) or old.likeness != likenesses[workspace.name]
+        }
+        if self._closed.is_set():
+            return
+        # Only now: what the watches before them remember changes with every request.
+        after: dict[str, _Running | Watch] = {
+            workspace.name: self._start(workspace, self._memory(workspace))
+            if workspace.name in agendas
+            else before[workspace.name]
+            for workspace in config.workspaces
+        }
         # From here on nothing can go wrong.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
         await _end(replaced)
+        if self._closed.is_set():
+            return
         gone = (old for old in replaced if old.workspace.name not in after)
         self._remembered |= {old.workspace.name: old.watch.memory.standing_alone() for old in gone}
         for name in after:
@@ -101,19 +109,27 @@ class Fleet:
             if old.place not in places:
                 self._store.keep(frozenset(), old.workspace.name)
                 self._telemetry.forget(*old.place)
-        self._running = {
-            name: one if isinstance(one, _Running) else self._begun(*one)
-            for name, one in after.items()
-        }
+        running: dict[str, _Running] = {}
+        for workspace in config.workspaces:
+            name, one = workspace.name, after[workspace.name]
+            if isinstance(one, Watch):
+                one.begin(agendas[name])
+                task = self._tasks.create_task(_poll(one))
+                one = _Running(workspace, likenesses[name], one, task)
+            running[name] = one
+        self._running = running
+
+    def _memory(self, workspace: Workspace) -> Memory:
+        """What is remembered of a workspace that is watched anew."""
+        old = self._running.get(workspace.name)
+        if old:
+            return old.watch.memory.forgiving()
+        return self._remembered.get(workspace.name, Memory())
 
     async def close(self) -> None:
         """Poll nothing any more, whatever is adopted."""
-        self._closed = True
+        self._closed.set()
         await _end(self._running.values())
-
-    def _begun(self, workspace: Workspace, likeness: object, watch: Watch) -> _Running:
-        watch.begin()
-        return _Running(workspace, likeness, watch, self._tasks.create_task(_poll(watch)))
 
 
 async def _poll(watch: Watch) -> None:

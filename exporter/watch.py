@@ -8,13 +8,20 @@ from typing import Self
 from exporter.agenda import Agenda
 from exporter.client import Client, Transport
 from exporter.config import Workspace
-from exporter.discovery import Finder
+from exporter.discovery import Finder, roster
 from exporter.gate import Gate
 from exporter.memory import Listed, Memory, Origin
 from exporter.poller import Failure, Poller
 from exporter.status import WorkspaceStatus, targets
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
+
+
+def ahead(workspace: Workspace, memory: Memory) -> Agenda:
+    """What a watch begins with; may take long, anywhere."""
+    finds = workspace.discover_bots
+    bots = roster(workspace, memory.listed).bots if finds else workspace.bots
+    return Agenda.of(workspace, bots)
 
 
 class Watch:
@@ -59,17 +66,21 @@ class Watch:
             Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
         )
 
-    def begin(self) -> None:
-        """Let store and telemetry hold what is polled from now on, and no more."""
+    def begin(self, agenda: Agenda | None = None) -> None:
+        """Let store and telemetry hold what is polled from now on, and no more.
+
+        Args:
+            agenda: What `ahead` has brought, if it was asked.
+        """
         now, name = self._now(), self._workspace.name
         if self._foreign:
             self._store.keep(frozenset(), name)
         self._gate.begin()
         self.poller.recall(self._memory.turns)
         if self._finder:
-            self._finder.begin(self._memory.listed)
+            self._finder.begin(self._memory.listed, agenda)
         else:
-            self.poller.assign(Agenda.of(self._workspace, self._workspace.bots))
+            self.poller.assign(agenda or ahead(self._workspace, self._memory))
         self._restored = any(
             record.valid(now) for key, record in self._store if key.target.workspace == name
         )

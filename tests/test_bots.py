@@ -44,7 +44,7 @@ def test_a_bot_has_its_documented_fields_and_no_more() -> None:
 
 def test_what_is_told_of_a_bot() -> None:
     roster = Roster((), everything())
-    roster.take(
+    roster = roster.after(
         listing(
             bot(
                 1,
@@ -70,7 +70,7 @@ def test_what_is_told_of_a_bot() -> None:
 
 def test_a_bot_named_like_a_telephone_number_is_redacted() -> None:
     roster = Roster((), everything())
-    roster.take(listing(bot(1, name="+1 206 123 4567")))
+    roster = roster.after(listing(bot(1, name="+1 206 123 4567")))
 
     assert roster.bots[0].shown_name == "redacted"
     assert [found.shown_name for found, _ in roster.facts()] == ["redacted"]
@@ -95,14 +95,14 @@ def add(made: Listing, answer: object) -> bool:
 )
 def test_an_odd_field_does_not_keep_a_bot_from_being_polled(odd: dict[str, Any]) -> None:
     roster = Roster((), everything())
-    roster.take(listing(bot(12345678, **odd)))
+    roster = roster.after(listing(bot(12345678, **odd)))
 
     assert ids(roster) == ["b12345678"]
 
 
 def test_a_bot_without_a_name_is_shown_by_its_id() -> None:
     roster = Roster((), everything())
-    roster.take(listing(bot(1, id="12345678", name="")))
+    roster = roster.after(listing(bot(1, id="12345678", name="")))
 
     assert [found.shown_name for found in roster.bots] == ["12345678"]
 
@@ -183,45 +183,45 @@ def test_an_answer_of_another_shape_is_a_failure(answer: object) -> None:
 
 def test_a_bot_is_gone_after_two_complete_lists_without_it() -> None:
     roster = Roster((), everything())
-    roster.take(listing(bot(1), bot(2)))
+    roster = roster.after(listing(bot(1), bot(2)))
 
-    roster.take(listing(bot(1)))
+    roster = roster.after(listing(bot(1)))
     assert ids(roster) == ["b1", "b2"]
 
-    roster.take(listing(bot(1)))
+    roster = roster.after(listing(bot(1)))
     assert ids(roster) == ["b1"]
 
 
 def test_a_bot_that_comes_back_starts_anew() -> None:
     roster = Roster((), everything())
     for bots in ((bot(1), bot(2)), (bot(1),), (bot(1), bot(2)), (bot(1),)):
-        roster.take(listing(*bots))
+        roster = roster.after(listing(*bots))
 
     assert ids(roster) == ["b1", "b2"]
 
 
 def test_an_empty_list_after_a_full_one_is_a_failure_and_changes_nothing() -> None:
     roster = Roster((), everything())
-    roster.take(listing(bot(1)))
+    roster = roster.after(listing(bot(1)))
 
     for _ in range(5):
         with pytest.raises(ReplyError, match="the list is empty"):
-            roster.take(listing())
+            roster = roster.after(listing())
 
     assert ids(roster) == ["b1"]
 
 
 def test_an_empty_list_from_the_start_is_a_workspace_without_bots() -> None:
     roster = Roster((), everything())
-    roster.take(listing())
+    roster = roster.after(listing())
 
     assert ids(roster) == []
 
 
 def test_a_renamed_bot_has_its_new_name() -> None:
     roster = Roster((), everything())
-    roster.take(listing(bot(1)))
-    roster.take(listing(bot(1, name="New")))
+    roster = roster.after(listing(bot(1)))
+    roster = roster.after(listing(bot(1, name="New")))
 
     assert [found.name for found in roster.bots] == ["New"]
 
@@ -243,7 +243,7 @@ def test_patterns_choose_by_name(
     discovery = Discovery.model_validate({"include": include, "exclude": exclude})
     roster = Roster((), discovery)
     names = enumerate(("prod-a", "prod-test", "Dev"))
-    roster.take(listing(*(bot(number, name=name) for number, name in names)))
+    roster = roster.after(listing(*(bot(number, name=name) for number, name in names)))
 
     assert [found.name for found in roster.bots] == wanted
 
@@ -252,7 +252,7 @@ def test_a_configured_bot_stays_with_its_own_name_whatever_the_list_says() -> No
     roster = Roster(
         (Bot(id="b1", name="Mine", labels={"tier": "gold"}), Bot(id="b9")), everything()
     )
-    roster.take(listing(bot(1), bot(2)))
+    roster = roster.after(listing(bot(1), bot(2)))
 
     assert [(found.id, found.shown_name) for found in roster.bots] == [
         ("b1", "Mine"),

@@ -1,6 +1,7 @@
 """A new configuration: what it changes, and above all what it leaves alone."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from support.api import FakeApi
 from support.virtual import World
 from support.workspaces import workspace
 
+from exporter.agenda import Agenda
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.fleet import Fleet
@@ -221,3 +223,19 @@ def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path)
 
 def void(_: object) -> None:
     """Take a result and return nothing."""
+
+
+def test_what_follows_from_a_configuration_is_worked_out_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[bool] = []
+    made = Agenda.of
+
+    def seen(*given: Any) -> Agenda:  # noqa: ANN401 - what it takes
+        threads.append(threading.current_thread() is threading.main_thread())
+        return made(*given)
+
+    monkeypatch.setattr(Agenda, "of", seen)
+    Run().through(config(acme()), config(acme(["total_usage"])))
+
+    assert threads == [False, False]

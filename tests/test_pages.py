@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.virtual import START, World
+from support.workspaces import workspace
 
 from exporter.exposition import API_FAMILIES
 from exporter.pages import Pages
@@ -34,6 +35,7 @@ class Kept:
     def __init__(self, takes: float = 0) -> None:
         self.world, self.store, self.telemetry = World(), Store(), Telemetry()
         self.takes, self.most_at_once = takes, 0
+        self.telemetry.begin(workspace(), self.world.now)
         self._at_once = 0
         self.pages = Pages(self.store, self.telemetry, self.world.now, self._elsewhere)
 
@@ -292,3 +294,17 @@ def test_a_page_is_made_where_the_event_loop_does_not_wait_for_it() -> None:
         assert threading.get_ident() not in threads
 
     asyncio.run(go())
+
+
+def test_a_workspace_that_is_gone_while_a_page_is_made_is_told_of_no_more() -> None:
+    async def go() -> None:
+        kept = Kept(takes=1)
+        kept.store.succeed(KEY, record(7, timedelta(hours=1)))
+        making = asyncio.ensure_future(kept.pages.refresh())
+        await asyncio.sleep(0.5)
+        kept.store.keep(frozenset(), "acme")
+        kept.telemetry.forget("seachat", "acme")
+        await making
+        assert "seasalt_series{" not in kept.telemetry.text(openmetrics=False).decode()
+
+    World().run(go)

@@ -820,6 +820,45 @@ def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes() -
     assert healthy(run)[True] >= 50  # all but the probes of the last ten minutes
 
 
+def test_what_was_put_off_is_so_still_when_the_bots_are_assigned_again() -> None:
+    down: list[Answer] = []
+    one = workspace(["conversation_overview"], bots=60, requests_per_minute=600)
+    run = Run(one, lambda _: down[-1] if down else None)
+
+    def breaks() -> None:
+        down.append((500, {}))
+
+    def nothing() -> None:
+        """Let three minutes pass."""
+
+    def mend() -> None:
+        run.poller.assign(Agenda.of(one, one.bots))  # the list of bots may be the first to answer
+        down.clear()
+
+    run.lasts(timedelta(minutes=63), *[nothing] * 10, breaks, *[nothing] * 8, mend)
+
+    assert healthy(run)[True] >= 50
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_other_bots_may_be_assigned_whenever_a_slow_call_is_about_to_be_sent(turns: int) -> None:
+    one = workspace(["conversation_overview_yearly"], bots=2)
+    run = Run(one)
+
+    async def go() -> None:
+        async with run._watch() as watch:  # noqa: SLF001 - our own
+            task = asyncio.ensure_future(watch.run())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            watch.poller.assign(Agenda.of(one, one.bots))
+            await asyncio.sleep(30)
+            assert not task.done()
+            task.cancel()
+
+    run.world.run(go)
+    assert len(run.api.journal) == 2
+
+
 def test_an_outage_is_asked_no_more_than_a_probe_a_minute() -> None:
     down: list[Answer] = []
     one = workspace(["conversation_overview"], bots=300, requests_per_minute=120)

@@ -153,8 +153,8 @@ PROTECTIONS: Final = (
     Protection(
         "a series comes once on the page",
         "exporter/exposition.py",
-        "some = part.without(before) if before else part",
-        "some = part",
+        "new = part.without(before) if before and not tails.isdisjoint(before) else part",
+        "new = part",
         ("tests/test_exposition.py",),
     ),
     Protection(
