@@ -37,7 +37,7 @@ ACCEPT = (
     b"application/openmetrics-text;version=0.0.1;q=0.4,"
     b"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
-COUNTED = tuple(str(Path(of.__file__).parent) for of in (exporter, prometheus_client))
+COUNTED = tuple(str(Path(str(of.__file__)).parent) for of in (exporter, prometheus_client))
 SCOPE: Mapping[str, Any] = {
     "type": "http",
     "http_version": "1.1",
@@ -121,7 +121,7 @@ def test_a_bot_more_is_written_in_a_few_calls_for_each_family_not_for_each_serie
     few, many = (rendered(bots) for bots in (20, 120))
 
     print(few, many)
-    assert (many - few) / 100 <= 370
+    assert (many - few) / 100 <= 325
 
 
 def test_a_report_is_read_and_kept_in_calls_that_its_values_need() -> None:
@@ -173,11 +173,11 @@ def test_a_request_looks_for_no_module() -> None:
         away = one.model_copy(update={"base_url": f"http://127.0.0.1:{port}"})
         async with server, Watch(away, Store(), Telemetry(), lambda: datetime.now(UTC)) as watch:
             await watch.once()
-            sys.meta_path.insert(0, ear)  # type: ignore[arg-type]  # all that it needs
+            sys.meta_path.insert(0, ear)
             await watch.once()
 
     try:
         asyncio.run(go())
     finally:
-        sys.meta_path.remove(ear)  # type: ignore[arg-type]
+        sys.meta_path.remove(ear)
     assert looked_for == []

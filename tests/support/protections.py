@@ -534,8 +534,8 @@ PROTECTIONS: Final = (
     Protection(
         "a workspace that is as it was goes on undisturbed",
         "exporter/fleet.py",
-        "if old and old.likeness == likeness:",
-        "if False:",
+        "or old.likeness != likenesses[workspace.name]",
+        "or True",
         ("tests/test_fleet.py",),
     ),
     Protection(
