@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from typing import Any
 
-from benchmarks.api import VERSIONS, answer
+from benchmarks.api import SERIES, VERSIONS, answer
+from benchmarks.machine import OF_A_BOT
 from exporter.config import load
 from exporter.pages import Pages
 from exporter.plan import Call, plan
@@ -63,6 +64,9 @@ async def main(file: str) -> None:
             store.succeed(key, record)
     pages = Pages(store, telemetry, now)
     await done(pages.refresh)
+    written = b"".join(pages.snapshot.page.text()).count(OF_A_BOT.encode())
+    if written != len(workspace.bots) * SERIES:
+        raise RuntimeError(f"{written} series are on the page")
     pace = timedelta(minutes=10)
     turns = cycle(sorted(calls, key=lambda call: phase(call.identity, pace)))
     version = 0
@@ -80,7 +84,9 @@ async def main(file: str) -> None:
             Piece.joined((pages.snapshot.page, *telemetry.pieces(openmetrics=True))).gzipped()
         )
         took = time.process_time() - begun
-        assert size
+        kept = sum(len(record.samples) for _, record in store)
+        if not size or sum(pages.snapshot.series.values()) != kept:
+            raise RuntimeError("not every value is on the page")
         print(took, flush=True)
 
 

@@ -1,6 +1,7 @@
 """What the two commands found, kept below .tools between them, and as a part of the document."""
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ class Run:
     Attributes:
         command: As it was given.
         day: When, in UTC.
+        commit: Of which commit.
         machine: On what.
         figures: By the names that the goals have for them.
         tables: Rows in Markdown, by the names of their heads.
@@ -43,6 +45,7 @@ class Run:
 
     command: str
     day: str
+    commit: str
     machine: str
     figures: Figures
     tables: Mapping[str, list[str]]
@@ -60,17 +63,26 @@ class Run:
     ) -> Self:
         """What was found just now, on this machine."""
         day = f"{datetime.now(UTC):%Y-%m-%d}"
-        return cls(command, day, described(), figures, tables, versions or {}, missing or [])
+        return cls(
+            command, day, commit(), described(), figures, tables, versions or {}, missing or []
+        )
 
     def told(self) -> str:
         """Where the figures come from, and what is not among them."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        text = f"`{self.command}`, {self.day}, {self.machine}."
+        text = f"`{self.command}`, {self.day}, {self.commit}, {self.machine}."
         if versions:
             text += f" Beside {versions}."
         for name in self.missing:
             text += f" {name} could not be had, so its row has no figure."
         return text
+
+
+def commit() -> str:
+    """The commit that is measured, as git names it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return f"commit {told.stdout.strip()}" if told.returncode == 0 else "an unknown commit"
 
 
 def save(name: str, run: Run) -> None:

@@ -1,8 +1,8 @@
 """How the exporter grows: 10 to 10,000 bots, 1.5 million series, an API that takes 200 ms.
 
-Each size is filled as fast as the API answers, and then polled at the same rate, that of 10,000
-bots in ten minutes, so that nothing but the size differs. Until half of that is over, the server is
-asked 20 times a second whether it is healthy, which tells how long its loop is held, and its page
+Each size is filled as fast as the API answers, and then polled at about the same rate, that of
+10,000 bots in ten minutes, so that little but the size differs: the interval is in whole seconds.
+From the start until half of that is over, the filling included, the server is asked 20 times a second whether it is healthy, which tells how long its loop is held, and its page
 is scraped every few seconds. The stand-in API is asked as often: what it shows is the machine's
 own noise. In the other half nothing is asked, and what a report costs is measured.
 """
@@ -111,7 +111,7 @@ class Size:
         megabytes: Resident memory after it.
         most_megabytes: At its largest.
         answered: Per cent of the scrapes and probes that were.
-        held_ms: The longest that an answer to a probe took, once filled.
+        held_ms: The longest that an answer to a probe took.
         late_ms: And 99 of 100.
         noise_ms: The longest that the stand-in API took.
         noise_late_ms: And 99 of 100.

@@ -91,7 +91,11 @@ class _Block:
     hidden: Sequence[Key] = ()
 
     def holds(self, keys: Sequence[Key], records: Sequence[Record], at: datetime) -> bool:
-        """Whether there is nothing new in these records at an instant."""
+        """Whether there is nothing new in these records at an instant.
+
+        That a hidden value may be shown again, as the clock goes on after it was set back, is not
+        looked for: whoever keeps pages forgets what was hidden.
+        """
         # Lists compare what they hold by identity first, which is all that is needed mostly.
         return self.at <= at < self.until and self.keys == keys and self.records == records
 

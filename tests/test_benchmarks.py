@@ -58,6 +58,8 @@ def test_both_tables_have_a_row_for_each_goal() -> None:
 @pytest.mark.parametrize(
     ("goal", "figure", "verdict"),
     [
+        (Goal("x", 1, floor=1), 0.3, "**missed**"),
+        (Goal("x", 1, floor=1), 1, "met"),
         (Goal("x", 8, stretch=3), 8.1, "**missed**"),
         (Goal("x", 8, stretch=3), 8, "met"),
         (Goal("x", 8, stretch=3), 3, "stretch met"),
@@ -74,6 +76,7 @@ def test_the_document_says_where_its_figures_come_from_and_what_is_missing() -> 
     run = results.Run(
         "benchmarks/run",
         "2026-11-22",
+        "commit abc",
         "2 cores",
         {"start": 0.5},
         {},
@@ -83,7 +86,7 @@ def test_the_document_says_where_its_figures_come_from_and_what_is_missing() -> 
 
     text = "\n".join(results.document([run]))
 
-    assert "`benchmarks/run`, 2026-11-22, 2 cores. Beside nginx 1." in text
+    assert "`benchmarks/run`, 2026-11-22, commit abc, 2 cores. Beside nginx 1." in text
     assert "pushgateway could not be had" in text
     assert "0.5 (at most" in text
 
