@@ -249,6 +249,7 @@ def _lines(
     prefixes: dict[Target, str] = {}
     tries: dict[tuple[str, str], str] = {}
     written: dict[tuple[str, Family], AbstractSet[str]] = {}
+    told: set[tuple[str, str]] = set()
     for key, record in records:
         prefix = prefixes.get(key.target)
         if prefix is None:
@@ -266,9 +267,12 @@ def _lines(
             tail = tries.get(key[1:])
             if tail is None:
                 tries[key[1:]] = tail = _tail(zip(REPORT_LABELS, key[1:], strict=True))
+            if (prefix, tail) in told:
+                continue
+            told.add((prefix, tail))
             tried = [(family, value) for family, value in _last_try(record) if family in wanted]
-            told = _numbers([value for _, value in tried])
-            for (family, _), number in zip(tried, told, strict=True):
+            numbers = _numbers([value for _, value in tried])
+            for (family, _), number in zip(tried, numbers, strict=True):
                 line = f"{family.name}{{{prefix}{tail} {number}\n"
                 lines.setdefault(family, []).append(line)
     return lines

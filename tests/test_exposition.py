@@ -1,6 +1,7 @@
 import gzip
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, strategies as st
@@ -201,6 +202,15 @@ def test_a_series_comes_once_whatever_the_api_answers() -> None:
     found = [line for line in text(made, NOW).splitlines() if line.startswith(LABELS.name)]
 
     assert [line.split("} ")[1] for line in found] == ["1"]
+
+
+def test_what_is_told_of_a_report_comes_once_though_a_label_of_its_bot_is_empty() -> None:
+    one, two = ACME, replace(ACME, labels=(("team", ""),))
+    made = store(*((Key(target, "csat", "today"), record()) for target in (one, two)))
+
+    found = text(made, NOW).splitlines()
+
+    assert len(found) == len(set(found))
 
 
 def test_an_identity_page_comes_in_pieces() -> None:
