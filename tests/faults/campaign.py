@@ -560,6 +560,8 @@ class Campaign:
             figures.delayed += self._delayed(values)
         if self.plan.leaks:
             self._search(page.decode(errors="replace"))
+        else:
+            self.logs.lines.clear()  # else the memory would be that of what was logged
 
     def _read(self, page: bytes) -> dict[Series, float]:
         """The values of a page; what is on it twice is wrong."""
