@@ -608,6 +608,9 @@ class Campaign:
         self.figures.hits += self._scanner.hits(text)
 
     def _weigh(self) -> None:
+        # What is weighed is the exporter, not what is known here of bots that are gone.
+        self.books.forget(asyncio.get_running_loop().time())
+        self._known.clear()
         gc.collect()
         with Path("/proc/self/statm").open(encoding="ascii") as file:
             self.figures.rss.append(int(file.read().split()[1]) * 4096)

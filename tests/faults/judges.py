@@ -140,6 +140,17 @@ class Books:
                 while kept and kept[0][0] < at - 2 * self.keep(metric):
                     del kept[0]
 
+    def forget(self, now: float) -> None:
+        """Forget what may be on no page any more, as that of bots that are gone."""
+        for place, report in tuple(self.reports.items()):
+            last = max([kept[-1][0] for kept in (report.served, report.loose) if kept], default=now)
+            if last < now - 2 * self.keep(place[2]):
+                del self.reports[place]
+        known = set(map(id, self.reports.values()))
+        self._where = {
+            place: report for place, report in self._where.items() if id(report) in known
+        }
+
     def verdict(
         self,
         values: Mapping[Series, float],
