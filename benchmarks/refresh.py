@@ -23,7 +23,6 @@ from exporter.config import load
 from exporter.pages import Pages
 from exporter.plan import Call, plan
 from exporter.samples import Samples
-from exporter.schedule import phase
 from exporter.stitch import Piece
 from exporter.store import Key, Record, Store
 from exporter.telemetry import Telemetry
@@ -67,8 +66,7 @@ async def main(file: str) -> None:
     written = b"".join(pages.snapshot.page.text()).count(OF_A_BOT.encode())
     if written != len(workspace.bots) * SERIES:
         raise RuntimeError(f"{written} series are on the page")
-    pace = timedelta(minutes=10)
-    turns = cycle(sorted(calls, key=lambda call: phase(call.identity, pace)))
+    turns = cycle(sorted(calls, key=lambda call: call.place))  # as `schedule.rhythms` has it
     version = 0
     for line in sys.stdin:
         fresh: list[tuple[Key, Record]] = []

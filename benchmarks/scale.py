@@ -2,9 +2,10 @@
 
 Each size is filled as fast as the API answers, and then polled at about the same rate, that of
 10,000 bots in ten minutes, so that little but the size differs: the interval is in whole seconds.
-From the start until half of that is over, the filling included, the server is asked 20 times a second whether it is healthy, which tells how long its loop is held, and its page
-is scraped every few seconds. The stand-in API is asked as often: what it shows is the machine's
-own noise. In the other half nothing is asked, and what a report costs is measured.
+From the start its page is scraped every few seconds; once it is filled, and until half of a round is
+over, the server is asked 20 times a second whether it is healthy, which tells how long its loop is
+held. The stand-in API is asked as often: what it shows is the machine's own noise. In the other
+half nothing is asked, and what a report costs is measured.
 """
 
 import argparse
@@ -54,7 +55,7 @@ _SHORTEST: Final = 59
 
 
 class Probe(threading.Thread):
-    """Asks for a small page again and again, at a steady pace, and notes how long that took.
+    """Asks for a small page again and again, at a steady pace, and notes how long that took, once filled.
 
     Attributes:
         seconds: Of each answer.
@@ -174,17 +175,14 @@ def measure(python: str, bots: int, seconds: float) -> Size:
             patiently(it, lambda: requests(api) is not None, pause=0.05)
             patiently(exporter, lambda: page(port), pause=0.05)
             begun = time.monotonic()
-            loop, noise, scrapes = (
-                probing.enter_context(Probe(*where))
-                for where in (
-                    (port, "/-/healthy", 1 / _PROBES),
-                    (api, "/count", 1 / _PROBES),
-                    (port, "/metrics", _SCRAPE_EVERY),
-                )
-            )
+            scrapes = probing.enter_context(Probe(port, "/metrics", _SCRAPE_EVERY))
             patiently(exporter, lambda: requests(api).total() >= bots, pause=0.5)
             filled = time.monotonic() - begun
             patiently(exporter, lambda: page(port).count(OF_A_BOT) == bots * SERIES, pause=2)
+            loop, noise = (
+                probing.enter_context(Probe(*where, 1 / _PROBES))
+                for where in ((port, "/-/healthy"), (api, "/count"))
+            )
             before, half = requests(api).total(), interval * rounds / 2
             time.sleep(half)
             probing.close()  # in the other half nothing is asked, as that would count as reports
