@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from hashlib import sha256
+from itertools import pairwise
 from operator import add
 from pathlib import Path
-from statistics import linear_regression, median
+from statistics import median
 from typing import Final, TypeVar
 
 from faults import campaign, judges, processes
@@ -385,11 +386,14 @@ def lines(found: Found) -> Iterator[Line]:
 
 
 def _growth(sizes: Sequence[int]) -> tuple[float, float]:
-    """Bytes a day after the second, and the peak against the median."""
+    """Bytes that the middle one of the days after the second adds, and the peak against the median.
+
+    What is lost day by day shows in every day; what was needed at once, in one.
+    """
     later = sizes[2:]
     if len(later) < 3:
         return 0.0, 1.0
-    return linear_regression(range(len(later)), later).slope, max(later) / median(later)
+    return median(after - before for before, after in pairwise(later)), max(later) / median(later)
 
 
 def table(found: Found) -> str:
