@@ -96,7 +96,9 @@ def kept() -> Iterator[Run]:
     for name in ("run", "scale"):
         file = _KEPT / f"{name}.json"
         if file.is_file():
-            yield Run(**json.loads(file.read_text(encoding="utf-8")))
+            # An earlier version did not say of which commit it was.
+            found = {"commit": "an unknown commit"} | json.loads(file.read_text(encoding="utf-8"))
+            yield Run(**found)
 
 
 def document(runs: list[Run] | None = None) -> Iterator[str]:
