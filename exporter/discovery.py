@@ -164,7 +164,13 @@ class Finder:
         found = self._found(self._roster.after(listing))
         interval = self._interval.total_seconds()
         for key, samples in {self._key: (), **found.facts}.items():
-            record = Record(interval, True, seconds, at, Samples.of(samples))  # noqa: FBT003
+            record = Record(
+                interval,
+                success=True,
+                duration_seconds=seconds,
+                last_success=at,
+                samples=Samples.of(samples),
+            )
             found.records[key] = record.paced(self._interval, self._workspace.stale_after)
         return found
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -12,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from support.api import FakeApi
+from support.threads import made_on_the_loop
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.agenda import Agenda
 from exporter.config import Bot
 from exporter.exposition import text
 from exporter.plan import plan
@@ -414,15 +413,7 @@ def test_the_pages_of_the_list_are_taken_from_the_same_budget() -> None:
 def test_what_follows_from_the_bots_is_worked_out_beside_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    threads: list[bool] = []
-    made = Agenda.of
-
-    def seen(*given: Any) -> Agenda:  # noqa: ANN401 - what it takes
-        threads.append(threading.current_thread() is threading.main_thread())
-        return made(*given)
-
-    run = Run(["b1"])
-    monkeypatch.setattr(Agenda, "of", seen)
+    run, threads = Run(["b1"]), made_on_the_loop(monkeypatch)
     run.lasts(timedelta(hours=2, minutes=30), lambda: run.api.bots.append("b2"))
 
     assert run.asked().keys() == {"b1", "b2"}

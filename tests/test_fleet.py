@@ -1,7 +1,6 @@
 """A new configuration: what it changes, and above all what it leaves alone."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 
 import pytest
 from support.api import FakeApi
+from support.threads import made_on_the_loop
 from support.virtual import World
 from support.workspaces import workspace
 
-from exporter.agenda import Agenda
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.fleet import Fleet
@@ -228,14 +227,26 @@ def void(_: object) -> None:
 def test_what_follows_from_a_configuration_is_worked_out_beside_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    threads: list[bool] = []
-    made = Agenda.of
-
-    def seen(*given: Any) -> Agenda:  # noqa: ANN401 - what it takes
-        threads.append(threading.current_thread() is threading.main_thread())
-        return made(*given)
-
-    monkeypatch.setattr(Agenda, "of", seen)
+    threads = made_on_the_loop(monkeypatch)
     Run().through(config(acme()), config(acme(["total_usage"])))
 
     assert threads == [False, False]
+
+
+def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
+    run = Run()
+
+    async def go() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
+            await fleet.adopt(config(acme(["total_usage"])))
+            await asyncio.sleep(HOUR.total_seconds())
+            reloading = tasks.create_task(fleet.adopt(config(acme(["csat"], bots=1))))
+            await asyncio.sleep(0)
+            await fleet.close()
+            await reloading
+            await asyncio.sleep(HOUR.total_seconds())
+
+    run.world.run(go)
+    assert run.api.sent("total_usage")
+    assert run.api.sent("csat") == []

@@ -799,7 +799,10 @@ def test_during_an_outage_every_report_is_told_to_fail_and_soon_after_it_all_is_
     assert late(run, ends[0] + timedelta(hours=1)) == []
 
 
-def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes() -> None:
+@pytest.mark.parametrize("assigned", [False, True], ids=["as it was", "the bots assigned again"])
+def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes(
+    *, assigned: bool
+) -> None:
     down: list[Answer] = []
     one = workspace(["conversation_overview"], bots=60, requests_per_minute=600)
     run = Run(one, lambda _: down[-1] if down else None)
@@ -812,32 +815,14 @@ def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes() -
 
     def mend() -> None:
         assert healthy(run)[True] <= 6
+        if assigned:  # the list of bots may be the first to answer
+            run.poller.assign(Agenda.of(one, one.bots))
         down.clear()
 
     # Each step is three minutes; three after the outage only a third has had a turn of its own.
     run.lasts(timedelta(minutes=63), *[nothing] * 10, breaks, *[nothing] * 8, mend)
 
     assert healthy(run)[True] >= 50  # all but the probes of the last ten minutes
-
-
-def test_what_was_put_off_is_so_still_when_the_bots_are_assigned_again() -> None:
-    down: list[Answer] = []
-    one = workspace(["conversation_overview"], bots=60, requests_per_minute=600)
-    run = Run(one, lambda _: down[-1] if down else None)
-
-    def breaks() -> None:
-        down.append((500, {}))
-
-    def nothing() -> None:
-        """Let three minutes pass."""
-
-    def mend() -> None:
-        run.poller.assign(Agenda.of(one, one.bots))  # the list of bots may be the first to answer
-        down.clear()
-
-    run.lasts(timedelta(minutes=63), *[nothing] * 10, breaks, *[nothing] * 8, mend)
-
-    assert healthy(run)[True] >= 50
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -1,0 +1,21 @@
+"""Where something is worked out: on the event loop, or beside it."""
+
+import threading
+
+import pytest
+
+from exporter.agenda import Agenda
+from exporter.config import Bot, Workspace
+
+
+def made_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each agenda that is made from now on was made in the main thread, as it comes."""
+    found: list[bool] = []
+    made = Agenda.of
+
+    def seen(workspace: Workspace, bots: tuple[Bot, ...]) -> Agenda:
+        found.append(threading.current_thread() is threading.main_thread())
+        return made(workspace, bots)
+
+    monkeypatch.setattr(Agenda, "of", seen)
+    return found
