@@ -246,6 +246,7 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
             await fleet.close()
             await reloading
             await asyncio.sleep(HOUR.total_seconds())
+            await fleet.close()  # had one been started, it would never end
 
     run.world.run(go)
     assert run.api.sent("total_usage")
