@@ -205,7 +205,7 @@ def test_a_series_comes_once_whatever_the_api_answers() -> None:
 
 
 def test_what_is_told_of_a_report_comes_once_though_a_label_of_its_bot_is_empty() -> None:
-    one, two = ACME, replace(ACME, labels=(("team", ""),))
+    one, two = (replace(ACME, labels=labels) for labels in ((), (("team", ""),)))
     made = store(*((Key(target, "csat", "today"), record()) for target in (one, two)))
 
     found = text(made, NOW).splitlines()
