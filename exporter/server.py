@@ -8,7 +8,6 @@ import os
 import resource
 import socket
 import ssl
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -25,9 +24,6 @@ from exporter.tls import Current
 from exporter.web_config import Kept
 
 log = logging.getLogger(__name__)
-
-LAST_SECONDS: Final = 8
-"""So long after the first signal the process ends, whatever hangs."""
 
 _TOLD_EVERY: Final = 10.0
 _BACKLOG: Final = 512
@@ -377,17 +373,6 @@ class Server(uvicorn.Server):
     def _abort(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-
-
-def end_soon() -> None:
-    """Let the process end in time, whatever hangs.
-
-    A thread that waits for a name server cannot be stopped, and both the event loop and the
-    interpreter would wait for it.
-    """
-    watchdog = threading.Timer(LAST_SECONDS, os._exit, (0,))
-    watchdog.daemon = True
-    watchdog.start()
 
 
 def _address(text: str) -> tuple[str, int]:

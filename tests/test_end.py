@@ -34,7 +34,7 @@ def held(stack: ExitStack, port: int, sent: bytes, host: int = 1) -> socket.sock
 
 
 def ended(process: Running) -> float:
-    """How many seconds it takes to end well."""
+    """How many seconds it takes to end well, which is never as many as ten."""
     begun = time.monotonic()
     found = process.end(10)
     assert found.status == 0, found.stderr
@@ -58,7 +58,13 @@ def test_it_ends_in_time_whatever_is_in_flight(
         took = ended(process)
     with capsys.disabled():
         print(f" [{took:.1f} s]", end="")
-    assert took < 10
+
+
+def test_it_ends_in_time_where_the_event_loop_hangs() -> None:
+    with started(program(hang="loop")) as process:
+        port_of(process)
+        time.sleep(0.5)
+        ended(process)
 
 
 def test_what_is_in_flight_is_answered_to_its_end() -> None:
@@ -105,4 +111,4 @@ def test_it_ends_well_at_any_moment(number: int, tmp_path: Path) -> None:
                 with suppress(OSError):  # not listened to yet
                     held(stack, port, random.choice([b"", GET[:9], GET, GET * 50]))
             time.sleep(random.random())
-            assert ended(process) < 10
+            ended(process)

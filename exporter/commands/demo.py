@@ -7,8 +7,9 @@ from typing import Final
 
 from exporter.commands.configured import now
 from exporter.commands.sandbox import beside, make
-from exporter.commands.serve import prefix, serve, signalled
+from exporter.commands.serve import prefix, serve
 from exporter.config import Config, load
+from exporter.ending import signalled
 from exporter.flags import DONE, Invocation
 from exporter.sandbox import Sandbox
 from exporter.server import bound, listen

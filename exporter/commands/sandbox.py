@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from exporter.commands.configured import now
-from exporter.commands.serve import signalled
+from exporter.ending import signalled
 from exporter.flags import DONE, Invocation
 from exporter.sandbox import Sandbox
 from exporter.server import TRUSTED, Server, bound, listen

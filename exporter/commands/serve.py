@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from exporter import __version__
 from exporter.commands.configured import configuration, now, read
 from exporter.config import Config, Workspace
+from exporter.ending import signalled
 from exporter.errors import StartError
 from exporter.flags import DONE, Invocation
 from exporter.fleet import Fleet
@@ -23,7 +23,7 @@ from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.poller import nowhere
 from exporter.reload import Reloader, Source
-from exporter.server import Server, bound, end_soon, listen
+from exporter.server import Server, bound, listen
 from exporter.state import State
 from exporter.state_file import StateFile
 from exporter.status import Status
@@ -58,25 +58,6 @@ async def _until_signalled(
 ) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "waits"))
     await serve(config, invocation, sockets, signalled(), source=source)
-
-
-def signalled() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets; a second one of them ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def first() -> None:
-        stop.set()
-        end_soon()
-        # Whoever is about to end reads nothing again; and the loop's own end would let it kill.
-        loop.remove_signal_handler(signal.SIGHUP)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, first)
-    return stop
 
 
 async def serve(

@@ -673,4 +673,11 @@ PROTECTIONS: Final = (
             "tests/faults/test_processes.py::test_it_ends_in_time_and_asks_nothing_more_whatever_is_in_flight",
         ),
     ),
+    Protection(
+        "the process ends in time, even where its event loop does not come back",
+        "exporter/ending.py",
+        "signal.alarm(LAST_SECONDS)",
+        "loop.call_soon_threadsafe(signal.alarm, LAST_SECONDS)",
+        ("tests/test_end.py::test_it_ends_in_time_where_the_event_loop_hangs",),
+    ),
 )

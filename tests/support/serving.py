@@ -155,7 +155,8 @@ def program(size: int = 0, config: str = "", hang: str = "no") -> list[str]:
     Args:
         size: Bytes of its page.
         config: The web configuration's file.
-        hang: `names` for name look-ups that never end, `descriptors` for none that are left.
+        hang: `names` for name look-ups that never end, `loop` for an event loop that does not
+            come back, `descriptors` for none that are left.
     """
     return [sys.executable, __file__, str(size), config, hang]
 
@@ -170,7 +171,7 @@ def _fill() -> None:
 
 
 async def _program(size: int, config: str, hang: str) -> None:
-    from exporter.commands.serve import signalled  # noqa: PLC0415 - the program's alone
+    from exporter.ending import signalled  # noqa: PLC0415 - the program's alone
 
     page = LINE * (size // len(LINE))
     stop = signalled()
@@ -182,6 +183,8 @@ async def _program(size: int, config: str, hang: str) -> None:
         # What a name server that never answers looks like to the event loop.
         for _ in range(8):
             loop.run_in_executor(None, time.sleep, 3600)
+    if hang == "loop":
+        loop.call_later(0.1, time.sleep, 3600)
     if hang == "descriptors":
         loop.call_later(0.5, _fill)
     await Server(Guard(web(lambda: page), lambda: kept.current), kept).serve_until(
