@@ -5,6 +5,7 @@ be compared. Between reports it is a matter of how many each has.
 """
 
 from collections.abc import Iterable, Sequence, Set as AbstractSet
+from functools import lru_cache
 from typing import Final
 
 from exporter.samples import Sample
@@ -86,16 +87,16 @@ def largest_names(
         limit = min(limit, MOST_CHANNELS)
     if len(given) <= limit:
         return given
+    names = [_made_name(sample) for sample in given]
+    if len({*names} - {()}) <= limit:
+        return given
     loyal = {sample[:2] for sample in shown}
     weights: dict[tuple[str, ...], float] = {}
-    for sample in given:
-        name = _made_name(sample)
+    for name, sample in zip(names, given, strict=True):
         if name:
             weights[name] = weights.get(name, 0) + _weight(sample, loyal)
-    if len(weights) <= limit:
-        return given
     kept = {(), *sorted(weights, key=lambda name: (-weights[name], name))[:limit]}
-    return tuple(sample for sample in given if _made_name(sample) in kept)
+    return tuple(sample for name, sample in zip(names, given, strict=True) if name in kept)
 
 
 def _weight(sample: Sample, loyal: AbstractSet[tuple[object, ...]]) -> float:
@@ -105,9 +106,12 @@ def _weight(sample: Sample, loyal: AbstractSet[tuple[object, ...]]) -> float:
 
 def _made_name(sample: Sample) -> tuple[str, ...]:
     """The name that somebody made up, with its id where it has one; empty where there is none."""
-    made = tuple(
-        value
-        for label, value in zip(sample.family.labels, sample.labels, strict=True)
-        if label in CUSTOMER_MADE
-    )
+    places = _made_places(sample.family.labels)
+    made = tuple([sample.labels[place] for place in places])
     return made if any(made) else ()
+
+
+@lru_cache(maxsize=256)
+def _made_places(labels: tuple[str, ...]) -> tuple[int, ...]:
+    """Which of a family's labels somebody makes up."""
+    return tuple(place for place, label in enumerate(labels) if label in CUSTOMER_MADE)

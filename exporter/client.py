@@ -75,8 +75,8 @@ class Client:
         self._now = now
         # Nothing else ever leaves, whatever an answer, a state file or a mistake of ours says.
         reports = filter(None, (workspace.url, workspace.other_url))
-        self._leaves = {("POST", httpx.URL(url)) for url in reports}
-        self._leaves.add(("GET", httpx.URL(workspace.bots_url)))
+        self._leaves = {("POST", url): httpx.URL(url) for url in reports}
+        self._leaves["GET", workspace.bots_url] = httpx.URL(workspace.bots_url)
         trust = _trust(workspace)
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -131,10 +131,11 @@ class Client:
         Raises:
             RequestFailed: If it brings nothing that can be used.
         """
+        address = self._leaves.get((method, url))
+        if address is None:
+            raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
         try:
-            out = self._http.build_request(method, url, **request)
-            if (method, out.url.copy_with(query=None)) not in self._leaves:
-                raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
+            out = self._http.build_request(method, address, **request)
             async with asyncio.timeout(self._workspace.timeout.total_seconds()):
                 response = await self._http.send(out, stream=True)
                 try:

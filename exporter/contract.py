@@ -323,15 +323,23 @@ class Report(Generic[OptionsT, ReplyT]):
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if isinstance(reply, BaseModel) and not reply.model_fields_set:
             raise ReplyError(f"{self.name}: none of the documented fields")
-        found: dict[tuple[Family, tuple[str, ...]], Sample] = {}
-        for sample in self.samples(reply, reading):
-            series = sample[:2]
-            if series in found:  # names that became equal when cleaned, or were so from the start
-                reading.drift.add(None)
-                found[series] = Sample(*series, found[series].value + sample.value)
-            else:
-                found[series] = sample
-        return tuple([sample for sample in found.values() if math.isfinite(sample.value)])
+        given = tuple(self.samples(reply, reading))
+        if len({sample[:2] for sample in given}) < len(given):
+            given = _summed(given, reading.drift)
+        return tuple([sample for sample in given if math.isfinite(sample.value)])
+
+
+def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:
+    """One sample of each series: names became equal when cleaned, or were so from the start."""
+    found: dict[tuple[Family, tuple[str, ...]], Sample] = {}
+    for sample in samples:
+        series = sample[:2]
+        if series in found:
+            drift.add(None)
+            found[series] = Sample(*series, found[series].value + sample.value)
+        else:
+            found[series] = sample
+    return tuple(found.values())
 
 
 AnyReport = Report[Any, Any]
@@ -366,7 +374,7 @@ class Entry:
         """The word that the entry's API has for the report."""
         return self.form.metric or self.report.name
 
-    @property
+    @cached_property
     def window(self) -> str:
         """The value of the label `window`: as configured, empty where there is none."""
         return self.options.window.name if self.options.window else ""

@@ -30,7 +30,7 @@ from exporter.memory import Turns
 from exporter.plan import Call
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm
-from exporter.store import Key, Record, Store
+from exporter.store import Key, Record, Store, expiry
 from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
 
@@ -443,17 +443,18 @@ class Poller:
         self, call: Call, entry: Entry, samples: tuple[Sample, ...], sent: datetime, took: float
     ) -> Record:
         kept, left_out = self._capped(Key.of(call.target, entry), samples)
-        record = Record(
+        now, withdrawn = self._now(), entry.withdrawn(sent)
+        return Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
             duration_seconds=took,
-            last_success=self._now(),
+            last_success=now,
             samples=Samples.of(kept),
-            withdrawn=entry.withdrawn(sent),
+            expires=expiry(now, withdrawn, entry.interval, self.workspace.stale_after),
+            withdrawn=withdrawn,
             question=entry.question,
             left_out=left_out,
         )
-        return record.paced(entry.interval, self.workspace.stale_after)
 
     def _capped(self, key: Key, samples: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], int]:
         """As many of the samples as may be kept, and how many more the workspace has no room for."""

@@ -71,8 +71,7 @@ class Record:
             interval: In force from now on.
             stale_after: How many of them the values outlive their success.
         """
-        stale = self.last_success + interval * stale_after if self.last_success else None
-        expires = min((end for end in (stale, self.withdrawn) if end), default=None)
+        expires = expiry(self.last_success, self.withdrawn, interval, stale_after)
         seconds = interval.total_seconds()
         if (self.interval_seconds, self.expires) == (seconds, expires):
             return self
@@ -86,6 +85,19 @@ class Record:
     def shown(self, now: datetime) -> Sequence[Sample]:
         """The values that are still true at an instant."""
         return self.samples if self.valid(now) else NONE
+
+
+def expiry(
+    last_success: datetime | None,
+    withdrawn: datetime | None,
+    interval: timedelta,
+    stale_after: float,
+) -> datetime | None:
+    """From when on values must not be shown: they are too old, or their window moves on."""
+    if last_success is None:
+        return withdrawn
+    stale = last_success + interval * stale_after
+    return min(stale, withdrawn) if withdrawn else stale
 
 
 class Store:

@@ -4,6 +4,7 @@ import sys
 import time
 import unicodedata
 from calendar import monthrange
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,13 +20,17 @@ from exporter.values import (
     Lenient,
     Name,
     Number,
+    Percent,
     Period,
+    Ratio,
     Reply,
     Row,
     count,
     instant,
     number,
+    percent,
     period,
+    ratio,
     text,
 )
 
@@ -43,6 +48,8 @@ class Values(Reply):
 
     a_number: Number = None
     a_count: Count = None
+    a_percent: Percent = None
+    a_ratio: Ratio = None
     name: Name
     inner: Lenient[list[int]] = None
 
@@ -121,6 +128,29 @@ def test_a_number_of_any_json_is_null_unreadable_or_exact(value: object) -> None
 def test_a_count_is_never_negative(value: object) -> None:
     found = count(value)
     assert found is None or math.isnan(found) or found >= 0
+
+
+near_a_bound = st.sampled_from((0, 1, 100, LARGEST)).flatmap(
+    lambda bound: st.sampled_from(
+        (bound, -bound, bound + 1, bound - 1, float(bound), -float(bound))
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "read_by_hand"),
+    [("a_number", number), ("a_count", count), ("a_percent", percent), ("a_ratio", ratio)],
+)
+@given(value=json_values | near_a_bound | st.integers().map(str))
+def test_a_validated_number_is_the_one_that_is_read_by_hand(
+    field: str, read_by_hand: Callable[[object], float | None], value: object
+) -> None:
+    found, drift = read(Values, {field: value})
+    validated, by_hand = (
+        one if one is None else float(one) for one in (getattr(found, field), read_by_hand(value))
+    )
+    assert repr(validated) == repr(by_hand)  # NaN is NaN, and no zero is another
+    assert drift == ({field: 1} if repr(by_hand) == "nan" else {})
 
 
 @given(st.integers(0, LARGEST))

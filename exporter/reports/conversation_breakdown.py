@@ -37,6 +37,7 @@ HOURS: Final = Family(
 )
 
 _CHANNEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,31}", re.ASCII)
+_HOURS: Final = {key: f"{hour:02}" for hour in range(24) for key in (f"{hour}", f"{hour:02}")}
 _WEEKDAYS: Final = {name.casefold()[:cut]: name for name in day_name for cut in (3, None)}
 
 
@@ -74,8 +75,7 @@ def weekday(key: str) -> str | None:
 
 def hour(key: str) -> str | None:
     """The hour as two digits, None where the key is none of 0 to 23."""
-    valid = key.isascii() and key.isdigit() and len(key) <= 2 and int(key) <= 23
-    return f"{int(key):02}" if valid else None
+    return _HOURS.get(key)
 
 
 def samples(reply: Breakdown, reading: Reading[Options]) -> Iterator[Sample]:

@@ -268,8 +268,8 @@ PROTECTIONS: Final = (
     Protection(
         "yesterday is withdrawn at midnight",
         "exporter/store.py",
-        "for end in (stale, self.withdrawn) if end",
-        "for end in (stale,) if end",
+        "return min(stale, withdrawn) if withdrawn else stale",
+        "return stale",
         ("tests/test_poller.py",),
     ),
     Protection(
