@@ -352,15 +352,15 @@ PROTECTIONS: Final = (
     Protection(
         "names of customers are limited in number",
         "exporter/caps.py",
-        "    if len(weights) <= limit:\n        return given",
+        "    if len({*names} - {()}) <= limit:\n        return given",
         "    return given",
         ("tests/test_caps.py", "tests/test_poller.py"),
     ),
     Protection(
         "nothing goes where it is not meant to",
         "exporter/client.py",
-        "not in self._leaves:",
-        "in ():",
+        "self._leaves.get((method, url))",
+        "httpx.URL(url)",
         ("tests/test_client.py",),
     ),
     Protection(
