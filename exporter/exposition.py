@@ -5,8 +5,9 @@ made when a value changes, expires or passes midnight. The exporter's own metric
 scrape, as the end of the same gzip member. The snapshot holds gauges alone, which read the same in
 both formats.
 
-A large snapshot is made of blocks of targets, and a block of a piece for each family: only what is
-not as it was is written and compressed again. The targets of a block are polled after each other.
+A large snapshot is made of blocks, one for each part of the records, and a block of a piece for
+each family: only what is not as it was is looked at, written and compressed again. The targets of a
+block are polled after each other.
 A series comes once, whatever the API answers to entries that should not overlap: the first record
 to have it keeps it. Blocks cannot share one, as what tells bots apart is in its labels.
 """
@@ -24,7 +25,7 @@ from exporter.catalogue import REPORTS
 from exporter.plan import Target
 from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family, Samples, Shape
 from exporter.stitch import NOTHING, Piece
-from exporter.store import SKEW, Key, Record
+from exporter.store import SKEW, Generation, Key, Record
 
 SUCCESS: Final = Family(
     "seasalt_report_success", "Whether the last try of the report brought values.", REPORT_LABELS
@@ -55,10 +56,6 @@ POLLED: Final = "Polled at the report's interval, not at the scrape."
 _FAMILIES: Final = (*API_FAMILIES, *REPORT_FAMILIES)
 _ALL: Final = frozenset(_FAMILIES)
 
-RECORDS_OF_A_BLOCK: Final = 256
-"""So many reports are written and compressed together, where there are more than a few blocks."""
-
-_FEWEST_BLOCKS: Final = 8
 _SHAPES: Final = 128
 _SERIES_OF_A_SHAPE: Final = 128
 _TAILS: Final = 8192
@@ -73,8 +70,7 @@ class _Block:
     """The records of some targets, and what is on the page of them.
 
     Attributes:
-        keys: Whose records they are.
-        records: As they were.
+        part: The records.
         at: The instant at which they were looked at.
         until: The first instant after it at which one of their values must go.
         pieces: The page's text of them, by family; all under None where there is but one block.
@@ -82,31 +78,27 @@ class _Block:
         hidden: The keys of records with values that must not be shown.
     """
 
-    keys: Sequence[Key] = ()
-    records: Sequence[Record] = ()
+    part: Mapping[Key, Record] = field(default_factory=dict)
     at: datetime = NEVER
     until: datetime = NEVER
     pieces: Mapping[Family | None, Piece] = field(default_factory=dict)
     series: Counter[tuple[str, str]] = field(default_factory=Counter)
     hidden: Sequence[Key] = ()
 
-    def holds(self, keys: Sequence[Key], records: Sequence[Record], at: datetime) -> bool:
+    def holds(self, part: Mapping[Key, Record], at: datetime) -> bool:
         """Whether there is nothing new in these records at an instant.
 
         That a hidden value may be shown again, as the clock goes on after it was set back, is not
         looked for: whoever keeps pages forgets what was hidden.
         """
-        # Lists compare what they hold by identity first, which is all that is needed mostly.
-        return self.at <= at < self.until and self.keys == keys and self.records == records
+        return self.part is part and self.at <= at < self.until
 
-    def stale(
-        self, keys: Sequence[Key], records: Sequence[Record], at: datetime
-    ) -> AbstractSet[Family]:
+    def stale(self, part: Mapping[Key, Record], at: datetime) -> AbstractSet[Family]:
         """The families whose text is another with these records at an instant."""
-        if self.keys != keys:
+        if list(self.part) != list(part):
             return _ALL
         found: set[Family] = set()
-        for key, before, after in zip(keys, self.records, records, strict=True):
+        for (key, after), before in zip(part.items(), self.part.values(), strict=True):
             was, now = before.shown(self.at), after.shown(at)
             if was is not now and was != now:
                 found |= Samples.of(was).shape.kinds | Samples.of(now).shape.kinds
@@ -143,32 +135,19 @@ class Snapshot:
 EMPTY: Final = Snapshot()
 
 
-def snapshot(
-    records: Iterable[tuple[Key, Record]],
-    at: datetime,
-    before: Snapshot = EMPTY,
-    size: int = RECORDS_OF_A_BLOCK,
-) -> Snapshot:
+def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Snapshot:
     """The snapshot of what is true at an instant.
 
     Args:
         records: All of them.
         at: The instant.
         before: The last one, of which the unchanged part is taken.
-        size: Reports of a block.
     """
-    given = list(records)
-    number = _blocks(len(given), size)
-    keys: list[list[Key]] = [[] for _ in range(number)]
-    parts: list[list[Record]] = [[] for _ in range(number)]
-    for key, record in given:
-        place = int(key.target.place * number)
-        keys[place].append(key)
-        parts[place].append(record)
+    number = len(records.parts)
     old = before.blocks if len(before.blocks) == number else (_Block(),) * number
     blocks = [
-        block if block.holds(*now, at) else _renewed(block, *now, at, whole=number == 1)
-        for block, now in zip(old, zip(keys, parts, strict=True), strict=True)
+        block if block.holds(part, at) else _renewed(block, part, at, whole=number == 1)
+        for block, part in zip(old, records.parts, strict=True)
     ]
     if all(map(is_, blocks, old)):
         page = before.page
@@ -194,43 +173,33 @@ def snapshot(
     )
 
 
-def _blocks(records: int, size: int) -> int:
-    """In how many blocks a snapshot is made: one for a small one, else a power of two."""
-    number = records // size
-    return 1 if number < _FEWEST_BLOCKS else 1 << (number.bit_length() - 1)
-
-
-def _renewed(
-    before: _Block, keys: Sequence[Key], records: Sequence[Record], at: datetime, *, whole: bool
-) -> _Block:
+def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole: bool) -> _Block:
     """The block of these records, with what is still right of the one before.
 
     Args:
         before: The one before.
-        keys: Whose records they are.
-        records: As they are now.
+        part: The records as they are now.
         at: The instant.
         whole: Whether it is the only one.
     """
-    given = list(zip(keys, records, strict=True))
     pieces = dict(before.pieces)
     if whole:
-        pieces[None] = Piece.of(text(given, at).encode())
-    elif stale := before.stale(keys, records, at):
-        lines = _lines(given, at, stale)
+        pieces[None] = Piece.of(text(part.items(), at).encode())
+    elif stale := before.stale(part, at):
+        lines = _lines(part.items(), at, stale)
         for family in stale:
             pieces.pop(family, None)
             if family in lines:
                 pieces[family] = Piece.of("".join(lines[family]).encode())
     series, hidden, until = Counter[tuple[str, str]](), list[Key](), NEVER
-    for key, record in given:
+    for key, record in part.items():
         shown = record.shown(at)
         series[key.target.api, key.target.workspace] += len(shown)
         if shown and record.expires:
             until = min(until, record.expires)
         elif record.samples:
             hidden.append(key)
-    return _Block(keys, records, at, until, pieces, series, hidden)
+    return _Block(part, at, until, pieces, series, hidden)
 
 
 def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:

@@ -47,7 +47,7 @@ class Pages:
         self._changed = asyncio.Event()
         self._one = asyncio.Lock()
         self._took = timedelta()
-        self._take(snapshot(store, now()))
+        self._take(snapshot(store.generation(), now()))
 
     def changed(self) -> None:
         """Let the snapshot be made anew soon."""
@@ -72,7 +72,7 @@ class Pages:
             self._changed.clear()
             at = begun + min(2 * self._took, _LONGEST_AHEAD)
             records = self._store.generation()
-            made = await self._elsewhere(snapshot, records.items(), at, self.snapshot)
+            made = await self._elsewhere(snapshot, records, at, self.snapshot)
             self._took = max(self._now() - begun, timedelta())
             self._take(made)
             for some in range(0, len(made.hidden), _AT_ONCE):

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final, NamedTuple
 
 from exporter.contract import Entry
@@ -13,6 +14,10 @@ from exporter.samples import Sample, Samples
 SKEW: Final = timedelta(minutes=1)
 """How far ahead of the clock values may be; beyond it, the clock was set back and their age is unknown."""
 
+RECORDS_OF_A_PART: Final = 256
+"""So many records are looked at together, where there are more than a few parts."""
+
+_FEWEST_PARTS: Final = 8
 
 NONE: Final = Samples()
 
@@ -100,11 +105,52 @@ def expiry(
     return min(stale, withdrawn) if withdrawn else stale
 
 
-class Store:
-    """Records by key, in the order in which they first came."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation(Mapping[Key, Record]):
+    """All records at an instant, whatever came later.
 
-    def __init__(self) -> None:
-        self._records: dict[Key, Record] = {}
+    Attributes:
+        parts: The records by the place of their targets, in the order in which they first came. A
+            part in which nothing has changed is the very one of the generation before.
+    """
+
+    parts: Sequence[Mapping[Key, Record]] = ({},)
+
+    def __getitem__(self, key: Key) -> Record:
+        return self.parts[_part(key, len(self.parts))][key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return chain.from_iterable(self.parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def _part(key: Key, number: int) -> int:
+    """In which of so many parts the record of a key is."""
+    return int(key.target.place * number)
+
+
+def _parts(records: int, size: int) -> int:
+    """Into how many parts so many records go: one if they are few, else a power of two."""
+    number = records // size
+    return 1 if number < _FEWEST_PARTS else 1 << (number.bit_length() - 1)
+
+
+class Store:
+    """Records by key.
+
+    They are kept in parts. Whoever asks for a generation gets the parts themselves, and what
+    changes later is changed in a copy: what all of them cost is paid for a few at a time.
+
+    Args:
+        size: Records of a part.
+    """
+
+    def __init__(self, size: int = RECORDS_OF_A_PART) -> None:
+        self._size = size
+        self._parts: list[dict[Key, Record]] = [{}]
+        self._given: set[int] = set()  # the parts that a generation has
         self._sizes: Counter[str] = Counter()
 
     def succeed(self, key: Key, record: Record) -> None:
@@ -115,8 +161,8 @@ class Store:
         self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
     ) -> None:
         """Note a try that brought nothing; values from before stay until they expire."""
-        self._records[key] = replace(
-            self._records.get(key) or Record(interval_seconds),
+        self._own(key)[key] = replace(
+            self._find(key) or Record(interval_seconds),
             success=False,
             error=error,
             duration_seconds=duration_seconds,
@@ -132,36 +178,37 @@ class Store:
 
         What answers another question is forgotten.
         """
-        record = self._records.get(key)
+        record = self._find(key)
         if record is None:
             return
+        paced = record.paced(interval, stale_after)
         if record.last_success and record.question != question:
             self._forget(key)
-        else:
-            self._records[key] = record.paced(interval, stale_after)
+        elif paced is not record:
+            self._own(key)[key] = paced
 
     def keep(self, keys: AbstractSet[Key], workspace: str) -> None:
         """Forget every record of a workspace but these."""
-        for key in [key for key in self._records if key.target.workspace == workspace]:
+        for key in [key for key, _ in self if key.target.workspace == workspace]:
             if key not in keys:
                 self._forget(key)
 
     def withdraw(self, key: Key) -> None:
         """Forget a report's values; when they last came is still known."""
-        record = self._records.get(key)
+        record = self._find(key)
         if record:
             self._put(key, replace(record, samples=NONE))
 
     def expire(self, keys: Iterable[Key], now: datetime) -> None:
         """Forget those of these keys' values that must not be shown from an instant on."""
         for key in keys:
-            record = self._records.get(key)
+            record = self._find(key)
             if record and record.samples and not record.shown(now):
                 self._put(key, replace(record, samples=NONE, left_out=0))
 
     def series(self, workspace: str, but: Key) -> int:
         """How many values of a workspace's reports are kept, without those of one key."""
-        record = self._records.get(but)
+        record = self._find(but)
         return self._sizes[workspace] - (len(record.samples) if record else 0)
 
     def _put(self, key: Key, record: Record) -> None:
@@ -169,25 +216,43 @@ class Store:
         if samples is not record.samples:
             record = replace(record, samples=samples)
         if key.report:
-            before = self._records.get(key)
+            before = self._find(key)
             self._sizes[key.target.workspace] += len(record.samples)
             self._sizes[key.target.workspace] -= len(before.samples) if before else 0
-        self._records[key] = record
+        self._own(key)[key] = record
 
     def _forget(self, key: Key) -> None:
-        record = self._records.pop(key)
+        record = self._own(key).pop(key)
         if key.report:
             self._sizes[key.target.workspace] -= len(record.samples)
 
+    def _find(self, key: Key) -> Record | None:
+        return self._parts[_part(key, len(self._parts))].get(key)
+
+    def _own(self, key: Key) -> dict[Key, Record]:
+        """The part that holds a key, to be changed."""
+        index = _part(key, len(self._parts))
+        if index in self._given:
+            self._given.remove(index)
+            self._parts[index] = self._parts[index].copy()
+        return self._parts[index]
+
     def samples(self, key: Key) -> Sequence[Sample]:
         """The values that are kept of one key, none where there is no record."""
-        record = self._records.get(key)
+        record = self._find(key)
         return record.samples if record else NONE
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""
-        return iter(self._records.items())
+        return chain.from_iterable(part.items() for part in self._parts)
 
-    def generation(self) -> Mapping[Key, Record]:
+    def generation(self) -> Generation:
         """All that there is now, whatever comes later."""
-        return self._records.copy()
+        number = _parts(sum(map(len, self._parts)), self._size)
+        if number != len(self._parts):
+            records = list(self)
+            self._parts, self._given = [{} for _ in range(number)], set()
+            for key, record in records:
+                self._parts[_part(key, number)][key] = record
+        self._given.update(range(number))
+        return Generation(tuple(self._parts))

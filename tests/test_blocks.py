@@ -19,7 +19,6 @@ from exporter import exposition
 from exporter.exposition import (
     API_FAMILIES,
     NEVER,
-    RECORDS_OF_A_BLOCK,
     REPORT_FAMILIES,
     Snapshot,
     snapshot,
@@ -27,7 +26,7 @@ from exporter.exposition import (
 from exporter.plan import Target
 from exporter.samples import Family
 from exporter.stitch import Piece
-from exporter.store import Key, Record, Store
+from exporter.store import RECORDS_OF_A_PART, Key, Record, Store
 
 LARGE: Final = 240
 """Bots of a page of several blocks."""
@@ -104,12 +103,12 @@ class Life(RuleBasedStateMachine):
     bots = st.integers(0, 11)
     reports = st.integers(0, 9)
 
-    size = RECORDS_OF_A_BLOCK
+    size = RECORDS_OF_A_PART
 
     def __init__(self) -> None:
         super().__init__()
         self.now, self.seed = START, 0
-        self.store, self.targets = Store(), targets(12)
+        self.store, self.targets = Store(self.size), targets(12)
         self.made = Snapshot()
 
     def _key(self, bot: int, report: int) -> Key:
@@ -168,7 +167,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def scrape(self) -> None:
         """The page is made anew and read."""
-        self.made = snapshot(self.store, self.now, self.made, self.size)
+        self.made = snapshot(self.store.generation(), self.now, self.made)
         page = whole(self.made.page)
         truth = plain(self.store, self.now)
         assert {name: float(value) for name, value in series(page).items()} == truth
@@ -201,7 +200,7 @@ def test_a_page_that_is_made_anew_in_parts_is_that_of_a_plain_renderer(life: typ
 
 def test_a_large_page_is_read_whole_by_every_client() -> None:
     store = filled(LARGE)
-    made = snapshot(store, START)
+    made = snapshot(store.generation(), START)
     page, own = made.page, b"own 1\n"
     assert len(page.parts) > 100
 
@@ -214,6 +213,17 @@ def test_a_large_page_is_read_whole_by_every_client() -> None:
     assert len(member) < len(snapshot_of_one_block(store)) * 1.3
 
 
+@given(st.binary(max_size=50), st.integers(0, 2**20), st.binary(max_size=50))
+def test_the_checksum_of_what_is_joined_is_that_of_the_whole(
+    first: bytes, zeros: int, last: bytes
+) -> None:
+    texts = (first, bytes(zeros) + last, b"", last)
+
+    joined = Piece.joined([Piece.of(text) for text in texts])
+
+    assert (joined.crc, joined.size) == (zlib.crc32(b"".join(texts)), len(b"".join(texts)))
+
+
 def snapshot_of_one_block(store: Store) -> bytes:
     """The same page in one piece."""
     return Piece.of(exposition.text(store, START).encode()).gzipped()
@@ -222,7 +232,9 @@ def snapshot_of_one_block(store: Store) -> bytes:
 def test_a_page_in_blocks_has_the_series_of_the_page_in_one() -> None:
     store = filled(LARGE)
 
-    assert series(whole(snapshot(store, START).page)) == series(exposition.text(store, START))
+    assert series(whole(snapshot(store.generation(), START).page)) == series(
+        exposition.text(store, START)
+    )
 
 
 def changed(before: Snapshot, after: Snapshot) -> int:
@@ -236,11 +248,11 @@ def test_what_one_poll_costs_does_not_grow_with_the_number_of_bots() -> None:
     families = {family for _, record in polled(one, START) for family, _, _ in record.samples}
     for bots in (LARGE, 4 * LARGE):
         store = filled(bots)
-        before = snapshot(store, START)
+        before = snapshot(store.generation(), START)
         for key, record in polled(one, START, seed=7):
             store.succeed(key, record)
 
-        after = snapshot(store, START, before)
+        after = snapshot(store.generation(), START, before)
 
         assert 0 < changed(before, after) <= len(families) + len(REPORT_FAMILIES)
         assert changed(before, after) < len(after.page.parts) / 5
@@ -248,31 +260,31 @@ def test_what_one_poll_costs_does_not_grow_with_the_number_of_bots() -> None:
 
 def test_bots_that_are_polled_after_each_other_are_neighbours_on_the_page() -> None:
     store = filled(LARGE)
-    before = snapshot(store, START)
+    before = snapshot(store.generation(), START)
     fortieth = sorted(targets(LARGE), key=lambda target: target.place)[: LARGE // 40]
     for target in fortieth:
         for key, record in polled(target, START, seed=7):
             store.succeed(key, record)
 
-    after = snapshot(store, START, before)
+    after = snapshot(store.generation(), START, before)
 
     assert changed(before, after) <= 2 * len(before.page.parts) / len(before.blocks)
 
 
 def test_an_answer_that_says_what_the_last_one_said_is_not_written_again() -> None:
     store = filled(LARGE)
-    before = snapshot(store, START)
+    before = snapshot(store.generation(), START)
     key, record = next(polled(targets(1)[0], START))
     store.succeed(key, replace(record, duration_seconds=9.0))
 
-    assert changed(before, snapshot(store, START, before)) == 1
+    assert changed(before, snapshot(store.generation(), START, before)) == 1
 
 
 def test_nothing_new_costs_nothing() -> None:
     store = filled(LARGE)
-    before = snapshot(store, START)
+    before = snapshot(store.generation(), START)
 
-    assert snapshot(store, START + INTERVAL, before).page is before.page
+    assert snapshot(store.generation(), START + INTERVAL, before).page is before.page
 
 
 names = st.sampled_from(["", "", "a"]) | st.text(st.sampled_from('ab",=\\{}'), max_size=4)

@@ -113,7 +113,7 @@ def rendered(bots: int) -> int:
         for key, record in polled(bot, START):
             store.succeed(key, record)
     with counted(calls):
-        snapshot(store, START)
+        snapshot(store.generation(), START)
     return len(calls)
 
 

@@ -150,7 +150,7 @@ def test_one_gzip_member_holds_the_snapshot_and_the_exporters_own(
         )
     )
     page = text(made, NOW).encode()
-    snap = snapshot(made, NOW).page
+    snap = snapshot(made.generation(), NOW).page
 
     member = Piece.joined((snap, Piece.of(own))).gzipped()
 
@@ -181,7 +181,10 @@ def test_the_number_of_values_from_the_api_is_known_by_workspace() -> None:
         (other, record()),
     )
 
-    assert snapshot(made, NOW).series == {("seachat", "acme"): 2, ("portal", "other"): 0}
+    assert snapshot(made.generation(), NOW).series == {
+        ("seachat", "acme"): 2,
+        ("portal", "other"): 0,
+    }
 
 
 def test_what_is_told_of_a_bot_has_no_report_of_its_own() -> None:
@@ -215,7 +218,7 @@ def test_what_is_told_of_a_report_comes_once_though_a_label_of_its_bot_is_empty(
 
 def test_an_identity_page_comes_in_pieces() -> None:
     samples = (LABELS.sample(n, "today", f"label {n} " + "x" * 80) for n in range(3000))
-    snap = snapshot(store((VOLUME, record(*samples))), NOW).page
+    snap = snapshot(store((VOLUME, record(*samples))).generation(), NOW).page
 
     pieces = list(snap.text())
 

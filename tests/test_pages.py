@@ -13,7 +13,7 @@ from support.workspaces import workspace
 from exporter.exposition import API_FAMILIES
 from exporter.pages import Pages
 from exporter.plan import Target
-from exporter.store import Key, Record, Store
+from exporter.store import Generation, Key, Record, Store
 from exporter.telemetry import Telemetry
 
 CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
@@ -282,8 +282,8 @@ def test_a_page_is_made_where_the_event_loop_does_not_wait_for_it() -> None:
                 yield item
 
     class Spied(Store):
-        def generation(self) -> Watched:
-            return Watched(super().generation())
+        def generation(self) -> Generation:
+            return Generation([Watched(part) for part in super().generation().parts])
 
     async def go() -> None:
         store = Spied()

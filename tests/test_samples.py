@@ -63,11 +63,11 @@ def test_a_series_more_takes_tens_of_bytes_in_the_store_and_on_the_page() -> Non
         for target in targets(bots):
             for key, record in polled(target, START):
                 store.succeed(key, record)
-        made = snapshot(store, START)
+        made = snapshot(store.generation(), START)
         gc.collect()
         size, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return size, sum(made.series.values()) + 4 * len(made.blocks[0].records)
+        return size, sum(made.series.values()) + 4 * len(made.blocks[0].part)
 
     few, many = taken(20), taken(120)
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, strategies as st
 from support.virtual import START
 
 from exporter.exposition import API_FAMILIES
@@ -88,6 +89,55 @@ def test_what_is_wanted_of_one_workspace_says_nothing_of_another(store: Store) -
 
     assert kept(store) == {ELSEWHERE}
     assert store.series("other", but=NOBODY) == 7
+
+
+def test_of_the_parts_of_a_generation_only_those_are_others_in_which_something_changed() -> None:
+    store = Store(size=4)
+    keys = [Key(Target("seachat", "acme", f"b{bot}"), "csat", "today") for bot in range(100)]
+    for key in keys:
+        store.succeed(key, record(1))
+    before = store.generation()
+    assert len(before.parts) == 16
+
+    store.succeed(keys[0], record(2))
+    store.fail(keys[1], "HTTP 500", duration_seconds=1, interval_seconds=600)
+    after = store.generation()
+
+    places = {int(key.target.place * 16) for key in keys[:2]}
+    others = [one is not two for one, two in zip(before.parts, after.parts, strict=True)]
+    assert {place for place, other in enumerate(others) if other} == places
+    assert (len(before[keys[0]].samples), len(after[keys[0]].samples)) == (1, 2)
+    assert {*after} == {*keys}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["succeed", "fail", "withdraw", "keep", "given"]), st.integers(0, 40)
+        )
+    )
+)
+def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, int]]) -> None:
+    stores = whole, parted = Store(), Store(size=1)
+    for step, bot in [*(("succeed", bot) for bot in range(10)), *steps]:
+        key = Key(Target("seachat", "acme", f"b{bot}"), "csat", "today")
+        kept = {other for other, _ in whole if other != key}
+        for store in stores:
+            if step == "succeed":
+                store.succeed(key, record(bot))
+            elif step == "fail":
+                store.fail(key, "HTTP 500", duration_seconds=bot, interval_seconds=600)
+            elif step == "withdraw":
+                store.withdraw(key)
+            elif step == "keep":
+                store.keep(kept, "acme")
+            else:
+                assert {**store.generation()} == dict(store)
+        assert dict(parted) == dict(whole)
+        assert {other: parted.samples(other) for other, _ in whole} == {
+            other: one.samples for other, one in whole
+        }
+        assert parted.series("acme", but=NOBODY) == whole.series("acme", but=NOBODY)
 
 
 def test_a_generation_stays_as_it_was_whatever_comes_later(store: Store) -> None:

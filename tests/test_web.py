@@ -23,7 +23,7 @@ PROMETHEUS_3 = (
 
 
 async def empty() -> Snapshot:
-    return snapshot(Store(), NOW)
+    return snapshot(Store().generation(), NOW)
 
 
 def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401

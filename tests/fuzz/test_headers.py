@@ -24,7 +24,7 @@ TYPES: Final = {
 
 
 async def _snapshot() -> Snapshot:
-    return snapshot(Store(), NOW)
+    return snapshot(Store().generation(), NOW)
 
 
 WEB: Final = Web(

@@ -304,7 +304,7 @@ class _Exporter:
 
     def page(self) -> list[str]:
         """The samples that a scrape would take now."""
-        made = snapshot(self._store, self._world.now())
+        made = snapshot(self._store.generation(), self._world.now())
         for place, number in made.series.items():
             self._telemetry.set(SERIES, number, *place)
         self._telemetry.set(PAGE_BYTES, made.page.size, "identity")

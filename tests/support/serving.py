@@ -36,7 +36,7 @@ LINE: Final = b"own_total 1\n"
 
 def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
     """The routes, over an empty store and some metrics of the exporter's own."""
-    empty: Snapshot = snapshot(Store(), datetime.now(UTC))
+    empty: Snapshot = snapshot(Store().generation(), datetime.now(UTC))
 
     async def current() -> Snapshot:
         return empty
