@@ -1,5 +1,6 @@
 """From the command line to the sub-command that it names, and back with an exit status."""
 
+import gc
 import logging
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -33,7 +34,11 @@ def _module(invocation: Invocation) -> str:
 def _run(invocation: Invocation) -> int:
     try:
         # The sub-command is the first to import anything heavy, and imports what it needs alone.
+        # All of that stays: the garbage collector would but look at it, again and again.
+        gc.disable()
         command = import_module(f"exporter.commands.{_module(invocation)}")
+        gc.freeze()
+        gc.enable()
         status: int = command.run(invocation)
     except (ConfigError, StartError):
         raise

@@ -70,6 +70,15 @@ class _Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class _Times:
+    """When a request was sent, when its answer came, and how many seconds that took."""
+
+    sent: datetime
+    came: datetime
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """What kept one report of one target from being read.
 
@@ -413,8 +422,9 @@ class Poller:
             return call.body(local_day(sent, self.workspace.zone), entries)
 
         def read(answer: object, took: float) -> bool:
+            times = _Times(sent, self._now(), took)
             for entry in entries:
-                failures.extend(self._read(call, entry, answer, sent, took))
+                failures.extend(self._read(call, entry, answer, times))
             return len(failures) < len(entries)
 
         try:
@@ -424,33 +434,29 @@ class Poller:
         self._catch_up()
         return tuple(failures)
 
-    def _read(
-        self, call: Call, entry: Entry, answer: object, sent: datetime, took: float
-    ) -> Iterator[Failure]:
+    def _read(self, call: Call, entry: Entry, answer: object, times: _Times) -> Iterator[Failure]:
         """Store what an answer says of one report; why not, if it cannot be read."""
-        reading = entry.reading(sent)
+        reading = entry.reading(times.sent)
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
-            yield self._failed(call, entry, error, took)
+            yield self._failed(call, entry, error, times.took)
         else:
             if self._wanted(call):
-                record = self._record(call, entry, samples, sent, took)
-                self._store.succeed(Key.of(call.target, entry), record)
+                key = Key.of(call.target, entry)
+                self._store.succeed(key, self._record(key, entry, samples, times))
         self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
 
-    def _record(
-        self, call: Call, entry: Entry, samples: tuple[Sample, ...], sent: datetime, took: float
-    ) -> Record:
-        kept, left_out = self._capped(Key.of(call.target, entry), samples)
-        now, withdrawn = self._now(), entry.withdrawn(sent)
+    def _record(self, key: Key, entry: Entry, samples: tuple[Sample, ...], times: _Times) -> Record:
+        kept, left_out = self._capped(key, samples)
+        withdrawn = entry.withdrawn(times.sent)
         return Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
-            duration_seconds=took,
-            last_success=now,
+            duration_seconds=times.took,
+            last_success=times.came,
             samples=Samples.of(kept),
-            expires=expiry(now, withdrawn, entry.interval, self.workspace.stale_after),
+            expires=expiry(times.came, withdrawn, entry.interval, self.workspace.stale_after),
             withdrawn=withdrawn,
             question=entry.question,
             left_out=left_out,

@@ -1,9 +1,9 @@
 """What we say to Prometheus, as values: gauge families and their samples."""
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from struct import pack, unpack
 from sys import intern
 from typing import ClassVar, Final, NamedTuple, Self, overload
 from weakref import WeakValueDictionary
@@ -101,15 +101,20 @@ class Samples(Sequence[Sample]):
 
     Attributes:
         shape: Which series they are of.
-        values: Their values.
     """
 
-    __slots__ = ("shape", "values")
+    __slots__ = ("_packed", "shape")
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         given = tuple(samples)
         self.shape = Shape.of(given)
-        self.values = array("d", [sample.value for sample in given])
+        # Bytes, as an array is one object more for the garbage collector to look at.
+        self._packed = pack(f"{len(given)}d", *[sample.value for sample in given])
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Their values."""
+        return unpack(f"{len(self)}d", self._packed)
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> "Samples":
@@ -121,7 +126,7 @@ class Samples(Sequence[Sample]):
             yield Sample(family, labels, value)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.shape.families)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -132,7 +137,7 @@ class Samples(Sequence[Sample]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Samples):
-            return self.shape is other.shape and self.values == other.values
+            return self.shape is other.shape and self._packed == other._packed
         return tuple(self) == other
 
     def __hash__(self) -> int:

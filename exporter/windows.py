@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from exporter.values import Period
@@ -109,6 +110,7 @@ def local_day(now: datetime, zone: tzinfo) -> date:
     return now.astimezone(zone).date()
 
 
+@lru_cache(maxsize=64)  # nearly always of the days about today, and one object for all
 def begins(day: date, zone: tzinfo) -> datetime:
     """The first instant of a local day, in UTC.
 

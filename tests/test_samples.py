@@ -2,7 +2,6 @@
 
 import gc
 import tracemalloc
-from array import array
 
 from hypothesis import given, strategies as st
 from support.sizes import LABELS, polled, targets
@@ -46,7 +45,6 @@ def test_series_that_are_the_same_are_kept_once_and_gone_with_the_last_who_has_t
         for bot in targets(2)
     )
     assert first.shape is second.shape
-    assert isinstance(first.values, array)
 
     known = len(Shape.known)
     del first

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
@@ -116,6 +117,7 @@ async def serve(
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
             fleet = Fleet(start, tasks, store, telemetry, remembered)
             await adopt(config)
+            gc.freeze()  # once: what becomes garbage in a ring after a reload must still be found
             telemetry.reloaded(clock())
             reloader = Reloader(source, adopt, telemetry, clock) if source else None
             others = [pages.run(), *_reloading(reloader, invocation)]
