@@ -21,10 +21,10 @@ from benchmarks.api import SERIES, VERSIONS, answer
 from benchmarks.machine import OF_A_BOT
 from exporter.config import load
 from exporter.pages import Pages
-from exporter.plan import Call, plan
+from exporter.plan import Call, Key, plan
 from exporter.samples import Samples
 from exporter.stitch import Piece
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 from exporter.windows import local_day
 

@@ -2,6 +2,7 @@
 
 Each size is filled as fast as the API answers, and then polled at about the same rate, that of
 10,000 bots in ten minutes, so that little but the size differs: the interval is in whole seconds.
+What came due while it was filled is asked for at once after that, and is part of no round.
 From the start its page is scraped every few seconds; once it is filled, and until half of a round is
 over, the server is asked 20 times a second whether it is healthy, which tells how long its loop is
 held. The stand-in API is asked as often: what it shows is the machine's own noise. In the other
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ _FRESH: Final = 25
 _PROBES: Final = 20
 _SCRAPE_EVERY: Final = 5.0
 _SHORTEST: Final = 59
+_STEADY: Final = 5.0
 
 
 class Probe(threading.Thread):
@@ -179,15 +181,16 @@ def measure(python: str, bots: int, seconds: float) -> Size:
             patiently(exporter, lambda: requests(api).total() >= bots, pause=0.5)
             filled = time.monotonic() - begun
             patiently(exporter, lambda: page(port).count(OF_A_BOT) == bots * SERIES, pause=2)
+            patiently(exporter, _steady(api, bots / interval), pause=_STEADY)
             loop, noise = (
                 probing.enter_context(Probe(*where, 1 / _PROBES))
                 for where in ((port, "/-/healthy"), (api, "/count"))
             )
-            before, half = requests(api).total(), interval * rounds / 2
-            time.sleep(half)
+            before, end = requests(api).total(), time.monotonic() + interval * rounds
+            time.sleep(interval * rounds / 2)
             probing.close()  # in the other half nothing is asked, as that would count as reports
             middle, cpu = requests(api).total(), cpu_seconds(exporter.pid)
-            time.sleep(half)
+            time.sleep(end - time.monotonic())
             after, cpu = requests(api).total(), cpu_seconds(exporter.pid) - cpu
             megabytes = [resident_megabytes(exporter.pid, peak=peak) for peak in (False, True)]
         refreshing = stack.enter_context(
@@ -213,6 +216,19 @@ def measure(python: str, bots: int, seconds: float) -> Size:
         noise_ms=noise.late(1),
         noise_late_ms=noise.late(0.99),
     )
+
+
+def _steady(api: int, rate: float) -> Callable[[], bool]:
+    """Whether no more came since the last look than are due in that time."""
+    last, at = requests(api).total(), time.monotonic()
+
+    def steady() -> bool:
+        nonlocal last, at
+        now, number = time.monotonic(), requests(api).total()
+        since, last, passed, at = number - last, number, now - at, now
+        return passed > _STEADY / 2 and since <= 1.3 * rate * passed + 1
+
+    return steady
 
 
 def figures(sizes: Sequence[Size]) -> Figures:

@@ -6,9 +6,8 @@ from typing import Self
 
 from exporter.config import Bot, Workspace
 from exporter.contract import Entry
-from exporter.plan import Call, plan
+from exporter.plan import Call, Key, plan
 from exporter.schedule import Rhythm, Shortage, load, rhythms, shortages
-from exporter.store import Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +42,9 @@ class Agenda:
             calls=calls,
             rhythms=rhythms(given, allowed[0], workspace.concurrency, workspace.zone),
             wanted={
-                Key.of(call.target, entry): (call.signature, entry)
+                key: (call.signature, entry)
                 for call in given
-                for entry in call.entries
+                for key, entry in zip(call.keys, call.entries, strict=True)
             },
             load=load(given, *allowed),
             shortages=tuple(shortages(given, *allowed)),

@@ -12,11 +12,11 @@ from exporter.config import Discovery, Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Listed
-from exporter.plan import target
+from exporter.plan import Key, target
 from exporter.poller import Failure, Poller, next_turn
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm, phase
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 from exporter.values import Drift
 

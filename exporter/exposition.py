@@ -22,10 +22,10 @@ from typing import Final
 
 from exporter import bots
 from exporter.catalogue import REPORTS
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import COMMON_LABELS, REPORT_LABELS, Family, Samples, Shape
 from exporter.stitch import NOTHING, Piece
-from exporter.store import SKEW, Generation, Key, Record
+from exporter.store import SKEW, Generation, Record
 
 SUCCESS: Final = Family(
     "seasalt_report_success", "Whether the last try of the report brought values.", REPORT_LABELS

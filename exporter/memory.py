@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from exporter.bots import ListedBot
 from exporter.config import Workspace
+from exporter.plan import Key
 from exporter.standing import Standing
-from exporter.store import Key
 
 
 class Origin(NamedTuple):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from exporter.apis import Api
 from exporter.config import Bot, Workspace
@@ -60,6 +61,25 @@ def target(workspace: Workspace, bot: Bot | None = None) -> Target:
     return Target(workspace.api, workspace.name, bot.id, bot.shown_name, labels)
 
 
+class Key(NamedTuple):
+    """What values are kept under: one report of one target, or facts about the target itself.
+
+    Attributes:
+        target: The workspace or bot.
+        report: The value of the label `report`; empty where it is no report's.
+        window: The value of the label `window`.
+    """
+
+    target: Target
+    report: str
+    window: str
+
+    @classmethod
+    def of(cls, target: Target, entry: Entry) -> "Key":
+        """The key of an entry of a target."""
+        return cls(target, entry.name, entry.window)
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One request, for one or more entries of one target, again and again.
@@ -88,6 +108,15 @@ class Call:
     def identity(self) -> str:
         """A text that is the same after every restart and reload, and no other call's."""
         return f"{self.target.workspace}|{self.target.bot_id}|{self.names}"
+
+    @cached_property
+    def keys(self) -> tuple[Key, ...]:
+        """What the values of each entry are kept under; the same objects wherever they are."""
+        return tuple([Key.of(self.target, entry) for entry in self.entries])
+
+    def key(self, entry: Entry) -> Key:
+        """What the values of one of the entries are kept under."""
+        return self.keys[self.entries.index(entry)]
 
     @property
     def place(self) -> float:

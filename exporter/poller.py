@@ -27,10 +27,10 @@ from exporter.contract import Entry
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
-from exporter.plan import Call
+from exporter.plan import Call, Key
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm
-from exporter.store import Key, Record, Store, expiry
+from exporter.store import Record, Store, expiry
 from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
 from exporter.windows import local_day
 
@@ -261,9 +261,9 @@ class Poller:
 
         def found() -> dict[Key, tuple[float, datetime | None]]:
             return {
-                Key.of(call.target, entry): (entry.interval.total_seconds(), due.get(identity))
+                key: (entry.interval.total_seconds(), due.get(identity))
                 for identity, call in calls.items()
-                for entry in call.entries
+                for key, entry in zip(call.keys, call.entries, strict=True)
             }
 
         return found
@@ -353,8 +353,8 @@ class Poller:
         elif turn.call.target.bot_id and all(failure.missing for failure in failures):
             turn.missing += 1
             if turn.missing >= GONE_AFTER:
-                for entry in turn.call.entries:
-                    self._store.withdraw(Key.of(turn.call.target, entry))
+                for key in turn.call.keys:
+                    self._store.withdraw(key)
                 self.changed()
                 return True
         return False
@@ -362,11 +362,7 @@ class Poller:
     def _to_ask(self, call: Call) -> list[Entry]:
         """The reports of a call, without those that would spoil it."""
         now = self._now()
-        return [
-            entry
-            for entry in call.entries
-            if self._refused.get(Key.of(call.target, entry), now) <= now
-        ]
+        return [entry for entry in call.entries if self._refused.get(call.key(entry), now) <= now]
 
     def _catch_up(self) -> None:
         """Now that the API answers, let what was put off be due."""
@@ -443,7 +439,7 @@ class Poller:
             yield self._failed(call, entry, error, times.took)
         else:
             if self._wanted(call):
-                key = Key.of(call.target, entry)
+                key = call.key(entry)
                 self._store.succeed(key, self._record(key, entry, samples, times))
         self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
 
@@ -505,7 +501,7 @@ class Poller:
     def _failed(
         self, call: Call, entry: Entry, error: RequestFailed | ReplyError, took: float
     ) -> Failure:
-        key, text = Key.of(call.target, entry), str(error)
+        key, text = call.key(entry), str(error)
         if self._wanted(call):
             self._store.fail(
                 key,

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from exporter.errors import StateError
 from exporter.exposition import API_FAMILIES
 from exporter.memory import Memory
+from exporter.plan import Key
 from exporter.samples import Family, Sample
-from exporter.store import Key, Record
+from exporter.store import Record
 from exporter.values import Drift
 
 VERSION: Final = 1

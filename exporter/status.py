@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from exporter.plan import Target
-from exporter.store import Key, Record
+from exporter.plan import Key, Target
+from exporter.store import Record
 
 LATE = 1.5
 """The age, in intervals, from which on values are called late."""

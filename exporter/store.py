@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as Abstra
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
-from exporter.contract import Entry
-from exporter.plan import Target
+from exporter.plan import Key
 from exporter.samples import Sample, Samples
 
 SKEW: Final = timedelta(minutes=1)
@@ -20,25 +19,6 @@ RECORDS_OF_A_PART: Final = 256
 _FEWEST_PARTS: Final = 8
 
 NONE: Final = Samples()
-
-
-class Key(NamedTuple):
-    """What is kept: one report of one target, or facts about the target itself.
-
-    Attributes:
-        target: The workspace or bot.
-        report: The value of the label `report`; empty where it is no report's.
-        window: The value of the label `window`.
-    """
-
-    target: Target
-    report: str
-    window: str
-
-    @classmethod
-    def of(cls, target: Target, entry: Entry) -> "Key":
-        """The key of an entry of a target."""
-        return cls(target, entry.name, entry.window)
 
 
 @dataclass(frozen=True, slots=True)

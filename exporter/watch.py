@@ -11,9 +11,10 @@ from exporter.config import Workspace
 from exporter.discovery import Finder, roster
 from exporter.gate import Gate
 from exporter.memory import Listed, Memory, Origin
+from exporter.plan import Key
 from exporter.poller import Failure, Poller
 from exporter.status import WorkspaceStatus, targets
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 
 

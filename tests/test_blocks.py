@@ -23,10 +23,10 @@ from exporter.exposition import (
     Snapshot,
     snapshot,
 )
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import Family
 from exporter.stitch import Piece
-from exporter.store import RECORDS_OF_A_PART, Key, Record, Store
+from exporter.store import RECORDS_OF_A_PART, Record, Store
 
 LARGE: Final = 240
 """Bots of a page of several blocks."""

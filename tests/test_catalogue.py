@@ -29,9 +29,9 @@ from exporter.apis import APIS
 from exporter.catalogue import REPORTS, of_api
 from exporter.contract import AnyReport
 from exporter.errors import ReplyError
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import Family, Sample
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 
 OVERVIEW: Final = ("window", "handling_status")
 RELATION: Final = ("window", "base_label", "comparison_label")

@@ -11,10 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families as textforma
 from exporter.bots import ENABLED
 from exporter.config.load import RESERVED_LABELS
 from exporter.exposition import API_FAMILIES, REPORT_FAMILIES, snapshot, text
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import Sample
 from exporter.stitch import Piece
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 from exporter.values import text as clean
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -12,8 +12,8 @@ from support.workspaces import workspace
 
 from exporter.exposition import API_FAMILIES
 from exporter.pages import Pages
-from exporter.plan import Target
-from exporter.store import Generation, Key, Record, Store
+from exporter.plan import Key, Target
+from exporter.store import Generation, Record, Store
 from exporter.telemetry import Telemetry
 
 CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")

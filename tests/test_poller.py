@@ -19,9 +19,9 @@ from support.workspaces import workspace
 from exporter.agenda import EMPTY, Agenda
 from exporter.config import Workspace
 from exporter.exposition import API_FAMILIES, text
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.poller import Failure, Poller
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 

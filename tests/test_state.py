@@ -13,11 +13,11 @@ from support.workspaces import KEY
 from exporter.errors import StateError
 from exporter.exposition import API_FAMILIES, text
 from exporter.memory import Listed, Memory, Origin, Turns
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import Family, Sample
 from exporter.standing import Standing
 from exporter.state import State, decoded, encoded
-from exporter.store import Key, Record
+from exporter.store import Record
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 FLIPS = 2_000

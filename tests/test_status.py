@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import Family
 from exporter.status import State, Status, TargetStatus, WorkspaceStatus, targets
 from exporter.status_page import MANY, SHOWN, page
-from exporter.store import Key, Record
+from exporter.store import Record
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BOT = Target("seachat", "acme", "b1", "Support")

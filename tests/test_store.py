@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 from support.virtual import START
 
 from exporter.exposition import API_FAMILIES
-from exporter.plan import Target
-from exporter.store import Key, Record, Store
+from exporter.plan import Key, Target
+from exporter.store import Record, Store
 
 CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
 HOUR = timedelta(hours=1)

@@ -12,9 +12,9 @@ from exporter import __version__, logs
 from exporter.errors import Outcome
 from exporter.exposition import API_FAMILIES
 from exporter.pages import Pages
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.stitch import Piece
-from exporter.store import Key, Record, Store
+from exporter.store import Record, Store
 from exporter.telemetry import PAUSED_UNTIL, RELOAD_SUCCESSFUL, Telemetry
 
 PLACE = 'api="seachat"'

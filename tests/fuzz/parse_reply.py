@@ -27,8 +27,8 @@ with atheris.instrument_imports(include=["exporter"]):
     from exporter.bots import Listing, page
     from exporter.errors import ReplyError
     from exporter.exposition import text
-    from exporter.plan import Target
-    from exporter.store import Key, Record, Store
+    from exporter.plan import Key, Target
+    from exporter.store import Record, Store
     from exporter.values import Drift
 
 ENTRIES = [(sample, sample.entry) for sample in KNOWN]

@@ -10,8 +10,8 @@ from support.entries import entry
 from support.fuzz import taking_long, times
 
 from exporter.contract import Edge
-from exporter.plan import Target
-from exporter.store import Key, Record, Store
+from exporter.plan import Key, Target
+from exporter.store import Record, Store
 from exporter.windows import CALENDAR, begins, local_day, window
 
 DAY: Final = timedelta(days=1)

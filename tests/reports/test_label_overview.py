@@ -2,8 +2,8 @@ import pytest
 from support.entries import JANUARY, entry, read, series
 
 from exporter.exposition import text
-from exporter.plan import Target
-from exporter.store import Key, Record, Store
+from exporter.plan import Key, Target
+from exporter.store import Record, Store
 
 METRIC = "label_overview"
 

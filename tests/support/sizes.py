@@ -7,9 +7,9 @@ from random import Random
 from typing import Final
 
 from exporter.exposition import API_FAMILIES
-from exporter.plan import Target
+from exporter.plan import Key, Target
 from exporter.samples import Family, Sample
-from exporter.store import Key, Record
+from exporter.store import Record
 
 INTERVAL: Final = timedelta(minutes=10)
 LABELS: Final = tuple(f"topic number {number}" for number in range(15))
