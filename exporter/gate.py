@@ -274,6 +274,5 @@ class Gate:
 
     def _paused_until(self) -> float:
         """When the API is asked again, in Unix time; 0 where nothing keeps it from being asked."""
-        standing, now = self.standing, self._now()
-        instants = filter(None, (standing.not_before, standing.open_until))
-        return max((one.timestamp() for one in instants if one > now), default=0.0)
+        pause = self._terms.pause
+        return self._now().timestamp() + pause if pause else 0.0

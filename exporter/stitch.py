@@ -69,10 +69,14 @@ class Piece:
                 yield inflate.decompress(rest, CHUNK)
                 rest = inflate.unconsumed_tail
 
+    def member(self) -> Sequence[bytes]:
+        """The text as a gzip file, in parts: nothing of it is copied."""
+        end = self.crc.to_bytes(4, "little") + (self.size & 0xFFFF_FFFF).to_bytes(4, "little")
+        return (_HEADER, *self.parts, _LAST + end)
+
     def gzipped(self) -> bytes:
         """The text as a gzip file."""
-        size = (self.size & 0xFFFF_FFFF).to_bytes(4, "little")
-        return b"".join((_HEADER, *self.parts, _LAST, self.crc.to_bytes(4, "little"), size))
+        return b"".join(self.member())
 
 
 NOTHING: Final = Piece()

@@ -125,6 +125,12 @@ class Terms:
         """
         return self._parking.until, self._breaker.probe_at
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the API is asked again; 0 where nothing keeps it from being asked."""
+        at, probe = self._time(), self._breaker.probe_at
+        return max(self._parking.wait(at), probe - at if probe else 0.0, 0.0)
+
     def standing(self, url: str) -> Standing:
         """What the next process must know; `url` is the address that answered, if unusual."""
         spent, parked = self.budget.spent(self._now()), self._parking.wait(self._time()) > 0

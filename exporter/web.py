@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -22,7 +22,7 @@ TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 _PLAIN: Final = b"text/plain; charset=utf-8"
 
-PIECE: Final = 65_536
+PIECE: Final = 262_144
 """Bytes of a page that are handed on at a time; the next waits until the client has taken them."""
 
 
@@ -125,8 +125,8 @@ class Web:
         ]
         if wants_gzip(_values(scope, b"accept-encoding")):
             headers.append((b"content-encoding", b"gzip"))
-            body = page.gzipped()
-            await _stream(scope, send, headers, len(body), [body])
+            member = page.member()
+            await _stream(scope, send, headers, sum(map(len, member)), member)
         else:
             await _stream(scope, send, headers, page.size, page.text())
 
@@ -227,10 +227,23 @@ async def _stream(
     if scope["method"] == "HEAD" or not size:
         await send({"type": "http.response.body", "body": b""})
         return
+    for part in _portions(pieces):
+        size -= len(part)
+        await send({"type": "http.response.body", "body": part, "more_body": size > 0})
+        if size:
+            await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
+
+
+def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, `PIECE` of them at a time."""
+    held, room = list[bytes | memoryview](), PIECE
     for piece in pieces:
-        for begin in range(0, len(piece), PIECE):
-            part = piece[begin : begin + PIECE]
-            size -= len(part)
-            await send({"type": "http.response.body", "body": part, "more_body": size > 0})
-            if size:
-                await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
+        rest = memoryview(piece)
+        while len(rest) >= room:
+            yield b"".join((*held, rest[:room]))
+            rest, held, room = rest[room:], [], PIECE
+        if rest:
+            held.append(rest)
+            room -= len(rest)
+    if held:
+        yield b"".join(held)
