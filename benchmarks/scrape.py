@@ -48,6 +48,8 @@ _MOMENT: Final = 0.4
 _MOST: Final = 400
 _EVERY: Final = 2
 _LOOKING: Final = 26.0
+_SLOW_TO_FILL: Final = 100
+"""Of no more bots query-exporter's scrapes are shown; no goal asks for them."""
 
 
 @dataclass
@@ -134,7 +136,7 @@ def servers(python: str, bots: int, folder: Path, *, lean: bool) -> Iterator[lis
         checked(running[0], wanted, frozenset())
         found, _ = peers(python, sendfile=bots < 1000)
         for peer in found:
-            if lean and peer.name == QUERY_EXPORTER:
+            if peer.name == QUERY_EXPORTER and (lean or bots > _SLOW_TO_FILL):
                 continue
             port = free_port()
             process = stack.enter_context(started(peer.command(folder, port)))
@@ -181,7 +183,7 @@ def measure(python: str, bots: int, number: int, *, lean: bool) -> tuple[Figures
         python: One that has what the exporter needs.
         bots: How many.
         number: Of rounds.
-        lean: Whether query-exporter, which is slow to fill, and Prometheus are left out.
+        lean: Whether query-exporter and Prometheus are left out.
     """
     figures: dict[str, float] = {}
     with ExitStack() as stack:

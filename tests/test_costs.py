@@ -102,8 +102,8 @@ def scraped(bots: int) -> int:
 def test_a_scrape_is_a_few_hundred_calls_whatever_is_on_the_page() -> None:
     small, large = scraped(1), scraped(300)
 
-    assert small <= 135
-    assert large <= small + 8 * 6  # the pieces in which it is handed on
+    assert small <= 130
+    assert large <= small + 24  # a page of many pieces is put together
 
 
 def rendered(bots: int) -> int:
@@ -120,8 +120,27 @@ def rendered(bots: int) -> int:
 def test_a_bot_more_is_written_in_a_few_calls_for_each_family_not_for_each_series() -> None:
     few, many = (rendered(bots) for bots in (20, 120))
 
-    print(few, many)
     assert (many - few) / 100 <= 325
+
+
+def renewed(bots: int) -> int:
+    """The calls of making a page of so many bots anew, where one was polled."""
+    store, calls, (one, *_) = Store(), list[str](), targets(1)
+    for bot in targets(bots):
+        for key, record in polled(bot, START):
+            store.succeed(key, record)
+    before = snapshot(store.generation(), START)
+    for key, record in polled(one, START, seed=7):
+        store.succeed(key, record)
+    with counted(calls):
+        snapshot(store.generation(), START, before)
+    return len(calls)
+
+
+def test_what_was_not_polled_is_not_looked_through_when_a_page_is_made_anew() -> None:
+    few, many = (renewed(bots) for bots in (300, 1200))
+
+    assert many - few <= 3200  # of 9,000 records more: the checksums of a thousand pieces
 
 
 def test_a_report_is_read_and_kept_in_calls_that_its_values_need() -> None:
@@ -144,6 +163,7 @@ def test_a_report_is_read_and_kept_in_calls_that_its_values_need() -> None:
         assert all(record.success for _, record in store)
 
     world.run(go)
+
     assert len(calls) <= 2250
 
 

@@ -60,3 +60,20 @@ def test_serving_imports_a_closed_list() -> None:
     found = imported(program.format(arguments=[]))
 
     assert found - IF_THERE == SERVING
+
+
+def test_what_is_imported_is_out_of_the_garbage_collectors_sight() -> None:
+    program = """
+import gc, sys
+sys.argv[1:] = ["--config.check", "--config.file=config/seasalt.yml"]
+from exporter.__main__ import main
+main()
+print(f"\\n[{gc.isenabled():d}, {gc.get_freeze_count()}, {len(gc.get_objects())}]")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    enabled, frozen, seen = json.loads(ended.stdout.splitlines()[-1])
+    assert enabled
+    assert frozen > 20_000
+    assert seen < frozen / 4
