@@ -190,7 +190,7 @@ def measure(python: str, bots: int, seconds: float) -> Size:
             time.sleep(interval * rounds / 2)
             probing.close()  # in the other half nothing is asked, as that would count as reports
             middle, cpu = requests(api).total(), cpu_seconds(exporter.pid)
-            time.sleep(end - time.monotonic())
+            time.sleep(max(0.0, end - time.monotonic()))
             after, cpu = requests(api).total(), cpu_seconds(exporter.pid) - cpu
             megabytes = [resident_megabytes(exporter.pid, peak=peak) for peak in (False, True)]
         refreshing = stack.enter_context(
@@ -219,14 +219,15 @@ def measure(python: str, bots: int, seconds: float) -> Size:
 
 
 def _steady(api: int, rate: float) -> Callable[[], bool]:
-    """Whether no more came since the last look than are due in that time."""
+    """Whether about as many came since the last look as are due in that time."""
     last, at = requests(api).total(), time.monotonic()
 
     def steady() -> bool:
         nonlocal last, at
         now, number = time.monotonic(), requests(api).total()
         since, last, passed, at = number - last, number, now - at, now
-        return passed > _STEADY / 2 and since <= 1.3 * rate * passed + 1
+        due = rate * passed
+        return passed > _STEADY / 2 and 0.7 * due - 1 <= since <= 1.3 * due + 1
 
     return steady
 

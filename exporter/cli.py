@@ -36,9 +36,11 @@ def _run(invocation: Invocation) -> int:
         # The sub-command is the first to import anything heavy, and imports what it needs alone.
         # All of that stays: the garbage collector would but look at it, again and again.
         gc.disable()
-        command = import_module(f"exporter.commands.{_module(invocation)}")
-        gc.freeze()
-        gc.enable()
+        try:
+            command = import_module(f"exporter.commands.{_module(invocation)}")
+            gc.freeze()
+        finally:
+            gc.enable()
         status: int = command.run(invocation)
     except (ConfigError, StartError):
         raise

@@ -1,9 +1,9 @@
 """How the process ends: at the first signal cleanly and within seconds, at the second at once."""
 
 import asyncio
-import contextlib
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Final
 
@@ -16,27 +16,37 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 def signalled() -> asyncio.Event:
     """An event that SIGTERM or SIGINT sets; a second one of them ends the process at once.
 
-    The clock starts with the signal itself, not when the event loop comes to it: the loop may be
-    at work or hang, and so may a thread that waits for a name server, for which both the loop and
-    the interpreter would wait.
+    A thread that waits for a name server cannot be stopped, and both the event loop and the
+    interpreter would wait for it; and the loop itself may be at work for long, or hang. So the
+    clock starts with the signal, not when the loop comes to it.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    ending = False
 
     def end() -> None:
         stop.set()
+        # The alarm of the kernel is heard between two steps of Python's main thread alone; this
+        # one whatever that waits for, but it cannot be started safely from within a signal.
+        watchdog = threading.Timer(LAST_SECONDS, os._exit, (0,))
+        watchdog.daemon = True
+        watchdog.start()
         # Whoever is about to end reads nothing again; and the loop's own end would let it kill.
         loop.remove_signal_handler(signal.SIGHUP)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def first(_number: int, _frame: FrameType | None) -> None:
-        # A timer of the kernel's: a thread cannot be started safely from within a signal.
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-        signal.alarm(LAST_SECONDS)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+
+    def came(number: int, _frame: FrameType | None) -> None:
+        nonlocal ending
+        if not (ending or loop.is_closed()):
+            ending = True
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+            signal.alarm(LAST_SECONDS)
             loop.call_soon_threadsafe(end)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     for number in _SIGNALS:
-        signal.signal(number, first)
+        signal.signal(number, came)
     return stop

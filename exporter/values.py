@@ -100,7 +100,7 @@ def _counted(read: Callable[[object], float | None]) -> PlainValidator:
     return PlainValidator(validate)
 
 
-# Nearly every number is a plain one, which pydantic sees for itself, at a fraction of the time that
+# For what JSON can hold. Nearly every number is a plain one, which pydantic sees for itself, at a fraction of the time that
 # a function of ours takes. Ours has the rest; integers that a float cannot tell apart among them,
 # as those would be rounded before they are compared.
 _IN_ORDER: Final = Field(union_mode="left_to_right")

@@ -22,7 +22,7 @@ TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 _PLAIN: Final = b"text/plain; charset=utf-8"
 
-PIECE: Final = 262_144
+PIECE: Final = 131_072
 """Bytes of a page that are handed on at a time; the next waits until the client has taken them."""
 
 
@@ -240,8 +240,9 @@ def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         rest = memoryview(piece)
         while len(rest) >= room:
-            yield b"".join((*held, rest[:room]))
-            rest, held, room = rest[room:], [], PIECE
+            part = b"".join((*held, rest[:room]))
+            rest, held, room = rest[room:], [], PIECE  # while the client takes it, that is all
+            yield part
         if rest:
             held.append(rest)
             room -= len(rest)

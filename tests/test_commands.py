@@ -1,5 +1,7 @@
 """The commands within one process: what they print, and the status that they end with."""
 
+import asyncio
+import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -12,10 +14,14 @@ from support.processes import finished
 from support.workspaces import TODAY, workspace
 
 from exporter import paths
+from exporter.client import Client
 from exporter.commands import bots, docs, once, plan, serve
 from exporter.commands.configured import configuration
-from exporter.config import load
+from exporter.config import Config, load
 from exporter.flags import DONE, MENDABLE, parse
+from exporter.plan import Call
+from exporter.poller import Poller
+from exporter.watch import Watch
 
 GOOD = {"total_usage": {"total_chat_responses": 1}}
 
@@ -215,6 +221,30 @@ def test_the_external_urls_path_comes_before_every_route_unless_told_otherwise(
     flags: list[str], prefix: str
 ) -> None:
     assert serve.prefix(parse(["serve", *flags], {})) == prefix
+
+
+def test_all_is_settled_once_when_there_is_something_to_poll_and_nothing_that_polls(
+    folder: Path,
+) -> None:
+    found: list[set[type[object]]] = []
+
+    def settled() -> None:
+        found.append({type(one) for one in gc.get_objects()})
+        stop.set()
+
+    async def go(config: Config) -> None:
+        asyncio.get_running_loop().call_later(30, stop.set)
+        await serve.serve(config, invocation, [], stop, settled=settled)
+
+    gc.collect()
+    invocation = parse(["serve", flag(folder, "http://127.0.0.1:9")], {})
+    config, stop = configuration(invocation), asyncio.Event()
+    assert config
+    asyncio.run(go(config))
+
+    assert len(found) == 1
+    assert Call in found[0]
+    assert not found[0] & {Watch, Poller, Client}
 
 
 # bots

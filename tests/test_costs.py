@@ -103,7 +103,7 @@ def test_a_scrape_is_a_few_hundred_calls_whatever_is_on_the_page() -> None:
     small, large = scraped(1), scraped(300)
 
     assert small <= 130
-    assert large <= small + 24  # a page of many pieces is put together
+    assert large <= small + 36  # a page of many pieces is put together
 
 
 def rendered(bots: int) -> int:
@@ -164,7 +164,7 @@ def test_a_report_is_read_and_kept_in_calls_that_its_values_need() -> None:
 
     world.run(go)
 
-    assert len(calls) <= 2250
+    assert len(calls) <= 1300
 
 
 def test_a_request_looks_for_no_module() -> None:

@@ -60,11 +60,12 @@ def test_it_ends_in_time_whatever_is_in_flight(
         print(f" [{took:.1f} s]", end="")
 
 
-def test_it_ends_in_time_where_the_event_loop_hangs() -> None:
-    with started(program(hang="loop")) as process:
+@pytest.mark.parametrize("hang", ["loop", "lock"])
+def test_it_ends_in_time_where_the_event_loop_hangs(hang: str) -> None:
+    with started(program(hang=hang)) as process:
         port_of(process)
         time.sleep(0.5)
-        ended(process)
+        assert ended(process) > 5
 
 
 def test_what_is_in_flight_is_answered_to_its_end() -> None:
@@ -87,6 +88,34 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         process.send(number)
         assert process.wait(10).status == -number
         assert time.monotonic() - begun < 1
+
+
+def test_two_signals_at_once_end_it_at_once_and_quietly() -> None:
+    for _ in range(5):
+        with started(program()) as process:
+            port_of(process)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                process.send(number)
+            found = process.wait(10)
+            assert found.status in {-signal.SIGTERM, -signal.SIGINT, 0}
+            assert found.stderr == ""
+
+
+def test_a_signal_ends_a_process_whose_event_loop_has_ended_by_itself() -> None:
+    code = """
+import asyncio, time
+from exporter.ending import signalled
+
+async def main():
+    signalled()
+
+asyncio.run(main())
+print("ended by itself", flush=True)
+time.sleep(3600)
+"""
+    with started([sys.executable, "-c", code]) as process:
+        process.said("^(ended by itself)$")
+        assert process.end(5).status == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", range(TIMES))

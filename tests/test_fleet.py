@@ -1,6 +1,8 @@
 """A new configuration: what it changes, and above all what it leaves alone."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +74,29 @@ class Run:
             transport=self.api.transport,
             memory=memory,
         )
+
+
+def test_what_polls_is_gone_with_its_configuration() -> None:
+    class Remembered(Run):
+        """Knows its watches for as long as somebody else does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.watches: list[weakref.ref[Watch]] = []
+
+        def start(self, one: Workspace, memory: Memory) -> Watch:
+            watch = super().start(one, memory)
+            self.watches.append(weakref.ref(watch))
+            return watch
+
+    def collected() -> None:
+        gc.collect()
+        alive.append([watch() is not None for watch in run.watches])
+
+    run, alive = Remembered(), list[list[bool]]()
+    run.through(config(acme()), config(acme(["label_usage"])), collected)
+
+    assert alive == [[False, True]]
 
 
 def config(*workspaces: Workspace) -> Config:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -58,7 +59,7 @@ async def _until_signalled(
     config: Config, invocation: Invocation, sockets: list[socket.socket], source: Source
 ) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "waits"))
-    await serve(config, invocation, sockets, signalled(), source=source)
+    await serve(config, invocation, sockets, signalled(), source=source, settled=gc.freeze)
 
 
 async def serve(
@@ -69,6 +70,7 @@ async def serve(
     *,
     source: Source | None = None,
     clock: Callable[[], datetime] = now,
+    settled: Callable[[], None] = lambda: None,
 ) -> None:
     """Poll and serve until the event is set; an error in either ends both.
 
@@ -79,6 +81,8 @@ async def serve(
         stop: Ends it cleanly.
         source: Where the configuration comes from; None where it is never read again.
         clock: The present, aware.
+        settled: Called once, when configuration and agenda are there, and nothing that polls: of
+            that, a reload leaves rings, which the garbage collector must find.
 
     Raises:
         StartError: If a workspace's certificates cannot be used.
@@ -100,7 +104,10 @@ async def serve(
         if file:
             file.changed()
 
+    settled = cache(settled)
+
     def start(workspace: Workspace, memory: Memory) -> Watch:
+        settled()
         watch = Watch(workspace, store, telemetry, clock, changed, memory=memory)
         watch.poller.noted = file.noted if file else nowhere
         return watch
@@ -117,7 +124,6 @@ async def serve(
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
             fleet = Fleet(start, tasks, store, telemetry, remembered)
             await adopt(config)
-            gc.freeze()  # once: what becomes garbage in a ring after a reload must still be found
             telemetry.reloaded(clock())
             reloader = Reloader(source, adopt, telemetry, clock) if source else None
             others = [pages.run(), *_reloading(reloader, invocation)]

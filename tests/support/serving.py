@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
@@ -156,7 +157,8 @@ def program(size: int = 0, config: str = "", hang: str = "no") -> list[str]:
         size: Bytes of its page.
         config: The web configuration's file.
         hang: `names` for name look-ups that never end, `loop` for an event loop that does not
-            come back, `descriptors` for none that are left.
+            come back, `lock` for one that waits in C from the signal on, `descriptors` for none
+            that are left.
     """
     return [sys.executable, __file__, str(size), config, hang]
 
@@ -168,6 +170,14 @@ def _fill() -> None:
         while True:
             os.open(os.devnull, os.O_RDONLY)
     print("full", flush=True)
+
+
+async def _lock(stop: asyncio.Event) -> None:
+    """Wait for ever where no signal is heard, once the end has begun."""
+    await stop.wait()
+    library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    for _ in range(2):
+        library.pthread_mutex_lock(mutex)
 
 
 async def _program(size: int, config: str, hang: str) -> None:
@@ -185,6 +195,9 @@ async def _program(size: int, config: str, hang: str) -> None:
             loop.run_in_executor(None, time.sleep, 3600)
     if hang == "loop":
         loop.call_later(0.1, time.sleep, 3600)
+    if hang == "lock":
+        waiting = asyncio.ensure_future(_lock(stop))
+        waiting.add_done_callback(print)
     if hang == "descriptors":
         loop.call_later(0.5, _fill)
     await Server(Guard(web(lambda: page), lambda: kept.current), kept).serve_until(
