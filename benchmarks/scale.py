@@ -57,7 +57,7 @@ _STEADY: Final = 5.0
 
 
 class Probe(threading.Thread):
-    """Asks for a small page again and again, at a steady pace, and notes how long that took, once filled.
+    """Asks for a page again and again, at a steady pace, and notes how long that took.
 
     Attributes:
         seconds: Of each answer.

@@ -136,7 +136,7 @@ class Samples(Sequence[Sample]):
         return tuple(self)[index]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Samples):  # where 0 and -0 are two, as they are written
+        if isinstance(other, Samples):  # 0 and -0 differ: at worst the same is written again
             return self.shape is other.shape and self._packed == other._packed
         return tuple(self) == other
 

@@ -100,9 +100,9 @@ def _counted(read: Callable[[object], float | None]) -> PlainValidator:
     return PlainValidator(validate)
 
 
-# For what JSON can hold. Nearly every number is a plain one, which pydantic sees for itself, at a fraction of the time that
-# a function of ours takes. Ours has the rest; integers that a float cannot tell apart among them,
-# as those would be rounded before they are compared.
+# Of what JSON can hold. Nearly every number is a plain one, which pydantic sees for itself, in a
+# fraction of the time that a function of ours takes. Ours has the rest; integers that a float
+# cannot tell apart among them, as those would be rounded before they are compared.
 _IN_ORDER: Final = Field(union_mode="left_to_right")
 _Plain: TypeAlias = Annotated[float, Field(strict=True, gt=-LARGEST, lt=LARGEST)]
 

@@ -64,7 +64,7 @@ def test_it_ends_in_time_whatever_is_in_flight(
 def test_it_ends_in_time_where_the_event_loop_hangs(hang: str) -> None:
     with started(program(hang=hang)) as process:
         port_of(process)
-        time.sleep(0.5)
+        time.sleep(0.5)  # the loop hangs by then
         assert ended(process) > 5
 
 
@@ -97,7 +97,7 @@ def test_two_signals_at_once_end_it_at_once_and_quietly() -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 process.send(number)
             found = process.wait(10)
-            assert found.status in {-signal.SIGTERM, -signal.SIGINT, 0}
+            assert found.status in {-signal.SIGTERM, -signal.SIGINT}
             assert found.stderr == ""
 
 

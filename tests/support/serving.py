@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from exporter.ending import signalled
 from exporter.exposition import Snapshot, snapshot
 from exporter.guard import Guard
 from exporter.server import Limits, Server, bound, listen
@@ -181,8 +182,6 @@ async def _lock(stop: asyncio.Event) -> None:
 
 
 async def _program(size: int, config: str, hang: str) -> None:
-    from exporter.ending import signalled  # noqa: PLC0415 - the program's alone
-
     page = LINE * (size // len(LINE))
     stop = signalled()
     [listening] = listen([f"{LOOPBACK}:0"])
