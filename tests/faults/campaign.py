@@ -24,7 +24,7 @@ from faults.judges import Books, Parked
 from faults.kinds import KINDS, PAUSES, Case, Dealt
 from faults.leaks import Scanner
 from faults.network import transport
-from faults.stub import Asked, End, Step, Steps, Stub, as_json, digest, reset_peer
+from faults.stub import Asked, End, Step, Steps, Stub, as_json, digest, reset_peer, response
 from faults.truth import METRICS, PRIVATE, Truth
 from support.pagecheck import Series, problems, series
 from support.virtual import World
@@ -42,6 +42,7 @@ from exporter.web import Web
 
 START: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INTERVAL: Final = 600.0
+DEFAULT_PER_MINUTE: Final = 60
 SOON: Final = 1.25
 """Intervals within which a report is fresh after a fault: its turn, and the line for the budget."""
 
@@ -61,7 +62,8 @@ class Plan:
         hours: Virtual ones, the last of which is without faults.
         share: Of the requests that meet a fault, from 0 to 1.
         bots: Of the first workspace, and as many again in the list of the second.
-        per_minute: What each workspace may ask.
+        per_minute: What each workspace may ask; 0 for the default.
+        labels: How many are in use.
         only: The rows to take, all if empty.
         victim: The one bot that meets faults, anybody if empty; then nothing else happens.
         spells: Seconds of faults and as many without, in turn; 0 for faults all the time.
@@ -79,6 +81,7 @@ class Plan:
     share: float = 0.3
     bots: int = 2
     per_minute: int = 120
+    labels: int = 3
     only: tuple[str, ...] = ()
     victim: str = ""
     spells: float = 0.0
@@ -208,7 +211,8 @@ def configuration(url: str, plan: Plan) -> dict[str, Any]:
         {"id": f"b{number}", "name": bot_name(f"b{number}")} for number in range(plan.bots)
     ]
     workspaces[1] |= {"workspace_id": "ws-1", "discover_bots": {"interval": "1h"}}
-    return {"requests_per_minute": plan.per_minute, "workspaces": workspaces}
+    limits = {"requests_per_minute": plan.per_minute} if plan.per_minute else {}
+    return {**limits, "workspaces": workspaces}
 
 
 VARIANTS: Final = ("same", "without a workspace", "without a report")
@@ -286,7 +290,7 @@ class Campaign:
         self.figures = Figures(hours=plan.hours)
         self.world = World(START)
         self.rng = random.Random(plan.seed)  # noqa: S311 - chance, no secrets
-        self.truth = Truth(_DIGESTS, bot_name)
+        self.truth = Truth(_DIGESTS, bot_name, plan.labels)
         self.books = Books(_kept)
         self.stub = Stub(self.answer, most=plan.most)
         self.elsewhere = Stub(lambda _: reset_peer())
@@ -365,8 +369,13 @@ class Campaign:
         if self._struck(asked):
             self.figures.faults["U37 the list of bots"] += 1
             token = asked.secret
+            some: list[dict[str, Any]] = [{"id": bot, "name": "x"} for bot in self.listed[:1]]
             return self.rng.choice(
                 (
+                    (as_json(200, {"data": some, "total": 23}),),  # and the same page again
+                    (as_json(200, {"data": some * 101, "total": 101}),),
+                    (as_json(200, {"data": [{"name": "no id"}], "total": 1}),),
+                    (response(404, b"default backend - 404", {"Content-Type": "text/plain"}),),
                     (End.RESET,),
                     (End.HANG,),
                     (as_json(500, {"detail": token}),),
@@ -621,10 +630,11 @@ class Campaign:
         figures.requests = Counter(_DIGESTS[asked.key] for asked in journal)
         host = f"{self.stub.address[0]}:{self.stub.address[1]}"
         allowed = {key: {host} for key in _DIGESTS}
+        rate = (self.plan.per_minute or DEFAULT_PER_MINUTE) / 60
         figures.strangers = len(judges.strangers(journal, allowed)) + self.elsewhere.connections
         for key in _DIGESTS:
             times = [asked.at for asked in journal if asked.key == key]
-            figures.burst = max(figures.burst, judges.burst(times, self.plan.per_minute / 60))
+            figures.burst = max(figures.burst, judges.burst(times, rate))
         figures.early = len(judges.early(journal, self._parked, grace=1.0))
 
 
@@ -683,6 +693,21 @@ def spells(hours: float, scrape: float = 600) -> Plan:
     rows = tuple(name for name in KINDS if name != "U11 404")
     return Plan(
         hours=hours, share=0.9, only=rows, spells=1800, outages=0, scrape=scrape, leaks=False
+    )
+
+
+def crowd(hours: float, bots: int = 600, scrape: float = 1800) -> Plan:
+    """Nothing but defaults, and so many bots and labels that neither the rate nor the cap is enough."""
+    rows = tuple(name for name in KINDS if not name.startswith(PAUSES))
+    return Plan(
+        hours=hours,
+        share=0.05,
+        bots=bots,
+        per_minute=0,
+        labels=200,
+        only=rows,
+        scrape=scrape,
+        leaks=False,
     )
 
 

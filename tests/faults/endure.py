@@ -21,7 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final, TypeVar
 
-from faults import campaign, judges, processes
+from faults import attacks, campaign, judges, processes
+from faults.attacks import ATTACKS, Harm
 from faults.campaign import Figures, Plan
 from faults.processes import STATES, WAYS, Deaths
 
@@ -33,6 +34,10 @@ END: Final = "<!-- figures: end -->\n"
 _A_DAY: Final = 2500  # about as many faults come of a virtual day at the share below
 _SHARE: Final = 0.7
 _KILLS_AT_ONCE: Final = 25
+_UNDER_ATTACK: Final = 100_000_000
+_SCRAPED_IN: Final = 0.1
+"""Bytes and seconds: what an attack may make of the exporter's memory and of a scrape."""
+
 _STORMS: Final = (0.0, 0.05, 0.3, 0.5, 1.0)
 
 T = TypeVar("T")
@@ -131,6 +136,8 @@ class Found:
         terms: Of clean ends.
         scraped: Of pages over HTTP while the API and the host are out of order.
         cut_off: Of ways to the API that were wrong for a while.
+        crowd: Of more bots and labels than the defaults have room for.
+        attacks: By name.
         held: What pytest said, for each of `HELD`.
     """
 
@@ -143,6 +150,8 @@ class Found:
     terms: Deaths
     scraped: Deaths
     cut_off: Deaths
+    crowd: Figures
+    attacks: dict[str, Harm]
     held: tuple[tuple[bool, str], ...]
 
     @property
@@ -153,21 +162,32 @@ class Found:
     @property
     def campaigns(self) -> Figures:
         """All that passed on virtual time."""
-        return self.days + self.spells + self.victim + self.soak
+        return self.days + self.spells + self.victim + self.soak + self.crowd
 
 
-PARTS: Final = ("weeks", "days", "processes", "tests")
-"""What can be measured by itself: on virtual time for long and not so long, processes, pytest's."""
+PARTS: Final = ("weeks", "days", "processes", "tests", "attacks")
+"""What can be measured by itself: on virtual time for long and not so long, processes, pytest's,
+and attacks, which want a machine with nothing else to do."""
 
 
 def measured(
-    faults: int, days: int, kills: int, terms: int, keep: Path, workers: int, part: str = ""
+    faults: int,
+    days: int,
+    kills: int,
+    terms: int,
+    attack: float,
+    keep: Path,
+    workers: int,
+    part: str = "",
 ) -> Found | None:
     """Everything, or a part; what is in the folder already is not measured again."""
     chunks = max(1, round(faults / _A_DAY))
     with ExitStack() as stack:
         pools = {
-            name: stack.enter_context(ProcessPoolExecutor(workers, max_tasks_per_child=1))
+            # One attack at a time: each has processes of its own.
+            name: stack.enter_context(
+                ProcessPoolExecutor(1 if name == "attacks" else workers, max_tasks_per_child=1)
+            )
             for name in PARTS
         }
 
@@ -185,6 +205,7 @@ def measured(
             passed(replace(campaign.victim(48.0), seed=seed), "weeks")
             for seed in range(max(1, days // 3))
         ]
+        crowd = passed(campaign.crowd(4.0))
         spells = passed(campaign.spells(24.0 * max(1, days // 6)))
         storms = {share: passed(campaign.storm(share)) for share in _STORMS}
         struck = [
@@ -212,6 +233,9 @@ def measured(
         ]
         cut_off = [lived(partial(processes.cut_off, way)) for way in WAYS]
         held = [submit("tests", partial(tested, one)) for one in HELD]
+        harmed = {
+            name: submit("attacks", partial(attacks.attacked, name, attack)) for name in ATTACKS
+        }
         if part:
             return None
         return Found(
@@ -224,6 +248,8 @@ def measured(
             terms=reduce(add, [one.result() for one in ended]),
             scraped=reduce(add, [one.result() for one in scraped]),
             cut_off=reduce(add, [one.result() for one in cut_off]),
+            crowd=crowd.result(),
+            attacks={name: one.result() for name, one in harmed.items()},
             held=tuple(one.result() for one in held),
         )
 
@@ -381,6 +407,26 @@ def lines(found: Found) -> Iterator[Line]:
         "; ".join(f"{how}: {kills[how].lives} lives, {bad} wrong" for how, bad in torn.items()),
         not any(torn.values()),
     )
+    for goal, what, wanted in (
+        ("R23", "a client that never authenticates costs nobody a scrape", True),
+        ("R24", "nor does a hostile API, whose answers cost bounded memory", False),
+    ):
+        harmed = {
+            name: harm
+            for name, harm in found.attacks.items()
+            if (ATTACKS[name].client is not None) is wanted
+        }
+        yield Line(
+            goal,
+            what,
+            "<br>".join(f"{name}: {harm}" for name, harm in harmed.items()),
+            all(
+                harm.most < _UNDER_ATTACK
+                and harm.p99 < _SCRAPED_IN
+                and not (harm.refused or harm.wrong)
+                for harm in harmed.values()
+            ),
+        )
     for held, (passed, said) in zip(HELD, found.held, strict=True):
         yield Line(held.goal, held.what, f"{said} (`{held.command}`)", passed)
 
@@ -417,6 +463,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--terms", type=int, default=200)
+    parser.add_argument("--attack", type=float, default=600, help="seconds of each attack")
     parser.add_argument("--write", action="store_true", help="put it into docs/reliability.md")
     parser.add_argument("--workers", type=int, default=2, help="processes for each part")
     parser.add_argument("--part", choices=PARTS, default="", help="measure that for --keep alone")
@@ -433,6 +480,7 @@ def main(arguments: Sequence[str]) -> int:
             given.days,
             given.kills,
             given.terms,
+            given.attack,
             keep,
             given.workers,
             given.part,

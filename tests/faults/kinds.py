@@ -75,7 +75,7 @@ Kind = Callable[[Case], Dealt]
 KINDS: Final[dict[str, Kind]] = {}
 
 
-PAUSES: Final = ("U14 429", "U15 429", "U16 429", "U18 503 with")
+PAUSES: Final = ("U14", "U15", "U16", "U18 503 with")
 """How the rows begin by which an API asks a whole workspace for a pause."""
 
 
@@ -164,6 +164,13 @@ def _short_unsaid(case: Case) -> Dealt:
 def _slow(case: Case) -> Dealt:
     dealt = good(case)
     return Dealt(stub.latency(dealt.steps, 12.0, 10.0), dealt.values, good=True)
+
+
+@_row("U39 slower than half a minute")
+def _slower(case: Case) -> Dealt:
+    # Longer than any client's usual read timeout, and still within the configured minute.
+    dealt = good(case)
+    return Dealt(stub.latency(dealt.steps, 45.0, 12.0), dealt.values, good=True)
 
 
 @_row("U39 sliced")
@@ -271,6 +278,80 @@ def _odd_status(case: Case) -> Dealt:
     return Dealt((as_json(status, {}), End.CLOSE))  # 204 has no body: what follows it is garbage
 
 
+# A status whose body cannot be read: the status counts.
+
+
+def _unreadable(case: Case, status: int, headers: Mapping[str, str]) -> Steps:
+    """An answer of which the head alone can be read."""
+    body = json.dumps({"detail": f"no {PRIVATE[0]}"}).encode()
+    packed = {**headers, "Content-Encoding": "gzip"}
+    return case.rng.choice(
+        (
+            (response(status, body[:9], headers, length=len(body)), End.CLOSE),
+            (response(status, body[:9], headers, length=len(body)), End.RESET),
+            (response(status, b"\x0b\x02\x80" + body, {**headers, "Content-Encoding": "br"}),),
+            (response(status, b"\x1f\x8b" + body, packed),),
+            (response(status, _bomb(1), packed),),
+            (response(status, b"\xff\xfe\xd8" + body, headers),),
+            (response(status, b"", headers, length=10_000), End.HANG),
+        )
+    )
+
+
+@_row("U14 429 that cannot be read")
+def _limited_unreadable(case: Case) -> Dealt:
+    seconds = case.rng.choice((30, 120, 300))
+    return Dealt(_unreadable(case, 429, {"Retry-After": str(seconds)}), parks=seconds)
+
+
+@_row("U18 503 with seconds that cannot be read")
+def _unavailable_unreadable(case: Case) -> Dealt:
+    seconds = case.rng.choice((30, 120))
+    return Dealt(_unreadable(case, 503, {"Retry-After": str(seconds)}), parks=seconds)
+
+
+@_row("U12 a status that cannot be read")
+def _status_unreadable(case: Case) -> Dealt:
+    status = case.rng.choice((400, 404, 409, 500, 502))
+    return Dealt(_unreadable(case, status, {}), final=status < 500)
+
+
+# What answers in the API's place.
+
+_PAGE: Final = b"<html><title>Request blocked</title>incident 4711 of %s</html>"
+
+
+@_row("U10 403 of a gateway")
+def _blocked(case: Case) -> Dealt:
+    content = _PAGE % case.asked.secret.encode()
+    return Dealt((response(case.rng.choice((401, 403)), content, {"Content-Type": "text/html"}),))
+
+
+@_row("U11 404 of a gateway")
+def _not_found_by_gateway(_: Case) -> Dealt:
+    return Dealt((response(404, b"default backend - 404", {"Content-Type": "text/plain"}),))
+
+
+@_row("U14 403 with seconds")
+def _forbidden_for_a_while(case: Case) -> Dealt:
+    seconds = case.rng.choice((60, 300))
+    content = as_json(403, {"detail": "quota"}, {"Retry-After": str(seconds)})
+    return Dealt((content,), parks=seconds)
+
+
+@_row("U15 429 with an instant")
+def _limited_until_epoch(case: Case) -> Dealt:
+    seconds = case.rng.choice((120, 240))
+    until = str(int(case.now.timestamp()) + seconds)
+    clock = {"Date": format_datetime(case.now, usegmt=True)}
+    return Dealt((as_json(429, {}, {"Retry-After": until, **clock}),), parks=seconds - 1)
+
+
+@_row("U13 408 and 425")
+def _asked_to_repeat(case: Case) -> Dealt:
+    return _status(case.rng.choice((408, 425)), {"detail": "once more"})
+
+
 # Bodies.
 
 
@@ -315,6 +396,22 @@ def _gzip(case: Case) -> Dealt:
     return Dealt((response(200, content, {"Content-Encoding": "gzip"}),), served.values, good=True)
 
 
+@_row("U23 gzip of several members")
+def _members(case: Case) -> Dealt:
+    served = case.served()
+    body = json.dumps(served.answer).encode()
+    at = case.rng.randrange(len(body))
+    content = gzip.compress(body[:at]) + gzip.compress(body[at:])
+    name = case.rng.choice(("gzip", "x-gzip"))
+    return Dealt((response(200, content, {"Content-Encoding": name}),), served.values, good=True)
+
+
+@_row("U23 gzip and more")
+def _after_gzip(case: Case) -> Dealt:
+    content = gzip.compress(json.dumps(case.served().answer).encode())
+    return _body(content + case.rng.randbytes(200_000), Content_Encoding="gzip")
+
+
 @_row("U23 another encoding")
 def _encoding(case: Case) -> Dealt:
     name = case.rng.choice(("br", "zstd", "compress", "\x7f", "gzip;q=1"))
@@ -350,6 +447,43 @@ def _mark(case: Case) -> Dealt:
     return Dealt((response(200, content),), served.values, good=True)
 
 
+@_row("U29 a text that cannot be read")
+def _unreadable_text(case: Case) -> Dealt:
+    # In a place that nobody reads: all values come nevertheless.
+    served = case.served()
+    body = json.dumps(served.answer).encode()
+    wrong = (rb"\ud83d", b"\t", b"\x01", b"\xff", b"\xed\xa0\xbd", b"\xc3", b"\n")
+    text = b'"comment": "Nice %s %s"' % (case.rng.choice(wrong), case.rng.choice(wrong))
+    content = b"{" + text + b", " + body[1:]
+    return Dealt((response(200, content),), served.values, good=True)
+
+
+@_row("U29 called something else")
+def _called(case: Case) -> Dealt:
+    served = case.served()
+    name = case.rng.choice(("text/json", "text/plain", "application/octet-stream"))
+    content = as_json(200, served.answer, {"Content-Type": name})
+    return Dealt((content,), served.values, good=True)
+
+
+@_row("U24 too many parts")
+def _parts(case: Case) -> Dealt:
+    # Small on the wire, and a gigabyte as objects.
+    one = case.rng.choice((b"{}", b"[]", b'{"period":"2026-01-01","CUSTOMER":1}', b'"label"'))
+    rows = b",".join([one] * min(2_000_000, 7_000_000 // (len(one) + 1)))
+    metric = case.asked.metrics[0].encode()
+    return _body(
+        gzip.compress(b'{"%s":{"data":[%s]}}' % (metric, rows), 1), Content_Encoding="gzip"
+    )
+
+
+@_row("L08 an answer with the key in it")
+def _key_inside(case: Case) -> Dealt:
+    served = case.served()
+    answer = {**served.answer, "debug": {"token": case.asked.secret}}
+    return Dealt((as_json(200, answer),))
+
+
 # Headers.
 
 
@@ -375,6 +509,14 @@ def _interims(_: Case) -> Dealt:
             yield 0.5
 
     return Dealt(flood())
+
+
+@_row("U34 a second answer unasked")
+def _unasked(case: Case) -> Dealt:
+    # Whoever takes it for the next answer shows one bot's numbers as another's.
+    served = case.served()
+    second = as_json(200, case.served().answer)
+    return Dealt((as_json(200, served.answer) + second,), served.values, good=True)
 
 
 @_row("U34 header bomb")

@@ -78,11 +78,15 @@ class Truth:
     Args:
         workspaces: The name of the workspace that a key belongs to, by the key's digest.
         bots: What the bots are called, by id.
+        labels: How many labels are in use.
     """
 
-    def __init__(self, workspaces: Mapping[str, str], bots: Callable[[str], str]) -> None:
+    def __init__(
+        self, workspaces: Mapping[str, str], bots: Callable[[str], str], labels: int = 3
+    ) -> None:
         self._workspaces = workspaces
         self._bots = bots
+        self._labels = ("support", "sales", "Zurück ☎", *(f"label {n}" for n in range(3, labels)))
         self._serial = count(1000)
 
     def number(self) -> int:
@@ -184,7 +188,7 @@ class Truth:
         )
 
     def _label_usage(self, asked: Asked) -> Part:
-        labels = {name: self.number() for name in ("support", "sales", "Zurück ☎")}
+        labels = {name: self.number() for name in self._labels}
         period = "date" if asked.api == "portal" else "period"
         rows = [{"name": name, "count": n} for name, n in labels.items()]
         made: Any = [{period: self.day(asked), "labels": rows}]

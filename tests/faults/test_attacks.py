@@ -1,0 +1,22 @@
+"""What an attacker costs everybody else: a few seconds of each attack.
+
+`tests/endure` lets each go on for minutes, and looks at how long a scrape takes: here that would
+measure the machine.
+"""
+
+from typing import Final
+
+import pytest
+from faults.attacks import ATTACKS, attacked
+
+MOST: Final = 130_000_000
+"""Bytes that the exporter may have in memory under attack."""
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_costs_little_memory_and_nobody_a_scrape_or_a_right_value(name: str) -> None:
+    harm = attacked(name, seconds=4)
+    assert harm.strikes > 0
+    assert harm.refused == 0
+    assert harm.wrong == []
+    assert harm.most < MOST
