@@ -151,7 +151,7 @@ class Finder:
         self._roster = found.roster
         self._assign(found)
         for key, record in found.records.items():
-            self._store.succeed(key, record)
+            self._poller.tell(key, record)
         self._poller.changed()
         return None
 

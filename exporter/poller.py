@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from exporter.agenda import EMPTY, Agenda
-from exporter.caps import fair_shares, largest, largest_names
+from exporter.caps import cut, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
@@ -40,6 +40,9 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
+
+_CUT_TOGETHER: Final = 64
+"""Reports that are cut before others have their turn, where a limit is lower than it was."""
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +172,7 @@ class Poller:
         self._woken = asyncio.Event()
         self._seen = now()
         self._some_put_off = False
+        self._exactly = False
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: Turns) -> None:
@@ -270,6 +274,7 @@ class Poller:
 
     async def run(self) -> None:
         """Send every call when it is due, for ever."""
+        await self._settle()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._slots.acquire()
@@ -282,6 +287,7 @@ class Poller:
 
     async def once(self) -> tuple[Failure, ...]:
         """Send every call one time; what went wrong."""
+        self._exactly = True  # there is no other turn that would give back what was taken
 
         async def take(call: Call) -> tuple[Failure, ...]:
             try:
@@ -460,38 +466,55 @@ class Poller:
 
     def _capped(self, key: Key, samples: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], int]:
         """As many of the samples as may be kept, and how many more the workspace has no room for."""
-        workspace = self.workspace
         shown = self._store.samples(key)
-        named = largest_names(samples, workspace.max_labels, shown)
-        kept = named
-        if self._store.series(workspace.name, but=key) + len(named) > workspace.max_series:
-            kept = largest(named, self._make_room(key, len(named)), shown)
+        named = largest_names(samples, self.workspace.max_labels, shown)
+        share = self._make_room(key, len(named))
+        kept = largest(named, share, shown)
         left_out = len(named) - len(kept)
         self._dropped("max_labels", len(samples) - len(named))
         self._dropped("max_series", left_out)
         return kept, left_out
 
     def _make_room(self, key: Key, size: int) -> int:
-        """Take from the workspace's other reports what is more than their share; the share of one."""
-        workspace = self.workspace
-        mine = {
-            other: record
-            for other, record in self._store
-            if other.report and other.target.workspace == workspace.name
-        }
-        sizes = {other: len(record.samples) + record.left_out for other, record in mine.items()}
-        sizes[key] = size
-        shares = dict(
-            zip(sizes, fair_shares(list(sizes.values()), workspace.max_series), strict=True)
-        )
-        for other, record in mine.items():
-            more = len(record.samples) - shares[other]
-            if more > 0 and other != key:
-                kept = largest(record.samples, shares[other])
-                left_out = record.left_out + more
-                self._store.succeed(other, replace(record, samples=kept, left_out=left_out))
-                self._dropped("max_series", more)
-        return shares[key]
+        """Take from the workspace's others what one needs of its share; the share.
+
+        Only those that have the most are cut, and only as there is need: the rest come to their
+        shares at their own turns. To cut all at once would take longer the more there are.
+        """
+        name, limit = self.workspace.name, self.workspace.max_series
+        room = self._store.room(key, size, limit)
+        if room is None:
+            return size
+        before = len(self._store.samples(key))
+        while (need := self._store.series(name) - before + room.share - limit) > 0:
+            other, record = self._store.largest(name, but=key)
+            number = cut(len(record.samples), room, need, exactly=self._exactly)
+            self._cut(other, record, number)
+        return room.share
+
+    def _cut(self, key: Key, record: Record, number: int) -> None:
+        kept = largest(record.samples, number)
+        more = len(record.samples) - len(kept)
+        left_out = record.left_out + more
+        self._store.succeed(key, replace(record, samples=kept, left_out=left_out))
+        self._dropped("max_series", more)
+
+    def tell(self, key: Key, record: Record) -> None:
+        """Store what is known beside the reports, as much of it as `max_series` has room for."""
+        kept, left_out = self._capped(key, tuple(record.samples))
+        self._store.succeed(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+
+    async def _settle(self) -> None:
+        """Cut what is over a limit that is lower than it was, before anything is asked; a few at a time."""
+        name, limit = self.workspace.name, self.workspace.max_series
+        while self._store.series(name) > limit:
+            for _ in range(_CUT_TOGETHER):
+                if self._store.series(name) > limit:
+                    key, record = self._store.largest(name)
+                    room = self._store.room(key, record.held.wanted, limit)
+                    self._cut(key, record, room.level if room else 0)
+            self.changed()
+            await asyncio.sleep(0)
 
     def _dropped(self, reason: str, number: int) -> None:
         if number:
