@@ -115,6 +115,10 @@ class Shares(Generic[Name]):
         if after.kept:
             self._holders.setdefault(after.kept, {})[name] = None
 
+    def level(self, limit: int) -> int:
+        """What each may have, so that all together have no more than a limit."""
+        return self._wanted.level(0, 0, limit)[0]
+
     def room(self, before: Held, size: int, limit: int) -> "Room | None":
         """What one that comes anew may have; None where there is room for all that all want.
 
@@ -132,40 +136,41 @@ class Shares(Generic[Name]):
         above = self._kept.above(level) - (before.kept > level)
         return Room(level, min(size, level + (above < spare)), above)
 
-    def largest(self, but: Name | None = None) -> Name:
-        """One that has the most values; of equals the one that came first, as it is polled soonest.
+    def largest(self, but: Name | None = None) -> Name | None:
+        """One that has the most values, None if no other has any.
+
+        Of equals it is the one that came first, as it is polled soonest.
 
         Args:
             but: Which it is not.
-
-        Raises:
-            LookupError: If no other has any.
         """
         for rank in (self._kept.number, self._kept.number - 1):
             for name in self._holders.get(self._kept.ranked(rank), ()):
                 if name != but:
                     return name
-        raise LookupError
+        return None
 
 
 def cut(kept: int, room: Room, need: int, *, exactly: bool = False) -> int:
-    """How many values one that has more than the level is left with, where room is needed.
+    """How many values the one that has the most is left with, as another has come.
 
-    When many have about as much as the level is, exactly what is needed would come from all of
-    them, for every new one. So each then gives an eighth of its share beyond what it has too much,
-    until its own next turn gives that back, and a few are enough.
+    Where few have more than the level, they all come down to it. Where many do, to cut all for
+    every new one would take longer the more there are. So a few give what is needed: what they
+    have too much, and an eighth of their share beyond, until their own next turn gives that back.
 
     Args:
-        kept: How many it has.
+        kept: How many it has; as many are the answer when all is well.
         room: What there is room for.
         need: How many values there are too many.
-        exactly: Whether nothing is to be taken of its share, however many must give way.
+        exactly: Whether all come down to the level, however many have more.
     """
-    least = room.level
-    if room.above > FEW and not exactly:
-        least -= least // 8
+    level = room.level
+    if exactly or room.above <= FEW:
+        return min(kept, max(level, min(level + 1, kept - (need > 0))))
+    if need <= 0:
+        return kept
     # An eighth at least, as a large one would be looked through again for each that comes.
-    return max(least, min(kept - need, max(room.level, kept - kept // 8)))
+    return max(level - level // 8, min(kept - need, max(level, kept - kept // 8)))
 
 
 class _Sizes:

@@ -41,8 +41,8 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
 
-_CUT_TOGETHER: Final = 64
-"""Reports that are cut before others have their turn, where a limit is lower than it was."""
+_TOGETHER: Final = 64
+"""So many are stored or cut before others have their turn on the loop."""
 
 log = logging.getLogger(__name__)
 
@@ -486,35 +486,41 @@ class Poller:
         if room is None:
             return size
         before = len(self._store.samples(key))
-        while (need := self._store.series(name) - before + room.share - limit) > 0:
-            other, record = self._store.largest(name, but=key)
-            number = cut(len(record.samples), room, need, exactly=self._exactly)
-            self._cut(other, record, number)
+        while other := self._store.largest(name, but=key):
+            need = self._store.series(name) - before + room.share - limit
+            kept = len(self._store.samples(other))
+            left = cut(kept, room, need, exactly=self._exactly)
+            if left == kept:
+                break
+            self._cut(other, left)
         return room.share
 
-    def _cut(self, key: Key, record: Record, number: int) -> None:
-        kept = largest(record.samples, number)
-        more = len(record.samples) - len(kept)
-        left_out = record.left_out + more
-        self._store.succeed(key, replace(record, samples=kept, left_out=left_out))
-        self._dropped("max_series", more)
+    def _cut(self, key: Key, number: int) -> None:
+        self._dropped("max_series", self._store.cut(key, number))
 
-    def tell(self, key: Key, record: Record) -> None:
-        """Store what is known beside the reports, as much of it as `max_series` has room for."""
-        kept, left_out = self._capped(key, tuple(record.samples))
-        self._store.succeed(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+    async def tell(self, records: Mapping[Key, Record]) -> None:
+        """Store what is known beside the reports, as much of it as `max_series` has room for.
+
+        A few at a time, as others wait for the loop.
+        """
+        for number, (key, record) in enumerate(records.items(), 1):
+            kept, left_out = self._capped(key, tuple(record.samples))
+            self._store.succeed(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+            if number % _TOGETHER == 0:
+                await asyncio.sleep(0)
 
     async def _settle(self) -> None:
         """Cut what is over a limit that is lower than it was, before anything is asked; a few at a time."""
         name, limit = self.workspace.name, self.workspace.max_series
-        while self._store.series(name) > limit:
-            for _ in range(_CUT_TOGETHER):
-                if self._store.series(name) > limit:
-                    key, record = self._store.largest(name)
-                    room = self._store.room(key, record.held.wanted, limit)
-                    self._cut(key, record, room.level if room else 0)
+        number = 0
+        while self._store.series(name) > limit and (key := self._store.largest(name)):
+            self._cut(key, self._store.level(name, limit))
+            number += 1
+            if number % _TOGETHER == 0:
+                self.changed()
+                await asyncio.sleep(0)
+        if number:
             self.changed()
-            await asyncio.sleep(0)
 
     def _dropped(self, reason: str, number: int) -> None:
         if number:

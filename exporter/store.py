@@ -3,16 +3,19 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
 
-from exporter.caps import NOTHING, Held, Room, Shares
+from exporter.caps import NOTHING, Held, Room, Shares, largest
 from exporter.plan import Key
 from exporter.samples import Sample, Samples
 
 SKEW: Final = timedelta(minutes=1)
 """How far ahead of the clock values may be; beyond it, the clock was set back and their age is unknown."""
+
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+"""The last instant that there is."""
 
 RECORDS_OF_A_PART: Final = 256
 """So many records are looked at together, where there are more than a few parts."""
@@ -91,7 +94,12 @@ def expiry(
     """From when on values must not be shown: they are too old, or their window moves on."""
     if last_success is None:
         return withdrawn
-    stale = last_success + interval * stale_after
+    try:
+        stale = last_success + interval * stale_after
+    except (
+        OverflowError
+    ):  # of a clock that was set to the end of time, and a file that remembers it
+        stale = LAST
     return min(stale, withdrawn) if withdrawn else stale
 
 
@@ -204,10 +212,22 @@ class Store:
         """What a key may have of its workspace's room, see `Shares.room`."""
         return self._shares[key.target.workspace].room(self._held(key), size, limit)
 
-    def largest(self, workspace: str, but: Key | None = None) -> tuple[Key, Record]:
-        """A record of a workspace that has the most values, see `Shares.largest`."""
-        key = self._shares[workspace].largest(but)
-        return key, self._parts[_part(key, len(self._parts))][key]
+    def largest(self, workspace: str, but: Key | None = None) -> Key | None:
+        """A key of a workspace that has the most values, see `Shares.largest`."""
+        return self._shares[workspace].largest(but)
+
+    def level(self, workspace: str, limit: int) -> int:
+        """What each key of a workspace may have."""
+        return self._shares[workspace].level(limit)
+
+    def cut(self, key: Key, number: int) -> int:
+        """Leave the largest values to a key, so many; how many are left out with that."""
+        record = self._parts[_part(key, len(self._parts))][key]
+        kept = largest(record.samples, number)
+        more = len(record.samples) - len(kept)
+        left_out = record.left_out + more
+        self._put(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+        return more
 
     def _put(self, key: Key, record: Record) -> None:
         samples = Samples.of(record.samples)

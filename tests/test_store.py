@@ -1,11 +1,13 @@
 """What is kept of each report, and how much of it a workspace has."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, strategies as st
 from support.virtual import START
 
+from exporter.caps import Room
 from exporter.exposition import API_FAMILIES
 from exporter.plan import Key, Target
 from exporter.store import Record, Store
@@ -69,6 +71,43 @@ def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store:
     store.succeed(ONE, record(4, 3 * HOUR))
 
     assert store.series("acme") == 4
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired", "not kept", "of another question"])
+def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> None:
+    store, limit = Store(), 12
+    store.succeed(ONE, replace(record(6), left_out=100))
+    store.succeed(TWO, replace(record(6), left_out=4))
+    assert store.room(TWO, 10, limit) == Room(level=6, share=6, above=0)
+
+    if how == "withdrawn":
+        store.withdraw(ONE)
+    elif how == "expired":
+        store.expire([ONE], START + HOUR)
+    elif how == "not kept":
+        store.keep({TWO}, "acme")
+    else:
+        store.adjust(ONE, "another", HOUR, 3)
+
+    assert store.room(TWO, 10, limit) is None
+
+
+def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
+    store = Store()
+    store.restore(ONE, replace(record(6), left_out=100))
+
+    store.fail(ONE, "HTTP 500", duration_seconds=1, interval_seconds=600)
+
+    assert store.room(TWO, 10, 12) == Room(level=6, share=6, above=0)
+
+
+@pytest.mark.parametrize("at", [datetime.max, datetime.min, datetime(9000, 1, 1)])  # noqa: DTZ001, DTZ901
+def test_a_record_of_any_time_can_be_adjusted(store: Store, at: datetime) -> None:
+    store.restore(ONE, replace(record(3), last_success=at.replace(tzinfo=UTC)))
+
+    store.adjust(ONE, "", timedelta(days=366), 1000)
+
+    assert not dict(store)[ONE].valid(START)
 
 
 def test_what_is_no_longer_wanted_is_gone_and_no_longer_counted(store: Store) -> None:
