@@ -96,9 +96,7 @@ def expiry(
         return withdrawn
     try:
         stale = last_success + interval * stale_after
-    except (
-        OverflowError
-    ):  # of a clock that was set to the end of time, and a file that remembers it
+    except OverflowError:  # a file remembers a clock that was set to the end of time
         stale = LAST
     return min(stale, withdrawn) if withdrawn else stale
 
