@@ -5,19 +5,22 @@ below the rate times the time that it ran, without any memory of earlier lives.
 """
 
 from datetime import date, datetime, tzinfo
+from fractions import Fraction
+from math import ceil
 from typing import Final
 
+from exporter.durations import TICKS, ticks
 from exporter.windows import DAY, begins, local_day
 
 CAPACITY: Final = 10
 """How many requests can be saved up while there is nothing to ask."""
 
-SLOWEST: Final = 1 / 600
+SLOWEST: Final = Fraction(1, 600)
 """Requests a second, however often the API says that there are too many: never none."""
 
-_TOGETHER: Final = 60.0
-_REMEMBERED: Final = 3600.0
-"""Seconds: refusals within the first count once; after the second without any, all is well."""
+_TOGETHER: Final = 60 * TICKS
+_REMEMBERED: Final = 3600 * TICKS
+"""Refusals within the first count once; after the second without any, all is well."""
 
 
 class Budget:
@@ -37,7 +40,7 @@ class Budget:
 
     def __init__(
         self,
-        per_minute: float,
+        per_minute: int,
         per_day: int | None,
         zone: tzinfo,
         at: float,
@@ -45,13 +48,13 @@ class Budget:
         spent: int = 0,
     ) -> None:
         self.day = day
-        self._full = per_minute / 60
+        self._full = Fraction(per_minute, 60)
         self._per_second = self._full
-        self._refused_at: float | None = None
+        self._refused_at: int | None = None
         self._per_day = per_day
         self._zone = zone
-        self._tokens = 0.0
-        self._at = at
+        self._tokens = Fraction()
+        self._at = ticks(at)
         self._spent = spent
 
     def take(self, at: float, now: datetime) -> float:
@@ -65,8 +68,8 @@ class Budget:
         tomorrow = self.until_tomorrow(now)
         if tomorrow:
             return tomorrow
-        if self._tokens < 1 - 1e-9:  # a wait of exactly a token's time is enough
-            return (1 - self._tokens) / self._per_second
+        if self._tokens < 1:
+            return ceil((1 - self._tokens) / self._per_second * TICKS) / TICKS
         self._tokens -= 1
         self._spent += 1
         return 0.0
@@ -80,23 +83,24 @@ class Budget:
     def slow_down(self, at: float) -> None:
         """Halve the rate, as the API says that there are too many requests."""
         self._refill(at)
-        if self._refused_at is None or at - self._refused_at >= _TOGETHER:
+        if self._refused_at is None or self._at - self._refused_at >= _TOGETHER:
             self._per_second = min(self._per_second, max(self._per_second / 2, SLOWEST))
-            self._refused_at = at  # no later one moves it: those that never cease count, too
+            self._refused_at = self._at  # no later one moves it: those that never cease count, too
 
     def speed_up(self, at: float) -> None:
         """Double a rate that was halved, as the API answers; the last time only after an hour."""
         self._refill(at)
         if self._refused_at is not None:
-            forgotten = at - self._refused_at >= _REMEMBERED
+            forgotten = self._at - self._refused_at >= _REMEMBERED
             most = self._full if forgotten else max(self._full / 2, self._per_second)
             self._per_second = min(self._per_second * 2, most)
             if self._per_second == self._full:
                 self._refused_at = None
 
     def _refill(self, at: float) -> None:
-        self._tokens = min(CAPACITY, self._tokens + max(0.0, at - self._at) * self._per_second)
-        self._at = at
+        before, self._at = self._at, ticks(at)
+        come = max(0, self._at - before) * self._per_second / TICKS
+        self._tokens = min(Fraction(CAPACITY), self._tokens + come)
 
     def spent(self, now: datetime) -> int:
         """How many requests were sent on the local day."""

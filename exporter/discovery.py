@@ -150,8 +150,7 @@ class Finder:
         self._telemetry.drifted(self._workspace.api, REPORT, drift)
         self._roster = found.roster
         self._assign(found)
-        for key, record in found.records.items():
-            self._store.succeed(key, record)
+        await self._poller.tell(found.records)
         self._poller.changed()
         return None
 

@@ -9,6 +9,17 @@ from pydantic.json_schema import WithJsonSchema
 
 _UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LONGEST: Final = 366 * 86_400
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_SECOND: Final = timedelta(seconds=1)
+_MINUTE: Final = timedelta(minutes=1)
+_SHOWN: Final = {
+    **{unit: timedelta(seconds=size) for unit, size in _UNITS.items() if unit != "w"},
+    "ms": _MILLISECOND,
+}
+
+TICKS: Final = 1_000_000
+"""Of a second: as fine as a `timedelta`, and no float of ten years in seconds is coarser."""
+
 _DURATION: Final = re.compile(
     "".join(f"(?:(?P<{unit}>[0-9]{{1,6}}){unit})?" for unit in _UNITS), re.ASCII
 )
@@ -32,13 +43,27 @@ def parse(value: object) -> timedelta:
 
 
 def show(value: timedelta) -> str:
-    """The shortest text that means a duration of whole seconds."""
-    rest, text = round(value.total_seconds()), ""
-    for unit, size in _UNITS.items():
-        if unit != "w" and rest >= size:
+    """The shortest text for a duration; never for a shorter one.
+
+    What lies between two seconds is rounded up, and below a minute what lies between two
+    milliseconds: a duration that is too short by the rounding would promise too much.
+    """
+    step = _MILLISECOND if value < _MINUTE else _SECOND
+    rest, text = -(-value // step) * step, ""
+    for unit, size in _SHOWN.items():
+        if rest >= size:
             text += f"{rest // size}{unit}"
             rest %= size
     return text or "0s"
+
+
+def ticks(seconds: float) -> int:
+    """A time of the monotonic clock, or a stretch of it, as the nearest whole number of microseconds.
+
+    Sums and comparisons of these are exact, those of seconds are not: whoever waits until
+    `at + wait` would find that it has not come by a rounding error.
+    """
+    return round(seconds * TICKS)
 
 
 Duration = Annotated[

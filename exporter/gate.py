@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
+from fractions import Fraction
 from typing import Final
 
 from exporter.breaker import PROBE_EVERY
@@ -260,7 +261,7 @@ class Gate:
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 
-    def _extra(self, outcome: Outcome, cost: float = 1.0) -> bool:
+    def _extra(self, outcome: Outcome, cost: Fraction = Fraction(1)) -> bool:
         """Pay for a request beyond the schedule; whether there may be one."""
         paid = self._credit.spend(cost)
         if paid:

@@ -194,23 +194,30 @@ class Pace:
     """
 
     def __init__(self, at: float) -> None:
-        self._limits = ((LINES_A_SECOND, 1.0), (BYTES_AN_HOUR, 3600.0))
-        self._saved = [limit / 2 for limit, _ in self._limits]
-        self._at = at
+        # In whole parts of a line and of a byte: a wait of exactly the time is enough.
+        self._limits = ((LINES_A_SECOND, 1_000_000), (BYTES_AN_HOUR, 3_600_000_000))
+        self._saved = [limit * microseconds for limit, microseconds in self._limits]
+        self._at = self._microseconds(at)
 
     def wait(self, size: int, at: float) -> float:
         """Spend a line of so many bytes and return 0; or how many seconds until that may be."""
-        passed, self._at = max(0.0, at - self._at), at
-        wait = 0.0
-        needs = (1.0, min(size, BYTES_AN_HOUR / 2))
-        for index, (limit, seconds) in enumerate(self._limits):
-            rate = limit / 2 / seconds
-            self._saved[index] = min(limit / 2, self._saved[index] + passed * rate)
-            wait = max(wait, (needs[index] - self._saved[index]) / rate)
-        if wait > 1e-9:  # a wait of exactly the time is enough
-            return wait
-        self._saved = [saved - need for saved, need in zip(self._saved, needs, strict=True)]
+        before, self._at = self._at, self._microseconds(at)
+        wait, after = 0, list[int]()
+        needs = (1, min(size, BYTES_AN_HOUR // 2))
+        for index, (limit, microseconds) in enumerate(self._limits):
+            most = limit * microseconds
+            come = max(0, self._at - before) * limit
+            self._saved[index] = min(most, self._saved[index] + come)
+            after.append(self._saved[index] - 2 * needs[index] * microseconds)
+            wait = max(wait, -(after[index] // limit))
+        if wait:
+            return wait / 1_000_000
+        self._saved = after
         return 0.0
+
+    @staticmethod
+    def _microseconds(seconds: float) -> int:
+        return round(seconds * 1_000_000)
 
 
 class Writer(logging.Handler):

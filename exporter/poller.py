@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from exporter.agenda import EMPTY, Agenda
-from exporter.caps import fair_shares, largest, largest_names
+from exporter.caps import cut, largest, largest_names
 from exporter.config import Workspace
 from exporter.contract import Entry
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
@@ -40,6 +40,9 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
+
+_TOGETHER: Final = 64
+"""So many are stored or cut before others have their turn on the loop."""
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +172,7 @@ class Poller:
         self._woken = asyncio.Event()
         self._seen = now()
         self._some_put_off = False
+        self._exactly = False
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: Turns) -> None:
@@ -270,6 +274,7 @@ class Poller:
 
     async def run(self) -> None:
         """Send every call when it is due, for ever."""
+        await self._settle()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._slots.acquire()
@@ -282,6 +287,7 @@ class Poller:
 
     async def once(self) -> tuple[Failure, ...]:
         """Send every call one time; what went wrong."""
+        self._exactly = True  # there is no other turn that would give back what was taken
 
         async def take(call: Call) -> tuple[Failure, ...]:
             try:
@@ -460,38 +466,61 @@ class Poller:
 
     def _capped(self, key: Key, samples: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], int]:
         """As many of the samples as may be kept, and how many more the workspace has no room for."""
-        workspace = self.workspace
         shown = self._store.samples(key)
-        named = largest_names(samples, workspace.max_labels, shown)
-        kept = named
-        if self._store.series(workspace.name, but=key) + len(named) > workspace.max_series:
-            kept = largest(named, self._make_room(key, len(named)), shown)
+        named = largest_names(samples, self.workspace.max_labels, shown)
+        share = self._make_room(key, len(named))
+        kept = largest(named, share, shown)
         left_out = len(named) - len(kept)
         self._dropped("max_labels", len(samples) - len(named))
         self._dropped("max_series", left_out)
         return kept, left_out
 
     def _make_room(self, key: Key, size: int) -> int:
-        """Take from the workspace's other reports what is more than their share; the share of one."""
-        workspace = self.workspace
-        mine = {
-            other: record
-            for other, record in self._store
-            if other.report and other.target.workspace == workspace.name
-        }
-        sizes = {other: len(record.samples) + record.left_out for other, record in mine.items()}
-        sizes[key] = size
-        shares = dict(
-            zip(sizes, fair_shares(list(sizes.values()), workspace.max_series), strict=True)
-        )
-        for other, record in mine.items():
-            more = len(record.samples) - shares[other]
-            if more > 0 and other != key:
-                kept = largest(record.samples, shares[other])
-                left_out = record.left_out + more
-                self._store.succeed(other, replace(record, samples=kept, left_out=left_out))
-                self._dropped("max_series", more)
-        return shares[key]
+        """Take from the workspace's others what one needs of its share; the share.
+
+        Only those that have the most are cut, and only as there is need: the rest come to their
+        shares at their own turns. To cut all at once would take longer the more there are.
+        """
+        name, limit = self.workspace.name, self.workspace.max_series
+        room = self._store.room(key, size, limit)
+        if room is None:
+            return size
+        before = len(self._store.samples(key))
+        while other := self._store.largest(name, but=key):
+            need = self._store.series(name) - before + room.share - limit
+            kept = len(self._store.samples(other))
+            left = cut(kept, room, need, exactly=self._exactly)
+            if left == kept:
+                break
+            self._cut(other, left)
+        return room.share
+
+    def _cut(self, key: Key, number: int) -> None:
+        self._dropped("max_series", self._store.cut(key, number))
+
+    async def tell(self, records: Mapping[Key, Record]) -> None:
+        """Store what is known beside the reports, as much of it as `max_series` has room for.
+
+        A few at a time, as others wait for the loop.
+        """
+        for number, (key, record) in enumerate(records.items(), 1):
+            kept, left_out = self._capped(key, tuple(record.samples))
+            self._store.succeed(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+            if number % _TOGETHER == 0:
+                await asyncio.sleep(0)
+
+    async def _settle(self) -> None:
+        """Cut what is over a limit that is lower than it was, before anything is asked; a few at a time."""
+        name, limit = self.workspace.name, self.workspace.max_series
+        number = 0
+        while self._store.series(name) > limit and (key := self._store.largest(name)):
+            self._cut(key, self._store.level(name, limit))
+            number += 1
+            if number % _TOGETHER == 0:
+                self.changed()
+                await asyncio.sleep(0)
+        if number:
+            self.changed()
 
     def _dropped(self, reason: str, number: int) -> None:
         if number:

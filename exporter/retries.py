@@ -6,6 +6,7 @@ those of the schedule, and `SPARE`.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Final
 
 from exporter.errors import Outcome
@@ -13,7 +14,7 @@ from exporter.errors import Outcome
 ATTEMPTS: Final = 3
 """How often the same is asked at most, the first time included."""
 
-SHARE: Final = 0.1
+SHARE: Final = Fraction(1, 10)
 SPARE: Final = 10
 """How many requests there may be beyond the schedule: for each of its own, and saved up at most."""
 
@@ -46,15 +47,15 @@ class Credit:
     """How many requests beyond the schedule may be sent now."""
 
     def __init__(self) -> None:
-        self._left = float(SPARE)
+        self._left = Fraction(SPARE)
 
     def earn(self) -> None:
         """Note a request of the schedule."""
-        self._left = min(SPARE, self._left + SHARE)
+        self._left = min(Fraction(SPARE), self._left + SHARE)
 
-    def spend(self, cost: float = 1.0) -> bool:
+    def spend(self, cost: Fraction = Fraction(1)) -> bool:
         """Pay for one beyond it; whether there was enough."""
-        enough = self._left >= cost - 1e-9  # ten tenths are enough
+        enough = self._left >= cost
         if enough:
             self._left -= cost
         return enough

@@ -1,8 +1,14 @@
-"""When each call is sent: at a stable place of its interval, and once more before midnight. Pure."""
+"""When each call is sent: at a stable place of its interval, and once more before midnight. Pure.
 
+Whatever decides is reckoned in fractions. Rates are sums of quotients, and whether they are allowed
+often hangs on equality: 600 calls every ten minutes are exactly 60 a minute.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from fractions import Fraction
 from math import ceil
 from typing import Final
 
@@ -21,7 +27,10 @@ USUAL_ANSWER: Final = timedelta(seconds=5)
 
 _SHORTEST_LEAD: Final = timedelta(minutes=1)
 _LONGEST_LEAD: Final = timedelta(hours=6)
-_MARGIN: Final = 1.25
+_MARGIN: Final = Fraction(5, 4)
+
+_TICK: Final = timedelta(microseconds=1)
+_MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ def phase(identity: str, interval: timedelta) -> timedelta:
 
 
 def rhythms(
-    calls: Iterable[Call], per_minute: float, concurrency: int, zone: tzinfo
+    calls: Iterable[Call], per_minute: int, concurrency: int, zone: tzinfo
 ) -> Mapping[Call, Rhythm]:
     """The rhythm of each of a workspace's calls.
 
@@ -81,12 +90,11 @@ def rhythms(
         (call for call in given if any(entry.window == TODAY.name for entry in call.entries)),
         key=lambda call: call.place,
     )
-    spare = per_minute - sum(timedelta(minutes=1) / call.interval for call in given)
-    pace = min(max(spare, per_minute / 4), concurrency * (timedelta(minutes=1) / USUAL_ANSWER))
-    needed = timedelta(minutes=_MARGIN * len(last_polls) / pace)
-    lead = min(max(needed, _SHORTEST_LEAD), _LONGEST_LEAD)
+    spare = per_minute - requests_per_hour(given) / 60
+    pace = min(max(spare, Fraction(per_minute, 4)), concurrency * _a_minute(USUAL_ANSWER))
+    lead = min(max(_minutes(_MARGIN * len(last_polls) / pace), _SHORTEST_LEAD), _LONGEST_LEAD)
     before = {
-        call: DONE_BEFORE_MIDNIGHT + lead * (index / len(last_polls))
+        call: DONE_BEFORE_MIDNIGHT + lead * index / len(last_polls)
         for index, call in enumerate(last_polls)
     }
     return {
@@ -95,31 +103,46 @@ def rhythms(
     }
 
 
-def real_interval(calls: Iterable[Call], per_minute: float) -> timedelta:
+def real_interval(calls: Iterable[Call], per_minute: int) -> timedelta:
     """How often the calls that come too often for what is allowed can really be sent.
 
     As the one that has waited longest goes first, these all get the same interval; those that come
-    more seldom keep theirs.
+    more seldom keep theirs. It is the shortest, to the microsecond, at which all are allowed.
 
     Args:
         calls: All of a workspace, at least one.
         per_minute: How many requests are allowed.
     """
-    intervals = sorted(call.interval for call in calls)
-    left = per_minute - sum(timedelta(minutes=1) / interval for interval in intervals)
-    found = intervals[0]
-    for number, interval in enumerate(intervals, 1):
-        left += timedelta(minutes=1) / interval
+    counted = sorted(Counter(call.interval for call in calls).items())
+    left = per_minute - sum(here * _a_minute(interval) for interval, here in counted)
+    shortest, number = counted[0][0], 0
+    found = shortest
+    for index, (interval, here) in enumerate(counted, 1):
+        number += here
+        left += here * _a_minute(interval)
         if left > 0:
-            found = timedelta(minutes=number / left)
-            if number == len(intervals) or found <= intervals[number]:
+            found = _minutes(number / left)
+            if index == len(counted) or found <= counted[index][0]:
                 break
-    return max(found, intervals[0])
+    return max(found, shortest)
 
 
-def requests_per_hour(calls: Iterable[Call]) -> float:
+def requests_per_hour(calls: Iterable[Call]) -> Fraction:
     """How many requests an hour takes, without those before midnight and those after failures."""
-    return sum(timedelta(hours=1) / call.interval for call in calls)
+    counted = Counter(call.interval for call in calls)
+    return 60 * sum(
+        (number * _a_minute(interval) for interval, number in counted.items()), Fraction()
+    )
+
+
+def _a_minute(interval: timedelta) -> Fraction:
+    """How often something comes in a minute."""
+    return Fraction(_MINUTE // _TICK, interval // _TICK)
+
+
+def _minutes(number: Fraction) -> timedelta:
+    """The shortest duration of no less than so many minutes."""
+    return _TICK * ceil(number * (_MINUTE // _TICK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +170,12 @@ class Shortage:
 
 
 def load(calls: Iterable[Call], per_minute: int, per_day: int | None) -> float:
-    """What the intervals ask for as a share of what is allowed; above 1 they cannot be kept."""
+    """What the intervals ask for as a share of what is allowed; above 1 they cannot be kept.
+
+    An alert compares it with 1, so it is rounded but once, at the end.
+    """
     hourly = requests_per_hour(calls)
-    return max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0)
+    return float(max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0))
 
 
 def shortages(calls: Iterable[Call], per_minute: int, per_day: int | None) -> Iterator[Shortage]:
@@ -165,7 +191,15 @@ def shortages(calls: Iterable[Call], per_minute: int, per_day: int | None) -> It
             f"what is to be polled more often is polled every {real}",
         )
     if per_day and hourly * 24 > per_day:
-        end = show(timedelta(hours=per_day / hourly))
         yield Shortage(
-            "requests_per_day", per_day, ceil(hourly * 24), f"they are spent {end} after midnight"
+            "requests_per_day", per_day, ceil(hourly * 24), _spent(hourly, per_minute, per_day)
         )
+
+
+def _spent(hourly: Fraction, per_minute: int, per_day: int) -> str:
+    """When a day's requests are spent that the intervals need more of."""
+    sent = min(hourly, Fraction(60 * per_minute))
+    last = sent * 24 <= per_day  # as the other limit lets too few through
+    seconds = int(3600 * per_day / (hourly if last else sent))  # rounded down: no promise
+    end = show(timedelta(seconds=seconds)) if seconds else "within a second"
+    return f"they are spent {end} after midnight" + " once requests_per_minute is enough" * last

@@ -1,17 +1,21 @@
 """The latest values of each report of each target, and how long they may be shown. Pure."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
 
+from exporter.caps import NOTHING, Held, Room, Shares, largest
 from exporter.plan import Key
 from exporter.samples import Sample, Samples
 
 SKEW: Final = timedelta(minutes=1)
 """How far ahead of the clock values may be; beyond it, the clock was set back and their age is unknown."""
+
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+"""The last instant that there is."""
 
 RECORDS_OF_A_PART: Final = 256
 """So many records are looked at together, where there are more than a few parts."""
@@ -49,6 +53,15 @@ class Record:
     question: str = ""
     left_out: int = 0
 
+    @property
+    def held(self) -> Held:
+        """What it takes of the workspace's room, and what it would take."""
+        return Held(len(self.samples) + self.left_out, len(self.samples))
+
+    def without_values(self) -> "Record":
+        """The same once its values are gone: they want no room any more, nor do those left out."""
+        return replace(self, samples=NONE, left_out=0)
+
     def paced(self, interval: timedelta, stale_after: float) -> "Record":
         """The same at an interval, with the expiry that follows from it.
 
@@ -81,7 +94,10 @@ def expiry(
     """From when on values must not be shown: they are too old, or their window moves on."""
     if last_success is None:
         return withdrawn
-    stale = last_success + interval * stale_after
+    try:
+        stale = last_success + interval * stale_after
+    except OverflowError:  # a file remembers a clock that was set to the end of time
+        stale = LAST
     return min(stale, withdrawn) if withdrawn else stale
 
 
@@ -131,7 +147,7 @@ class Store:
         self._size = size
         self._parts: list[dict[Key, Record]] = [{}]
         self._given: set[int] = set()  # the parts that a generation has
-        self._sizes: Counter[str] = Counter()
+        self._shares: defaultdict[str, Shares[Key]] = defaultdict(Shares)
 
     def succeed(self, key: Key, record: Record) -> None:
         """Replace a report's values, so that what the answer no longer names is gone."""
@@ -177,34 +193,54 @@ class Store:
         """Forget a report's values; when they last came is still known."""
         record = self._find(key)
         if record:
-            self._put(key, replace(record, samples=NONE))
+            self._put(key, record.without_values())
 
     def expire(self, keys: Iterable[Key], now: datetime) -> None:
         """Forget those of these keys' values that must not be shown from an instant on."""
         for key in keys:
             record = self._find(key)
             if record and record.samples and not record.shown(now):
-                self._put(key, replace(record, samples=NONE, left_out=0))
+                self._put(key, record.without_values())
 
-    def series(self, workspace: str, but: Key) -> int:
-        """How many values of a workspace's reports are kept, without those of one key."""
-        record = self._find(but)
-        return self._sizes[workspace] - (len(record.samples) if record else 0)
+    def series(self, workspace: str) -> int:
+        """How many values of a workspace are kept: of its reports, and of what is told of its bots."""
+        return self._shares[workspace].kept
+
+    def room(self, key: Key, size: int, limit: int) -> Room | None:
+        """What a key may have of its workspace's room, see `Shares.room`."""
+        return self._shares[key.target.workspace].room(self._held(key), size, limit)
+
+    def largest(self, workspace: str, but: Key | None = None) -> Key | None:
+        """A key of a workspace that has the most values, see `Shares.largest`."""
+        return self._shares[workspace].largest(but)
+
+    def level(self, workspace: str, limit: int) -> int:
+        """What each key of a workspace may have."""
+        return self._shares[workspace].level(limit)
+
+    def cut(self, key: Key, number: int) -> int:
+        """Leave the largest values to a key, so many; how many are left out with that."""
+        record = self._parts[_part(key, len(self._parts))][key]
+        kept = largest(record.samples, number)
+        more = len(record.samples) - len(kept)
+        left_out = record.left_out + more
+        self._put(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+        return more
 
     def _put(self, key: Key, record: Record) -> None:
         samples = Samples.of(record.samples)
         if samples is not record.samples:
             record = replace(record, samples=samples)
-        if key.report:
-            before = self._find(key)
-            self._sizes[key.target.workspace] += len(record.samples)
-            self._sizes[key.target.workspace] -= len(before.samples) if before else 0
+        self._shares[key.target.workspace].put(key, self._held(key), record.held)
         self._own(key)[key] = record
 
     def _forget(self, key: Key) -> None:
         record = self._own(key).pop(key)
-        if key.report:
-            self._sizes[key.target.workspace] -= len(record.samples)
+        self._shares[key.target.workspace].put(key, record.held, NOTHING)
+
+    def _held(self, key: Key) -> Held:
+        record = self._find(key)
+        return record.held if record else NOTHING
 
     def _find(self, key: Key) -> Record | None:
         return self._parts[_part(key, len(self._parts))].get(key)

@@ -23,6 +23,22 @@ def test_waiting_as_long_as_told_is_enough() -> None:
     assert budget.take(wait, NOON) == 0
 
 
+@given(st.integers(1, 600_000), st.integers(0, 10**14), st.integers(0, 12))
+def test_waiting_as_long_as_told_is_enough_at_any_rate_and_any_time(
+    per_minute: int, microseconds: int, refusals: int
+) -> None:
+    at = microseconds / 1_000_000
+    budget = Budget(per_minute, None, UTC, at=at)
+    for _ in range(refusals):
+        at += 60
+        budget.slow_down(at)
+    for _ in range(CAPACITY + 3):
+        while budget.take(at, NOON) == 0:
+            pass
+        at += budget.take(at, NOON)
+        assert budget.take(at, NOON) == 0
+
+
 def test_no_more_is_saved_up_than_the_bucket_holds() -> None:
     budget = Budget(60, None, UTC, at=0.0)
 

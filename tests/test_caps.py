@@ -7,7 +7,19 @@ from random import Random
 import pytest
 from hypothesis import given as whatever, strategies as st
 
-from exporter.caps import LOYALTY, MOST_CHANNELS, fair_shares, largest, largest_names
+from exporter.caps import (
+    FEW,
+    LOYALTY,
+    MOST_CHANNELS,
+    NOTHING,
+    Held,
+    Room,
+    Shares,
+    cut,
+    fair_shares,
+    largest,
+    largest_names,
+)
 from exporter.catalogue import REPORTS
 from exporter.samples import Family, Sample
 
@@ -85,6 +97,98 @@ def test_nobody_gives_way_to_somebody_who_has_more(sizes: list[int], limit: int)
 
     cut = [share for share, size in zip(shares, sizes, strict=True) if share < size]
     assert not cut or max(shares) - min(cut) <= 1
+
+
+def polled(shares: Shares[int], held: dict[int, Held], name: int, size: int, limit: int) -> Room:
+    """Let one that would have so many values come; what there was room for."""
+    found = shares.room(held.get(name, NOTHING), size, limit)
+    room = found or Room(size, size, 0)
+    while found and (other := shares.largest(but=name)) is not None:
+        need = shares.kept - held.get(name, NOTHING).kept + room.share - limit
+        before = held[other]
+        assert other != name
+        assert before.kept == max(one.kept for key, one in held.items() if key != name)
+        after = Held(before.wanted, cut(before.kept, room, need))
+        if after == before:
+            assert need <= 0
+            break
+        assert room.level - room.level // 8 <= after.kept < before.kept
+        assert before.kept > room.level  # who has its share or less gives nothing
+        shares.put(other, before, after)
+        held[other] = after
+    after = Held(size, room.share)
+    shares.put(name, held.get(name, NOTHING), after)
+    held[name] = after
+    return room
+
+
+TURNS = st.lists(
+    st.tuples(st.integers(0, 40), st.one_of(st.integers(0, 9), st.integers(0, 3000))), max_size=80
+)
+
+
+@whatever(TURNS, st.integers(1, 5000))
+def test_what_is_kept_up_to_date_is_what_a_look_at_all_of_them_finds(
+    turns: list[tuple[int, int]], limit: int
+) -> None:
+    shares, held = Shares[int](), dict[int, Held]()
+    for name, size in turns:
+        wanted = {key: one.wanted for key, one in held.items()} | {name: size}
+        fair = dict(zip(wanted, fair_shares(list(wanted.values()), limit), strict=True))
+        fits = shares.room(held.get(name, NOTHING), size, limit) is None
+        assert fits == (sum(wanted.values()) <= limit)
+        room = polled(shares, held, name, size, limit)
+        share = min(size, room.level)
+        assert share <= fair[name] <= share + 1
+        assert share <= room.share <= share + 1
+        assert fits or max(fair.values()) - room.level <= 1
+        assert shares.kept == sum(one.kept for one in held.values()) <= limit
+        if size == 0:
+            shares.put(name, held.pop(name), NOTHING)
+
+
+@whatever(
+    st.lists(st.integers(0, 300), min_size=1, max_size=60), st.integers(1, 5000), st.randoms()
+)
+def test_whatever_was_before_a_round_brings_the_fair_shares_and_the_next_ones_change_nothing(
+    sizes: list[int], limit: int, chance: Random
+) -> None:
+    shares, held = Shares[int](), dict[int, Held]()
+    for name in range(len(sizes)):
+        polled(shares, held, name, chance.randrange(400), limit)
+    for _ in range(2):
+        for name, size in enumerate(sizes):
+            polled(shares, held, name, size, limit)
+    settled = dict(held)
+
+    fair = fair_shares(sizes, limit)
+    assert sorted(one.kept for one in settled.values()) == sorted(fair)
+    for _ in range(2):
+        for name in chance.sample(range(len(sizes)), len(sizes)):
+            polled(shares, held, name, sizes[name], limit)
+            assert held == settled
+
+
+@whatever(st.lists(st.integers(1, 300), min_size=1, max_size=FEW), st.integers(1, 5000))
+def test_few_are_fair_at_once(sizes: list[int], limit: int) -> None:
+    shares, held = Shares[int](), dict[int, Held]()
+    for name, size in enumerate(sizes):
+        polled(shares, held, name, size, limit)
+
+    fair, kept = fair_shares(sizes, limit), [held[name].kept for name in range(len(sizes))]
+    assert all(abs(one - two) <= 1 for one, two in zip(fair, kept, strict=True))
+
+
+def test_one_more_is_taken_from_a_few_of_many_and_not_from_all() -> None:
+    shares, held = Shares[int](), dict[int, Held]()
+    cuts = []
+    for name in range(3000):
+        before = dict(held)
+        polled(shares, held, name, 150, 10_000)
+        cuts.append(sum(held[key].kept < one.kept for key, one in before.items()))
+
+    assert sum(cuts) / len(cuts) <= 8
+    assert max(cuts) <= 40
 
 
 @whatever(VALUES, st.integers(1, 20), st.randoms())

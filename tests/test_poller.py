@@ -1063,7 +1063,7 @@ def test_under_overload_no_report_starves_and_the_real_interval_is_as_told(
     run = Run(one).lasts(timedelta(hours=6))
 
     [told] = [vars(record)["reason"] for record in caplog.records if record.levelname == "WARNING"]
-    assert "is polled every 4m17s" in told
+    assert "is polled every 4m18s" in told
     assert 'seasalt_workspace_load_ratio{api="seachat",workspace="acme"} 4.06' in (
         run.telemetry.text(openmetrics=False).decode()
     )

@@ -1,4 +1,7 @@
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -6,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from support.workspaces import workspace
 
-from exporter.plan import Call, plan
+from exporter.plan import Call, Target, plan
 from exporter.schedule import (
     RETRY_AFTER,
     Rhythm,
@@ -181,25 +184,129 @@ def test_a_shortage_says_what_will_be_and_what_would_be_right() -> None:
     )
     assert str(day) == (
         "requests_per_day 2160 is too low for the intervals, which need 4320: they are spent 12h"
-        " after midnight"
+        " after midnight once requests_per_minute is enough"
     )
     assert load(calls((30, "10m")), 1, 2160) == pytest.approx(3)
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["1m", "10m", "1h", "6h"])), min_size=1),
-    st.integers(1, 9),
+@pytest.mark.parametrize(
+    ("per_minute", "end"),
+    [
+        (3, "12h after midnight"),
+        (2, "18h after midnight"),  # at the two a minute that are sent, not at the three wanted
+        (1, "12h after midnight once requests_per_minute is enough"),
+    ],
 )
-@settings(max_examples=30, deadline=None)
-def test_the_real_interval_uses_just_what_is_allowed(
-    each: list[tuple[int, str]], per_minute: int
+def test_when_a_days_requests_are_spent_follows_from_what_is_sent(
+    per_minute: int, end: str
 ) -> None:
-    given = calls(*each)
-    real = real_interval(given, per_minute)
+    day = list(shortages(calls((30, "10m")), per_minute, 2160))[-1]
 
-    stretched = sum(timedelta(minutes=1) / max(call.interval, real) for call in given)
-    shortest = min(call.interval for call in given)
-    if requests_per_hour(given) > 60 * per_minute:
-        assert stretched == pytest.approx(per_minute, rel=1e-3)
-    else:
-        assert real == shortest
+    assert day.consequence == f"they are spent {end}"
+
+
+@pytest.mark.parametrize(
+    ("per_day", "end"), [(1, "within a second"), (2879, "11h59m45s"), (5759, "23h59m45s")]
+)
+def test_a_days_requests_never_last_longer_than_told(per_day: int, end: str) -> None:
+    each = calls((40, "10m")) if per_day > 1 else calls((2000, "1s"))
+
+    [day] = shortages(each, 600_000, per_day)
+
+    assert day.consequence == f"they are spent {end} after midnight"
+
+
+INTERVALS = st.one_of(
+    st.sampled_from([1, 60, 7 * 60, 600, 3600, 6 * 3600, 366 * 86_400]),
+    st.integers(1, 366 * 86_400),
+)
+MIXED = st.lists(st.tuples(st.integers(1, 5000), INTERVALS), min_size=1, max_size=6)
+RATES = st.one_of(st.sampled_from([1, 3, 60, 600_000]), st.integers(1, 600_000))
+ONE = workspace(["total_usage"], bots=1)
+CALL = plan(ONE, ONE.bots)[0]
+
+
+def every(interval: timedelta) -> Call:
+    """A call at an interval of any length."""
+    return replace(CALL, entries=(replace(CALL.entries[0], interval=interval),))
+
+
+def mixed(each: list[tuple[int, int]]) -> list[Call]:
+    return [
+        call for number, seconds in each for call in [every(timedelta(seconds=seconds))] * number
+    ]
+
+
+def a_minute(given: list[Call], least: timedelta = timedelta(0)) -> Fraction:
+    """The requests of a minute, none of them more often than at an interval: the law itself."""
+    tick = timedelta(microseconds=1)
+    counted = Counter(max(call.interval, least) // tick for call in given)
+    return sum((Fraction(60_000_000 * n, each) for each, n in counted.items()), Fraction())
+
+
+@given(MIXED, RATES)
+@settings(deadline=None)
+def test_what_is_allowed_is_no_shortage_and_what_is_not_is_told_with_the_least_that_would_be(
+    each: list[tuple[int, int]], per_minute: int
+) -> None:
+    given = mixed(each)
+    needed = a_minute(given)
+
+    short = list(shortages(given, per_minute, None))
+
+    assert bool(short) == (needed > per_minute) == (load(given, per_minute, None) > 1)
+    assert all(one.needed - 1 < needed <= one.needed for one in short)
+    assert requests_per_hour(given) == 60 * needed
+
+
+@given(MIXED, RATES)
+@settings(deadline=None)
+def test_the_real_interval_is_the_shortest_at_which_all_is_allowed(
+    each: list[tuple[int, int]], per_minute: int
+) -> None:
+    given = mixed(each)
+    real, shortest = real_interval(given, per_minute), min(call.interval for call in given)
+
+    assert real >= shortest
+    assert a_minute(given, real) <= per_minute
+    if real > shortest:
+        assert a_minute(given, real - timedelta(microseconds=1)) > per_minute
+
+
+def test_calls_that_are_exactly_allowed_are_no_shortage() -> None:
+    for minutes in range(1, 61):
+        for per_minute in range(1, 61):
+            given = mixed([(minutes * per_minute, minutes * 60)])
+            assert list(shortages(given, per_minute, 1440 * per_minute)) == []
+            assert load(given, per_minute, 1440 * per_minute) == 1
+            assert real_interval(given, per_minute) == timedelta(minutes=minutes)
+
+
+def test_with_nothing_but_defaults_every_number_of_calls_is_planned() -> None:
+    for number in (*range(1, 600, 50), *range(590, 2200), *range(2200, 5001, 100)):
+        given = [CALL] * number
+        real = real_interval(given, 60)
+        assert real == max(TEN, timedelta(seconds=number))
+        assert [one.needed for one in shortages(given, 60, None)] == (
+            [-(-number // 10)] if number > 600 else []
+        )
+
+
+@given(MIXED, RATES, st.integers(1, 1000))
+@settings(deadline=None, max_examples=30)
+def test_however_much_is_asked_for_the_last_polls_of_a_day_are_spread(
+    each: list[tuple[int, int]], per_minute: int, concurrency: int
+) -> None:
+    given = [
+        replace(every(timedelta(seconds=seconds)), target=Target("seachat", "acme", f"b{number}"))
+        for number, seconds in each
+    ]
+
+    leads = [
+        rhythm.before_midnight
+        for rhythm in rhythms(given, per_minute, concurrency, UTC).values()
+        if rhythm.before_midnight
+    ]
+
+    assert len(leads) == len(given)
+    assert all(timedelta(seconds=90) <= lead < timedelta(hours=6, seconds=90) for lead in leads)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from fractions import Fraction
+from math import ceil
 from typing import Final
 
 from exporter.commands.configured import configuration
@@ -12,6 +14,7 @@ from exporter.flags import DONE, Invocation
 from exporter.plan import Call, plan
 from exporter.schedule import requests_per_hour, shortages
 
+_TICK: Final = timedelta(microseconds=1)
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
 
 
@@ -39,11 +42,11 @@ def lines(workspace: Workspace) -> Iterator[str]:
         yield f"  every {show(call.interval):<6} {call.target.bot_id or 'workspace'}: {asked}"
     hourly = requests_per_hour(calls)
     if workspace.discover_bots:
-        hourly += timedelta(hours=1) / workspace.discover_bots.interval
-    minutes = len(calls) / workspace.requests_per_minute
-    yield f"  {hourly:.4g} requests an hour, {hourly * 24:.5g} a day"
+        hourly += Fraction(timedelta(hours=1) // _TICK, workspace.discover_bots.interval // _TICK)
+    seconds = Fraction(60 * len(calls), workspace.requests_per_minute)
+    yield f"  {_number(hourly)} requests an hour, {_number(hourly * 24)} a day"
     yield (
-        f"  a round takes {minutes * 60:.3g} s at {workspace.requests_per_minute} requests a minute"
+        f"  a round takes {_number(seconds)} s at {workspace.requests_per_minute} requests a minute"
     )
     for shortage in shortages(calls, workspace.requests_per_minute, workspace.requests_per_day):
         yield f"  {shortage}"
@@ -52,8 +55,16 @@ def lines(workspace: Workspace) -> Iterator[str]:
         hourly = requests_per_hour(each)
         yield (
             f"  and for each bot that is discovered {len(each)} requests a round,"
-            f" {hourly:.4g} an hour, about {sum(map(_series, each))} series"
+            f" {_number(hourly)} an hour, about {sum(map(_series, each))} series"
         )
+
+
+def _number(value: Fraction) -> str:
+    """Every whole digit of a need, and four digits at least; what is rounded is rounded up."""
+    scale = 1
+    while value * scale < 1000 and (value * scale).denominator > 1:
+        scale *= 10
+    return f"{ceil(value * scale) / scale:.12g}"
 
 
 def _series(call: Call) -> int:

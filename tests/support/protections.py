@@ -116,10 +116,24 @@ PROTECTIONS: Final = (
         ("tests/test_gate.py",),
     ),
     Protection(
+        "a wait of exactly the time is enough",
+        "exporter/budget.py",
+        "return ceil((1 - self._tokens) / self._per_second * TICKS) / TICKS",
+        "return float((1 - self._tokens) / self._per_second)",
+        ("tests/test_budget.py",),
+    ),
+    Protection(
+        "a duration that is shown is not too short",
+        "exporter/durations.py",
+        "-(-value // step) * step",
+        "value // step * step",
+        ("tests/test_durations.py",),
+    ),
+    Protection(
         "the bucket starts empty",
         "exporter/budget.py",
-        "self._tokens = 0.0",
-        "self._tokens = float(CAPACITY)",
+        "self._tokens = Fraction()",
+        "self._tokens = Fraction(CAPACITY)",
         ("tests/test_budget.py",),
     ),
     Protection(
@@ -252,6 +266,20 @@ PROTECTIONS: Final = (
         ("tests/test_blocks.py::test_the_checksum_of_what_is_joined_is_that_of_the_whole",),
     ),
     Protection(
+        "what is exactly allowed is allowed",
+        "exporter/schedule.py",
+        "Fraction(_MINUTE // _TICK, interval // _TICK)",
+        "Fraction((_MINUTE // _TICK) / (interval // _TICK))",
+        ("tests/test_schedule.py",),
+    ),
+    Protection(
+        "any load has an interval at which it can be kept",
+        "exporter/schedule.py",
+        "        if left > 0:",
+        "        if left > -1e-9:",
+        ("tests/test_schedule.py", "tests/test_sizes.py"),
+    ),
+    Protection(
         "who asks for more than is allowed is told",
         "exporter/schedule.py",
         "if hourly > 60 * per_minute:",
@@ -264,6 +292,20 @@ PROTECTIONS: Final = (
         "return known and self.expires is not None and now < self.expires",
         "return True",
         ("tests/test_store.py", "tests/test_poller.py", "tests/fuzz/test_calendar.py"),
+    ),
+    Protection(
+        "what is gone claims no room",
+        "exporter/store.py",
+        "return replace(self, samples=NONE, left_out=0)",
+        "return replace(self, samples=NONE)",
+        ("tests/test_store.py",),
+    ),
+    Protection(
+        "no clock and no file makes a record that cannot be kept",
+        "exporter/store.py",
+        "except OverflowError:",
+        "except ZeroDivisionError:",
+        ("tests/test_store.py",),
     ),
     Protection(
         "yesterday is withdrawn at midnight",
@@ -350,6 +392,27 @@ PROTECTIONS: Final = (
         ("tests/test_status.py",),
     ),
     Protection(
+        "what a report costs does not grow with the store",
+        "exporter/caps.py",
+        "    if exactly or room.above <= FEW:",
+        "    if True:",
+        ("tests/test_caps.py::test_one_more_is_taken_from_a_few_of_many_and_not_from_all",),
+    ),
+    Protection(
+        "who has its share or less gives nothing",
+        "exporter/caps.py",
+        "    return max(level - level // 8, min(",
+        "    return max(0, min(",
+        ("tests/test_caps.py",),
+    ),
+    Protection(
+        "a rest that is too small for all does not change hands",
+        "exporter/caps.py",
+        "level + (above < spare))",
+        "level + 1)",
+        ("tests/test_caps.py",),
+    ),
+    Protection(
         "names of customers are limited in number",
         "exporter/caps.py",
         "    if len({*names} - {()}) <= limit:\n        return given",
@@ -373,7 +436,7 @@ PROTECTIONS: Final = (
     Protection(
         "requests beyond the schedule are few",
         "exporter/retries.py",
-        "enough = self._left >= cost - 1e-9",
+        "enough = self._left >= cost",
         "enough = True",
         (
             "tests/test_retries.py",
@@ -492,8 +555,8 @@ PROTECTIONS: Final = (
     Protection(
         "refusals that never cease slow down",
         "exporter/budget.py",
-        "            self._refused_at = at  #",
-        "        self._refused_at = at  #",
+        "            self._refused_at = self._at  #",
+        "        self._refused_at = self._at  #",
         ("tests/test_budget.py", "tests/test_gate.py"),
     ),
     Protection(
@@ -555,9 +618,30 @@ PROTECTIONS: Final = (
     Protection(
         "a workspace has so many series",
         "exporter/poller.py",
-        "+ len(named) > workspace.max_series:",
-        "+ len(named) > 10**9:",
+        "        if room is None:\n            return size\n",
+        "        return size\n",
         ("tests/test_poller.py",),
+    ),
+    Protection(
+        "what the list says of bots counts as series",
+        "exporter/poller.py",
+        "            kept, left_out = self._capped(key, tuple(record.samples))",
+        "            kept, left_out = tuple(record.samples), 0",
+        ("tests/test_sizes.py::test_bots_that_are_only_listed_are_never_more_series_than_allowed",),
+    ),
+    Protection(
+        "the list of many bots does not hold the loop",
+        "exporter/poller.py",
+        "            if number % _TOGETHER == 0:\n                await asyncio.sleep(0)",
+        "            pass",
+        ("tests/test_sizes.py::test_the_list_of_many_bots_is_stored_a_few_at_a_time",),
+    ),
+    Protection(
+        "a lower limit of series is kept from the start",
+        "exporter/poller.py",
+        "        await self._settle()\n",
+        "",
+        ("tests/test_sizes.py::test_a_lower_max_series_is_kept_before_anything_is_asked",),
     ),
     Protection(
         "a configuration with a mistake ends nothing",
@@ -644,8 +728,8 @@ PROTECTIONS: Final = (
     Protection(
         "no second has more than so many lines",
         "exporter/logs.py",
-        "self._limits = ((LINES_A_SECOND, 1.0),",
-        "self._limits = ((10**6, 1.0),",
+        "self._limits = ((LINES_A_SECOND, 1_000_000),",
+        "self._limits = ((10**6, 1_000_000),",
         (
             "tests/test_logs.py::test_no_second_has_more_than_10_lines_and_no_hour_more_than_a_mebibyte",
         ),
