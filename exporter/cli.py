@@ -2,12 +2,19 @@
 
 import gc
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Final
 
-from exporter import logs
+from exporter import early, logs
 from exporter.errors import ConfigError, StartError
 from exporter.flags import BUG, MENDABLE, Invocation, parse
+
+_NO_THREAD: Final = (
+    "no thread can be started here: the limit on processes (ulimit -u, the container's pids limit)"
+    " is too low, or the container engine too old for this Python"
+)
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +23,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the sub-command that the arguments name; its exit status."""
     try:
         invocation = parse(arguments, environment)
+        _start_a_thread()
         with logs.started(invocation.one("log.level"), invocation.one("log.format")):
             return _run(invocation)
     except (ConfigError, StartError) as error:
@@ -25,6 +33,20 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return MENDABLE  # before there was anything to end cleanly
 
 
+def _start_a_thread() -> None:
+    """Find out whether that can be done, before the log and all else rely on it.
+
+    Raises:
+        StartError: If not.
+    """
+    try:
+        thread = threading.Thread(target=int)
+        thread.start()
+    except RuntimeError:
+        raise StartError(_NO_THREAD) from None
+    thread.join()
+
+
 def _module(invocation: Invocation) -> str:
     """Where the sub-command is; to check a configuration, nothing of it is needed."""
     checking = invocation.values.get("config.check") and invocation.one("config.check")
@@ -32,19 +54,24 @@ def _module(invocation: Invocation) -> str:
 
 
 def _run(invocation: Invocation) -> int:
+    module = _module(invocation)
+    if module != "serve":
+        early.usual()
     try:
         # The sub-command is the first to import anything heavy, and imports what it needs alone.
         # All of that stays: the garbage collector would but look at it, again and again.
         gc.disable()
         try:
-            command = import_module(f"exporter.commands.{_module(invocation)}")
+            command = import_module(f"exporter.commands.{module}")
             gc.freeze()
         finally:
             gc.enable()
         status: int = command.run(invocation)
     except (ConfigError, StartError):
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+            raise StartError(_NO_THREAD) from None
         # The end, like any other bug's, but told as one line that holds no secret.
         log.critical("ended by a bug", exc_info=True)
         return BUG

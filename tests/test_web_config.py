@@ -331,7 +331,7 @@ def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
     assert found.headers == ((b"x-frame-options", b"deny"), (b"x-xss-protection", b"1"))
     assert found.users == {b"alice": HASH.encode()}
     assert found.rate_limit == RateLimit(60.5, 3)
-    assert found.files == tuple(
+    assert tuple(file.path for file in found.files) == tuple(
         folder / name for name in ("web.yml", "server.pem", "server.key", "authority.pem")
     )
 
