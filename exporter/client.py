@@ -300,9 +300,9 @@ def trust(workspace: Workspace) -> Trust:
     if not any(given) and not workspace.url.startswith("https:"):
         return False
     try:
-        ca, cert, key = (file and read(file, LARGEST_PEM) for file in given)
+        ca, cert, key = (read(file, LARGEST_PEM) if file else None for file in given)
         # By digest: a key is not kept here beside the context that has it.
-        digests = tuple(part and sha256(part).digest() for part in (ca, cert, key))
+        digests = tuple(sha256(part).digest() if part else part for part in (ca, cert, key))
         with _one_at_a_time:
             found = _trusted.get(digests)
             if found is None:
@@ -313,9 +313,7 @@ def trust(workspace: Workspace) -> Trust:
     return found
 
 
-def _context(
-    ca: bytes | None, cert: bytes | None, key: bytes | None, http: Http
-) -> ssl.SSLContext:
+def _context(ca: bytes | None, cert: bytes | None, key: bytes | None, http: Http) -> ssl.SSLContext:
     """A client's side of TLS, from what was read and not from what is in the files by now.
 
     Raises:
@@ -329,7 +327,8 @@ def _context(
         context = ssl.create_default_context()
     else:
         context = httpx.create_ssl_context(trust_env=False)
-    context.keylog_filename = None  # of SSLKEYLOGFILE: whoever has that file has the API's key
+    # Not what SSLKEYLOGFILE asks for: whoever had that file could read the API's key.
+    context.keylog_filename = None  # type: ignore[assignment]  # typeshed knows no way back
     if cert is not None:
         with ExitStack() as opened:
             files = ((cert, http.cert_file), (key, http.key_file))

@@ -501,7 +501,7 @@ class Kept:
         if isinstance(found, ConfigError):
             self._tell(found.mistakes)
         elif isinstance(found, BaseException):
-            if self._told != type(found):
+            if self._told is not type(found):
                 self._bug(found)
             self._told = type(found)
         elif found is not None:

@@ -2,18 +2,21 @@
 
 import asyncio
 import gc
+import shutil
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from support.api import FakeApi
 from support.threads import made_on_the_loop
 from support.virtual import World
 from support.workspaces import workspace
 
+from exporter.client import Trust
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.fleet import Fleet
@@ -24,6 +27,7 @@ from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 
 HOUR = timedelta(hours=1)
+AUTHORITIES = certifi.where()
 FAST = {"requests_per_minute": 600}
 
 
@@ -67,12 +71,13 @@ class Run:
             + self.telemetry.text(openmetrics=False).decode()
         )
 
-    def start(self, one: Workspace, memory: Memory) -> Watch:
+    def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
         """Make the watch of a workspace."""
         return Watch(
             *(one, self.store, self.telemetry, self.world.now),
             transport=self.api.transport,
             memory=memory,
+            trusted=trusted,
         )
 
 
@@ -84,8 +89,8 @@ def test_what_polls_is_gone_with_its_configuration() -> None:
             super().__init__()
             self.watches: list[weakref.ref[Watch]] = []
 
-        def start(self, one: Workspace, memory: Memory) -> Watch:
-            watch = super().start(one, memory)
+        def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+            watch = super().start(one, memory, trusted)
             self.watches.append(weakref.ref(watch))
             return watch
 
@@ -232,21 +237,20 @@ def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path)
     started: list[Watch] = []
 
     class Counted(Run):
-        def start(self, one: Workspace, memory: Memory) -> Watch:
-            started.append(super().start(one.model_copy(update={"http": acme().http}), memory))
+        def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+            started.append(super().start(one, memory, trusted))
             return started[-1]
 
-    ca.write_text("one", encoding="utf-8")
+    shutil.copy(AUTHORITIES, ca)
     one = acme(http={"ca_file": str(ca)})
-    Counted().through(
-        config(one), config(one), lambda: void(ca.write_text("two", encoding="utf-8")), config(one)
-    )
+
+    def replaced() -> None:
+        with ca.open("a", encoding="utf-8") as stream:
+            stream.write("# another remark\n")
+
+    Counted().through(config(one), config(one), replaced, config(one))
 
     assert len(started) == 2
-
-
-def void(_: object) -> None:
-    """Take a result and return nothing."""
 
 
 def test_what_follows_from_a_configuration_is_worked_out_beside_the_loop(

@@ -113,7 +113,11 @@ keys = st.builds(
     st.builds(
         Target,
         *(names, names, names, names),
-        st.lists(st.tuples(names, names), max_size=2).map(tuple),
+        st.lists(
+            st.tuples(st.sampled_from(["team", "tier", "owner"]), names),
+            max_size=2,
+            unique_by=lambda label: label[0],
+        ).map(tuple),
     ),
     *(names, names),
 )

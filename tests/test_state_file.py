@@ -18,8 +18,8 @@ from support.states import real
 from support.virtual import START, World
 
 from exporter.errors import StartError
-from exporter.state import State, encoded
-from exporter.state_file import LARGEST, LONGEST_WAIT, WRITE_EVERY, StateFile
+from exporter.state import LARGEST, State, encoded
+from exporter.state_file import LONGEST_WAIT, WRITE_EVERY, StateFile
 from exporter.telemetry import Telemetry
 
 KILLS: Final = int(os.environ.get("SEASALT_TEST_KILLS", "30"))

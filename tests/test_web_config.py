@@ -304,7 +304,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
 def test_an_empty_file_restricts_nothing(folder: Path, text: str) -> None:
     file = written(folder, text)
 
-    assert load(str(file), {}) == WebConfig(files=(file,))
+    assert load(str(file), {}) == WebConfig()
 
 
 def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
