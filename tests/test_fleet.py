@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import shutil
+import types
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,12 +17,17 @@ from support.threads import made_on_the_loop
 from support.virtual import World
 from support.workspaces import workspace
 
-from exporter.client import Trust
+import exporter.fleet as adopting
+from exporter.agenda import Agenda
+from exporter.client import Client, Trust
 from exporter.config import Config, Workspace
+from exporter.discovery import Finder
 from exporter.errors import StartError
 from exporter.fleet import Fleet
+from exporter.gate import Gate
 from exporter.memory import Memory
 from exporter.pages import Pages
+from exporter.poller import Poller
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
@@ -70,6 +76,11 @@ class Run:
             b"".join(pages.snapshot.page.text()).decode()
             + self.telemetry.text(openmetrics=False).decode()
         )
+
+    def values(self) -> list[str]:
+        """What is shown, without what any moment changes."""
+        own = ("seasalt_exporter_", "process_", "python_")
+        return sorted(line for line in self.page().splitlines() if not line.startswith(own))
 
     def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
         """Make the watch of a workspace."""
@@ -280,3 +291,84 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
     run.world.run(go)
     assert run.api.sent("total_usage")
     assert run.api.sent("csat") == []
+
+
+class Harm(Exception):
+    """What nobody expects."""
+
+
+STEPS = (
+    *((adopting, "trust"), (adopting, "ahead"), (Agenda, "of")),
+    *((Client, "__init__"), (Gate, "__init__"), (Poller, "__init__"), (Finder, "__init__")),
+    *((Gate, "begin"), (Poller, "recall"), (Poller, "assign"), (Finder, "begin")),
+    *((Poller, "tell_the_load"), (Store, "keep"), (Store, "adjust"), (Watch, "begin")),
+    *((Telemetry, "begin"), (Telemetry, "follow"), (Telemetry, "set"), (Telemetry, "count")),
+    (Memory, "standing_alone"),
+)
+
+
+def _harm(owner: object, name: str, time: int, patch: pytest.MonkeyPatch) -> None:
+    """Let one call of something fail, the so-manieth from now on."""
+    calls, usual = [0], getattr(owner, name)
+
+    def harmed(*args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - whatever it takes
+        calls[0] += 1
+        if calls[0] == time:
+            raise Harm("canary")
+        return usual(*args, **keywords)
+
+    static = isinstance(usual, types.MethodType)  # of a class
+    patch.setattr(owner, name, staticmethod(harmed) if static else harmed)
+
+
+class Reloaded(Run):
+    """A fleet that is given a configuration in which everything is another."""
+
+    before = config(*(acme(["total_usage"], name=name) for name in ("one", "two", "gone")))
+    changed = config(
+        acme(["label_usage", "csat"], name="one", bots=2),
+        acme(["total_usage"], name="two", labels={"team": "x"}),
+        acme(["label_usage"], name="new"),
+        acme(["total_usage"], name="found", workspace_id="ws-1", discover_bots={}),
+    )
+
+    def fails(self, owner: object, name: str, time: int) -> bool:
+        """Whether adopting it fails where some call of a step does; an hour on either side."""
+
+        async def go() -> bool:
+            failed = False
+            async with asyncio.TaskGroup() as tasks:
+                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
+                await fleet.adopt(self.before)
+                await asyncio.sleep(HOUR.total_seconds())
+                shown = self.values()
+                with pytest.MonkeyPatch.context() as patch:
+                    _harm(owner, name, time, patch)
+                    try:
+                        await fleet.adopt(self.changed)
+                    except Harm:
+                        failed = True
+                if failed:
+                    assert self.values() == shown
+                    await asyncio.sleep(2 * HOUR.total_seconds())
+                await fleet.close()
+            return failed
+
+        return self.world.run(go)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    STEPS,
+    ids=[f"{getattr(owner, '__name__', '')}.{name}" for owner, name in STEPS],
+)
+def test_whatever_step_of_a_reload_fails_the_old_fleet_polls_on_and_nothing_is_left_of_the_new(
+    owner: object, name: str
+) -> None:
+    alone = Run().through(Reloaded.before, lambda: None, lambda: None)
+    tried = 0
+    while (run := Reloaded()).fails(owner, name, tried + 1) and tried < 5:
+        tried += 1
+        assert run.api.journal == alone.api.journal
+        assert run.values() == alone.values()
+    assert tried
