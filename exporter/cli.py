@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final
@@ -10,6 +9,9 @@ from typing import Final
 from exporter import early, logs
 from exporter.errors import ConfigError, StartError
 from exporter.flags import BUG, MENDABLE, Invocation, parse
+
+_NOT_STARTED: Final = "can't start new thread"
+"""How Python says so; the log is the first to want one."""
 
 _NO_THREAD: Final = (
     "no thread can be started here: the limit on processes (ulimit -u, the container's pids limit)"
@@ -23,28 +25,18 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the sub-command that the arguments name; its exit status."""
     try:
         invocation = parse(arguments, environment)
-        _start_a_thread()
         with logs.started(invocation.one("log.level"), invocation.one("log.format")):
             return _run(invocation)
     except (ConfigError, StartError) as error:
         logs.say(error)
         return MENDABLE
+    except RuntimeError as error:
+        if str(error) != _NOT_STARTED:
+            raise
+        logs.say(_NO_THREAD)
+        return MENDABLE
     except KeyboardInterrupt:
         return MENDABLE  # before there was anything to end cleanly
-
-
-def _start_a_thread() -> None:
-    """Find out whether that can be done, before the log and all else rely on it.
-
-    Raises:
-        StartError: If not.
-    """
-    try:
-        thread = threading.Thread(target=int)
-        thread.start()
-    except RuntimeError:
-        raise StartError(_NO_THREAD) from None
-    thread.join()
 
 
 def _module(invocation: Invocation) -> str:
@@ -70,8 +62,8 @@ def _run(invocation: Invocation) -> int:
     except (ConfigError, StartError):
         raise
     except Exception as error:
-        if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-            raise StartError(_NO_THREAD) from None
+        if isinstance(error, RuntimeError) and str(error) == _NOT_STARTED:
+            raise
         # The end, like any other bug's, but told as one line that holds no secret.
         log.critical("ended by a bug", exc_info=True)
         return BUG
