@@ -4,10 +4,19 @@ import gc
 import logging
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Final
 
-from exporter import logs
+from exporter import early, logs
 from exporter.errors import ConfigError, StartError
 from exporter.flags import BUG, MENDABLE, Invocation, parse
+
+_NOT_STARTED: Final = "can't start new thread"
+"""How Python says so; the log is the first to want one."""
+
+_NO_THREAD: Final = (
+    "no thread can be started here: the limit on processes (ulimit -u, the container's pids limit)"
+    " is too low, or the container engine too old for this Python"
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +30,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except (ConfigError, StartError) as error:
         logs.say(error)
         return MENDABLE
+    except RuntimeError as error:
+        if str(error) != _NOT_STARTED:
+            raise
+        logs.say(_NO_THREAD)
+        return MENDABLE
     except KeyboardInterrupt:
         return MENDABLE  # before there was anything to end cleanly
 
@@ -32,19 +46,24 @@ def _module(invocation: Invocation) -> str:
 
 
 def _run(invocation: Invocation) -> int:
+    module = _module(invocation)
+    if module != "serve":
+        early.usual()
     try:
         # The sub-command is the first to import anything heavy, and imports what it needs alone.
         # All of that stays: the garbage collector would but look at it, again and again.
         gc.disable()
         try:
-            command = import_module(f"exporter.commands.{_module(invocation)}")
+            command = import_module(f"exporter.commands.{module}")
             gc.freeze()
         finally:
             gc.enable()
         status: int = command.run(invocation)
     except (ConfigError, StartError):
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == _NOT_STARTED:
+            raise
         # The end, like any other bug's, but told as one line that holds no secret.
         log.critical("ended by a bug", exc_info=True)
         return BUG

@@ -5,12 +5,16 @@ Nothing of an answer or of the request's headers is ever in an error: the API ec
 
 import asyncio
 import ssl
+import threading
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import httpx
 from pydantic_core import from_json
@@ -18,7 +22,10 @@ from pydantic_core import from_json
 from exporter import __version__, retry_after
 from exporter.bots import PAGE_SIZE
 from exporter.config import Workspace
+from exporter.config.models import Http
 from exporter.errors import Outcome, RequestFailed, StartError
+from exporter.files import LARGEST_PEM, read
+from exporter.tls import held
 
 LARGEST_ON_WIRE: Final = 2 * 1024 * 1024
 LARGEST_BODY: Final = 8 * 1024 * 1024
@@ -52,6 +59,9 @@ _READ: Final = 30.0
 Transport = httpx.AsyncBaseTransport
 """What takes the place of the network in tests."""
 
+Trust = ssl.SSLContext | bool
+"""Whom to believe that it is the API, and who to say we are; False where no TLS is spoken."""
+
 
 class Client:
     """Asks the API of one workspace.
@@ -60,9 +70,10 @@ class Client:
         workspace: Where to ask, and with which key.
         transport: Takes the place of the network in tests.
         now: The present as an aware instant.
+        trusted: What `trust` brought, if it was asked already; it takes long.
 
     Raises:
-        StartError: If its certificates cannot be used.
+        StartError: If its certificates or its addresses cannot be used.
     """
 
     def __init__(
@@ -70,18 +81,21 @@ class Client:
         workspace: Workspace,
         transport: Transport | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        trusted: Trust | None = None,
     ) -> None:
         self._workspace = workspace
         self._now = now
         # Nothing else ever leaves, whatever an answer, a state file or a mistake of ours says.
         reports = filter(None, (workspace.url, workspace.other_url))
-        self._leaves = {("POST", url): httpx.URL(url) for url in reports}
-        self._leaves["GET", workspace.bots_url] = httpx.URL(workspace.bots_url)
-        trust = _trust(workspace)
+        if trusted is None:
+            trusted = trust(workspace)
+        self._leaves = {("POST", url): _address(workspace, url) for url in reports}
+        self._leaves["GET", workspace.bots_url] = _address(workspace, workspace.bots_url)
+        proxy = _proxy(workspace, trusted)
         self._http = httpx.AsyncClient(
             transport=transport,
-            verify=trust,
-            proxy=_proxy(workspace, trust),
+            verify=trusted,
+            proxy=proxy,
             trust_env=False,  # neither proxies nor credentials that nobody configured
             follow_redirects=False,  # the key would go along
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
@@ -237,25 +251,88 @@ async def _content(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _proxy(workspace: Workspace, trust: object) -> httpx.Proxy | None:
-    """The configured proxy; one that is spoken to over TLS is believed as the API is."""
+def _address(workspace: Workspace, url: str) -> httpx.URL:
+    """An address as it is asked.
+
+    Raises:
+        StartError: If it cannot be, or leads elsewhere than whoever checked it believes.
+    """
+    with suppress(httpx.InvalidURL, ValueError):
+        found = httpx.URL(url)
+        if found.host and found.host == urlsplit(url).hostname:
+            return found
+    raise StartError(f"workspace {workspace.name}: base_url is no address that can be asked")
+
+
+def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:
+    """The configured proxy; one that is spoken to over TLS is believed as the API is.
+
+    Raises:
+        StartError: If its URL cannot be used.
+    """
     if workspace.http.proxy_url is None:
         return None
-    url = httpx.URL(workspace.http.proxy_url.get_secret_value())
-    own = trust if isinstance(trust, ssl.SSLContext) and url.scheme == "https" else None
-    return httpx.Proxy(url, ssl_context=own)
-
-
-def _trust(workspace: Workspace) -> ssl.SSLContext | bool:
-    """Whom to believe that it is the API, and who to say we are."""
-    http = workspace.http
-    if not (http.ca_file or http.cert_file):
-        return workspace.url.startswith("https:")
     try:
-        context = ssl.create_default_context(cafile=http.ca_file)
-        if http.cert_file:
-            context.load_cert_chain(http.cert_file, http.key_file)
-    except (OSError, ssl.SSLError) as error:
+        url = httpx.URL(workspace.http.proxy_url.get_secret_value())
+        own = trusted if isinstance(trusted, ssl.SSLContext) and url.scheme == "https" else None
+        return httpx.Proxy(url, ssl_context=own)
+    except (httpx.InvalidURL, ValueError):
+        text = f"workspace {workspace.name}: http.proxy_url is no address that can be asked"
+        raise StartError(text) from None
+
+
+_trusted: Final[WeakValueDictionary[tuple[bytes | None, ...], ssl.SSLContext]] = (
+    WeakValueDictionary()
+)
+_one_at_a_time: Final = threading.Lock()
+
+
+def trust(workspace: Workspace) -> Trust:
+    """Whom a workspace believes; the very same for all whose files hold the same.
+
+    Reads files, and may take long: each context has all authorities in it, 0.7 MB of them.
+
+    Raises:
+        StartError: If its certificates cannot be used.
+    """
+    http = workspace.http
+    given = (http.ca_file, http.cert_file, http.key_file)
+    if not any(given) and not workspace.url.startswith("https:"):
+        return False
+    try:
+        ca, cert, key = (read(file, LARGEST_PEM) if file else None for file in given)
+        # By digest: a key is not kept here beside the context that has it.
+        digests = tuple(sha256(part).digest() if part else part for part in (ca, cert, key))
+        with _one_at_a_time:
+            found = _trusted.get(digests)
+            if found is None:
+                found = _trusted[digests] = _context(ca, cert, key, http)
+    except (OSError, ValueError) as error:
         text = f"workspace {workspace.name}: its certificates cannot be used"
         raise StartError(f"{text} ({type(error).__name__})") from None
+    return found
+
+
+def _context(ca: bytes | None, cert: bytes | None, key: bytes | None, http: Http) -> ssl.SSLContext:
+    """A client's side of TLS, from what was read and not from what is in the files by now.
+
+    Raises:
+        OSError: If it cannot be made of that, ssl.SSLError included.
+    """
+    if ca is not None:
+        # Letters that are not ASCII are in remarks between the certificates, if anywhere.
+        text = ca.decode("ascii", "replace").replace("\ufffd", "?")
+        context = ssl.create_default_context(cadata=text)
+    elif cert is not None:
+        context = ssl.create_default_context()
+    else:
+        context = httpx.create_ssl_context(trust_env=False)
+    # Not what SSLKEYLOGFILE asks for: whoever had that file could read the API's key.
+    context.keylog_filename = None  # type: ignore[assignment]  # typeshed knows no way back
+    if cert is not None:
+        with ExitStack() as opened:
+            files = ((cert, http.cert_file), (key, http.key_file))
+            paths = [file and opened.enter_context(held(part, file)) for part, file in files]
+            # A password that cannot be right, or OpenSSL would ask the terminal for one.
+            context.load_cert_chain(str(paths[0]), paths[1], password="")
     return context

@@ -4,11 +4,23 @@ What is rejected may be the key, or what was asked with it: a bot that it must n
 that works for others is not to blame, and rests only when it is rejected twice in a row.
 """
 
-from exporter.config import ApiKey
+from typing import Protocol
+
 from exporter.errors import NotSent, Outcome, RequestFailed
 
 _SHORT_OF = 0.95
 """Of the rest: the next turn of the request that was rejected must not fall just short of it."""
+
+
+class Key(Protocol):
+    """A key as the operator gives it."""
+
+    def read(self) -> str:
+        """The key to send now.
+
+        Raises:
+            RequestFailed: If there is none.
+        """
 
 
 class Credential:
@@ -19,7 +31,7 @@ class Credential:
         rest: Seconds for which a rejected key is not sent again.
     """
 
-    def __init__(self, key: ApiKey, rest: float) -> None:
+    def __init__(self, key: Key, rest: float) -> None:
         self._key = key
         self._rest = rest * _SHORT_OF
         self._works = ""

@@ -16,7 +16,7 @@ from exporter.plan import Key, target
 from exporter.poller import Failure, Poller, next_turn
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm, phase
-from exporter.store import Record, Store
+from exporter.store import Record, Store, undone_if_it_fails
 from exporter.telemetry import Telemetry
 from exporter.values import Drift
 
@@ -131,28 +131,49 @@ class Finder:
             listing, seconds = await whole_list(self._gate, drift)
             # Beside the loop, as thousands of bots take their time.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
+            self._take_up(found)
+            await self._poller.tell(found.records)
         except (RequestFailed, ReplyError) as error:
-            self._store.fail(
-                self._key,
+            return self._failed(
                 str(error),
-                duration_seconds=getattr(error, "seconds", 0.0),
-                interval_seconds=self._interval.total_seconds(),
-            )
-            failure = Failure(
-                self._key,
-                str(error),
+                seconds=getattr(error, "seconds", 0.0),
                 unsent=isinstance(error, NotSent),
                 outcome=getattr(error, "outcome", Outcome.INVALID),
             )
-            failure.log(log)
-            self._poller.changed()
-            return failure
+        except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays
+            self._telemetry.bug("discovery", error)
+            return self._failed("bots: refused because of a bug in the exporter")
         self._telemetry.drifted(self._workspace.api, REPORT, drift)
-        self._roster = found.roster
-        self._assign(found)
-        await self._poller.tell(found.records)
         self._poller.changed()
         return None
+
+    def _take_up(self, found: "_Found") -> None:
+        """Let a list be in force, wholly or not at all."""
+        before = self._told
+        try:
+            with undone_if_it_fails(self._store, {self._workspace.name}):
+                self._assign(found)
+        except Exception:
+            self._told = before
+            self._poller.tell_the_load()
+            raise
+        self._roster = found.roster
+
+    def _failed(
+        self,
+        text: str,
+        *,
+        seconds: float = 0.0,
+        unsent: bool = False,
+        outcome: Outcome = Outcome.INVALID,
+    ) -> Failure:
+        """Note that a list could not be had; the one before stays in force."""
+        interval = self._interval.total_seconds()
+        self._store.fail(self._key, text, duration_seconds=seconds, interval_seconds=interval)
+        failure = Failure(self._key, text, unsent=unsent, outcome=outcome)
+        failure.log(log)
+        self._poller.changed()
+        return failure
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
         """What a list leads to that was complete at an instant.

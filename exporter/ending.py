@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
@@ -25,15 +26,16 @@ def signalled() -> asyncio.Event:
 
     def end() -> None:
         stop.set()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever is about to end reads nothing again
         # The alarm of the kernel is heard between two steps of Python's main thread alone; this
         # one whatever that waits for, but it cannot be started safely from within a signal.
         watchdog = threading.Timer(LAST_SECONDS, os._exit, (0,))
         watchdog.daemon = True
-        watchdog.start()
-        # Whoever is about to end reads nothing again; and the loop's own end would let it kill.
-        loop.remove_signal_handler(signal.SIGHUP)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in _SIGNALS:
+        with suppress(RuntimeError):  # no thread to be had: the alarm must do
+            watchdog.start()
+        # Heard even where Python's main thread hangs. The first process of a container has no
+        # usual effect to go back to.
+        for number in _SIGNALS if os.getpid() != 1 else ():
             signal.signal(number, signal.SIG_DFL)
 
     def came(number: int, _frame: FrameType | None) -> None:
@@ -46,6 +48,7 @@ def signalled() -> asyncio.Event:
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+            os._exit(128 + number)
 
     for number in _SIGNALS:
         signal.signal(number, came)

@@ -2,38 +2,53 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from exporter.agenda import Agenda
+from exporter.client import Trust, trust
 from exporter.config import Config, Workspace
-from exporter.errors import StartError
 from exporter.memory import Memory
-from exporter.store import Store
+from exporter.store import Store, undone_if_it_fails
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch, ahead
 
-Start = Callable[[Workspace, Memory], Watch]
-"""Makes the watch of a workspace, from what is remembered of it."""
+Start = Callable[[Workspace, Memory, Trust], Watch]
+"""Makes the watch of a workspace, from what is remembered of it and whom it believes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
     """A watch at work.
 
     Attributes:
         likeness: Equal as long as nothing that the workspace is made of has changed.
+        task: Polls; None for one that is about to.
     """
 
     workspace: Workspace
     likeness: object
     watch: Watch
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None = None
 
     @property
     def place(self) -> tuple[str, str]:
         """The API and the name: the labels of what is told of the workspace."""
         return self.workspace.api, self.workspace.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A workspace, and what takes its time to work out."""
+
+    workspace: Workspace
+    trusted: Trust
+    agenda: Agenda | None
+
+    @property
+    def likeness(self) -> object:
+        """Of its settings, and of what is in the files of its certificates: see `trust`."""
+        return vars(self.workspace), self.trusted
 
 
 class Fleet:
@@ -68,56 +83,87 @@ class Fleet:
         return (running.watch for running in self._running.values())
 
     async def adopt(self, config: Config) -> None:
-        """Poll what this configuration says; where one of its workspaces cannot be, change nothing.
+        """Poll what this configuration says; where that fails in whatever way, change nothing.
 
         A workspace that is as it was goes on undisturbed. A changed one is watched anew, from what
         the watch before it knows; one that is gone leaves nothing but how it stands with the API,
         as it may be back before the pause that the API asked for is over.
 
         Raises:
-            StartError: If a workspace's certificates cannot be used.
+            StartError: If a workspace's certificates or addresses cannot be used.
         """
         if self._closed.is_set():
             return  # a reload that was under way
-        before = self._running
-        likenesses = {workspace.name: _likeness(workspace) for workspace in config.workspaces}
-        agendas = {
-            workspace.name: await asyncio.to_thread(ahead, workspace, self._memory(workspace))
-            for workspace in config.workspaces
-            if not (old := before.get(workspace.name)) or old.likeness != likenesses[workspace.name]
-        }
+        wanted = [await self._wanted(workspace) for workspace in config.workspaces]
         if self._closed.is_set():
             return
-        # Only now: what the watches before them remember changes with every request.
-        after: dict[str, _Running | Watch] = {
-            workspace.name: self._start(workspace, self._memory(workspace))
-            if workspace.name in agendas
-            else before[workspace.name]
-            for workspace in config.workspaces
-        }
-        # From here on nothing can go wrong.
+        before, after = self._running, self._begun(wanted)
+        # Whatever could fail has not: what follows is the end of what polls no more, and names.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
         await _end(replaced)
         if self._closed.is_set():
             return
-        gone = (old for old in replaced if old.workspace.name not in after)
-        self._remembered |= {old.workspace.name: old.watch.memory.standing_alone() for old in gone}
-        for name in after:
-            self._remembered.pop(name, None)
-        places = {(workspace.api, workspace.name) for workspace in config.workspaces}
+        for one in after.values():
+            one.task = one.task or self._tasks.create_task(_poll(one.watch))
+        self._running = after
+        places = {one.place for one in after.values()}
         for old in replaced:
             if old.place not in places:
-                self._store.keep(frozenset(), old.workspace.name)
                 self._telemetry.forget(*old.place)
-        running: dict[str, _Running] = {}
-        for workspace in config.workspaces:
-            name, one = workspace.name, after[workspace.name]
-            if isinstance(one, Watch):
-                one.begin(agendas[name])
-                task = self._tasks.create_task(_poll(one))
-                one = _Running(workspace, likenesses[name], one, task)
-            running[name] = one
-        self._running = running
+
+    async def _wanted(self, workspace: Workspace) -> _Wanted:
+        """What is to be polled, with an agenda where it is not as it was.
+
+        Raises:
+            StartError: If the workspace's certificates cannot be used.
+        """
+        new = _Wanted(workspace, await asyncio.to_thread(trust, workspace), None)
+        old = self._running.get(workspace.name)
+        if old and old.likeness == new.likeness:
+            return new
+        agenda = await asyncio.to_thread(ahead, workspace, self._memory(workspace))
+        return replace(new, agenda=agenda)
+
+    def _begun(self, wanted: list[_Wanted]) -> dict[str, _Running]:
+        """Those that poll from now on, each new one begun; what waits in here waits for nothing.
+
+        Where one cannot begin, all that the others have told and kept is taken back.
+        """
+        before, after = self._running, dict[str, _Running]()
+        names = before.keys() | {one.workspace.name for one in wanted}
+        gone = before.keys() - {one.workspace.name for one in wanted}
+        try:
+            with undone_if_it_fails(self._store, names):
+                for one in wanted:
+                    name = one.workspace.name
+                    if one.agenda is None:
+                        after[name] = before[name]
+                        continue
+                    # Only now: what the watch before it remembers changes with every request.
+                    watch = self._start(one.workspace, self._memory(one.workspace), one.trusted)
+                    after[name] = _Running(one.workspace, one.likeness, watch)
+                for one in wanted:
+                    if one.agenda is not None:
+                        after[one.workspace.name].watch.begin(one.agenda)
+                for name in gone:
+                    self._store.keep(frozenset(), name)
+                alone = {name: before[name].watch.memory.standing_alone() for name in gone}
+        except Exception:
+            self._tell_again(after)
+            raise
+        kept = self._remembered | alone
+        self._remembered = {name: kept[name] for name in kept.keys() - after.keys()}
+        return after
+
+    def _tell_again(self, instead: Mapping[str, _Running]) -> None:
+        """Tell what was told before others have begun in place of those that poll."""
+        told = {old.place for old in self._running.values()}
+        for new in instead.values():
+            if new.place not in told:
+                self._telemetry.forget(*new.place)
+        for name, old in self._running.items():
+            if instead.get(name, old) is not old:
+                old.watch.tell_again()
 
     def _memory(self, workspace: Workspace) -> Memory:
         """What is remembered of a workspace that is watched anew."""
@@ -140,23 +186,8 @@ async def _poll(watch: Watch) -> None:
 
 
 async def _end(some: Iterable[_Running]) -> None:
-    tasks = [running.task for running in some]
+    tasks = [running.task for running in some if running.task]
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks)
-
-
-def _likeness(workspace: Workspace) -> object:
-    """What a workspace is made of: its settings, and what is in the files of its certificates.
-
-    Raises:
-        StartError: If one of the files cannot be read.
-    """
-    http = workspace.http
-    files = [file for file in (http.ca_file, http.cert_file, http.key_file) if file]
-    try:
-        return vars(workspace), [sha256(file.read_bytes()).digest() for file in files]
-    except OSError as error:
-        text = f"workspace {workspace.name}: its certificates cannot be used"
-        raise StartError(f"{text} ({type(error).__name__})") from None

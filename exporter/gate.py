@@ -18,6 +18,7 @@ from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
 from exporter.errors import NotSent, Outcome, RequestFailed
+from exporter.key_file import KeyAtHand
 from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
@@ -25,6 +26,9 @@ from exporter.terms import Terms
 
 LONGEST_SLEEP: Final = 60.0
 """Seconds that anything sleeps at most, so that a clock that was set is soon noticed."""
+
+LOOK_AGAIN: Final = 1.0
+"""Seconds after which a request that waits for its turn looks at the key file once more."""
 
 _SHORTEST_SLEEP: Final = 0.001
 """And at least: less than a clock can tell apart would be waited for again and again."""
@@ -78,9 +82,10 @@ class Gate:
         self._finding_out = asyncio.Lock()
 
         rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
-        self._key = Credential(workspace.key, rest)
-        # Even if it is the same: the list of bots wants another scope than the reports.
-        self._bots_key = Credential(workspace.bots_key, rest)
+        keys = KeyAtHand(workspace.key), KeyAtHand(workspace.bots_key)
+        # Two even if they are the same: the list of bots wants another scope than the reports.
+        self._key, self._bots_key = (Credential(key, rest) for key in keys)
+        self._at_hand = dict(zip((self._key, self._bots_key), keys, strict=True))
         self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
@@ -179,6 +184,7 @@ class Gate:
                 if failure.outcome is Outcome.UNAUTHORIZED:
                     sent = self._time() - failure.seconds
                     credential.rejected(key, sent, str(failure), about)
+                    await self._at_hand[credential].look()  # it may have been rotated meanwhile
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
                     raise
@@ -209,12 +215,17 @@ class Gate:
             NotSent: If the key was rejected, or the wait would be too long.
         """
         behind = self._line.locked()
+        await self._at_hand[credential].look()
+        looked = self._time()
         self._usable(credential)
         refusal = self._terms.refusal(behind=behind)
         if refusal:
             raise refusal
         async with self._line:  # first come, first served
             while True:
+                if self._time() - looked > LOOK_AGAIN:
+                    await self._at_hand[credential].look()
+                    looked = self._time()
                 key = self._usable(credential)  # once more: who is before may have it rejected
                 wait = self._terms.take(behind=behind)
                 if not wait:

@@ -235,7 +235,6 @@ class Writer(logging.Handler):
     def __init__(
         self, formatter: Formatter, descriptor: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__()
         self._lines = formatter
         self._descriptor = descriptor
         self._clock = clock
@@ -247,6 +246,7 @@ class Writer(logging.Handler):
         self._torn = False
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
+        super().__init__()  # from now on it is closed at the end, which only one that writes can be
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have a record written, unless it has been told a short while ago."""

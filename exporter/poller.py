@@ -206,57 +206,68 @@ class Poller:
             agenda: All that the workspace leads to.
             others: What else of the workspace stays in the store.
         """
+        # All that could fail comes first, on the side: then nothing is half done.
         # By signature: what is asked of a bot that was renamed is wanted under its new name soon.
         kept = {turn.call.signature: turn for turn in self._turns}
         due = {signature: turn.due for signature, turn in kept.items()}
         known = {*due, *(turn.call.signature for turn in self._in_flight.values())}
         known |= self._remembered.keys()
-        last, self._agenda = self._agenda, agenda
-        now = self._now()
+        last, now = self._agenda, self._now()
         for call in agenda.calls.values() if self._remembered else ():
             if call.signature in self._remembered:
                 # The clock may have been set back since, or the interval be shorter now.
                 latest = agenda.rhythms[call].after(now)
                 due.setdefault(call.signature, min(self._remembered[call.signature], latest))
-        self._remembered = {}
-        self._turns = [
+        turns = [
             _Turn(due.get(call.signature, now), call.slow, order, call)
             for order, (identity, call) in enumerate(agenda.calls.items())
             if identity not in self._in_flight
         ]
-        for turn in self._turns:
+        for turn in turns:
             before = kept.get(turn.call.signature)
             if before:
                 turn.missing, turn.put_off = before.missing, before.put_off
-        heapq.heapify(self._turns)
+        heapq.heapify(turns)
         wanted = agenda.wanted
-        self._store.keep(wanted.keys() | others, self.workspace.name)
-        stale_after = self.workspace.stale_after
-        for key in wanted.keys() - last.wanted.keys():
-            _, entry = wanted[key]
-            self._store.adjust(key, entry.question, entry.interval, stale_after)
-        self._refused = {
+        refused = {
             key: until
             for key, until in self._refused.items()
             if key in wanted and wanted[key][0] in known
         }
         signatures = {signature for signature, _ in wanted.values()}
-        self._split_in_vain = {
+        split_in_vain = {
             signature: until
             for signature, until in self._split_in_vain.items()
             if signature in signatures
         }
-        self._tell_the_load(last)
+        self._store.keep(wanted.keys() | others, self.workspace.name)
+        stale_after = self.workspace.stale_after
+        for key in wanted.keys() - last.wanted.keys():
+            _, entry = wanted[key]
+            self._store.adjust(key, entry.question, entry.interval, stale_after)
+        self.tell_the_load(agenda)
+        self._agenda, self._turns, self._remembered = agenda, turns, {}
+        self._refused, self._split_in_vain = refused, split_in_vain
         self.changed()
         self._woken.set()
 
-    def _tell_the_load(self, before: Agenda) -> None:
-        """Say so where the intervals ask for more than is allowed, and what would be right."""
-        workspace, agenda = self.workspace, self._agenda
+    def tell_the_load(self, agenda: Agenda | None = None) -> None:
+        """Say so where the intervals ask for more than is allowed, and what would be right.
+
+        Args:
+            agenda: What is about to be polled; what is polled already where left out.
+        """
+        workspace, before = self.workspace, self._agenda
+        agenda = agenda or before
         self._telemetry.set(LOAD, agenda.load, workspace.api, workspace.name)
         for shortage in agenda.shortages if agenda.shortages != before.shortages else ():
             extra = {"workspace": workspace.name, "reason": str(shortage)}
             log.warning("more is to be polled than is allowed", extra=extra)
+
+    @property
+    def requests_per_minute(self) -> float:
+        """How many requests the intervals lead to."""
+        return sum(60 / call.interval.total_seconds() for call in self._agenda.calls.values())
 
     def turns(self) -> Turning:
         """What says when each report is polled next, as it is now, whoever asks it later."""

@@ -5,12 +5,14 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from exporter import early
 from exporter.config import Config
+from exporter.config.document import LARGEST_FILE
 from exporter.errors import ConfigError, StartError
+from exporter.files import Followed
 from exporter.telemetry import RELOAD_SUCCESSFUL, Telemetry
 
 LOOK_EVERY: Final = 5.0
@@ -35,23 +37,22 @@ class Source:
 
     def __init__(self, read: Callable[[], Config], files: Iterable[str]) -> None:
         self.read = read
-        self._paths = [Path(file) for file in files]
+        self._files = [Followed(Path(file), LARGEST_FILE) for file in files]
         self.at_first = self.content()
-        self.asked_early = False
+        self._asked_early = False
         signal.signal(signal.SIGHUP, self._ask)
 
     def _ask(self, *_: object) -> None:
-        self.asked_early = True
+        self._asked_early = True
+
+    @property
+    def asked_early(self) -> bool:
+        """Whether a signal has come since the process began."""
+        return early.hung_up() or self._asked_early
 
     def content(self) -> list[bytes]:
         """What the files hold, as digests; the same for one that cannot be read as for another."""
-        found = []
-        for path in self._paths:
-            try:
-                found.append(sha256(path.read_bytes()).digest() if path.is_file() else b"")
-            except OSError:
-                found.append(b"")
-        return found
+        return [file.digest() for file in self._files]
 
 
 class Reloader:
@@ -76,6 +77,7 @@ class Reloader:
         self._telemetry = telemetry
         self._now = now
         self._one_at_a_time = asyncio.Lock()
+        self._tried = source.at_first
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -86,6 +88,8 @@ class Reloader:
         """Read it again now; every mistake, a line each, or nothing if it is in force."""
         async with self._one_at_a_time:
             try:
+                # Before it is read: what is written meanwhile is another change.
+                self._tried = await asyncio.to_thread(self._source.content)
                 config = await asyncio.to_thread(self._source.read)
                 await self._adopt(config)
             except (ConfigError, StartError) as error:
@@ -93,6 +97,10 @@ class Reloader:
                 for line in str(error).splitlines():
                     log.error("configuration refused", extra={"reason": line})  # noqa: TRY400 - for the operator
                 return str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what is in force stays
+                self._telemetry.set(RELOAD_SUCCESSFUL, 0)
+                self._telemetry.bug("reload", error)
+                return "refused because of a bug in the exporter, which the log tells"
             self._telemetry.reloaded(self._now())
         for warning in config.warnings:
             log.warning("configuration", extra={"reason": str(warning)})
@@ -101,7 +109,14 @@ class Reloader:
 
     async def run(self) -> None:
         """Reload whenever a signal or somebody else asks for it, for ever."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)
+        loop = asyncio.get_running_loop()
+
+        # Not the loop's own way: its end gives a signal back its usual effect, which is to kill.
+        def came(*_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.ask)
+
+        signal.signal(signal.SIGHUP, came)
         if self._source.asked_early:
             self.ask()
         while True:
@@ -112,13 +127,23 @@ class Reloader:
     async def follow(self, pause: Callable[[], Awaitable[None]] = _pause) -> None:
         """Reload whenever what the files hold has changed and rests, for ever.
 
+        What a signal or a request has had read already is no change.
+
         Args:
             pause: Waits until it is time for another look.
         """
-        in_force = seen = self._source.at_first
+        seen = self._source.at_first
         while True:
             await pause()
-            before, seen = seen, await asyncio.to_thread(self._source.content)
-            if seen == before != in_force:  # no longer being written
-                in_force = seen
+            before, seen = seen, await self._seen(seen)
+            if seen == before != self._tried:  # no longer being written
                 await self.reload()
+
+    async def _seen(self, before: list[bytes]) -> list[bytes]:
+        """What the files hold now; as before where nobody can look."""
+        async with self._one_at_a_time:
+            try:
+                return await asyncio.to_thread(self._source.content)
+            except Exception as error:  # noqa: BLE001 - no thread to be had
+                self._telemetry.bug("reload", error)
+                return before

@@ -353,7 +353,7 @@ class Server(uvicorn.Server):
         """Look after the web configuration once a second."""
         ending = await super().on_tick(counter)
         if self._kept and counter % 10 == 0:
-            self._kept.look()
+            self._kept.look_beside()
             current = self._kept.current
             if self._tls and current.tls:
                 self._tls.context = current.tls

@@ -4,23 +4,41 @@ The first line says what the file is and how much of it there is, with a digest:
 or one with a bit turned over, is none.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
+from sys import float_info
 from typing import Final, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from exporter.config import BOT_ID
+from exporter.config.load import RESERVED_LABELS
 from exporter.errors import StateError
 from exporter.exposition import API_FAMILIES
 from exporter.memory import Memory
-from exporter.plan import Key
+from exporter.plan import Key, Target
 from exporter.samples import Family, Sample
 from exporter.store import Record
 from exporter.values import Drift
 
 VERSION: Final = 1
+
+LARGEST: Final = 256 * 1024 * 1024
+"""Bytes of a state: a hundred thousand values take some ten million. No larger one is written or read."""
+
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
+_MOST_SECONDS: Final = 1e9
+_MOST: Final = 2**53
+_MOST_VALUE: Final = float_info.max
+_MOST_LABELS: Final = 100
+_FIRST_LINE: Final = 200
+_ID: Final = re.compile(BOT_ID, re.ASCII)
+_LABEL: Final = re.compile("(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 _MAGIC: Final = b"seasalt-exporter-state"
 _FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in API_FAMILIES}
@@ -65,27 +83,39 @@ class State:
     records: tuple[tuple[Key, Record], ...] = ()
 
 
-def encoded(state: State) -> bytes:
+def encoded(state: State, most: int = LARGEST) -> bytes:
     """The state as a file holds it.
 
     Line by line, so that whoever runs beside it in another thread gets a turn.
+
+    Raises:
+        StateError: If it would be so large that `decoded` refused it.
     """
-    lines = [_memories().dump_json(memory.shown()) + b"\n" for memory in state.memories]
-    heads = len(lines)
-    lines += (_rows().dump_json(_row(key, record)) + b"\n" for key, record in state.records)
-    digest = sha256()
-    for line in lines:
+    lines: list[bytes] = []
+    digest, size = sha256(), 0
+    for line in _lines(state):
+        size += len(line)
+        if size > most - _FIRST_LINE:
+            raise StateError(f"is larger than {most} bytes")
         digest.update(line)
-    size = sum(map(len, lines))
+        lines.append(line)
+    heads = len(state.memories)
     first = b"%s %d %s %d %d\n" % (_MAGIC, VERSION, digest.hexdigest().encode(), size, heads)
     return b"".join((first, *lines))
+
+
+def _lines(state: State) -> Iterator[bytes]:
+    for memory in state.memories:
+        yield _memories().dump_json(memory.shown()) + b"\n"
+    for key, record in state.records:
+        yield _rows().dump_json(_row(key, record)) + b"\n"
 
 
 def decoded(content: bytes) -> State:
     """The state that a file holds; values of a family that is not known any more are left out.
 
     Raises:
-        StateError: If it is not whole, or of another version.
+        StateError: If it is not whole, or of another version, or says what cannot be.
     """
     first, _, payload = content.partition(b"\n")
     magic, _, rest = first.partition(b" ")
@@ -101,9 +131,57 @@ def decoded(content: bytes) -> State:
         heads = int(words[3])
         memories = tuple(_memories().validate_json(line, context=Drift()) for line in lines[:heads])
         records = tuple(map(_record, lines[heads:]))
-    except (ValidationError, ValueError, IndexError):
+    except Exception:  # noqa: BLE001 - whatever it is, no file of ours leads to it
         raise StateError("is of another shape") from None
+    if not (all(map(_possible_memory, memories)) and all(_possible(*row) for row in records)):
+        raise StateError("says what cannot be")
     return State(memories, records)
+
+
+def _possible_memory(memory: Memory) -> bool:
+    """Whether a process of ours could have had such a memory."""
+    standing, turns, listed = memory.standing, memory.turns, memory.listed
+    instants = (
+        *(standing.not_before, standing.open_until, listed.due),
+        *turns.due.values(),
+        *turns.split_in_vain.values(),
+        *(until for _, until in turns.refused),
+    )
+    return (
+        all(map(_instant, instants))
+        and (standing.day is None or _EARLIEST.date() <= standing.day < _LATEST.date())
+        and 0 <= standing.spent <= _MOST
+        and all(0 <= missed <= _MOST for _, missed in listed.bots)
+        and all(_ID.fullmatch(str(bot.id)) for bot, _ in listed.bots)
+        and all(_target(key.target) for key, _ in turns.refused)
+    )
+
+
+def _possible(key: Key, record: Record) -> bool:
+    """Whether a process of ours could have had such a record."""
+    instants = (record.last_success, record.expires, record.withdrawn)
+    return (
+        _target(key.target)
+        and all(map(_instant, instants))
+        and 0 < record.interval_seconds <= _MOST_SECONDS
+        and 0 <= record.duration_seconds <= _MOST_SECONDS
+        and 0 <= record.left_out <= _MOST
+        and all(abs(value) <= _MOST_VALUE for _, _, value in record.samples)
+    )
+
+
+def _instant(instant: datetime | None) -> bool:
+    return instant is None or (instant.tzinfo is not None and _EARLIEST <= instant < _LATEST)
+
+
+def _target(target: Target) -> bool:
+    names = [name for name, _ in target.labels]
+    return (
+        len(names) <= _MOST_LABELS
+        and len({*names}) == len(names)
+        and RESERVED_LABELS.isdisjoint(names)
+        and all(map(_LABEL.fullmatch, names))
+    )
 
 
 def _row(key: Key, record: Record) -> _Row:

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import logging
 import os
-import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -15,7 +14,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from exporter.errors import StartError, StateError
-from exporter.state import State, decoded, encoded
+from exporter.files import Unfit, content, opened
+from exporter.state import LARGEST, State, decoded, encoded
 from exporter.telemetry import (
     STATE_QUARANTINED,
     STATE_TIMESTAMP,
@@ -23,9 +23,6 @@ from exporter.telemetry import (
     STATE_WRITTEN,
     Telemetry,
 )
-
-LARGEST: Final = 256 * 1024 * 1024
-"""Bytes of a file that is read at all: a hundred thousand values take some ten million."""
 
 WRITE_EVERY: Final = 30.0
 """Seconds between two writes, but for what must not be forgotten."""
@@ -51,6 +48,9 @@ class StateFile:
         path: Where; a lock of the same name with `.lock` is made beside it.
         telemetry: Learns how the writing goes.
         now: The present, aware.
+
+    Attributes:
+        used: Whether a state was found that could be read.
     """
 
     def __init__(self, path: Path, telemetry: Telemetry, now: Callable[[], datetime]) -> None:
@@ -62,6 +62,7 @@ class StateFile:
         self._awaited = False
         self._round = asyncio.Event()
         self._failed = ""
+        self.used = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
 
     def __enter__(self) -> Self:
@@ -76,7 +77,7 @@ class StateFile:
             raise StartError(f"--state.file {self._path}: another process uses it") from None
         except OSError as error:
             # Without a lock there is no state yet, but there is a page.
-            self._complain("cannot be locked", error)
+            self._complain("cannot be locked", error, self._whose())
         self._telemetry.count(STATE_WRITE_FAILURES, 0)
         self._telemetry.count(STATE_QUARANTINED, 0)
         return self
@@ -101,13 +102,16 @@ class StateFile:
             StartError: If it is something else than a file: that was not meant.
         """
         try:
-            return decoded(self._content())
+            found = decoded(self._content())
         except FileNotFoundError:
             pass
         except StateError as error:
-            self._quarantine(str(error))
+            self.put_aside(str(error))
         except OSError as error:
             self._complain("cannot be read", error)
+        else:
+            self.used = True
+            return found
         return State()
 
     def changed(self) -> None:
@@ -146,11 +150,17 @@ class StateFile:
         self._changed = False
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, self.write, state)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the page needs no state file
             self._changed = True
             self._telemetry.set(STATE_WRITTEN, 0)
             self._telemetry.count(STATE_WRITE_FAILURES, 1)
-            self._complain("cannot be written", error)
+            if isinstance(error, OSError):
+                self._complain("cannot be written", error, self._whose() if self._lock < 0 else "")
+            elif isinstance(error, StateError):
+                self._say(f"not written, as it {error}; the one before stays", self._path)
+            elif self._failed != type(error).__name__:
+                self._failed = type(error).__name__
+                self._telemetry.bug("state", error)
         else:
             self._failed = ""
             self._telemetry.set(STATE_WRITTEN, 1)
@@ -167,16 +177,17 @@ class StateFile:
 
         Raises:
             OSError: If that cannot be; the file is as it was.
+            StateError: If nobody would read so large a file again; likewise.
         """
         if self._lock < 0:
             self._take_lock()
-        content, beside = encoded(state), self._beside(".tmp")
+        written, beside = encoded(state), self._beside(".tmp")
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()  # of a process that was killed while it wrote
         try:
             target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(target, "wb") as stream:
-                stream.write(content)
+                stream.write(written)
                 stream.flush()
                 os.fsync(target)
             beside.replace(self._path)
@@ -209,25 +220,22 @@ class StateFile:
             StateError: If it is nothing that we wrote.
         """
         odd = StartError(f"--state.file {self._path}: must be a regular file, or not be there yet")
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            source = os.open(self._path, flags)
+            with opened(self._path, os.O_NOFOLLOW) as (source, status):
+                if status.st_uid != os.geteuid():
+                    raise StateError("is another user's")
+                if status.st_size > LARGEST:
+                    raise StateError("is too large")
+                return content(source, status, LARGEST)
+        except Unfit:
+            raise odd from None
         except OSError as error:
             if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket
                 raise odd from None
             raise
-        status = os.fstat(source)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(source)
-            raise odd
-        with os.fdopen(source, "rb") as stream:
-            if status.st_uid != os.geteuid():
-                raise StateError("is another user's")
-            if status.st_size > LARGEST:
-                raise StateError("is too large")
-            return stream.read(LARGEST)
 
-    def _quarantine(self, why: str) -> None:
+    def put_aside(self, why: str) -> None:
+        """Keep a file that cannot be used under another name, and say so."""
         aside = self._beside(".corrupt")
         self._telemetry.count(STATE_QUARANTINED, 1)
         extra = {"file": str(self._path), "reason": why, "kept_as": str(aside)}
@@ -237,12 +245,26 @@ class StateFile:
             extra["kept_as"] = f"left where it is: {error.strerror}"
         log.warning("state not used", extra=extra)
 
-    def _complain(self, what: str, error: OSError) -> None:
-        """Say what went wrong, once for as long as it stays the same."""
-        reason = f"{what}: {error.strerror}"
+    def _whose(self) -> str:
+        """What to do about a lock that somebody else has left; empty where nobody has."""
+        try:
+            owner = self._beside(".lock").lstat().st_uid
+        except OSError:
+            return ""
+        if owner == os.geteuid():
+            return ""
+        return f"; it belongs to user {owner}, and this is user {os.geteuid()}: remove the file"
+
+    def _complain(self, what: str, error: OSError, then: str = "") -> None:
+        """Say what went wrong with which file."""
+        named = Path(os.fsdecode(error.filename)) if error.filename else self._path
+        self._say(f"{what}: {error.strerror}{then}", named)
+
+    def _say(self, reason: str, file: Path) -> None:
+        """Say something, once for as long as it stays the same."""
         if reason != self._failed:
             self._failed = reason
-            log.error("state", extra={"file": str(self._path), "reason": reason})
+            log.error("state", extra={"file": str(file), "reason": reason})
 
     def _beside(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)

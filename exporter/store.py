@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -272,3 +273,21 @@ class Store:
                 self._parts[_part(key, number)][key] = record
         self._given.update(range(number))
         return Generation(tuple(self._parts))
+
+
+@contextmanager
+def undone_if_it_fails(store: Store, workspaces: AbstractSet[str]) -> Iterator[None]:
+    """Let the records of some workspaces be as they were, should what is done inside fail."""
+    before = store.generation()
+    try:
+        yield
+    except BaseException:
+        records = [
+            (key, record) for key, record in before.items() if key.target.workspace in workspaces
+        ]
+        keys = {key for key, _ in records}
+        for workspace in workspaces:
+            store.keep(keys, workspace)
+        for key, record in records:
+            store.restore(key, record)
+        raise

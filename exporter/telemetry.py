@@ -1,5 +1,6 @@
 """The exporter's own metrics: what prometheus-client counts, fresh at each scrape."""
 
+import logging
 import platform
 from collections import Counter as Counted
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class OwnFamily:
 
 
 _WORKSPACE: Final = ("api", "workspace")
+
+log = logging.getLogger(__name__)
 
 UP: Final = OwnFamily(
     "gauge",
@@ -162,6 +165,12 @@ WEB_RELOAD_TIMESTAMP: Final = OwnFamily(
     "seasalt_exporter_web_config_last_reload_success_timestamp_seconds",
     "When a right web configuration was last read, in Unix time.",
 )
+BUGS: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_bugs_total",
+    "Errors of the exporter's own that were contained, by what they kept from being taken up.",
+    ("where",),
+)
 PAGE_BYTES: Final = OwnFamily(
     "gauge",
     "seasalt_exporter_page_bytes",
@@ -181,8 +190,11 @@ OWN_FAMILIES: Final = (
     *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
     *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
-    LOG_LINES_DROPPED,
+    *(BUGS, LOG_LINES_DROPPED),
 )
+
+CONTAINED: Final = ("reload", "discovery", "web_config", "state")
+"""What an error of our own refuses, and does not end."""
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -231,6 +243,8 @@ class Telemetry:
         self._lost_lines = Counted(dict.fromkeys(logs.REASONS, 0))
         for reason in logs.REASONS:
             self.count(LOG_LINES_DROPPED, 0, reason)
+        for where in CONTAINED:
+            self.count(BUGS, 0, where)
 
     def set(self, family: OwnFamily, value: float, *labels: str) -> None:
         """Set a gauge."""
@@ -248,6 +262,17 @@ class Telemetry:
         self._counted.clear()
         counter = self._counters[family]
         (counter.labels(*labels) if labels else counter).inc(times)
+
+    def bug(self, where: str, error: BaseException) -> None:
+        """Tell and count an error of our own that something has led to, which is refused for it.
+
+        Args:
+            where: One of `CONTAINED`.
+            error: Told by kind and place alone.
+        """
+        self.count(BUGS, 1, where)
+        text = "refused because of a bug in the exporter, what was in force stays"
+        log.critical(text, extra={"what": where}, exc_info=error)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
         """Let a workspace's counters start at 0, so that the first increase is seen."""

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Set as AbstractSet
 from contextlib import contextmanager
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
 VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -79,7 +80,7 @@ class Current(ssl.SSLContext):
 
 
 @contextmanager
-def in_memory(content: str) -> Iterator[str]:
+def in_memory(content: bytes) -> Iterator[str]:
     """A path under which OpenSSL finds a content that is on no disk.
 
     Raises:
@@ -89,7 +90,20 @@ def in_memory(content: str) -> Iterator[str]:
         raise OSError("only Linux can")
     file = os.memfd_create("pem")
     try:
-        os.write(file, content.encode())
+        os.write(file, content)
         yield f"/proc/self/fd/{file}"
     finally:
         os.close(file)
+
+
+@contextmanager
+def held(content: bytes | None, file: Path) -> Iterator[str]:
+    """A path under which OpenSSL finds what a file held when it was read.
+
+    Where there is no such path, the file's own: it may hold something else by now.
+    """
+    if content is None or not hasattr(os, "memfd_create"):
+        yield str(file)
+    else:
+        with in_memory(content) as path:
+            yield path

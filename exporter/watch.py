@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from exporter.agenda import Agenda
-from exporter.client import Client, Transport
+from exporter.client import Client, Transport, Trust
 from exporter.config import Workspace
 from exporter.discovery import Finder, roster
 from exporter.gate import Gate
@@ -25,6 +25,16 @@ def ahead(workspace: Workspace, memory: Memory) -> Agenda:
     return Agenda.of(workspace, bots)
 
 
+def rehearse(workspace: Workspace) -> None:
+    """Make all that a watch is made of, and throw it away.
+
+    Raises:
+        StartError: If its certificates or its addresses cannot be used.
+    """
+    Client(workspace)
+    ahead(workspace, Memory())
+
+
 class Watch:
     """Polls one workspace while it is entered; before that it touches nothing.
 
@@ -37,12 +47,13 @@ class Watch:
         transport: Takes the place of the network in tests.
         memory: What an earlier life remembered, whose values the store has; another origin's is
             no use, and its values are forgotten.
+        trusted: Whom it believes, see `exporter.client.trust`; worked out here where left out.
 
     Raises:
-        StartError: If its certificates cannot be used.
+        StartError: If its certificates or its addresses cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the last two have defaults that nearly all take
         self,
         workspace: Workspace,
         store: Store,
@@ -51,6 +62,7 @@ class Watch:
         changed: Callable[[], None] = lambda: None,
         transport: Transport | None = None,
         memory: Memory = Memory(),  # noqa: B008 - immutable
+        trusted: Trust | None = None,
     ) -> None:
         self._workspace = workspace
         self._store = store
@@ -59,10 +71,11 @@ class Watch:
         self._memory = memory if memory.origin == self._origin else Memory(self._origin)
         self._foreign = self._memory is not memory
         self._restored = False
-        self._client = Client(workspace, transport, now)
+        self._client = Client(workspace, transport, now, trusted)
         self._gate = Gate(workspace, self._client, telemetry, now, self._memory.standing)
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
         discovery = workspace.discover_bots
+        self._listings_per_minute = timedelta(minutes=1) / discovery.interval if discovery else 0.0
         self._finder = (
             Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
         )
@@ -86,6 +99,12 @@ class Watch:
             record.valid(now) for key, record in self._store if key.target.workspace == name
         )
 
+    def tell_again(self) -> None:
+        """Tell what is told from the beginning, where another watch of the name has told its own."""
+        self._gate.begin()
+        self.poller.tell_the_load()
+        self.poller.changed()  # a page tells how many values there are
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -98,6 +117,11 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
         await self.close()
+
+    @property
+    def requests_per_minute(self) -> float:
+        """How many requests the intervals lead to."""
+        return self.poller.requests_per_minute + self._listings_per_minute
 
     def glance(self, records: Mapping[Key, Record]) -> Callable[[], WorkspaceStatus]:
         """What brings how the polling of this workspace goes now; it may take long, anywhere.

@@ -5,6 +5,7 @@ than none. Read anew whenever one of its files changes; a mistake then leaves th
 force.
 """
 
+import asyncio
 import logging
 import re
 import ssl
@@ -21,6 +22,7 @@ from exporter.config.document import Document, Place, read
 from exporter.config.load import words
 from exporter.config.models import Shape
 from exporter.errors import ConfigError, Mistake
+from exporter.files import LARGEST_PEM, Followed, reason
 from exporter.tls import (
     CLIENT_AUTH,
     CURVES,
@@ -30,6 +32,7 @@ from exporter.tls import (
     UNVERIFIED,
     VERSIONS,
     Context,
+    held,
     in_memory,
 )
 
@@ -79,14 +82,14 @@ class WebConfig:
         headers: Put on every answer.
         users: The bcrypt hash of each user's password; everybody may come in where it is empty.
         rate_limit: None where there is none.
-        files: All that it was read from.
+        files: All that it was read from, as they were then.
     """
 
     tls: Context | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: Mapping[bytes, bytes] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[Followed, ...] = field(default=(), compare=False)
 
 
 def _one_of(known: Iterable[str]) -> AfterValidator:
@@ -215,7 +218,6 @@ class _Reader:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.files = [Path(document.file)]
 
     def web_config(self) -> WebConfig:
         """What the document says; of no use where there are mistakes."""
@@ -240,7 +242,7 @@ class _Reader:
             self._headers(top.http_server_config),
             self._users(top.basic_auth_users),
             self._rate_limit(top.rate_limit),
-            tuple(self.files),
+            tuple(self.document.files),
         )
 
     def _shape(self, model: type[ModelT], data: Mapping[str, Any], place: Place) -> ModelT | None:
@@ -383,31 +385,25 @@ class _Reader:
         if (inline is None) == (file is None):
             self.document.wrong(place[:-1], f"needs one of {name} and {name}_file")
         elif file is not None:
-            path = self._file(file, (*place[:-1], f"{name}_file"))
-            return str(path) if path else None
+            content = self._file(file, (*place[:-1], f"{name}_file"))
+            if content is not None:
+                return opened.enter_context(held(content, self.document.files[-1].path))
         elif inline is not None:
             try:
-                return opened.enter_context(in_memory(inline))
+                return opened.enter_context(in_memory(inline.encode()))
             except OSError:
                 self.document.wrong(place, f"can be used on Linux alone: use {name}_file")
         return None
 
-    def _file(self, name: str, place: Place) -> Path | None:
-        """A file that is named beside this one, if it can be read."""
-        path = Path(self.document.file).parent / name
-        self.files.append(path)
+    def _file(self, name: str, place: Place) -> bytes | None:
+        """What a file holds that is named beside this one, if it can be read."""
+        file = Followed(Path(self.document.file).parent / name, LARGEST_PEM)
+        self.document.files.append(file)
         try:
-            if path.exists() and not path.is_file():
-                self.document.wrong(place, "must be a regular file")
-                return None
-            path.open("rb").close()
+            return file.read()
         except OSError as error:
-            self.document.wrong(place, f"cannot be read: {error.strerror}")
+            self.document.wrong(place, reason(error))
             return None
-        except ValueError:
-            self.document.wrong(place, "must be the name of a file")
-            return None
-        return path
 
     def _clients(self, context: Context, given: _Tls, place: Place) -> None:
         """Who may come in with a certificate of their own."""
@@ -446,14 +442,9 @@ class _Reader:
             self.document.wrong(place, "needs one of client_ca and client_ca_file")
         if given.client_ca_file is None:
             return given.client_ca
-        where = (*place, "client_ca_file")
-        path = self._file(given.client_ca_file, where)
-        try:
-            # What has no such letters is no PEM, and is told with what would be.
-            return path.read_bytes().decode("ascii", "replace") if path else ""
-        except OSError as error:
-            self.document.wrong(where, f"cannot be read: {error.strerror}")
-            return ""
+        content = self._file(given.client_ca_file, (*place, "client_ca_file"))
+        # What has no such letters is no PEM, and is told with what would be.
+        return "" if content is None else content.decode("ascii", "replace")
 
 
 class Kept:
@@ -463,43 +454,67 @@ class Kept:
         file: Its name; without one nothing is restricted.
         environment: What `${NAME}` is looked up in.
         reloaded: Learns whether what was read was right.
+        bug: Learns of an error that is nobody's mistake but ours.
 
     Raises:
         ConfigError: If the file has mistakes at the start.
     """
 
     def __init__(
-        self, file: str, environment: Mapping[str, str], reloaded: Callable[[bool], None]
+        self,
+        file: str,
+        environment: Mapping[str, str],
+        reloaded: Callable[[bool], None],
+        bug: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._file = file
         self._environment = environment
         self._reloaded = reloaded
-        self._told: tuple[Mistake, ...] = ()
+        self._bug = bug
+        self._told: object = ()
+        self._looking: asyncio.Task[WebConfig | Exception | None] | None = None
         self.current = load(file, environment) if file else WebConfig()
-        self._seen = _stamps(self.current.files)
         reloaded(True)  # noqa: FBT003 - what there is to say
+
+    def look_beside(self) -> None:
+        """Take up what the last look found, and look again in a thread: a disk may hang."""
+        if self._looking is not None and self._looking.done():
+            looking, self._looking = self._looking, None
+            self._take(looking.exception() or looking.result())
+        if self._looking is None and self.current.files:
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._found))
 
     def look(self) -> None:
         """Take up what has changed; what is wrong is told once, and looked at until it is right."""
-        seen = _stamps(self.current.files)
-        if seen == self._seen and not self._told:
-            return
-        self._seen = seen
-        try:
-            self.current = self._fresh()
-        except ConfigError as error:
-            self._tell(error.mistakes)
-            self._reloaded(False)  # noqa: FBT003
-        else:
-            self._told = ()
-            self._seen = _stamps(self.current.files)
-            log.info("web configuration taken up", extra={"file": self._file})
-            self._reloaded(True)  # noqa: FBT003
+        self._take(self._found())
 
-    def _tell(self, found: tuple[Mistake, ...]) -> None:
-        if found != self._told:
-            self._told = found
-            for mistake in found:
+    def _found(self) -> WebConfig | Exception | None:
+        """What the files hold now, or why it cannot be used; None where it is what is in force."""
+        try:
+            # Every one of them: each notes what it is now.
+            changed = [file.changed() for file in self.current.files]
+            return self._fresh() if any(changed) or self._told else None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last good one stays
+            return error
+
+    def _take(self, found: WebConfig | BaseException | None) -> None:
+        if isinstance(found, ConfigError):
+            self._tell(found.mistakes)
+        elif isinstance(found, BaseException):
+            if self._told is not type(found):
+                self._bug(found)
+            self._told = type(found)
+        elif found is not None:
+            self._told = ()
+            self.current = found
+            log.info("web configuration taken up", extra={"file": self._file})
+        if found is not None:
+            self._reloaded(isinstance(found, WebConfig))
+
+    def _tell(self, mistakes: tuple[Mistake, ...]) -> None:
+        if mistakes != self._told:
+            self._told = mistakes
+            for mistake in mistakes:
                 log.error(
                     "web configuration not taken up, the last good one stays",
                     extra={"error": str(mistake)},
@@ -511,16 +526,3 @@ class Kept:
             text = "TLS is switched on and off by a restart alone"
             raise ConfigError([Mistake(self._file, 1, "tls_server_config", text)])
         return fresh
-
-
-def _stamps(files: Iterable[Path]) -> tuple[object, ...]:
-    """What changes when one of the files does."""
-    return tuple(_stamp(file) for file in files)
-
-
-def _stamp(file: Path) -> object:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

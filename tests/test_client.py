@@ -1,8 +1,13 @@
 import asyncio
+import gc
 import gzip
 import json
+import shutil
 import ssl
+import subprocess
+import time
 import tracemalloc
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -10,14 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 from hypothesis import given, strategies as st
+from support.loopback import Authority
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.client import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE, Client
+from exporter.client import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE, Client, trust
+from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
 
 GOOD = b'{"total_usage": {"total_chat_responses": 1}}'
@@ -336,6 +344,106 @@ def test_certificates_that_cannot_be_used_keep_the_exporter_from_starting(tmp_pa
 
     with pytest.raises(StartError, match="workspace acme: its certificates cannot be used"):
         Client(workspace(http={"ca_file": str(junk)}))
+
+
+def context(one: Workspace) -> ssl.SSLContext:
+    found = trust(one)
+    assert isinstance(found, ssl.SSLContext)
+    return found
+
+
+def test_workspaces_whose_files_hold_the_same_share_one_context(tmp_path: Path) -> None:
+    authority = Authority.made(tmp_path, "ca")
+    for name in ("one", "two"):
+        authority.signs(name, "subjectAltName=IP:127.0.0.1")
+    shutil.copy(tmp_path / "ca.pem", tmp_path / "same.pem")
+
+    def given(ca: str, own: str = "") -> ssl.SSLContext:
+        http = {"ca_file": str(tmp_path / ca)}
+        if own:
+            http |= {f"{kind}_file": str(tmp_path / f"{own}.{end}") for kind, end in PEM.items()}
+        return context(workspace(name=f"{ca} {own}", http=http))
+
+    usual = context(workspace(name="a"))
+    assert context(workspace(name="b", api="portal")) is usual
+    authorities = given("ca.pem")
+    assert authorities is not usual
+    assert given("same.pem") is authorities
+    first = given("ca.pem", "one")
+    assert first is not authorities
+    assert given("same.pem", "one") is first
+    assert given("ca.pem", "two") is not first
+    (tmp_path / "ca.pem").write_bytes((tmp_path / "ca.pem").read_bytes() + b"# changed\n")
+    assert given("ca.pem") is not authorities
+
+
+PEM = {"cert": "pem", "key": "key"}
+
+
+def test_a_context_that_nobody_uses_is_gone(tmp_path: Path) -> None:
+    shutil.copy(certifi.where(), tmp_path / "ca.pem")
+    seen = weakref.ref(context(workspace(http={"ca_file": str(tmp_path / "ca.pem")})))
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_hundred_workspaces_take_the_memory_and_the_time_of_one() -> None:
+    some = [workspace(["total_usage"], name=f"w{number}") for number in range(100)]
+    first = trust(some[0])
+    begun = time.process_time()
+    clients = [Client(one) for one in some]
+    assert time.process_time() - begun < 1
+    assert {id(trust(one)) for one in some} == {id(first)}
+    assert len(clients) == 100
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    Authority.made(tmp_path, "ca").signs("one", "subjectAltName=IP:127.0.0.1")
+    command = ["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", str(tmp_path / "one.key")]
+    subprocess.run([*command, "-out", str(tmp_path / "locked.key")], check=True)
+    one = workspace(
+        http={"cert_file": str(tmp_path / "one.pem"), "key_file": str(tmp_path / "locked.key")}
+    )
+    with pytest.raises(StartError, match="certificates cannot be used"):
+        trust(one)
+
+
+@pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
+def test_a_certificate_of_2_gib_is_refused_without_being_read(tmp_path: Path, name: str) -> None:
+    Authority.made(tmp_path, "ca").signs("one", "subjectAltName=IP:127.0.0.1")
+    files = {"ca_file": "ca.pem", "cert_file": "one.pem", "key_file": "one.key"}
+    with (tmp_path / "huge").open("wb") as stream:
+        stream.truncate(2_255_000_000)
+    http = {key: str(tmp_path / file) for key, file in (files | {name: "huge"}).items()}
+    tracemalloc.start()
+    with pytest.raises(StartError, match="certificates cannot be used"):
+        trust(workspace(http=http))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_the_keys_of_a_session_are_written_down_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    shutil.copy(certifi.where(), tmp_path / "ca.pem")
+    one = workspace(http={"ca_file": str(tmp_path / "ca.pem")})
+    assert context(one).keylog_filename is None
+
+
+@pytest.mark.parametrize("url", ["https://[::1]", "https://[0:0::1]:8443", "https://A_b.net.:80"])
+def test_an_address_that_is_odd_and_right_is_asked(url: str) -> None:
+    Client(workspace(base_url=url))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[::1]evil.com", "https://300.300.300.300", "https://" + "a." * 40_000 + "b"]
+)
+def test_an_address_that_cannot_be_asked_keeps_the_exporter_from_starting(url: str) -> None:
+    one = workspace().model_copy(update={"base_url": url})
+    with pytest.raises(StartError, match="workspace acme: base_url is no address"):
+        Client(one)
 
 
 ELSEWHERE = [

@@ -79,6 +79,32 @@ def flagged(folder: Path, *workspaces: object) -> str:
 # plan
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"base_url": "https://300.300.300.300"}, "base_url is no address that can be asked"),
+        ({"http": {"ca_file": "/dev/null"}}, None),
+        ({"http": {"ca_file": "JUNK"}}, "its certificates cannot be used"),
+        ({"http": {"ca_file": "HUGE"}}, "its certificates cannot be used"),
+        ({"http": {"proxy_url": "http://300.300.300.300:1"}}, "http.proxy_url is no address"),
+    ],
+)
+def test_what_is_right_when_it_is_checked_starts_and_what_would_not_start_is_wrong_then(
+    folder: Path, given: dict[str, Any], says: str | None
+) -> None:
+    (folder / "JUNK").write_text("no certificate", encoding="utf-8")
+    with (folder / "HUGE").open("wb") as stream:
+        stream.truncate(2_255_000_000)
+    text = json.dumps(given).replace("JUNK", f"{folder}/JUNK").replace("HUGE", f"{folder}/HUGE")
+    config = flag(folder, "https://127.0.0.1:9", **json.loads(text))
+
+    checked = finished([sys.executable, "-m", "exporter", "--config.check", config])
+
+    assert checked.status == 1
+    assert (says or "must be a file that exists") in checked.stderr
+    assert len(checked.stderr.splitlines()) == 1
+
+
 def test_the_plan_adds_up_what_is_configured_and_what_each_discovered_bot_adds() -> None:
     one = workspace(
         ["total_usage", {"metric": "csat", "interval": "20m"}, "label_overview"],

@@ -15,10 +15,15 @@ from support.threads import made_on_the_loop
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
 
-from exporter import paths
+from exporter import discovery, paths
+from exporter.agenda import Agenda
+from exporter.bots import Roster
 from exporter.config import Bot
+from exporter.discovery import Finder
 from exporter.exposition import text
+from exporter.logs import Formatter
 from exporter.plan import plan
+from exporter.poller import Poller
 from exporter.sandbox import Sandbox
 from exporter.store import Store
 from exporter.telemetry import Telemetry
@@ -418,3 +423,47 @@ def test_what_follows_from_the_bots_is_worked_out_beside_the_loop(
 
     assert run.asked().keys() == {"b1", "b2"}
     assert threads == [True, False, False]  # of no bots before anything runs, of one, of two
+
+
+class Harm(Exception):
+    """What nobody expects."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        *((discovery, "page"), (discovery, "whole_list"), (Roster, "after"), (Roster, "facts")),
+        *((Finder, "_taken"), (Agenda, "of"), (Finder, "_take_up")),
+        *((Finder, "_assign"), (Poller, "assign"), (Poller, "tell_the_load"), (Store, "adjust")),
+    ],
+    ids=lambda one: one if isinstance(one, str) else getattr(one, "__name__", ""),
+)
+def test_whatever_a_list_leads_to_is_refused_told_as_a_bug_counted_and_the_last_list_stays(
+    owner: object, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def harm(*_: object, **__: object) -> Any:  # noqa: ANN401 - of any kind
+        raise Harm("canary")
+
+    def grow() -> None:
+        """Let there be a bot more, which nothing can be made of."""
+        run.api.bots.append("b3")
+        monkeypatch.setattr(owner, name, harm)
+
+    def mend() -> None:
+        """And again something."""
+        shown.append(text(run.store, run.world.now()))
+        assert "b3" not in run.asked()
+        assert run.asked(run.world.now() - timedelta(minutes=10)) == {"b1": 1, "b2": 1}
+        monkeypatch.undo()
+
+    shown: list[str] = []
+    run = Run(["b1", "b2"])
+    run.lasts(3 * HOUR, grow, mend)
+
+    page = run.telemetry.text(openmetrics=False).decode()
+    assert 'seasalt_exporter_bugs_total{where="discovery"} 1.0' in page
+    assert not any("canary" in Formatter("json").format(record) for record in caplog.records)
+    assert "CRITICAL" in {record.levelname for record in caplog.records}
+    assert 'bot_id="b3"' not in shown[0]
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in shown[0]
+    assert run.asked()["b3"] >= 1  # the next list is taken

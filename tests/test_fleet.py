@@ -2,28 +2,38 @@
 
 import asyncio
 import gc
+import shutil
+import types
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from support.api import FakeApi
 from support.threads import made_on_the_loop
 from support.virtual import World
 from support.workspaces import workspace
 
+import exporter.fleet as adopting
+from exporter.agenda import Agenda
+from exporter.client import Client, Trust
 from exporter.config import Config, Workspace
+from exporter.discovery import Finder
 from exporter.errors import StartError
 from exporter.fleet import Fleet
+from exporter.gate import Gate
 from exporter.memory import Memory
 from exporter.pages import Pages
+from exporter.poller import Poller
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 
 HOUR = timedelta(hours=1)
+AUTHORITIES = certifi.where()
 FAST = {"requests_per_minute": 600}
 
 
@@ -67,12 +77,18 @@ class Run:
             + self.telemetry.text(openmetrics=False).decode()
         )
 
-    def start(self, one: Workspace, memory: Memory) -> Watch:
+    def values(self) -> list[str]:
+        """What is shown, without what any moment changes."""
+        own = ("seasalt_exporter_", "process_", "python_")
+        return sorted(line for line in self.page().splitlines() if not line.startswith(own))
+
+    def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
         """Make the watch of a workspace."""
         return Watch(
             *(one, self.store, self.telemetry, self.world.now),
             transport=self.api.transport,
             memory=memory,
+            trusted=trusted,
         )
 
 
@@ -84,8 +100,8 @@ def test_what_polls_is_gone_with_its_configuration() -> None:
             super().__init__()
             self.watches: list[weakref.ref[Watch]] = []
 
-        def start(self, one: Workspace, memory: Memory) -> Watch:
-            watch = super().start(one, memory)
+        def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+            watch = super().start(one, memory, trusted)
             self.watches.append(weakref.ref(watch))
             return watch
 
@@ -232,21 +248,20 @@ def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path)
     started: list[Watch] = []
 
     class Counted(Run):
-        def start(self, one: Workspace, memory: Memory) -> Watch:
-            started.append(super().start(one.model_copy(update={"http": acme().http}), memory))
+        def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+            started.append(super().start(one, memory, trusted))
             return started[-1]
 
-    ca.write_text("one", encoding="utf-8")
+    shutil.copy(AUTHORITIES, ca)
     one = acme(http={"ca_file": str(ca)})
-    Counted().through(
-        config(one), config(one), lambda: void(ca.write_text("two", encoding="utf-8")), config(one)
-    )
+
+    def replaced() -> None:
+        with ca.open("a", encoding="utf-8") as stream:
+            stream.write("# another remark\n")
+
+    Counted().through(config(one), config(one), replaced, config(one))
 
     assert len(started) == 2
-
-
-def void(_: object) -> None:
-    """Take a result and return nothing."""
 
 
 def test_what_follows_from_a_configuration_is_worked_out_beside_the_loop(
@@ -276,3 +291,84 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
     run.world.run(go)
     assert run.api.sent("total_usage")
     assert run.api.sent("csat") == []
+
+
+class Harm(Exception):
+    """What nobody expects."""
+
+
+STEPS = (
+    *((adopting, "trust"), (adopting, "ahead"), (Agenda, "of")),
+    *((Client, "__init__"), (Gate, "__init__"), (Poller, "__init__"), (Finder, "__init__")),
+    *((Gate, "begin"), (Poller, "recall"), (Poller, "assign"), (Finder, "begin")),
+    *((Poller, "tell_the_load"), (Store, "keep"), (Store, "adjust"), (Watch, "begin")),
+    *((Telemetry, "begin"), (Telemetry, "follow"), (Telemetry, "set"), (Telemetry, "count")),
+    (Memory, "standing_alone"),
+)
+
+
+def _harm(owner: object, name: str, time: int, patch: pytest.MonkeyPatch) -> None:
+    """Let one call of something fail, the so-manieth from now on."""
+    calls, usual = [0], getattr(owner, name)
+
+    def harmed(*args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - whatever it takes
+        calls[0] += 1
+        if calls[0] == time:
+            raise Harm("canary")
+        return usual(*args, **keywords)
+
+    static = isinstance(usual, types.MethodType)  # of a class
+    patch.setattr(owner, name, staticmethod(harmed) if static else harmed)
+
+
+class Reloaded(Run):
+    """A fleet that is given a configuration in which everything is another."""
+
+    before = config(*(acme(["total_usage"], name=name) for name in ("one", "two", "gone")))
+    changed = config(
+        acme(["label_usage", "csat"], name="one", bots=2),
+        acme(["total_usage"], name="two", labels={"team": "x"}),
+        acme(["label_usage"], name="new"),
+        acme(["total_usage"], name="found", workspace_id="ws-1", discover_bots={}),
+    )
+
+    def fails(self, owner: object, name: str, time: int) -> bool:
+        """Whether adopting it fails where some call of a step does; an hour on either side."""
+
+        async def go() -> bool:
+            failed = False
+            async with asyncio.TaskGroup() as tasks:
+                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
+                await fleet.adopt(self.before)
+                await asyncio.sleep(HOUR.total_seconds())
+                shown = self.values()
+                with pytest.MonkeyPatch.context() as patch:
+                    _harm(owner, name, time, patch)
+                    try:
+                        await fleet.adopt(self.changed)
+                    except Harm:
+                        failed = True
+                if failed:
+                    assert self.values() == shown
+                    await asyncio.sleep(2 * HOUR.total_seconds())
+                await fleet.close()
+            return failed
+
+        return self.world.run(go)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    STEPS,
+    ids=[f"{getattr(owner, '__name__', '')}.{name}" for owner, name in STEPS],
+)
+def test_whatever_step_of_a_reload_fails_the_old_fleet_polls_on_and_nothing_is_left_of_the_new(
+    owner: object, name: str
+) -> None:
+    alone = Run().through(Reloaded.before, lambda: None, lambda: None)
+    tried = 0
+    while (run := Reloaded()).fails(owner, name, tried + 1) and tried < 5:
+        tried += 1
+        assert run.api.journal == alone.api.journal
+        assert run.values() == alone.values()
+    assert tried

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import threading
+import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -91,6 +93,36 @@ def test_a_bad_one_changes_nothing_and_says_why(where: str) -> None:
         assert files.successful
 
     run(go)
+
+
+@pytest.mark.parametrize("where", ["error", "refusal"])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("canary"), OverflowError("canary"), MemoryError(), KeyError("x")]
+)
+def test_whatever_a_reload_leads_to_is_refused_told_as_a_bug_counted_and_ends_nothing(
+    where: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def go() -> None:
+        files = Files()
+        await files.reloader.reload()
+        setattr(files, where, error)
+        task = asyncio.ensure_future(files.reloader.run())
+        files.reloader.ask()
+        while files.successful:
+            await asyncio.sleep(0.001)
+        says = await files.reloader.reload()
+        assert "bug" in says
+        assert "canary" not in says
+        assert files.adopted == [GOOD]
+        page = files.telemetry.text(openmetrics=False)
+        assert b'seasalt_exporter_bugs_total{where="reload"} 2.0' in page
+        setattr(files, where, None)
+        assert await files.reloader.reload() == ""
+        assert files.successful
+        task.cancel()
+
+    run(go)
+    assert {record.levelname for record in caplog.records} == {"CRITICAL"}
 
 
 def test_every_mistake_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -242,6 +274,56 @@ def test_a_file_that_vanishes_is_told_once_and_taken_up_when_it_is_back(tmp_path
         await followed.end()
 
     run(go)
+
+
+def test_what_a_signal_has_had_read_is_not_read_again(tmp_path: Path) -> None:
+    async def go() -> None:
+        followed = Followed(tmp_path)
+        assert await followed.look() == 0
+        followed.file.write_text("two", encoding="utf-8")
+        await followed.files.reloader.reload()
+        assert [await followed.look() for _ in range(3)] == [1, 1, 1]
+        followed.file.write_text("three", encoding="utf-8")
+        assert [await followed.look() for _ in range(3)] == [1, 2, 2]
+        await followed.end()
+
+    run(go)
+
+
+def test_a_change_while_a_signal_has_it_read_is_taken_up(tmp_path: Path) -> None:
+    async def go() -> None:
+        followed = Followed(tmp_path)
+        assert await followed.look() == 0
+        followed.file.write_text("two", encoding="utf-8")
+        read = followed.files.read
+
+        def late() -> Config:
+            found = read()
+            followed.file.write_text("three", encoding="utf-8")
+            followed.files.reloader._source.read = read  # noqa: SLF001 - just once
+            return found
+
+        followed.files.reloader._source.read = late  # noqa: SLF001
+        await followed.files.reloader.reload()
+        assert [await followed.look() for _ in range(3)] == [1, 2, 2]
+        await followed.end()
+
+    run(go)
+
+
+def test_a_file_of_2_gib_is_looked_at_in_no_time_and_memory(tmp_path: Path) -> None:
+    file = tmp_path / "seasalt.yml"
+    with file.open("wb") as stream:
+        stream.truncate(2 * 1024**3)
+    source = Source(lambda: GOOD, [str(file)])
+    begun = time.process_time()
+    tracemalloc.start()
+    for _ in range(10):
+        assert source.content() == [b""]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert time.process_time() - begun < 1
 
 
 def test_files_are_followed_through_a_link_that_is_pointed_elsewhere(tmp_path: Path) -> None:

@@ -1,23 +1,34 @@
 """What a state file holds: read back it is what was kept, and any other bytes are no state."""
 
+import asyncio
+import json
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from support.api import FakeApi
 from support.states import real
-from support.workspaces import KEY
+from support.virtual import World
+from support.workspaces import KEY, workspace
 
+from exporter.config import Workspace
 from exporter.errors import StateError
 from exporter.exposition import API_FAMILIES, text
 from exporter.memory import Listed, Memory, Origin, Turns
+from exporter.pages import Pages
 from exporter.plan import Key, Target
 from exporter.samples import Family, Sample
 from exporter.standing import Standing
 from exporter.state import State, decoded, encoded
-from exporter.store import Record
+from exporter.store import Record, Store
+from exporter.telemetry import Telemetry
+from exporter.watch import Watch
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 FLIPS = 2_000
@@ -113,7 +124,11 @@ keys = st.builds(
     st.builds(
         Target,
         *(names, names, names, names),
-        st.lists(st.tuples(names, names), max_size=2).map(tuple),
+        st.lists(
+            st.tuples(st.sampled_from(["team", "tier", "owner"]), names),
+            max_size=2,
+            unique_by=lambda label: label[0],
+        ).map(tuple),
     ),
     *(names, names),
 )
@@ -161,3 +176,137 @@ def test_values_of_a_family_that_is_no_longer_known_are_left_out() -> None:
     [(_, again)] = decoded(encoded(State((), ((key, record),)))).records
 
     assert again.samples == (known.sample(3, *labels),)
+
+
+# Files with the right digest, whatever they say.
+
+
+def sealed(memories: list[bytes], rows: list[bytes]) -> bytes:
+    """A file of these lines whose first line is right."""
+    payload = b"".join(line + b"\n" for line in (*memories, *rows))
+    digest = sha256(payload).hexdigest().encode()
+    first = b"seasalt-exporter-state 1 %s %d %d\n" % (digest, len(payload), len(memories))
+    return first + payload
+
+
+WORLD = World()
+ONE = workspace(["total_usage", "label_usage"], bots=2, labels={"team": "süd"})
+FOUND = workspace(["total_usage"], workspace_id="ws-1", discover_bots={})
+
+
+def whole(one: Workspace) -> tuple[dict[str, Any], list[Any]]:
+    """The lines of a state of a workspace, as values."""
+    state = real() if one is ONE else replace(real(), records=real().records[:3])
+    lines = [json.loads(line) for line in encoded(state).splitlines()[1:]]
+    memory = lines[0]
+    memory["origin"] = list(Origin.of(one))
+    bot = {"id": "b1", "name": "One", "use_case": "x", "is_enabled": True}
+    memory["listed"] = {"bots": [[bot, 0]], "due": "2026-11-21T12:00:00Z"}
+    memory["turns"]["refused"] = [[lines[1][0], "2026-11-21T12:00:00Z"]]
+    memory["standing"] |= {"not_before": "2026-11-21T12:10:00Z", "day": "2026-11-21"}
+    return memory, lines[1:]
+
+
+def begins(state: State, one: Workspace) -> None:
+    """Restore a state, poll from it, show a page, read the status and write it down again."""
+
+    async def go() -> None:
+        store, telemetry = Store(), Telemetry()
+        for key, record in state.records:
+            store.restore(key, record)
+        memory = state.memories[0] if state.memories else Memory()
+        now = WORLD.now()
+        text(store, now)
+        watch = Watch(
+            *(one, store, telemetry, WORLD.now),
+            transport=FakeApi(WORLD.now).transport,
+            memory=memory,
+        )
+        async with watch:
+            text(store, WORLD.now())
+            telemetry.text(openmetrics=True)
+            watch.status()
+            task = asyncio.ensure_future(watch.run())
+            await asyncio.sleep(30)
+            assert not task.done(), task.result()
+            text(store, WORLD.now())
+            Pages(store, telemetry, WORLD.now)
+            decoded(encoded(State((watch.memory,), tuple(store))))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    WORLD.run(go)
+
+
+IMPOSSIBLE: Final[list[object]] = [
+    *(None, True, 0, -1, 1.5, -0.0, 1e308, -1e308, 10**400, 2**63, -(2**63), 10**18),
+    *("", "x", "\x00", "1" * 400, "NaN", "inf", "-inf", [], {}, [[]], [None]),
+    *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"),
+    *("2026-11-21T12:00:00", "2026-11-21", "0001-01-01", "9999-12-31", "1969-12-31T23:59:59Z"),
+    *(1e18, -1e18, 253402300800, float("nan"), float("inf"), float("-inf")),
+    *([["a", "b"]] * 3, [["team", "x"], ["team", "y"]], [["workspace", "other"]], [["__x", "y"]]),
+    *([["ä-b", "c"]], [[f"l{number}", "x"] for number in range(1000)]),
+]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - JSON
+    """Every container and key of a value."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([ONE, FOUND]), st.data())
+def test_whatever_a_file_with_the_right_digest_says_it_is_begun_with_or_it_is_put_aside(
+    one: Workspace, data: st.DataObject
+) -> None:
+    memory, rows = whole(one)
+    everywhere = list(places([memory, *rows]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(everywhere))
+        container[key] = data.draw(st.sampled_from(IMPOSSIBLE))
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    state = None
+    with suppress(StateError):
+        state = decoded(sealed(lines[:1], lines[1:]))
+    if state:
+        begins(state, one)
+
+
+def test_a_state_that_nothing_was_done_to_is_begun_with() -> None:
+    for one in (ONE, FOUND):
+        memory, rows = whole(one)
+        lines = [json.dumps(line).encode() for line in (memory, *rows)]
+        begins(decoded(sealed(lines[:1], lines[1:])), one)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("interval_seconds",), 0),
+        (("interval_seconds",), float("nan")),
+        (("interval_seconds",), -600),
+        (("duration_seconds",), float("inf")),
+        (("last_success",), "9999-12-31T23:59:59Z"),
+        (("last_success",), "2026-11-21T12:00:00"),
+        (("expires",), "0001-01-01T00:00:00Z"),
+        (("withdrawn",), "9999-12-31T23:59:59-14:00"),
+        (("left_out",), -1),
+    ],
+)
+def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: object) -> None:
+    memory, rows = whole(ONE)
+    rows[0][1][where[0]] = value
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    with pytest.raises(StateError, match="says what cannot be"):
+        decoded(sealed(lines[:1], lines[1:]))
+
+
+def test_nothing_is_written_that_would_not_be_read_again() -> None:
+    state = real()
+    size = len(encoded(state))
+    assert decoded(encoded(state, size + 200)) == state
+    with pytest.raises(StateError, match="is larger than"):
+        encoded(state, size - 1)

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,9 +18,10 @@ import pytest
 from support.states import real
 from support.virtual import START, World
 
+from exporter import state_file
 from exporter.errors import StartError
-from exporter.state import State, encoded
-from exporter.state_file import LARGEST, LONGEST_WAIT, WRITE_EVERY, StateFile
+from exporter.state import LARGEST, State, encoded
+from exporter.state_file import LONGEST_WAIT, WRITE_EVERY, StateFile
 from exporter.telemetry import Telemetry
 
 KILLS: Final = int(os.environ.get("SEASALT_TEST_KILLS", "30"))
@@ -148,6 +150,79 @@ def test_two_processes_never_use_one_file(kept: Kept) -> None:
         Kept(kept.path.parent).read()
     assert str(kept.path) in str(caught.value)
     assert Kept(kept.path.parent).read() == State()  # afterwards it is free
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away and is somebody else")
+def test_a_lock_that_another_user_has_left_is_told_with_its_name_and_what_to_do() -> None:
+    program = """
+import logging, os, sys
+from datetime import datetime, UTC
+from pathlib import Path
+sys.path[:0] = {path!r}
+from exporter.state import State
+from exporter.state_file import StateFile
+from exporter.telemetry import Telemetry
+os.setgroups([]); os.setgid(54321); os.setuid(54321)
+logging.basicConfig(handlers=[handler := logging.Handler()])
+handler.emit = lambda record: print(record.file, record.reason)
+with StateFile(Path(sys.argv[1]), Telemetry(), lambda: datetime.now(UTC)) as file:
+    file.read()
+"""
+    with tempfile.TemporaryDirectory() as name:  # one that others may enter
+        folder = Path(name)
+        folder.chmod(0o777)
+        lock = folder / "seasalt.state.lock"
+        lock.touch(0o600)
+        os.chown(lock, 12345, 12345)
+        command = [sys.executable, "-c", program.format(path=sys.path), f"{folder}/seasalt.state"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == (
+        f"{lock} cannot be locked: Permission denied;"
+        " it belongs to user 12345, and this is user 54321: remove the file\n"
+    )
+
+
+def test_a_state_that_nobody_would_read_again_is_not_written_and_the_one_before_stays(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = State(real().memories)
+    usual = state_file.encoded
+    monkeypatch.setattr(
+        state_file, "encoded", lambda state: usual(state, len(encoded(before)) + 200)
+    )
+
+    async def go() -> None:
+        with kept.file as file:
+            await file.keep(before)
+            for _ in range(3):
+                await file.keep(real())
+            assert file.read() == before
+
+    asyncio.run(go())
+    assert kept.own("seasalt_exporter_state_last_write_successful") == 0
+    assert kept.own("seasalt_exporter_state_write_failures_total") == 3
+    (record,) = caplog.records
+    assert "not written, as it is larger than" in vars(record)["reason"]
+    assert kept.files == {"seasalt.state", "seasalt.state.lock"}
+
+
+def test_an_error_of_our_own_while_it_is_written_ends_nothing(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def harm(_: State) -> bytes:
+        raise RecursionError
+
+    monkeypatch.setattr(state_file, "encoded", harm)
+
+    async def go() -> None:
+        with kept.file as file:
+            for _ in range(3):
+                await file.keep(real())
+
+    asyncio.run(go())
+    assert kept.own("seasalt_exporter_state_write_failures_total") == 3
+    page = kept.telemetry.text(openmetrics=False)
+    assert b'seasalt_exporter_bugs_total{where="state"} 1.0' in page  # told once
 
 
 def test_a_folder_that_cannot_be_written_is_told_once_and_used_once_it_can(

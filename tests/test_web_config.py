@@ -1,8 +1,12 @@
 """The web configuration file: what it may say, and what is told where it cannot be honoured."""
 
+import asyncio
 import logging
 import re
 import shutil
+import threading
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -11,8 +15,11 @@ import pytest
 from support.loopback import Authority
 from support.processes import finished
 
+from exporter import web_config
 from exporter.commands.configured import configuration
+from exporter.config.document import Document
 from exporter.errors import ConfigError
+from exporter.files import Followed
 from exporter.flags import parse
 from exporter.web_config import Kept, RateLimit, WebConfig, load
 
@@ -304,7 +311,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
 def test_an_empty_file_restricts_nothing(folder: Path, text: str) -> None:
     file = written(folder, text)
 
-    assert load(str(file), {}) == WebConfig(files=(file,))
+    assert load(str(file), {}) == WebConfig()
 
 
 def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
@@ -331,7 +338,7 @@ def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
     assert found.headers == ((b"x-frame-options", b"deny"), (b"x-xss-protection", b"1"))
     assert found.users == {b"alice": HASH.encode()}
     assert found.rate_limit == RateLimit(60.5, 3)
-    assert found.files == tuple(
+    assert tuple(file.path for file in found.files) == tuple(
         folder / name for name in ("web.yml", "server.pem", "server.key", "authority.pem")
     )
 
@@ -516,3 +523,105 @@ def test_the_readmes_example_is_right(folder: Path) -> None:
     assert found.tls
     assert found.tls.allowed_sans == {"prometheus"}
     assert found.users == {b"prometheus": HASH.encode()}
+
+
+# What is nobody's mistake but ours, and what a disk does.
+
+
+def test_whatever_a_look_leads_to_is_told_as_a_bug_and_the_last_good_one_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloads: list[bool] = []
+    bugs: list[BaseException] = []
+    one = Kept(str(written(folder, PAIR)), {}, reloads.append, bugs.append)
+    before, harm = one.current, OverflowError()
+
+    def fails(*_: object) -> Document:
+        raise harm
+
+    monkeypatch.setattr(web_config, "read", fails)
+    written(folder, PAIR + "# changed\n")
+    one.look()
+    one.look()
+    assert one.current is before
+    assert bugs == [harm]  # once
+    assert reloads == [True, False, False]
+
+    monkeypatch.undo()
+    one.look()
+    assert one.current is not before
+    assert reloads[-1]
+
+
+def test_a_clients_authority_of_2_gib_is_refused_at_once_and_the_last_good_one_stays(
+    kept: tuple[Kept, list[bool]], folder: Path
+) -> None:
+    one, reloads = kept
+    before = one.current
+    with (folder / "huge.pem").open("wb") as stream:
+        stream.truncate(2_255_000_000)
+    text = f"{PAIR}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: huge.pem\n"
+    written(folder, text)
+    begun = time.process_time()
+    tracemalloc.start()
+    for _ in range(3):
+        one.look()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert one.current is before
+    assert reloads == [True, False, False, False]
+    assert peak < 10_000_000
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("name", ["web.yml", "server.key", "server.pem", "authority.pem"])
+def test_a_change_while_a_file_is_read_is_taken_up_by_the_next_look(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    text = (
+        f"{PAIR}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: authority.pem\n"
+        f"basic_auth_users:\n  one: {HASH}\n"
+    )
+    one = Kept(str(written(folder, text)), {}, lambda _: None)
+    real, late = Followed.read, [False, True]  # where it is looked at, where it is read
+
+    def changed_late(file: Followed) -> bytes:
+        found = real(file)
+        if file.path.name == name and late and late.pop(0):
+            content = text.replace("one:", "two:") if name == "web.yml" else found.decode() + "\n"
+            file.path.write_text(content, encoding="utf-8")
+        return found
+
+    monkeypatch.setattr(Followed, "read", changed_late)
+    written(folder, text + "# first\n")
+    one.look()  # reads the file as it was
+    before = one.current
+    one.look()
+    assert one.current is not before
+    if name == "web.yml":
+        assert set(one.current.users) == {b"two"}
+
+
+def test_a_disk_that_hangs_holds_nothing_but_the_look(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> float:
+        one = Kept(str(written(folder, PAIR)), {}, lambda _: None)
+        released, real = threading.Event(), Followed.changed
+
+        def hangs(file: Followed) -> bool:
+            released.wait(10)
+            return real(file)
+
+        monkeypatch.setattr(Followed, "changed", hangs)
+        worst, threads = 0.0, threading.active_count()
+        for _ in range(20):
+            begun = time.perf_counter()
+            one.look_beside()
+            worst = max(worst, time.perf_counter() - begun)
+            await asyncio.sleep(0.01)
+        assert threading.active_count() <= threads + 1  # one look at a time
+        released.set()
+        return worst
+
+    assert asyncio.run(go()) < 0.05

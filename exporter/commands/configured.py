@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from exporter import logs
 from exporter.config import Config, load
 from exporter.config.show import text
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, StartError
 from exporter.flags import DONE, Invocation
 from exporter.web_config import mistakes
 
@@ -25,9 +25,27 @@ def read(invocation: Invocation) -> Config:
 
 
 def run(invocation: Invocation) -> int:
-    """Check the configuration, whatever it is for."""
+    """Check the configuration, whatever it is for: what is right here starts."""
     configuration(invocation)
     return DONE
+
+
+def rehearsed(config: Config) -> None:
+    """Make all that is made of a configuration before the first request, and throw it away.
+
+    Raises:
+        StartError: With a line for each workspace that could not be polled.
+    """
+    from exporter.watch import rehearse  # noqa: PLC0415 - whoever only prints needs none of it
+
+    wrong = []
+    for workspace in config.workspaces:
+        try:
+            rehearse(workspace)
+        except StartError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise StartError("\n".join(wrong))
 
 
 def configuration(invocation: Invocation) -> Config | None:
@@ -46,6 +64,7 @@ def configuration(invocation: Invocation) -> Config | None:
     for warning in config.warnings:
         logs.say(warning)
     if invocation.one("config.check"):
+        rehearsed(config)
         print(text(config), end="")
         return None
     return config

@@ -6,14 +6,13 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from exporter import __version__
+from exporter.client import Trust
 from exporter.commands.configured import configuration, now, read
 from exporter.config import Config, Workspace
 from exporter.ending import signalled
@@ -34,13 +33,7 @@ from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 from exporter.web import Web
 from exporter.web_config import Kept
-
-LOOKUPS: Final = 256
-"""Names that are looked up at a time at most, each in a thread that waits as long as it takes.
-
-A few threads would do, but for a name server that does not answer: it holds one for each request
-that asks it, and with none left every other workspace would wait, and a reload.
-"""
+from exporter.workers import Loop, Workers
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +44,20 @@ def run(invocation: Invocation) -> int:
     config = configuration(invocation)
     if config is not None:
         sockets = listen(invocation.values["web.listen-address"])
-        asyncio.run(_until_signalled(config, invocation, sockets, source))
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(_until_signalled(config, invocation, sockets, source))
     return DONE
 
 
 async def _until_signalled(
     config: Config, invocation: Invocation, sockets: list[socket.socket], source: Source
 ) -> None:
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS, "waits"))
-    await serve(config, invocation, sockets, signalled(), source=source, settled=gc.freeze)
+    stop = signalled()
+    asyncio.get_running_loop().set_default_executor(Workers())
+    await serve(config, invocation, sockets, stop, source=source, settled=gc.freeze)
 
 
-async def serve(
+async def serve(  # noqa: C901 - the parts, put together one after the other
     config: Config,
     invocation: Invocation,
     sockets: list[socket.socket],
@@ -85,7 +80,7 @@ async def serve(
             that, a reload leaves rings, which the garbage collector must find.
 
     Raises:
-        StartError: If a workspace's certificates cannot be used.
+        StartError: If a workspace's certificates or addresses cannot be used.
         ConfigError: If the web configuration has mistakes.
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
@@ -94,6 +89,7 @@ async def serve(
         invocation.one("web.config.file"),
         invocation.environment,
         lambda right: telemetry.web_reloaded(clock(), right=right),
+        lambda error: telemetry.bug("web_config", error),
     )
     pages = Pages(store, telemetry, clock)
     path = invocation.one("state.file")
@@ -106,9 +102,9 @@ async def serve(
 
     settled = cache(settled)
 
-    def start(workspace: Workspace, memory: Memory) -> Watch:
+    def start(workspace: Workspace, memory: Memory, trusted: Trust) -> Watch:
         settled()
-        watch = Watch(workspace, store, telemetry, clock, changed, memory=memory)
+        watch = Watch(workspace, store, telemetry, clock, changed, memory=memory, trusted=trusted)
         watch.poller.noted = file.noted if file else nowhere
         return watch
 
@@ -123,8 +119,17 @@ async def serve(
         remembered = _restored(file.read(), config, store) if file else {}
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
             fleet = Fleet(start, tasks, store, telemetry, remembered)
-            await adopt(config)
+            try:
+                await adopt(config)
+            except Exception as error:
+                if not (file and file.used) or isinstance(error, StartError):
+                    raise
+                await fleet.close()
+                _without(file, error, config, store, telemetry)
+                fleet = Fleet(start, tasks, store, telemetry)
+                await adopt(config)
             telemetry.reloaded(clock())
+            _tell_the_start(config, invocation, fleet)
             reloader = Reloader(source, adopt, telemetry, clock) if source else None
             others = [pages.run(), *_reloading(reloader, invocation)]
             if file:
@@ -176,6 +181,27 @@ def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
             store.restore(key, record)
     memories = (memory for memory in state.memories if memory.origin[:2] in known)
     return {memory.origin.workspace: memory for memory in memories}
+
+
+def _without(
+    file: StateFile, error: Exception, config: Config, store: Store, telemetry: Telemetry
+) -> None:
+    """Forget a state that nothing can be begun with: then all is as on the first day."""
+    telemetry.bug("state", error)
+    file.put_aside("leads to an error")
+    for workspace in config.workspaces:
+        store.keep(frozenset(), workspace.name)
+
+
+def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> None:
+    """Say what has started, and how much it will ask for."""
+    extra = {
+        "version": __version__,
+        "config": ",".join(invocation.values.get("config.file", ())),
+        "workspaces": len(config.workspaces),
+        "requests_per_minute": round(sum(watch.requests_per_minute for watch in fleet), 2),
+    }
+    log.info("started", extra=extra)
 
 
 def _reloading(

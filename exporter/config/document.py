@@ -14,6 +14,7 @@ from typing import Final
 import yaml
 
 from exporter.errors import ConfigError, Mistake
+from exporter.files import Followed, reason
 
 Place = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top."""
@@ -48,12 +49,14 @@ class Document:
         file: As the operator named it.
         data: Nested mappings and lists of texts; None for null.
         mistakes: Those found so far, by whoever looks at the document.
+        files: It, and those beside it that were read for it, as they were then.
     """
 
     file: str
     data: object = None
     lines: dict[Place, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    files: list[Followed] = field(default_factory=list)
     _told: set[Place] = field(default_factory=set)
 
     def line(self, place: Place) -> int:
@@ -97,8 +100,9 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
             the document, to be told together with all others.
     """
     document = Document(file)
+    document.files.append(Followed(Path(file), LARGEST_FILE))
     try:
-        content = _content(Path(file))
+        content = _content(document.files[0])
         node = _node(file, content)
         document.data = _value(node, (), document, environment) if node else None
     except yaml.MarkedYAMLError as error:
@@ -123,16 +127,17 @@ def _node(file: str, content: str) -> yaml.Node | None:
         loader.dispose()
 
 
-def _content(path: Path) -> str:
+def _content(file: Followed) -> str:
+    """What a file holds.
+
+    Raises:
+        ConfigError: If it cannot be read.
+        UnicodeDecodeError: If it is no text.
+    """
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError([Mistake(str(path), 0, "", "must be a regular file")])
-        if path.stat().st_size > LARGEST_FILE:
-            raise ConfigError([Mistake(str(path), 0, "", f"larger than {LARGEST_FILE} bytes")])
-        return path.read_text(encoding="utf-8-sig")
+        return file.read().decode("utf-8-sig")
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigError([Mistake(str(path), 0, "", f"cannot be read: {reason}")]) from None
+        raise ConfigError([Mistake(str(file.path), 0, "", reason(error))]) from None
 
 
 def _syntax(file: str, error: yaml.MarkedYAMLError) -> Mistake:

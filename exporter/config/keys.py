@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from exporter import files
 from exporter.errors import Outcome, RequestFailed
 
 LARGEST_KEY = 4096
@@ -32,14 +33,14 @@ class ApiKey:
 
     Attributes:
         secret: As given; None where it is in a file.
-        file: Read again for every request, so that a rotated key is taken up at once.
+        file: Looked at again for every request, so that a rotated key is taken up at once.
     """
 
     secret: SecretStr | None = None
     file: Path | None = None
 
     def read(self) -> str:
-        """The key to send now.
+        """The key to send now; a file is waited for, so not on the event loop.
 
         Raises:
             RequestFailed: If its file cannot be read or holds no key.
@@ -58,11 +59,9 @@ class ApiKey:
         if self.file is None:
             return cleaned(self.secret.get_secret_value() if self.secret else "")
         try:
-            if self.file.exists() and not self.file.is_file():
-                raise ValueError("must be a regular file")  # a pipe would be waited for
-            with self.file.open(encoding="utf-8") as stream:
-                return cleaned(stream.read(LARGEST_KEY * 2))
+            # In the largest, white space is around a key, and each of its signs may take two bytes.
+            return cleaned(files.read(self.file, LARGEST_KEY * 4).decode())
         except OSError as error:  # of looking for it, too: its folder may be closed to us
-            raise ValueError(f"cannot be read: {error.strerror}") from None
+            raise ValueError(files.reason(error)) from None
         except UnicodeDecodeError:
             raise ValueError("must be a text file that holds the key alone") from None

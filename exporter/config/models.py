@@ -68,6 +68,7 @@ def _api(name: str) -> str:
 
 
 _HOST: Final = re.compile(r"(?!.*(?:^|\.)xn--)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_IN_BRACKETS: Final = re.compile(r"(?:^|@)\[[^\[\]@]*\](?::[0-9]*)?$", re.ASCII)
 _PATH: Final = r"/[A-Za-z0-9._~/-]{0,200}"
 
 
@@ -77,6 +78,8 @@ def _parts(value: str) -> SplitResult | None:
         parts = urlsplit(value)
         host, _ = parts.hostname or "", parts.port
         if "[" in parts.netloc:
+            if not _IN_BRACKETS.search(parts.netloc):
+                return None  # `[::1]evil.com` is one host to some parsers, another to others
             ip_address(host)
         elif len(host) > 253 or not _HOST.fullmatch(host):
             return None

@@ -29,6 +29,7 @@ from faults.truth import METRICS, PRIVATE, Truth
 from support.pagecheck import Series, problems, series
 from support.virtual import World
 
+from exporter.client import Trust
 from exporter.config import Config, Workspace, load
 from exporter.fleet import Fleet
 from exporter.logs import Formatter
@@ -425,10 +426,13 @@ class Campaign:
         telemetry.reloaded(now())
         self._pages = pages = Pages(store, telemetry, now)
 
-        def start(workspace: Workspace, memory: Memory) -> Watch:
+        def start(workspace: Workspace, memory: Memory, trusted: Trust) -> Watch:
             network = transport(workspace.concurrency)
             return Watch(
-                workspace, store, telemetry, now, pages.changed, transport=network, memory=memory
+                *(workspace, store, telemetry, now, pages.changed),
+                transport=network,
+                memory=memory,
+                trusted=trusted,
             )
 
         try:
