@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Annotated, Final, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -262,5 +263,21 @@ def _raw(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-Name = Annotated[str, PlainValidator(text), Field(default="unnamed")]
+def _noted(value: str, info: ValidationInfo) -> str:
+    """A text, counted as drift where something in it could not be read."""
+    if "\ufffd" in value:
+        _drift(info).add(info.field_name)
+    return value
+
+
+def _name(value: object, info: ValidationInfo) -> str:
+    if type(value) is str and "\ufffd" in value:
+        _drift(info).add(info.field_name)
+    return text(value)
+
+
+Text = Annotated[str, AfterValidator(_noted)]
+"""A text as it came."""
+
+Name = Annotated[str, PlainValidator(_name), Field(default="unnamed")]
 """A name made by somebody, see `text`."""

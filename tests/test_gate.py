@@ -57,7 +57,7 @@ class Asked:
         await asyncio.sleep(self.seconds)
 
         async def body() -> AsyncIterator[bytes]:
-            yield b"{}"
+            yield b'{"detail": "why"}'
 
         return httpx.Response(status, content=body(), headers=self.headers)
 

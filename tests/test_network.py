@@ -41,7 +41,7 @@ def ask(one: Workspace) -> object:
     async def go() -> object:
         client = Client(one)
         try:
-            return await client.report(one.url, {"metrics": ["total_usage"]}, KEY)
+            return (await client.report(one.url, {"metrics": ["total_usage"]}, KEY)).content
         finally:
             await client.close()
 

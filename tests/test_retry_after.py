@@ -33,7 +33,7 @@ def test_a_wish_is_a_day_at_most(header: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        *("-1", "+1", "1.5", "1e9", "\N{SUPERSCRIPT TWO}", "\uff11\uff12", "soon", "", "120, 60"),
+        *("-1", "+1", "1.5", "1e9", "\N{SUPERSCRIPT TWO}", "\uff11\uff12", "soon", "", "soon, now"),
         *("Wed, 99 Oct 2019 11:30:12 GMT", "Mon, 03 Jun 2019", "Mon, 03 Jun 2019 11:30:12 PST"),
     ],
     ids=ascii,

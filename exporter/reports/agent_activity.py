@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from exporter.contract import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.samples import Family, Sample
-from exporter.values import Lenient, Reply, instant, shown
+from exporter.values import Lenient, Reply, Text, instant, shown
 from exporter.windows import DAY, begins
 
 SECONDS: Final = Family(
@@ -51,7 +51,7 @@ class AgentActivityOptions(Options):
 class Session(Reply):
     """One stretch of one agent in one status; its end is null while it lasts."""
 
-    agent_id: str | int | None = None
+    agent_id: Text | int | None = None
     status: str | None = None
     start_time: object = None
     end_time: object = None
