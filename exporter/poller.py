@@ -42,6 +42,9 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
 
+_MANY_SAMPLES: Final = 2_000
+"""Samples of an answer, beyond which the largest names are picked beside the loop."""
+
 log = logging.getLogger(__name__)
 
 
@@ -81,19 +84,17 @@ class _Times:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What an answer says of one report, or why that cannot be read, and what was odd."""
+    """What an answer says of one report.
+
+    Attributes:
+        samples: That, or why it cannot be read.
+        drift: What was odd.
+        dropped: How many more samples there were.
+    """
 
     samples: tuple[Sample, ...] | ReplyError
     drift: Drift
-
-
-def _part(call: Call, entry: Entry, answer: object, sent: datetime) -> _Part:
-    reading = entry.reading(sent)
-    try:
-        samples = entry.report.read(call.api.part(answer, entry.metric), reading)
-    except ReplyError as error:
-        return _Part(error, reading.drift)
-    return _Part(samples, reading.drift)
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,7 +437,7 @@ class Poller:
             return call.body(local_day(sent, self.workspace.zone), entries)
 
         def prepare(answer: object) -> list[_Part]:
-            return [_part(call, entry, answer, sent) for entry in entries]
+            return [self._part(call, entry, answer, sent) for entry in entries]
 
         def read(parts: list[_Part], took: float) -> bool:
             times = _Times(sent, self._now(), took)
@@ -451,12 +452,26 @@ class Poller:
         self._catch_up()
         return tuple(failures)
 
-    def _read(self, call: Call, entry: Entry, part: "_Part", times: _Times) -> Iterator[Failure]:
+    def _part(self, call: Call, entry: Entry, answer: object, sent: datetime) -> _Part:
+        """What an answer says of one report; changes nothing, as it may run beside the loop."""
+        reading = entry.reading(sent)
+        try:
+            samples = entry.report.read(call.api.part(answer, entry.metric), reading)
+        except ReplyError as error:
+            return _Part(error, reading.drift)
+        if len(samples) <= _MANY_SAMPLES:
+            return _Part(samples, reading.drift)
+        shown = self._store.samples(call.key(entry))
+        kept = largest_names(samples, self.workspace.max_labels, shown)
+        return _Part(kept, reading.drift, len(samples) - len(kept))
+
+    def _read(self, call: Call, entry: Entry, part: _Part, times: _Times) -> Iterator[Failure]:
         """Store what an answer says of one report; why not, if it cannot be read."""
         if isinstance(part.samples, ReplyError):
             yield self._failed(call, entry, part.samples, times.took)
         elif self._wanted(call):
             key = call.key(entry)
+            self._dropped("max_labels", part.dropped)
             self._store.succeed(key, self._record(key, entry, part.samples, times))
         self._telemetry.drifted(call.target.api, entry.metric, part.drift)
 

@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Annotated, Final, NamedTuple, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -207,6 +208,19 @@ def _of_another_shape(value: object, info: ValidationInfo) -> None:
 T = TypeVar("T")
 Lenient = Annotated[T | Annotated[None, PlainValidator(_of_another_shape)], _IN_ORDER]
 """A nested object or list; None where absent, null or of another shape (then it is drift)."""
+
+
+def _list(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
+    return value
+
+
+Rows = Annotated[Iterable[T], BeforeValidator(_list), Field(default=())]
+"""Parts of a report of which there may be tens of thousands: each is read as it is looked at, once.
+
+So a long list takes no more than what is made of it.
+"""
 
 _HIDDEN: Final = re.compile(
     # Control and format characters (bidirectional overrides among them), lone surrogates and

@@ -6,7 +6,7 @@ SeaX Analytics API, 7.
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Annotated, Final
+from typing import Final
 
 from pydantic import Field, TypeAdapter
 
@@ -21,7 +21,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Name, Reply, Row, text
+from exporter.values import Count, Lenient, Name, Reply, Row, Rows, text
 
 USES: Final = Family(
     "seasalt_label_usage_uses", "Uses of the label in the window.", ("window", "label")
@@ -51,7 +51,7 @@ class Labels(Row):
 class Usage(Reply):
     """The periods."""
 
-    data: Annotated[tuple[Labels, ...], Field(default=())]
+    data: Rows[Labels]
 
 
 def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
