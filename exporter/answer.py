@@ -26,12 +26,15 @@ LARGEST_BODY: Final = 8 * 1024 * 1024
 DEEPEST: Final = 32
 """Levels of objects and lists in an answer; the documents know six."""
 
-MOST_OBJECTS: Final = 80_000
+MOST_OBJECTS: Final = 190_000
 MOST_LISTS: Final = 80_000
-MOST_PARTS: Final = 250_000
-"""Objects, lists and commas of an answer: 200 labels on each day of a year are 220,000 in all."""
+MOST_PARTS: Final = 560_000
+"""Objects, lists and commas of an answer: 500 labels on each day of a year are 550,000."""
 
-MOST_QUOTES: Final = 500_000
+MOST_QUOTES: Final = 1_200_000
+
+MOST_ROWS: Final = 40_000
+"""Items of one list."""
 
 MOST_NAMES: Final = 5_000
 """Different names of fields in an answer; the documents know a hundred."""
@@ -185,6 +188,8 @@ def read(content: Content) -> object:
         answer = _read_again(content)
     level: list[Any] = [answer] if type(answer) in _NESTED else []
     for _ in range(DEEPEST):
+        if max(map(len, level), default=0) > MOST_ROWS:
+            raise TooMuch("more rows in it than any answer may hold")
         level = [
             inner
             for node in level

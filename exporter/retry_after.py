@@ -11,7 +11,7 @@ _FORMS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %
 """The three forms of a date in HTTP; all are UTC, wherever the host is."""
 
 _SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
-_ONE: Final = re.compile(r"(?:\s*[A-Za-z]+,)?[^,]+", re.ASCII)
+_ONE: Final = re.compile(r"(?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+", re.ASCII)
 """One of several values, which stand between commas; a date may have one of its own."""
 
 _INSTANT: Final = 1e9

@@ -73,6 +73,29 @@ def test_a_date_counts_from_the_apis_own_clock_where_it_tells_it(form: str) -> N
     assert asked(form, date="no date") == 1812
 
 
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("5, 120, 60", 120),
+        ("60, Mon, 03 Jun 2019 11:30:12 GMT", 1812),
+        ("Mon, 03 Jun 2019 11:30:12 GMT, Monday, 03-Jun-19 12:00:00 GMT, soon", 3600),
+        ("soon, 7", 7),
+    ],
+)
+def test_of_several_wishes_the_largest_counts(header: str, found: float) -> None:
+    assert asked(header) == found
+
+
+def test_a_number_above_a_thousand_million_is_an_instant() -> None:
+    at = int(NOW.timestamp())
+    assert asked(str(at + 90)) == 90
+    assert asked(str(at - 90)) == 0
+    assert asked(str(at + 10**6)) == LONGEST
+    assert asked(answer={"retry_after": at + 90}) == 90
+    assert asked(answer={"retry_after": str(at + 90)}) == 90
+    assert asked(str(at), date="Mon, 03 Jun 2019 10:59:00 GMT") == 60
+
+
 def test_a_date_that_is_past_is_no_wait_and_one_far_ahead_a_day() -> None:
     assert asked("Mon, 03 Jun 2019 10:59:59 GMT") == 0
     assert asked("Mon, 03 Jun 2119 10:59:59 GMT") == LONGEST
