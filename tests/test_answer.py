@@ -17,6 +17,7 @@ from support.workspaces import KEY, workspace
 
 from exporter.answer import DEEPEST, TooMuch, Unfit, Unfolding, holds, read, small
 from exporter.config import Workspace
+from exporter.exposition import text as page
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.values import text
@@ -71,6 +72,39 @@ def test_two_names_that_differ_in_what_is_unreadable_are_two_names(
     found: Any = read(b'{"' + one + b'":1,"' + two + b'":2,"x\xff":0}')
 
     assert sorted(found.values()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("metric", "part", "field", "label"),
+    [
+        ("label_overview", b'[{"name":"VIP%s","count":1}]', "name", 'label="VIP"'),
+        ("label_usage", b'[{"period":"%d","labels":[{"name":"VIP%s","count":1}]}]', "name", 'label="VIP"'),
+        ("conversation_breakdown", b'{"channel_summary":{"SMS%s":{"user_count":1}}}', "channel_summary", 'channel="SMS"'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_name_that_cannot_be_read_is_cleaned_and_drift(
+    metric: str, part: bytes, field: str, label: str, kind: str
+) -> None:
+    part = part.replace(b"%d", f"{datetime.now(UTC):%Y-%m-%d}".encode())
+    content = b'{"' + metric.encode() + b'":' + part.replace(b"%s", UNREADABLE[kind]) + b"}"
+    store, telemetry = Store(), Telemetry()
+
+    async def go() -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield content
+
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=pieces()))
+        one = workspace([metric], requests_per_minute=6000)
+        now = lambda: datetime.now(UTC)  # noqa: E731
+        async with Watch(one, store, telemetry, now, transport=transport) as watch:
+            assert not await watch.once()
+
+    asyncio.run(go())
+
+    assert label in page(store, datetime.now(UTC))
+    drift = f'seasalt_schema_drift_total{{api="seachat",field="{field}",metric="{metric}"}} 1.0'
+    assert drift in telemetry.text(openmetrics=False).decode()
 
 
 JSON = st.recursive(

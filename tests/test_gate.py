@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
@@ -797,3 +798,27 @@ def test_json_of_another_media_type_is_counted_as_drift() -> None:
     assert (
         asked.told('seasalt_schema_drift_total{api="seachat",field="other",metric="answer"}') == 1
     )
+
+
+@pytest.mark.parametrize("rows", [1, 10_000], ids=["small", "large"])
+def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
+    threads: list[threading.Thread] = []
+    whole = workspace(["total_usage"])
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"[" + b"{}," * rows + b"{}]"
+
+    async def go() -> None:
+        client = Client(whole, httpx.MockTransport(lambda _: httpx.Response(200, content=body())))
+        gate = Gate(whole, client, Telemetry(), lambda: START)
+
+        def prepare(answer: object) -> object:
+            threads.append(threading.current_thread())
+            return answer
+
+        await gate.report(dict, lambda answer, _: len(answer) == rows + 1, prepare=prepare)
+        await client.close()
+
+    asyncio.run(go())
+
+    assert (threads == [threading.main_thread()]) is (rows == 1)

@@ -167,6 +167,21 @@ def test_the_status_counts_whatever_becomes_of_the_body(
     assert told.wish == (120 if status in {429, 503} else None)
 
 
+def test_a_refusal_is_not_held_up_by_its_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.client._REFUSAL", 0.2)
+
+    def write(_: int, connection: socket.socket) -> None:
+        connection.sendall(response(429, b"", "Retry-After: 120", length=100))
+        connection.recv(1)
+
+    with wire(write) as api:
+        begun = time.monotonic()
+        (told,) = asked(at(api.url(), "8s"))
+    assert isinstance(told, RequestFailed)
+    assert told.wish == 120
+    assert time.monotonic() - begun < 5
+
+
 def test_a_limited_request_with_a_body_that_is_cut_is_sent_once_and_paused() -> None:
     cut = response(429, b'{"detail', "Retry-After: 120", length=500)
 
