@@ -15,7 +15,7 @@ from exporter.config import BOT_ID, Bot, Discovery
 from exporter.config.load import LIST_OF_BOTS
 from exporter.errors import ReplyError
 from exporter.samples import BOT_LABELS, Family, Sample
-from exporter.values import Count, Drift, Lenient, Reply, text
+from exporter.values import Count, Drift, Lenient, Reply, Text, text
 
 REPORT: Final = LIST_OF_BOTS
 """The value of the label `report` under which the list's own success is told."""
@@ -43,9 +43,9 @@ class ListedBot(Reply):
     """One bot as the list has it; its description and its model are not read."""
 
     id: str | int
-    name: Lenient[str] = None
-    use_case: Lenient[str] = None
-    default_response_language: Lenient[str] = None
+    name: Lenient[Text] = None
+    use_case: Lenient[Text] = None
+    default_response_language: Lenient[Text] = None
     live_agent_transfer: Lenient[bool] = None
     is_enabled: Lenient[bool] = None
 

@@ -6,10 +6,10 @@ Nothing of an answer or of the request's headers is ever in an error: the API ec
 import asyncio
 import ssl
 import threading
-import zlib
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
@@ -17,43 +17,61 @@ from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import httpx
-from pydantic_core import from_json
 
 from exporter import __version__, retry_after
+from exporter.answer import (
+    LARGEST_BODY,
+    Answer,
+    Content,
+    TooMuch,
+    Unfit,
+    Unfolding,
+    holds,
+    read,
+    small,
+)
 from exporter.bots import PAGE_SIZE
 from exporter.config import Workspace
 from exporter.config.models import Http
 from exporter.errors import Outcome, RequestFailed, StartError
-from exporter.files import LARGEST_PEM, read
+from exporter.files import LARGEST_PEM, read as read_file
+from exporter.reasons import reason
 from exporter.tls import held
-
-LARGEST_ON_WIRE: Final = 2 * 1024 * 1024
-LARGEST_BODY: Final = 8 * 1024 * 1024
-"""Bytes of an answer, as they come and as they unfold; a bomb is small on the wire."""
-
-DEEPEST: Final = 32
-"""Levels of objects and lists in an answer; the documents know six."""
 
 BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
 
-_NESTED: Final = frozenset({dict, list})
-_KNOWN_MEDIA: Final = frozenset(
-    {"text/html", "text/plain", "text/xml", "application/xml", "application/xhtml+xml"}
-)
+_ITS_OWN: Final = frozenset({"detail", "message", "code"})
+"""Every error of the API's own has one of these."""
+
+_UNDOCUMENTED_MEDIA: Final = frozenset({"text/json", "text/plain", "application/octet-stream"})
+"""What JSON is sometimes sent as all the same."""
+
+_KNOWN_MEDIA: Final = _UNDOCUMENTED_MEDIA | {
+    *("text/html", "text/xml", "application/xml", "application/xhtml+xml")
+}
 """What answers are where they are not JSON; anything else is not repeated."""
 
 _BROKEN: Final[Mapping[type[Exception], str]] = {
-    httpx.ConnectError: "the API cannot be reached",
-    httpx.ProxyError: "the proxy does not let us through",
+    httpx.ConnectError: "cannot be reached",
     httpx.NetworkError: "the connection broke before the answer was whole",
     httpx.ProtocolError: "the connection broke before the answer was whole",
 }
 
-_WBITS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+_PROXY: Final[Mapping[str, str]] = {
+    "407": "it wants a password",
+    "403": "it refuses",
+    "502": "it cannot reach the API",
+    "503": "it cannot reach the API",
+    "504": "it cannot reach the API",
+}
+"""What a proxy means that lets nobody through, by its status."""
+
 _CONNECT: Final = 10.0
-_KEPT: Final = 2.0  # shorter than any server keeps an idle connection: none is used as it is closed
-_READ: Final = 30.0
+_REFUSAL: Final = 5.0
+"""Seconds for the body of a refusal: its status counts, with or without."""
+
+_LARGEST_REFUSAL: Final = 64 * 1024
 
 
 Transport = httpx.AsyncBaseTransport
@@ -103,28 +121,30 @@ class Client:
                 "User-Agent": f"seasalt-exporter/{__version__}",
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
+                # One request each: what comes unasked is never taken for the next one's answer.
+                "Connection": "close",
             },
-            timeout=httpx.Timeout(_READ, connect=_CONNECT, pool=None),
+            timeout=httpx.Timeout(None, connect=_CONNECT),  # the whole has its own, see _answer
             limits=httpx.Limits(
                 max_connections=workspace.concurrency + 1,  # and one for the list of bots
-                max_keepalive_connections=workspace.concurrency,
-                keepalive_expiry=_KEPT,
+                max_keepalive_connections=0,
             ),
         )
+        self._sent: dict[str, str] = {}  # the last key of each kind of request
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def report(self, url: str, body: Mapping[str, object], key: str) -> object:
+    async def report(self, url: str, body: Mapping[str, object], key: str) -> Answer:
         """The answer to a request for reports.
 
         Raises:
             RequestFailed: If there is none, or none that can be used.
         """
-        return await self._answer("POST", url, json=body, headers={"X-API-KEY": key})
+        return await self._answer("POST", url, key, json=body, headers={"X-API-KEY": key})
 
-    async def bots(self, offset: int, key: str) -> object:
+    async def bots(self, offset: int, key: str) -> Answer:
         """The answer when asked for the page of the list of bots that begins at an offset.
 
         Raises:
@@ -136,10 +156,10 @@ class Client:
             "limit": PAGE_SIZE,
             "order_by": "created_at:asc",  # the default, and the one that pages can rely on
         }
-        headers = {"Authorization": f"Bearer {key}"}
-        return await self._answer("GET", self._workspace.bots_url, params=params, headers=headers)
+        url, headers = self._workspace.bots_url, {"Authorization": f"Bearer {key}"}
+        return await self._answer("GET", url, key, params=params, headers=headers)
 
-    async def _answer(self, method: str, url: str, **request: Any) -> object:  # noqa: ANN401 - httpx's
+    async def _answer(self, method: str, url: str, key: str, **request: Any) -> Answer:  # noqa: ANN401 - httpx's
         """What one request brings, judged.
 
         Raises:
@@ -148,66 +168,124 @@ class Client:
         address = self._leaves.get((method, url))
         if address is None:
             raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
-        try:
+        self._sent[method] = key
+        time = asyncio.get_running_loop().time
+        deadline = time() + self._workspace.timeout.total_seconds()
+        with self._in_our_words():
             out = self._http.build_request(method, address, **request)
-            async with asyncio.timeout(self._workspace.timeout.total_seconds()):
+            async with asyncio.timeout_at(deadline):
                 response = await self._http.send(out, stream=True)
-                try:
-                    content = await _content(response)
-                finally:
-                    await response.aclose()
+        try:
+            if response.status_code != 200:
+                by = min(deadline, time() + _REFUSAL)
+                raise self._refusal(response, await _of_refusal(response, by))
+            with self._in_our_words():
+                async with asyncio.timeout_at(deadline):
+                    content = await _content(response, LARGEST_BODY)
+        except Unfit as unfit:
+            raise _unfit(unfit) from None
+        finally:
+            with suppress(httpx.HTTPError, OSError):  # all that was wanted is here
+                await response.aclose()
+        quick = small(content)
+        judge = partial(self._judged, response.headers.get("Content-Type", ""), content)
+        del content  # it is as large as an answer may be
+        found, odd = judge() if quick else await asyncio.to_thread(judge)
+        return Answer(found, large=not quick, odd=odd)
+
+    def _judged(self, kind: str, content: Content) -> tuple[object, bool]:
+        """What is in an answer of status 200, and whether it came in an undocumented way.
+
+        Raises:
+            RequestFailed: If it cannot be used.
+        """
+        media = _media(kind)
+        odd = media in _UNDOCUMENTED_MEDIA
+        if not (odd or _is_json(media)):
+            raise _unfit(Unfit(_not_json(media)))
+        try:
+            found = read(content)
+        except Unfit as unfit:
+            raise _unfit(unfit, f", said to be {media}" if odd else "") from None
+        if _code(found) == BAD_KEY:
+            raise self._rejected(200)
+        if found is None:
+            raise _unfit(Unfit("null"))
+        if holds(content, found, self._sent.values()):
+            raise _unfit(Unfit("with the key that was sent in it"))
+        return found, odd
+
+    def _refusal(self, response: httpx.Response, content: Content | None) -> RequestFailed:
+        """What an answer of another status says; None for content that did not come whole."""
+        status, headers = response.status_code, response.headers
+        found: object = None
+        with suppress(Unfit):
+            found = read(content or b"")
+        own = isinstance(found, dict) and not _ITS_OWN.isdisjoint(found)
+        asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
+        wish = retry_after.seconds(asked, date, found, self._now())
+        if _code(found) == BAD_KEY:
+            return self._rejected(status)
+        media = _media(headers.get("Content-Type", ""))
+        if status in {401, 403}:
+            if not asked and (own or (content is None and _is_json(media))):
+                return self._rejected(status)
+            form = "not in the API's form" if found is not None else _not_json(media)
+            why = "which asks to wait" if asked else form
+            text = f"HTTP {status} from something before the API, {why}"
+            return RequestFailed(Outcome.RATE_LIMITED, text, status, wish)
+        text = f"HTTP {status}: the proxy wants a password" if status == 407 else f"HTTP {status}"
+        if status not in {429, 503}:
+            wish = None
+        return RequestFailed(_outcome(status), text, status, wish, own=own)
+
+    def _rejected(self, status: int) -> RequestFailed:
+        scope = self._workspace.dialect.key_scope
+        text = f"HTTP {status}: the key is not accepted; its scope must be {scope}"
+        return RequestFailed(Outcome.UNAUTHORIZED, text, status, own=True)
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """Tell what goes wrong on the network without a word of the network's."""
+        try:
+            yield
+        except httpx.ConnectTimeout:
+            raise RequestFailed(Outcome.TIMEOUT, "no connection in time") from None
         except (TimeoutError, httpx.TimeoutException):
             raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
         except (httpx.InvalidURL, UnicodeError):
             # httpx looks at where a redirect would lead even if it is never followed.
             raise RequestFailed(Outcome.INVALID, "a redirect that leads nowhere") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            raise RequestFailed(Outcome.CONNECT, _words(error)) from None
-        return self._judged(response.status_code, response.headers, content)
-
-    def _judged(self, status: int, headers: Mapping[str, str], content: bytes) -> object:
-        answer: object = None
-        with suppress(ValueError):
-            answer = from_json(content.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
-        scope = self._workspace.dialect.key_scope
-        if status in {401, 403} or _code(answer) == BAD_KEY:
-            text = f"HTTP {status}: the key is not accepted; its scope must be {scope}"
-            raise RequestFailed(Outcome.UNAUTHORIZED, text, status)
-        if status == 200:
-            media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if media not in {"", "application/json", "text/json"} and not media.endswith("+json"):
-                kind = f", not JSON but {media}" if media in _KNOWN_MEDIA else ", not JSON"
-                raise RequestFailed(Outcome.INVALID, f"HTTP 200{kind}", status)
-            if answer is None or _deeper_than(DEEPEST, answer):
-                raise RequestFailed(Outcome.INVALID, "HTTP 200 without strict JSON", status)
-            return answer
-        wish = None
-        if status in {429, 503}:
-            asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
-            wish = retry_after.seconds(asked, date, answer, self._now())
-        raise RequestFailed(_outcome(status), f"HTTP {status}", status, wish)
+            proxied = self._workspace.http.proxy_url is not None
+            raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, *, proxied: bool) -> str:
     """What is wrong with a connection; not in the error's words, which may hold credentials."""
-    kind = type(error).__name__
-    for known, words in _BROKEN.items():
-        if isinstance(error, known):
-            return f"{words} ({kind})"
-    return f"no connection ({kind})"
+    why, kind = reason(error), type(error).__name__
+    if isinstance(error, httpx.ProxyError):
+        status = str(error)[:3]  # all that is looked at: httpx has it nowhere else
+        why = f": {_PROXY[status]}" if status in _PROXY else f" ({kind})"
+        return f"the proxy does not let us through{why}"
+    what = next((said for known, said in _BROKEN.items() if isinstance(error, known)), "")
+    if isinstance(error, httpx.ConnectError):
+        # Of TLS, the proxy hands on what the API says.
+        tls = why.startswith(("certificate", "self-signed", "TLS"))
+        what = f"the {'proxy' if proxied and not tls else 'API'} {what}"
+    return f"{what or 'no connection'}{f': {why}' if why else f' ({kind})'}"
 
 
-def _deeper_than(levels: int, answer: object) -> bool:
-    """Whether an answer has more levels of objects and lists than some number."""
-    nodes: list[Any] = [answer] if type(answer) in _NESTED else []
-    for _ in range(levels):
-        nodes = [
-            inner
-            for node in nodes
-            for inner in (node.values() if type(node) is dict else node)
-            if type(inner) in _NESTED
-        ]
-    return bool(nodes)
+def _media(kind: str) -> str:
+    return kind.partition(";")[0].strip().lower()
+
+
+def _is_json(media: str) -> bool:
+    return media in {"", "application/json"} or media.endswith("+json")
+
+
+def _not_json(media: str) -> str:
+    return f"not JSON but {media}" if media in _KNOWN_MEDIA else "not JSON"
 
 
 def _outcome(status: int) -> Outcome:
@@ -226,29 +304,35 @@ def _code(answer: object) -> int | None:
     return int(code) if str(code).isascii() and str(code).isdigit() and len(str(code)) < 9 else None
 
 
-async def _content(response: httpx.Response) -> bytes:
-    """The body, unfolded no further than the bound.
+def _unfit(unfit: Unfit, more: str = "") -> RequestFailed:
+    text = f"HTTP 200, {unfit}{more}"
+    return RequestFailed(Outcome.INVALID, text, 200, fault=isinstance(unfit, TooMuch))
+
+
+async def _of_refusal(response: httpx.Response, by: float) -> Content | None:
+    """The body of a refusal, None if it did not come whole by a time of the loop's clock."""
+    try:
+        async with asyncio.timeout_at(by):
+            return await _content(response, _LARGEST_REFUSAL)
+    except (Unfit, TimeoutError, httpx.HTTPError, OSError):
+        return None
+
+
+async def _content(response: httpx.Response, most: int) -> Content:
+    """The body, unfolded no further than a bound.
 
     Raises:
-        RequestFailed: If it is too large or encoded in a way that was not asked for.
+        Unfit: If it is too large or encoded in a way that was not asked for.
     """
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"identity", "", *_WBITS}:
-        raise RequestFailed(Outcome.INVALID, "an encoding that was not asked for")
-    inflate: Any = zlib.decompressobj(_WBITS[encoding]) if encoding in _WBITS else None
-    wire, body = 0, bytearray()
+    unfolding, body = Unfolding(response.headers.get("Content-Encoding", "")), bytearray()
     async for chunk in response.aiter_raw():
-        wire += len(chunk)
-        try:
-            room = LARGEST_BODY + 1 - len(body)
-            body += inflate.decompress(chunk, room) if inflate else chunk
-        except zlib.error:
-            raise RequestFailed(Outcome.INVALID, "not in its own encoding") from None
-        if len(body) > LARGEST_BODY or (inflate and wire > LARGEST_ON_WIRE):
-            raise RequestFailed(Outcome.INVALID, "larger than any answer may be")
-    if inflate and not inflate.eof and wire:
-        raise RequestFailed(Outcome.INVALID, "ends before its end")
-    return bytes(body)
+        for piece in unfolding.feed(chunk):
+            body += piece
+            if len(body) > most:
+                raise TooMuch("larger than any answer may be")
+            await asyncio.sleep(0)  # a little may unfold to a lot
+    unfolding.end()
+    return body
 
 
 def _address(workspace: Workspace, url: str) -> httpx.URL:
@@ -300,7 +384,7 @@ def trust(workspace: Workspace) -> Trust:
     if not any(given) and not workspace.url.startswith("https:"):
         return False
     try:
-        ca, cert, key = (read(file, LARGEST_PEM) if file else None for file in given)
+        ca, cert, key = (read_file(file, LARGEST_PEM) if file else None for file in given)
         # By digest: a key is not kept here beside the context that has it.
         digests = tuple(sha256(part).digest() if part else part for part in (ca, cert, key))
         with _one_at_a_time:

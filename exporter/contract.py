@@ -318,12 +318,12 @@ class Report(Generic[OptionsT, ReplyT]):
             return ()  # a successful answer without data
         try:
             reply = self.reply.validate_python(shaped, context=reading.drift)
+            if isinstance(reply, BaseModel) and not reply.model_fields_set:
+                raise ReplyError(f"{self.name}: none of the documented fields")
+            given = tuple(self.samples(reply, reading))  # which reads its rows
         except ValidationError:
             # The error itself would quote the answer: keys of objects are in its locations.
             raise ReplyError(f"{self.name}: not of the documented shape") from None
-        if isinstance(reply, BaseModel) and not reply.model_fields_set:
-            raise ReplyError(f"{self.name}: none of the documented fields")
-        given = tuple(self.samples(reply, reading))
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
         return tuple([sample for sample in given if math.isfinite(sample.value)])

@@ -74,6 +74,8 @@ class RequestFailed(ExporterError):
         outcome: The word under which the request is counted.
         status: The HTTP status, if an answer came at all.
         wish: The seconds for which the API asks to be left alone, None if it does not.
+        own: Whether it is the API that says so, in its own form; not something before it.
+        fault: Whether the breaker counts it, whatever the outcome: an answer that costs too much.
         seconds: How long it took to fail.
     """
 
@@ -83,10 +85,15 @@ class RequestFailed(ExporterError):
         text: str,
         status: int | None = None,
         wish: float | None = None,
+        *,
+        own: bool = False,
+        fault: bool = False,
     ) -> None:
         self.outcome = outcome
         self.status = status
         self.wish = wish
+        self.own = own
+        self.fault = fault
         self.seconds = 0.0
         super().__init__(text)
 

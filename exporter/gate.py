@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from fractions import Fraction
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
+from exporter.answer import Answer
 from exporter.breaker import PROBE_EVERY
 from exporter.client import Client
 from exporter.config import Workspace
@@ -23,6 +25,7 @@ from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.terms import Terms
+from exporter.values import Drift
 
 LONGEST_SLEEP: Final = 60.0
 """Seconds that anything sleeps at most, so that a clock that was set is soon noticed."""
@@ -35,11 +38,21 @@ _SHORTEST_SLEEP: Final = 0.001
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[object, float], bool]
+Read = Callable[[Any, float], bool]
 """Takes an answer and the seconds it took; whether anything of it could be read."""
 
-Ask = Callable[[str], Awaitable[object]]
+Prepare = Callable[[object], object]
+"""Makes of an answer what `Read` takes: pure, as a large one is prepared beside the event loop."""
+
+_ReadAnswer = Callable[[Answer, float], Awaitable[bool]]
+
+Ask = Callable[[str], Awaitable[Answer]]
 """Sends a request with a key."""
+
+
+def as_it_is(answer: object) -> object:
+    """The answer itself."""
+    return answer
 
 
 class Gate:
@@ -114,7 +127,11 @@ class Gate:
         return self._terms.waits
 
     async def report(
-        self, body: Callable[[], Mapping[str, object]], read: Read, about: str = ""
+        self,
+        body: Callable[[], Mapping[str, object]],
+        read: Read,
+        about: str = "",
+        prepare: Prepare = as_it_is,
     ) -> None:
         """Send a request for reports and let its answer be read.
 
@@ -122,6 +139,7 @@ class Gate:
             body: What to ask, once the request may be sent: dates may have changed by then.
             read: Reads the answer.
             about: The id of the bot that it is about; empty for the workspace.
+            prepare: Makes of the answer what is read.
 
         Raises:
             RequestFailed: If there is no answer that can be used.
@@ -129,7 +147,11 @@ class Gate:
 
         async def ask(url: str, tried: int = 0) -> None:
             await self._ask(
-                self._key, lambda key: self._client.report(url, body(), key), read, about, tried
+                self._key,
+                lambda key: self._client.report(url, body(), key),
+                partial(self._read, read, prepare),
+                about,
+                tried,
             )
             self._url, self._settled = url, True
 
@@ -161,10 +183,22 @@ class Gate:
             RequestFailed: If there is no answer that can be used.
             ReplyError: If it cannot be read.
         """
-        await self._ask(self._bots_key, lambda key: self._client.bots(offset, key), read)
+        await self._ask(
+            self._bots_key,
+            lambda key: self._client.bots(offset, key),
+            partial(self._read, read, as_it_is),
+        )
+
+    async def _read(self, read: Read, prepare: Prepare, answer: Answer, took: float) -> bool:
+        """Whether anything of an answer could be read."""
+        if answer.odd:
+            self._telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
+        content = answer.content
+        made = await asyncio.to_thread(prepare, content) if answer.large else prepare(content)
+        return read(made, took)
 
     async def _ask(
-        self, credential: Credential, ask: Ask, read: Read, about: str = "", tried: int = 0
+        self, credential: Credential, ask: Ask, read: _ReadAnswer, about: str = "", tried: int = 0
     ) -> None:
         """One request, sent again as long as that is of use and within the bounds."""
         failed: RequestFailed | None = None
@@ -234,7 +268,7 @@ class Gate:
         self._tell_budget()
         return key
 
-    async def _send(self, answer: Awaitable[object], read: Read, *, judged: bool) -> None:
+    async def _send(self, answer: Awaitable[Answer], read: _ReadAnswer, *, judged: bool) -> None:
         """One request: sent, read, counted and learned from.
 
         Args:
@@ -244,22 +278,23 @@ class Gate:
         """
         begun = self._time()
         outcome: Outcome | None = None  # of a request that was called off, nothing is known
-        wish: float | None = None
+        wish, fault = None, False
         try:
             content = await answer
             self.answered = True
+            took = self._time() - begun
             outcome = Outcome.INVALID
-            if read(content, self._time() - begun):
+            if await read(content, took):
                 outcome = Outcome.SUCCESS
         except RequestFailed as failure:
             failure.seconds = self._time() - begun
-            outcome, wish = failure.outcome, failure.wish
+            outcome, wish, fault = failure.outcome, failure.wish, failure.fault
             self.answered = self.answered or failure.status is not None
             raise
         finally:
             if outcome:
                 self._telemetry.requested(*self._place, outcome, self._time() - begun)
-                self._terms.learn(outcome, wish)
+                self._terms.learn(outcome, wish, fault=fault)
             if outcome and judged:
                 self._telemetry.judged(*self._place, outcome)
 
@@ -268,7 +303,7 @@ class Gate:
     ) -> float | None:
         """Seconds until the same is asked again, None where that is of no use."""
         if failure.outcome is not Outcome.UNAUTHORIZED:
-            return pause(failure.outcome, tried, self._uniform)
+            return pause(failure.outcome, tried, self._uniform, failure.status)
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 

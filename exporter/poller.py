@@ -32,6 +32,7 @@ from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm
 from exporter.store import Record, Store, expiry
 from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
+from exporter.values import Drift
 from exporter.windows import local_day
 
 GONE_AFTER: Final = 2
@@ -43,6 +44,9 @@ REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 
 _TOGETHER: Final = 64
 """So many are stored or cut before others have their turn on the loop."""
+
+_MANY_SAMPLES: Final = 2_000
+"""Samples of an answer, beyond which the largest names are picked beside the loop."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,21 @@ class _Times:
     sent: datetime
     came: datetime
     took: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What an answer says of one report.
+
+    Attributes:
+        samples: That, or why it cannot be read.
+        drift: What was odd.
+        dropped: How many more samples there were.
+    """
+
+    samples: tuple[Sample, ...] | ReplyError
+    drift: Drift
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,31 +453,44 @@ class Poller:
             sent = self._now()  # the wait for the budget may have been long
             return call.body(local_day(sent, self.workspace.zone), entries)
 
-        def read(answer: object, took: float) -> bool:
+        def prepare(answer: object) -> list[_Part]:
+            return [self._part(call, entry, answer, sent) for entry in entries]
+
+        def read(parts: list[_Part], took: float) -> bool:
             times = _Times(sent, self._now(), took)
-            for entry in entries:
-                failures.extend(self._read(call, entry, answer, times))
+            for entry, part in zip(entries, parts, strict=True):
+                failures.extend(self._read(call, entry, part, times))
             return len(failures) < len(entries)
 
         try:
-            await self._gate.report(body, read, call.target.bot_id)
+            await self._gate.report(body, read, call.target.bot_id, prepare)
         except RequestFailed as error:
             return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
         self._catch_up()
         return tuple(failures)
 
-    def _read(self, call: Call, entry: Entry, answer: object, times: _Times) -> Iterator[Failure]:
-        """Store what an answer says of one report; why not, if it cannot be read."""
-        reading = entry.reading(times.sent)
+    def _part(self, call: Call, entry: Entry, answer: object, sent: datetime) -> _Part:
+        """What an answer says of one report; changes nothing, as it may run beside the loop."""
+        reading = entry.reading(sent)
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
-            yield self._failed(call, entry, error, times.took)
-        else:
-            if self._wanted(call):
-                key = call.key(entry)
-                self._store.succeed(key, self._record(key, entry, samples, times))
-        self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
+            return _Part(error, reading.drift)
+        if len(samples) <= _MANY_SAMPLES:
+            return _Part(samples, reading.drift)
+        shown = self._store.samples(call.key(entry))
+        kept = largest_names(samples, self.workspace.max_labels, shown)
+        return _Part(kept, reading.drift, len(samples) - len(kept))
+
+    def _read(self, call: Call, entry: Entry, part: _Part, times: _Times) -> Iterator[Failure]:
+        """Store what an answer says of one report; why not, if it cannot be read."""
+        if isinstance(part.samples, ReplyError):
+            yield self._failed(call, entry, part.samples, times.took)
+        elif self._wanted(call):
+            key = call.key(entry)
+            self._dropped("max_labels", part.dropped)
+            self._store.succeed(key, self._record(key, entry, part.samples, times))
+        self._telemetry.drifted(call.target.api, entry.metric, part.drift)
 
     def _record(self, key: Key, entry: Entry, samples: tuple[Sample, ...], times: _Times) -> Record:
         kept, left_out = self._capped(key, samples)

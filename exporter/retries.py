@@ -26,19 +26,25 @@ _ATTEMPTS: Final = {
     Outcome.TIMEOUT: 2,  # each costs the API, and whoever waits behind it, the whole time
 }
 
+_AGAIN: Final = frozenset({408, 425})
+"""Statuses below 500 that say nothing but: not now."""
+
 Uniform = Callable[[float, float], float]
 """A random number between two bounds."""
 
 
-def pause(outcome: Outcome, tried: int, uniform: Uniform) -> float | None:
+def pause(
+    outcome: Outcome, tried: int, uniform: Uniform, status: int | None = None
+) -> float | None:
     """Seconds until the same is asked again, with full jitter; None where that is of no use.
 
     Args:
         outcome: How the request ended.
         tried: How often it was sent.
         uniform: The source of randomness.
+        status: The HTTP status, if an answer came at all.
     """
-    if tried >= _ATTEMPTS.get(outcome, 1):
+    if tried >= _ATTEMPTS.get(outcome, ATTEMPTS if status in _AGAIN else 1):
         return None
     return uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tried))
 

@@ -11,25 +11,39 @@ _FORMS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %
 """The three forms of a date in HTTP; all are UTC, wherever the host is."""
 
 _SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
+_ONE: Final = re.compile(r"(?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+", re.ASCII)
+"""One of several values, which stand between commas; a date may have one of its own."""
+
+_INSTANT: Final = 1e9
+"""A number above is no length of time but an instant, in Unix time: some APIs confuse the two."""
 
 
 def seconds(header: str, date: str, answer: object, now: datetime) -> float | None:
     """The seconds that the API asks to wait, None if it does not say.
 
     Args:
-        header: Retry-After, empty where there is none.
+        header: Retry-After, empty where there is none; of several with commas the largest counts.
         date: The answer's own Date, as its clock may differ from ours; empty where there is none.
         answer: The body as JSON, which counts where the header says nothing.
         now: The present.
     """
-    asked = header.strip()
+    at = _instant(date.strip()) or now
+    wishes = [_wish(one.strip(), at) for one in _ONE.findall(header)]
+    said = [wish for wish in wishes if wish is not None]
+    return max(said) if said else _of_body(answer, at)
+
+
+def _wish(asked: str, at: datetime) -> float | None:
+    """What one value asks for: seconds, or an instant."""
     if _SECONDS.fullmatch(asked):
-        return LONGEST if len(asked.lstrip("0")) > 5 else min(float(asked), LONGEST)
+        return _length(float(asked[-400:]) if len(asked.lstrip("0")) < 400 else LONGEST, at)
     until = _instant(asked)
-    if until:
-        wish = (until - (_instant(date.strip()) or now)).total_seconds()
-        return min(max(wish, 0.0), LONGEST)
-    return _of_body(answer)
+    return min(max((until - at).total_seconds(), 0.0), LONGEST) if until else None
+
+
+def _length(number: float, at: datetime) -> float:
+    """Seconds, where they may be meant as an instant."""
+    return min(max(number - at.timestamp(), 0.0) if number > _INSTANT else number, LONGEST)
 
 
 def _instant(text: str) -> datetime | None:
@@ -42,10 +56,12 @@ def _instant(text: str) -> datetime | None:
     return None
 
 
-def _of_body(answer: object) -> float | None:
+def _of_body(answer: object, at: datetime) -> float | None:
     wish = answer.get("retry_after") if isinstance(answer, dict) else None
-    if isinstance(wish, str) and _SECONDS.fullmatch(wish) and len(wish) <= 5:
+    if isinstance(wish, str) and _SECONDS.fullmatch(wish) and len(wish) <= 10:
         wish = int(wish)
     if isinstance(wish, bool) or not isinstance(wish, int | float):
         return None
+    if _INSTANT < wish <= 10 * _INSTANT:
+        return _length(float(wish), at)
     return float(wish) if 0 <= wish <= LONGEST else None

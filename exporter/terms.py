@@ -98,15 +98,16 @@ class Terms:
             return NotSent(Outcome.SERVER_ERROR, text)
         return None
 
-    def learn(self, outcome: Outcome, wish: float | None) -> None:
+    def learn(self, outcome: Outcome, wish: float | None, *, fault: bool = False) -> None:
         """Let the end of a request decide how the next are sent.
 
         Args:
             outcome: How it ended.
             wish: The seconds for which the API asks to be left alone, None if it does not.
+            fault: Whether the breaker counts it, whatever the outcome.
         """
         at = self._time()
-        self._breaker.ended(at, failed=outcome in _BROKEN)
+        self._breaker.ended(at, failed=fault or outcome in _BROKEN)
         if outcome is Outcome.SUCCESS:
             self._parking.succeeded()
             self.budget.speed_up(at)

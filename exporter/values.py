@@ -9,14 +9,16 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Annotated, Final, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -207,6 +209,19 @@ T = TypeVar("T")
 Lenient = Annotated[T | Annotated[None, PlainValidator(_of_another_shape)], _IN_ORDER]
 """A nested object or list; None where absent, null or of another shape (then it is drift)."""
 
+
+def _list(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
+    return value
+
+
+Rows = Annotated[Iterable[T], BeforeValidator(_list), Field(default=())]
+"""Parts of a report of which there may be tens of thousands: each is read as it is looked at, once.
+
+So a long list takes no more than what is made of it.
+"""
+
 _HIDDEN: Final = re.compile(
     # Control and format characters (bidirectional overrides among them), lone surrogates and
     # non-characters: nothing of a name that a person reads.
@@ -262,5 +277,21 @@ def _raw(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-Name = Annotated[str, PlainValidator(text), Field(default="unnamed")]
+def _noted(value: str, info: ValidationInfo) -> str:
+    """A text, counted as drift where something in it could not be read."""
+    if "\ufffd" in value:
+        _drift(info).add(info.field_name)
+    return value
+
+
+def _name(value: object, info: ValidationInfo) -> str:
+    if type(value) is str and "\ufffd" in value:
+        _drift(info).add(info.field_name)
+    return text(value)
+
+
+Text = Annotated[str, AfterValidator(_noted)]
+"""A text as it came."""
+
+Name = Annotated[str, PlainValidator(_name), Field(default="unnamed")]
 """A name made by somebody, see `text`."""

@@ -24,7 +24,8 @@ from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.client import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE, Client, trust
+from exporter.answer import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE
+from exporter.client import Client, trust
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
 
@@ -51,7 +52,8 @@ def ask(
     async def go() -> object:
         client = Client(one, httpx.MockTransport(handler))
         try:
-            return await client.report(one.url, {"metrics": ["total_usage"]}, KEY)
+            found = await client.report(one.url, {"metrics": ["total_usage"]}, KEY)
+            return found.content
         finally:
             await client.close()
 
@@ -121,6 +123,114 @@ def test_the_apis_own_code_for_a_bad_key_counts_at_any_status(status: int, code:
 
     assert told.outcome is Outcome.UNAUTHORIZED
     assert "SeaChat API Access" in str(told)
+
+
+HTML = b"<html><title>Just a moment...</title></html>"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("headers", "body", "says", "wish"),
+    [
+        ({"content-type": "text/html"}, HTML, "not JSON but text/html", None),
+        ({"content-type": "text/html"}, b"", "not JSON but text/html", None),
+        ({}, HTML, "not JSON", None),
+        ({}, b"", "not JSON", None),
+        (
+            {"content-type": "application/json"},
+            b'{"success": false}',
+            "not in the API's form",
+            None,
+        ),
+        ({"content-type": "application/json"}, b'["detail"]', "not in the API's form", None),
+        ({"retry-after": "30"}, b'{"detail": "slow down"}', "which asks to wait", 30),
+        ({"retry-after": "30", "content-type": "text/html"}, HTML, "which asks to wait", 30),
+    ],
+    ids=["page", "empty-page", "no-type", "nothing", "other", "list", "waits", "page-waits"],
+)
+def test_a_refusal_from_before_the_api_is_no_judgement_of_the_key(
+    status: int, headers: dict[str, str], body: bytes, says: str, wish: float | None
+) -> None:
+    told = failure(lambda _: response(status, body, **headers))
+
+    assert (told.outcome, told.status, told.own) == (Outcome.RATE_LIMITED, status, False)
+    assert told.wish == wish
+    assert str(told) == f"HTTP {status} from something before the API, {says}"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 500])
+@pytest.mark.parametrize(
+    "body",
+    [b'{"detail": "why"}', b'{"detail": [{"loc": []}]}', b'{"message": "why", "code": "x"}'],
+    ids=["text", "list", "message"],
+)
+def test_a_refusal_in_the_apis_own_form_is_told_as_its_own(status: int, body: bytes) -> None:
+    assert failure(lambda _: response(status, body)).own
+    assert not failure(lambda _: response(status, HTML)).own
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/json", "text/plain; charset=utf-8", "application/octet-stream"]
+)
+def test_json_of_another_media_type_is_read_and_odd(kind: str) -> None:
+    async def go(headers: dict[str, str]) -> Any:  # noqa: ANN401
+        client = Client(workspace(), httpx.MockTransport(lambda _: response(200, GOOD, **headers)))
+        try:
+            return await client.report(workspace().url, {}, KEY)
+        finally:
+            await client.close()
+
+    odd = World().run(lambda: go({"content-type": kind}))
+    assert (odd.content, odd.odd) == (json.loads(GOOD), True)
+    assert not World().run(lambda: go({"content-type": "application/json"})).odd
+    told = failure(lambda _: response(200, b"hello", **{"content-type": kind}))
+    assert str(told) == f"HTTP 200, not JSON, said to be {kind.partition(';')[0]}"
+
+
+def test_of_two_wishes_the_larger_counts() -> None:
+    async def go() -> float | None:
+        headers = [("Retry-After", "5"), ("Retry-After", "120"), ("Retry-After", "60")]
+        transport = httpx.MockTransport(
+            lambda _: httpx.Response(429, content=pieces(b"{}"), headers=headers)
+        )
+        client = Client(workspace(), transport)
+        with pytest.raises(RequestFailed) as caught:
+            await client.report(workspace().url, {}, KEY)
+        await client.close()
+        return caught.value.wish
+
+    assert World().run(go) == 120
+
+
+def test_an_answer_that_costs_too_much_is_a_fault_that_the_breaker_counts() -> None:
+    content = b'{"label_usage":{"data":[' + b"{}," * 300_000 + b"{}]}}"
+
+    told = failure(lambda _: response(200, content))
+
+    assert told.fault
+    assert (told.outcome, told.status) == (Outcome.INVALID, 200)
+    assert not failure(lambda _: response(200, b"{")).fault
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["of-the-reports", "of-the-list"])
+def test_an_answer_that_holds_a_key_that_was_sent_is_refused(own: bool) -> None:
+    key = KEY if own else "sk-another-canary-9876543210"
+    one = workspace(["total_usage"], workspace_id="w")
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return response(
+            200, GOOD if request.method == "GET" else b'{"a":["x ' + key.encode() + b'"]}'
+        )
+
+    async def go() -> str:
+        client = Client(one, httpx.MockTransport(handler))
+        await client.bots(0, "sk-another-canary-9876543210")
+        with pytest.raises(RequestFailed) as caught:
+            await client.report(one.url, {}, KEY)
+        await client.close()
+        return str(caught.value)
+
+    assert World().run(go) == "HTTP 200, with the key that was sent in it"
 
 
 def test_a_redirect_is_never_followed() -> None:
@@ -193,8 +303,8 @@ def test_certificates_are_checked() -> None:
         pytest.param(b'{"a": 1', id="truncated"),
         pytest.param(b"[" * 100_000, id="deep"),
         pytest.param('{"a": 1}'.encode("utf-16"), id="utf-16"),
-        pytest.param(b'{"a": "\xff"}', id="bad-utf-8"),
-        pytest.param(b'{"a": "\\ud800"}', id="lone-surrogate"),
+        pytest.param(b'{"a": 1\xff}', id="bad-utf-8"),
+        pytest.param(b'{"a": "\\ud8"}', id="half-an-escape"),
         pytest.param(b"null", id="null"),
     ],
 )
@@ -278,7 +388,7 @@ def test_an_answer_is_read_up_to_its_bound_and_no_further(
 
     assert ask(lambda _: response(200, fits, **headers)) == json.loads(GOOD)
     told = failure(lambda _: response(200, too_large, **headers))
-    assert str(told) == "larger than any answer may be"
+    assert str(told) == "HTTP 200, larger than any answer may be"
 
 
 def test_a_bomb_is_not_unfolded_beyond_the_bound() -> None:
@@ -530,7 +640,7 @@ def test_portals_two_paths_and_the_list_of_bots_may_be_asked() -> None:
     [
         ("text/html", "HTTP 200, not JSON but text/html"),
         ("Text/HTML; charset=utf-8", "HTTP 200, not JSON but text/html"),
-        ("text/plain", "HTTP 200, not JSON but text/plain"),
+        ("text/csv", "HTTP 200, not JSON"),
         (f"text/{KEY}", "HTTP 200, not JSON"),
         ("application/jsonx", "HTTP 200, not JSON"),
         (";", None),

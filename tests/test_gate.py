@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
@@ -57,7 +58,7 @@ class Asked:
         await asyncio.sleep(self.seconds)
 
         async def body() -> AsyncIterator[bytes]:
-            yield b"{}"
+            yield b'{"detail": "why"}'
 
         return httpx.Response(status, content=body(), headers=self.headers)
 
@@ -735,3 +736,89 @@ def test_a_rejected_key_of_the_list_of_bots_does_not_stop_the_reports() -> None:
     found = asked.run(bots, bots, report)
     assert [type(one) for one in found] == [RequestFailed, NotSent, type(None)]
     assert asked.paths == [paths.BOTS, paths.SEACHAT_REPORT]
+
+
+@pytest.mark.parametrize("status", [408, 425])
+def test_what_says_nothing_but_not_now_is_sent_again_within_the_credit(status: int) -> None:
+    asked = Asked(
+        workspace(["total_usage"], requests_per_minute=600),
+        lambda _, number: status if number < 3 else 200,
+    )
+
+    assert asked.run(report) == [None]
+    assert len(asked.paths) == 3
+    assert asked.retried("client_error") == 2
+
+
+def test_a_page_from_before_the_api_pauses_and_leaves_the_key_valid() -> None:
+    asked = Asked(
+        workspace(["total_usage"], requests_per_minute=600),
+        lambda _, number: 403 if number == 2 else 200,
+    )
+    asked.headers = {"retry-after": "600"}
+
+    found = asked.run(report, report, report)
+
+    assert [str(one)[:30] for one in found] == [
+        "None",
+        "HTTP 403 from something before",
+        "paused until 2026-11-21 12:10:",
+    ]
+    assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 1
+    assert asked.counted("rate_limited") == 1
+    assert len(asked.paths) == 2
+
+
+def test_answers_that_cost_too_much_open_the_breaker() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_minute=600), lambda *_: 200)
+    content = b"[" + b"{}," * 200_000 + b"{}]"
+
+    async def handle(_: httpx.Request) -> httpx.Response:
+        asked.paths.append("")
+
+        async def body() -> AsyncIterator[bytes]:
+            yield content
+
+        return httpx.Response(200, content=body())
+
+    asked.handle = handle  # type: ignore[method-assign]
+
+    *found, standing = asked.run(*[report] * 20, standing_of)
+
+    assert {str(one) for one in found} == {"HTTP 200, more in it than any answer may hold"}
+    assert isinstance(standing, Standing)
+    assert standing.open_until
+
+
+def test_json_of_another_media_type_is_counted_as_drift() -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 200)
+    asked.headers = {"content-type": "text/plain"}
+
+    assert asked.run(report) == [None]
+    assert (
+        asked.told('seasalt_schema_drift_total{api="seachat",field="other",metric="answer"}') == 1
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 10_000], ids=["small", "large"])
+def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
+    threads: list[threading.Thread] = []
+    whole = workspace(["total_usage"])
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"[" + b"{}," * rows + b"{}]"
+
+    async def go() -> None:
+        client = Client(whole, httpx.MockTransport(lambda _: httpx.Response(200, content=body())))
+        gate = Gate(whole, client, Telemetry(), lambda: START)
+
+        def prepare(answer: object) -> object:
+            threads.append(threading.current_thread())
+            return answer
+
+        await gate.report(dict, lambda answer, _: len(answer) == rows + 1, prepare=prepare)
+        await client.close()
+
+    asyncio.run(go())
+
+    assert (threads == [threading.main_thread()]) is (rows == 1)

@@ -33,7 +33,7 @@ def test_a_wish_is_a_day_at_most(header: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        *("-1", "+1", "1.5", "1e9", "\N{SUPERSCRIPT TWO}", "\uff11\uff12", "soon", "", "120, 60"),
+        *("-1", "+1", "1.5", "1e9", "\N{SUPERSCRIPT TWO}", "\uff11\uff12", "soon", "", "soon, now"),
         *("Wed, 99 Oct 2019 11:30:12 GMT", "Mon, 03 Jun 2019", "Mon, 03 Jun 2019 11:30:12 PST"),
     ],
     ids=ascii,
@@ -71,6 +71,29 @@ def test_a_date_is_utc_in_each_of_its_forms_wherever_the_host_is(form: str) -> N
 def test_a_date_counts_from_the_apis_own_clock_where_it_tells_it(form: str) -> None:
     assert asked(form, date="Mon, 03 Jun 2019 11:30:00 GMT") == 12
     assert asked(form, date="no date") == 1812
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("5, 120, 60", 120),
+        ("60, Mon, 03 Jun 2019 11:30:12 GMT", 1812),
+        ("Mon, 03 Jun 2019 11:30:12 GMT, Monday, 03-Jun-19 12:00:00 GMT, soon", 3600),
+        ("soon, 7", 7),
+    ],
+)
+def test_of_several_wishes_the_largest_counts(header: str, found: float) -> None:
+    assert asked(header) == found
+
+
+def test_a_number_above_a_thousand_million_is_an_instant() -> None:
+    at = int(NOW.timestamp())
+    assert asked(str(at + 90)) == 90
+    assert asked(str(at - 90)) == 0
+    assert asked(str(at + 10**6)) == LONGEST
+    assert asked(answer={"retry_after": at + 90}) == 90
+    assert asked(answer={"retry_after": str(at + 90)}) == 90
+    assert asked(str(at), date="Mon, 03 Jun 2019 10:59:00 GMT") == 60
 
 
 def test_a_date_that_is_past_is_no_wait_and_one_far_ahead_a_day() -> None:

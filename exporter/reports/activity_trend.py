@@ -5,13 +5,13 @@ SeaX Analytics API, 6, whose rows have nothing but a `count`.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
 from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import UNREADABLE, Count, Drift, Number, Reply, Row
+from exporter.values import UNREADABLE, Count, Drift, Number, Reply, Row, Rows
 
 MESSAGES: Final = Family(
     "seasalt_activity_trend_messages",
@@ -74,7 +74,7 @@ class Activity(Row):
 class Trend(Reply):
     """The periods, and how the last compares with the one before."""
 
-    data: Annotated[tuple[Activity, ...], Field(default=())]
+    data: Rows[Activity]
     change_percent: Number = None
 
 

@@ -6,13 +6,13 @@ often e-mail addresses: all together, unless the operator asks for a label of th
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
 from exporter.contract import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.samples import Family, Sample
-from exporter.values import Lenient, Reply, instant, shown
+from exporter.values import Lenient, Reply, Rows, Text, instant, shown
 from exporter.windows import DAY, begins
 
 SECONDS: Final = Family(
@@ -51,7 +51,7 @@ class AgentActivityOptions(Options):
 class Session(Reply):
     """One stretch of one agent in one status; its end is null while it lasts."""
 
-    agent_id: str | int | None = None
+    agent_id: Text | int | None = None
     status: str | None = None
     start_time: object = None
     end_time: object = None
@@ -60,7 +60,7 @@ class Session(Reply):
 class Activity(Reply):
     """The sessions of all agents that were asked for."""
 
-    agents: Annotated[tuple[Lenient[Session], ...], Field(default=())]
+    agents: Rows[Lenient[Session]]
 
 
 class _Stretch(NamedTuple):

@@ -62,6 +62,8 @@ class Breakdown(Reply):
 def channel_name(name: str, reading: Reading[Options]) -> str:
     """The channel as the API spells it, if it looks like one; never a telephone number."""
     clean = text(name)
+    if "\ufffd" in name:  # what could not be read of it is taken out
+        reading.drift.add("channel_summary")
     if clean == "redacted" or _CHANNEL.fullmatch(clean):
         return clean
     reading.drift.add("channel_summary")

@@ -6,7 +6,7 @@ SeaX Analytics API, 7.
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Annotated, Final
+from typing import Final
 
 from pydantic import Field, TypeAdapter
 
@@ -20,8 +20,12 @@ from exporter.contract import (
     Windows,
     listing,
 )
+from exporter.errors import ReplyError
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Name, Reply, Row, text
+from exporter.values import Count, Lenient, Name, Reply, Row, Rows, text
+
+MOST_LABELS: Final = 40_000
+"""Labels of an answer; with one list a period, no bound to a list's length bounds them."""
 
 USES: Final = Family(
     "seasalt_label_usage_uses", "Uses of the label in the window.", ("window", "label")
@@ -51,7 +55,7 @@ class Labels(Row):
 class Usage(Reply):
     """The periods."""
 
-    data: Annotated[tuple[Labels, ...], Field(default=())]
+    data: Rows[Labels]
 
 
 def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
@@ -64,6 +68,8 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
         for label in row.labels or ():
             if label.count is not None:
                 sums[label.name] = sums.get(label.name, 0) + label.count
+        if len(sums) > MOST_LABELS:
+            raise ReplyError("label_usage: more labels than any answer may hold")
     for name, value in sums.items():
         yield USES.sample(value, reading.window, name)
 
