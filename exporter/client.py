@@ -171,7 +171,7 @@ class Client:
         if status in {429, 503}:
             asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
             wish = retry_after.seconds(asked, date, answer, self._now())
-        raise RequestFailed(_outcome(status), f"HTTP {status}", status, wish)
+        raise RequestFailed(_outcome(status), f"HTTP {status}", status, wish, own=_own(answer))
 
 
 def _words(error: Exception) -> str:
@@ -202,6 +202,27 @@ def _outcome(status: int) -> Outcome:
     if 400 <= status < 500:
         return Outcome.CLIENT_ERROR
     return Outcome.SERVER_ERROR if status >= 500 else Outcome.INVALID
+
+
+_OWN_ERRORS: Final = (
+    # What must be there, and what may be beside it: the forms that the documents show.
+    (frozenset({"detail"}), frozenset({"detail", "code", "parameters"})),
+    (
+        frozenset({"message", "code", "status_code"}),
+        frozenset({"message", "code", "status_code", "parameters"}),
+    ),
+    (
+        frozenset({"error", "message", "status_code"}),
+        frozenset({"error", "message", "status_code", "details", "retry_after"}),
+    ),
+)
+
+
+def _own(answer: object) -> bool:
+    """Whether an answer is an error in one of the API's own forms; proxies have others."""
+    return isinstance(answer, dict) and any(
+        least <= answer.keys() <= most for least, most in _OWN_ERRORS
+    )
 
 
 def _code(answer: object) -> int | None:

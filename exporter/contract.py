@@ -228,7 +228,9 @@ class Reading(Generic[OptionsT]):
         asked, found = tuple(names), dict[str, float]()
         for row in self.inside(rows):
             if row.model_fields_set.isdisjoint(asked):
-                self.drift.add(None)
+                self.drift.unreadable(None)
+            else:
+                self.drift.read += 1
             for name in asked:
                 value = getattr(row, name)
                 if value is not None:
@@ -311,7 +313,8 @@ class Report(Generic[OptionsT, ReplyT]):
         What cannot be believed is left out and noted in `reading.drift`.
 
         Raises:
-            ReplyError: If the part is missing or has another shape than documented.
+            ReplyError: If the part is missing, has another shape than documented, or holds
+                something of which nothing can be read.
         """
         shaped = self.shape(part)
         if shaped is None and part is not None:
@@ -326,7 +329,10 @@ class Report(Generic[OptionsT, ReplyT]):
         given = tuple(self.samples(reply, reading))
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
-        return tuple([sample for sample in given if math.isfinite(sample.value)])
+        kept = tuple([sample for sample in given if math.isfinite(sample.value)])
+        if not kept and (given or (reading.drift.unread and not reading.drift.read)):
+            raise ReplyError(f"{self.name}: nothing in it can be read")
+        return kept
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:

@@ -74,6 +74,8 @@ class RequestFailed(ExporterError):
         outcome: The word under which the request is counted.
         status: The HTTP status, if an answer came at all.
         wish: The seconds for which the API asks to be left alone, None if it does not.
+        own: Whether the body was an error in the API's own form. Anything on the way to the API
+            can answer with its statuses, so that without this one says nothing of what was asked.
         seconds: How long it took to fail.
     """
 
@@ -83,17 +85,25 @@ class RequestFailed(ExporterError):
         text: str,
         status: int | None = None,
         wish: float | None = None,
+        *,
+        own: bool = False,
     ) -> None:
         self.outcome = outcome
         self.status = status
         self.wish = wish
+        self.own = own
         self.seconds = 0.0
         super().__init__(text)
 
     @property
     def refused(self) -> bool:
         """Whether the API objects to what was asked, so that asking less may succeed."""
-        return self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+        return self.own and self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+
+    @property
+    def missing(self) -> bool:
+        """Whether the API says that it does not know what was asked about."""
+        return self.own and self.status == 404
 
 
 class NotSent(RequestFailed):

@@ -139,7 +139,7 @@ class Gate:
                 try:
                     await ask(other, tried=ATTEMPTS - 1)
                 except RequestFailed as again:
-                    if again.status not in {404, 405}:
+                    if again.status not in {404, 405} or not again.own:
                         self._other = other  # but not as long as that has shown nothing
                     raise
                 log.info("other path", extra={"workspace": self._workspace.name, "url": other})

@@ -28,6 +28,7 @@ from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call, Key
+from exporter.presence import Presence
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm
 from exporter.store import Record, Store, expiry
@@ -36,7 +37,7 @@ from exporter.windows import local_day
 
 GONE_AFTER: Final = 2
 ASK_THE_GONE: Final = timedelta(hours=1)
-"""A bot that is not found in so many turns in a row is asked no sooner until it is there again."""
+"""A bot that is not found in so many turns in a row, while others are, is asked no sooner."""
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
@@ -58,6 +59,7 @@ class _Turn:
 
     Attributes:
         missing: In how many turns in a row its bot was not found.
+        missing_since: The word of the API that was the first of them, see `Presence.number`.
         put_off: Whether it is to be sent as soon as the API answers again.
     """
 
@@ -66,6 +68,7 @@ class _Turn:
     order: int
     call: Call = field(compare=False)
     missing: int = field(default=0, compare=False)
+    missing_since: int = field(default=0, compare=False)
     put_off: bool = field(default=False, compare=False)
 
 
@@ -86,7 +89,7 @@ class Failure:
         key: Which report of which target.
         text: Why, in a few words of ours.
         refused: Whether the API objects to what was asked.
-        missing: Whether it does not know what was asked about.
+        missing: Whether the API itself says that it does not know what was asked about.
         unsent: Whether it was not even asked.
         outcome: How its request ended.
     """
@@ -169,6 +172,7 @@ class Poller:
         self._woken = asyncio.Event()
         self._seen = now()
         self._some_put_off = False
+        self._presence = Presence()
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: Turns) -> None:
@@ -224,7 +228,9 @@ class Poller:
             before = kept.get(turn.call.signature)
             if before:
                 turn.missing, turn.put_off = before.missing, before.put_off
+                turn.missing_since = before.missing_since
         heapq.heapify(self._turns)
+        self._presence.keep({call.target.bot_id for call in agenda.calls.values()})
         wanted = agenda.wanted
         self._store.keep(wanted.keys() | others, self.workspace.name)
         stale_after = self.workspace.stale_after
@@ -337,6 +343,8 @@ class Poller:
             turn.due = max(rhythm.after(now), now + ASK_THE_GONE)
         else:
             failed = next((one for one in failures if one.key not in self._refused), None)
+            if turn.missing >= GONE_AFTER:
+                failed = None  # likely gone, if nobody knows: no reason to ask sooner
             turn.due = next_turn(rhythm, now, failed, self._gate)
         turn.put_off = any(failure.unsent for failure in failures)
         self._some_put_off |= turn.put_off
@@ -347,12 +355,19 @@ class Poller:
         self._woken.set()
 
     def _gone(self, turn: _Turn, failures: Sequence[Failure]) -> bool:
-        """Whether the bot of a call is gone; then its values are withdrawn."""
+        """Whether the bot of a call is gone; then its values are withdrawn.
+
+        Without another target that is answered, a bot that is not found has failed like any other:
+        its values go stale, and it is asked again at its turn.
+        """
+        bot = turn.call.target.bot_id
         if len(failures) < len(self._to_ask(turn.call)):
             turn.missing = 0
-        elif turn.call.target.bot_id and all(failure.missing for failure in failures):
+        elif bot and all(failure.missing for failure in failures):
             turn.missing += 1
-            if turn.missing >= GONE_AFTER:
+            if turn.missing == 1:
+                turn.missing_since = self._presence.number
+            if turn.missing >= GONE_AFTER and self._presence.gone(bot, turn.missing_since):
                 for key in turn.call.keys:
                     self._store.withdraw(key)
                 self.changed()
@@ -426,7 +441,11 @@ class Poller:
         try:
             await self._gate.report(body, read, call.target.bot_id)
         except RequestFailed as error:
+            if error.missing:
+                self._presence.heard(call.target.bot_id, known=False)
             return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
+        if len(failures) < len(entries):
+            self._presence.heard(call.target.bot_id, known=True)
         self._catch_up()
         return tuple(failures)
 
@@ -515,7 +534,7 @@ class Poller:
             key,
             text,
             refused=error.refused,
-            missing=error.status == 404,
+            missing=error.missing,
             unsent=isinstance(error, NotSent),
             outcome=error.outcome,
         )

@@ -31,6 +31,7 @@ class Asked:
         times: When, in seconds from the beginning.
         keys: With which keys.
         headers: What every answer says.
+        refusal: The body of one that is none.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Asked:
         self.standing = standing or Standing()
         self.world, self.telemetry = World(), Telemetry()
         self.headers: dict[str, str] = {}
+        self.refusal = b'{"detail": "no"}'
         self.paths: list[str] = []
         self.times: list[float] = []
         self.keys: list[str] = []
@@ -57,7 +59,7 @@ class Asked:
         await asyncio.sleep(self.seconds)
 
         async def body() -> AsyncIterator[bytes]:
-            yield b"{}"
+            yield b"{}" if status < 400 else self.refusal
 
         return httpx.Response(status, content=body(), headers=self.headers)
 
@@ -153,6 +155,19 @@ def test_the_other_path_is_tried_once_in_the_life_of_the_process() -> None:
     asked.run(*[report] * 5)
 
     assert asked.paths.count(paths.PORTAL_REPORT_OLD) == 1
+
+
+@pytest.mark.parametrize("body", [b"404 page not found", b'{"message": "no Route matched"}', b""])
+def test_a_load_balancer_that_knows_neither_path_settles_nothing(body: bytes) -> None:
+    asked = Asked(portal(), lambda _, number: 404 if number < 3 else 200)
+    asked.refusal = body
+    asked.statuses = lambda path, number: 404 if number < 3 or path == paths.PORTAL_REPORT else 200
+
+    (failure, ok) = asked.run(report, report)
+
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD] * 2
 
 
 def test_a_try_of_the_other_path_that_shows_nothing_is_not_the_last() -> None:

@@ -974,14 +974,22 @@ def test_a_bot_of_which_a_report_is_left_out_can_be_gone_too() -> None:
     def answer(body: dict[str, Any]) -> Answer | None:
         if body["gptbot_id"] in gone:
             return 404, {"detail": "x"}
+        if body["gptbot_id"] == "b1":
+            return None
         return (400, {"detail": "x"}) if "label_usage" in body["metrics"] else None
 
-    one = workspace(["total_usage", "label_usage", "communication_volume"], bots=1)
+    one = workspace(["total_usage", "label_usage", "communication_volume"], bots=2)
     run = Run(one, answer).lasts(timedelta(hours=6), lambda: gone.append("b0"))
 
-    asked = [at for at, _ in run.api.journal if at > START + timedelta(hours=3, minutes=30)]
+    asked = [
+        at
+        for at, body in run.api.journal
+        if body["gptbot_id"] == "b0" and at > START + timedelta(hours=3, minutes=30)
+    ]
     assert len(asked) <= 3
-    assert not any(record.shown(run.world.now()) for _, record in run.store)
+    assert not any(
+        record.shown(run.world.now()) for key, record in run.store if key.target.bot_id == "b0"
+    )
 
 
 def test_a_bot_that_is_missed_once_stays() -> None:
@@ -994,6 +1002,105 @@ def test_a_bot_that_is_missed_once_stays() -> None:
     run.lasts(timedelta(hours=6))
 
     assert len(run.api.journal) >= 36
+
+
+def values(run: Run) -> str:
+    """The values of the bots on the page now."""
+    lines = run.page(run.world.now()).splitlines()
+    return "\n".join(line for line in lines if line.startswith("seasalt_conversation"))
+
+
+NOT_FOUND: list[Answer] = [
+    (404, "404 page not found"),
+    (404, {"message": "no Route matched with those values"}),
+    (404, {"error": {"code": 404, "status": "NOT_FOUND"}}),
+    (404, {"kind": "Status", "message": "not found", "code": 404}),
+    (404, {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "no"}),
+    (404, []),
+]
+"""What proxies, gateways and load balancers answer where they know of no server."""
+
+
+@pytest.mark.parametrize("found", [*NOT_FOUND, (404, {"detail": "Bot not found"})], ids=str)
+def test_a_stretch_in_which_no_bot_is_found_withdraws_none_and_is_over_at_the_next_good_turn(
+    found: Answer,
+) -> None:
+    answers: list[Answer | None] = [None]
+    run = Run(workspace(["conversation_overview"], bots=3), lambda _: answers[-1])
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(values(run))
+
+    # Each step is ten minutes: two turns of each bot without an answer, then one with.
+    run.lasts(
+        timedelta(minutes=60),
+        lambda: answers.append(found),
+        lambda: None,
+        look,
+        lambda: answers.append(None),
+        look,
+    )
+
+    assert all(page.count("conversation_overview_conversations{") == 3 for page in seen)
+    assert all(record.success for _, record in run.store)
+
+
+def test_a_proxy_that_knows_nothing_of_one_bot_while_others_answer_withdraws_it_neither() -> None:
+    lost: list[str] = []
+    for found in NOT_FOUND:
+        run = Run(
+            workspace(["conversation_overview"], bots=2),
+            lambda body, found=found: found if body["gptbot_id"] in lost else None,  # type: ignore[misc]  # bound now
+        )
+        lost.clear()
+        run.lasts(timedelta(minutes=48), lambda: None, lambda: lost.append("b0"))
+        assert values(run).count("conversation_overview_conversations{") == 2, found
+        asked = [at for at, body in run.api.journal if body["gptbot_id"] == "b0"]
+        assert len(asked) >= 5
+
+
+def test_an_only_bot_that_is_not_found_goes_stale_and_is_asked_at_every_turn() -> None:
+    answers: list[Answer | None] = [None]
+    run = Run(workspace(["conversation_overview"], bots=1), lambda _: answers[-1])
+    seen: list[str] = []
+
+    run.lasts(
+        timedelta(hours=2),
+        lambda: answers.append((404, {"detail": "Bot not found"})),
+        lambda: None,
+        lambda: seen.append(values(run)),
+        lambda: answers.append(None),
+    )
+
+    assert seen == [""]  # older than three intervals
+    assert "conversation_overview_conversations{" in values(run)
+    assert 12 <= len(run.api.journal) <= 15
+
+
+def test_a_report_of_the_workspace_is_witness_enough_that_its_only_bot_is_gone() -> None:
+    gone: list[str] = []
+    run = Run(
+        workspace(["conversation_overview", "label_overview"], bots=1),
+        lambda body: (404, {"detail": "x"}) if gone and body.get("gptbot_id") else None,
+    )
+
+    run.lasts(timedelta(minutes=50), lambda: gone.append("b0"))
+
+    assert values(run) == ""
+    assert len(run.api.sent("conversation_overview")) <= 5
+
+
+def test_a_refusal_that_is_not_the_apis_own_blames_no_report() -> None:
+    blocked: list[str] = ["x"]
+    run = Run(
+        workspace(["communication_volume", "total_usage"]),
+        lambda _: (400, "<html>blocked</html>") if blocked else None,
+    )
+    run.lasts(timedelta(minutes=30), blocked.clear)
+
+    assert {record.success for _, record in run.store} == {True}
+    assert all(len(body["metrics"]) == 2 for _, body in run.api.journal)
 
 
 def test_a_path_that_is_not_found_withdraws_no_workspace() -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
 from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import UNREADABLE, Count, Drift, Number, Reply, Row
+from exporter.values import UNREADABLE, Count, Drift, Number, Reply, Row, Rows
 
 MESSAGES: Final = Family(
     "seasalt_activity_trend_messages",
@@ -74,7 +74,7 @@ class Activity(Row):
 class Trend(Reply):
     """The periods, and how the last compares with the one before."""
 
-    data: Annotated[tuple[Activity, ...], Field(default=())]
+    data: Annotated[Rows[Activity], Field(default=())]
     change_percent: Number = None
 
 

@@ -19,7 +19,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Number, Reply, Row, instant
+from exporter.values import Count, Number, Reply, Row, Rows, instant
 
 _LABELS: Final = ("window", "handling_status")
 
@@ -103,7 +103,7 @@ class Overview(Reply):
     current_period_end: object = None
     previous_period_start: object = None
     previous_period_end: object = None
-    data: tuple[Counted, ...] | None = None
+    data: Rows[Counted] | None = None
 
 
 def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> Iterator[Sample]:
@@ -130,7 +130,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
             if at is not None:
                 yield family.sample(at.timestamp(), reading.window, period)
             elif given is not None:
-                reading.drift.add(field)
+                reading.drift.unreadable(field)
 
 
 _RANGED: Final = Form(

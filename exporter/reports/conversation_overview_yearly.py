@@ -101,7 +101,7 @@ def samples(reply: Year, reading: Reading[YearlyOptions]) -> Iterator[Sample]:
     for name, value in (reply.monthly_messages or {}).items():
         month = _MONTHS.get(name.casefold())
         if month is None:
-            reading.drift.add("monthly_messages")
+            reading.drift.unreadable("monthly_messages")
         elif value is not None:
             yield MONTHS.sample(value, year, month)
 

@@ -21,7 +21,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Name, Reply, Row, text
+from exporter.values import Count, Lenient, MadeOf, Name, Reply, Row, Rows, text
 
 USES: Final = Family(
     "seasalt_label_usage_uses", "Uses of the label in the window.", ("window", "label")
@@ -39,29 +39,35 @@ class Label(Reply):
     """One label of a period."""
 
     name: Name
+    made_of: MadeOf
     count: Count = None
 
 
 class Labels(Row):
     """One period."""
 
-    labels: Lenient[tuple[Label, ...]] = None
+    labels: Lenient[Rows[Label]] = None
 
 
 class Usage(Reply):
     """The periods."""
 
-    data: Annotated[tuple[Labels, ...], Field(default=())]
+    data: Annotated[Rows[Labels], Field(default=())]
 
 
 def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
     """One sum over the periods per label."""
     sums: dict[str, float] = {}
+    made_of: dict[str, int] = {}
     for row in reading.inside(reply.data):
+        if row.labels is not None or "labels" not in reading.drift:
+            reading.drift.read += 1
         names = [label.name for label in row.labels or ()]
         if len(set(names)) < len(names):
             reading.drift.add("name")
         for label in row.labels or ():
+            if made_of.setdefault(label.name, label.made_of) != label.made_of:
+                reading.drift.add("name")  # two names that are shown alike
             if label.count is not None:
                 sums[label.name] = sums.get(label.name, 0) + label.count
     for name, value in sums.items():
