@@ -141,23 +141,8 @@ class Listing:
         Raises:
             ReplyError: If page after page cannot be read, or the list ends before its total.
         """
-        before, here, readable = len(self.bots), set[str](), False
-        for bot in one.data:
-            identity = str(bot.id) if bot else ""
-            if bot is None or not _ID.fullmatch(identity):
-                self.proves = False
-                self._counted += 1
-                if bot:  # None is drift already
-                    drift.add("id")
-                continue
-            readable = True
-            # A row of an earlier page again brings the list no nearer to its total.
-            self._counted += identity in here or identity not in self.bots
-            here.add(identity)
-            if identity in self.bots or len(self.bots) < self.most:
-                self.bots.setdefault(identity, bot)
-            else:
-                self.left_out += 1
+        before = len(self.bots)
+        readable = self._take(one.data, drift)
         self.rows += len(one.data)
         self._hear(one.total, drift)
         self.unreadable = self.unreadable + 1 if one.data and not readable else 0
@@ -176,6 +161,26 @@ class Listing:
         if one.data:
             self.proves = False  # a list that does not say its length, and begins anew
         return False
+
+    def _take(self, rows: Iterable[ListedBot | None], drift: Drift) -> bool:
+        """Take in the rows of a page; whether any can be read."""
+        here: set[str] = set()
+        for bot in rows:
+            identity = str(bot.id) if bot else ""
+            if bot is None or not _ID.fullmatch(identity):
+                self.proves = False
+                self._counted += 1
+                if bot:  # None is drift already
+                    drift.add("id")
+                continue
+            # A row of an earlier page again brings the list no nearer to its total.
+            self._counted += identity in here or identity not in self.bots
+            here.add(identity)
+            if identity in self.bots or len(self.bots) < self.most:
+                self.bots.setdefault(identity, bot)
+            else:
+                self.left_out += 1
+        return bool(here)
 
     def _hear(self, total: float | None, drift: Drift) -> None:
         """Take in how long the list says to be."""

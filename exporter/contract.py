@@ -431,3 +431,9 @@ class Entry:
         stands_for = self.report.window(self.options)
         day = stands_for.moves_on(local_day(at, self.zone)) if stands_for else None
         return begins(day, self.zone) if day else None
+
+    def since(self, at: datetime) -> datetime | None:
+        """From when on values asked for at an instant are true of their window; None is always."""
+        stands_for = self.report.window(self.options)
+        day = stands_for.moved_on(local_day(at, self.zone)) if stands_for else None
+        return begins(day, self.zone) if day else None

@@ -465,14 +465,18 @@ class Poller:
     def _record(self, key: Key, entry: Entry, samples: tuple[Sample, ...], times: _Times) -> Record:
         kept, left_out = self._capped(key, samples)
         withdrawn = entry.withdrawn(times.sent)
+        # The clock may have been set back meanwhile: then nobody knows how old they are, and they
+        # are not shown before the instant at which they were asked for.
+        known = max(times.sent, times.came)
         return Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
             duration_seconds=times.took,
-            last_success=times.came,
+            last_success=known,
             samples=Samples.of(kept),
-            expires=expiry(times.came, withdrawn, entry.interval, self.workspace.stale_after),
+            expires=expiry(known, withdrawn, entry.interval, self.workspace.stale_after),
             withdrawn=withdrawn,
+            since=entry.since(times.sent),
             question=entry.question,
             left_out=left_out,
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings, strategies as st
 from support.api import ANSWERS, Answer, FakeApi
 from support.virtual import START, World
 from support.workspaces import workspace
@@ -19,11 +20,13 @@ from support.workspaces import workspace
 from exporter.agenda import EMPTY, Agenda
 from exporter.config import Workspace
 from exporter.exposition import API_FAMILIES, text
+from exporter.pages import Pages
 from exporter.plan import Key, Target
 from exporter.poller import Failure, Poller
 from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
+from exporter.windows import local_day, window as exporter_window
 
 WEEK = timedelta(days=7)
 CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
@@ -221,6 +224,56 @@ def test_an_answer_that_crosses_midnight_is_not_shown_as_todays() -> None:
 
     assert run.record("communication_volume").success
     assert "communication_volume_calls" not in run.page(start + timedelta(seconds=30))
+
+
+set_by = st.timedeltas(-timedelta(days=3), timedelta(days=3)) | st.sampled_from(
+    [timedelta(seconds=one) for one in (-3600, -90, -50, -20, -1, 0, 1, 20, 50, 90, 3600)]
+)
+windows = st.sampled_from(["today", "yesterday", "this_week", "last_month", "this_year"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(windows, st.lists(set_by, min_size=1, max_size=8), st.integers(0, 40))
+@example("today", [timedelta(days=-1)], 0)
+@example("today", [timedelta(seconds=-50)], 20)
+def test_however_the_clock_is_set_while_the_api_is_asked_no_days_values_are_another_days(
+    window: str, settings_: list[timedelta], before: int
+) -> None:
+    start = datetime(2026, 12, 1, 8, 0, tzinfo=UTC) - timedelta(seconds=before)  # a month begins
+    one = workspace(
+        [{"metric": "communication_volume", "window": window}], timezone="America/Los_Angeles"
+    )
+    left = list(settings_)
+
+    def answer(body: dict[str, Any]) -> Answer:
+        if left:
+            run.world.start += left.pop()
+        first = datetime.fromisoformat(body["start_date"]).toordinal()
+        return 200, {"communication_volume": {"inbound_voice_count": first}}
+
+    def look() -> None:
+        now = run.world.now()
+        means = exporter_window(window).days(local_day(now, one.zone)).first.toordinal()
+        lines = [line for line in run.page(now).splitlines() if "volume_calls{" in line]
+        assert all(float(line.split()[-1]) == means for line in lines), (now, lines)
+
+    run = Run(one, answer, start=start, seconds=10)
+    run.lasts(timedelta(hours=1), *[look] * 90)
+
+
+def test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_came_after_it() -> (
+    None
+):
+    start = datetime(2026, 11, 22, 8, 0, 5, tzinfo=UTC)
+    one = workspace(["communication_volume"], timezone="America/Los_Angeles")
+    run = Run(one, start=start).lasts(timedelta(seconds=15))
+    pages = Pages(run.store, run.telemetry, lambda: start + timedelta(seconds=15))
+    midnight = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    assert "communication_volume_calls" in run.page(midnight + timedelta(seconds=5))
+    assert "communication_volume_calls" not in run.page(midnight - timedelta(seconds=1))
+    assert pages.snapshot.holds(midnight)
+    assert not pages.snapshot.holds(midnight - timedelta(seconds=1))
 
 
 def test_sliding_windows_stay_over_midnight() -> None:

@@ -60,8 +60,7 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
     sums: dict[str, float] = {}
     made_of: dict[str, int] = {}
     for row in reading.inside(reply.data):
-        if row.labels is not None or "labels" not in reading.drift:
-            reading.drift.read += 1
+        reading.drift.read += row.labels is not None
         names = [label.name for label in row.labels or ()]
         if len(set(names)) < len(names):
             reading.drift.add("name")
