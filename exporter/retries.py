@@ -43,10 +43,19 @@ def pause(outcome: Outcome, tried: int, uniform: Uniform) -> float | None:
 
 
 class Credit:
-    """How many requests beyond the schedule may be sent now."""
+    """How many requests beyond the schedule may be sent now.
 
-    def __init__(self) -> None:
-        self._left = float(SPARE)
+    Args:
+        owed: How much of it was spent in an earlier life.
+    """
+
+    def __init__(self, owed: float = 0.0) -> None:
+        self._left = min(max(SPARE - owed, 0.0), float(SPARE))
+
+    @property
+    def owed(self) -> float:
+        """How much of it is spent."""
+        return SPARE - self._left
 
     def earn(self) -> None:
         """Note a request of the schedule."""

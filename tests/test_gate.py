@@ -10,7 +10,7 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.virtual import START, World
-from support.workspaces import workspace
+from support.workspaces import KEY, workspace
 
 from exporter import paths
 from exporter.budget import CAPACITY
@@ -199,7 +199,7 @@ def test_a_remembered_path_that_is_gone_gives_way_to_the_documented_one() -> Non
     found = asked.run(report, standing_of)
 
     assert found[0] is None
-    assert found[1] == Standing(day=START.date(), spent=2)
+    assert found[1] == Standing(day=START.date(), spent=2, owed=1)  # the try of the other path
 
 
 @pytest.mark.parametrize("url", ["https://evil.invalid/x", "junk", portal().bots_url])
@@ -473,6 +473,73 @@ def test_nothing_is_ever_sent_before_the_api_wants_it(
     answered = [time + asked.seconds for time in asked.times]
     for before, after in zip(answered, asked.times[1:], strict=False):
         assert after >= before + min(wish, 86400) - 1e-6
+
+
+def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts() -> None:
+    one, times, at = busy(), list[float](), 0.0
+    standing = Standing()
+
+    async def thrice(gate: Gate) -> None:
+        for _ in range(3):
+            await asyncio.gather(report(gate), return_exceptions=True)
+            await asyncio.sleep(1)
+
+    for _ in range(60):  # three seconds each
+        asked = Asked(one, lambda *_: 401, standing=standing)
+        asked.world.start += timedelta(seconds=at)
+        (_, standing) = asked.run(thrice, standing_of)  # type: ignore[assignment]  # it is one
+        times += [at + time for time in asked.times]
+        at += 3
+
+    assert 3 <= len(times) <= 4
+    assert all(later - earlier >= 56 for earlier, later in pairwise(times))
+
+
+def test_nothing_of_a_rejected_key_is_kept_that_another_life_could_compare() -> None:
+    kept = []
+    for _ in range(2):
+        (_, standing) = Asked(busy(), lambda *_: 401).run(report, standing_of)
+        assert isinstance(standing, Standing)
+        kept.append(standing.resting)
+
+    [[(use, one, _)], [(_, two, _)]] = kept
+    assert use == "reports"
+    assert one != two
+    assert KEY not in repr(kept)
+
+
+def test_a_key_that_was_rotated_rests_no_longer_than_the_one_before_and_then_is_sent(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-old", encoding="utf-8")
+    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
+    (_, standing) = Asked(one, lambda *_: 401).run(report, standing_of)
+    assert isinstance(standing, Standing)
+
+    file.write_text("sk-new", encoding="utf-8")
+    asked = Asked(one, lambda *_: 200, standing=standing)
+    (refused, *_, ok) = asked.run(report, lambda gate: later(gate, 60), report)
+    assert isinstance(refused, NotSent)
+    assert ok is None
+    # And another that comes while that one rests is sent at once.
+    asked = Asked(one, lambda *_: 200, standing=standing)
+
+    async def rotate(_: Gate) -> None:
+        file.write_text("sk-newer", encoding="utf-8")
+
+    (_, _, ok) = asked.run(report, rotate, report)
+    assert ok is None
+
+
+def test_the_credit_for_requests_beyond_the_schedule_is_spent_once_over_restarts() -> None:
+    standing, sent = Standing(), 0
+    for _ in range(30):
+        asked = Asked(busy(), lambda *_: 500, standing=standing)
+        (_, standing) = asked.run(report, standing_of)  # type: ignore[assignment]  # it is one
+        sent += len(asked.times)
+
+    assert sent <= 30 * (1 + SHARE) + SPARE
 
 
 def test_a_short_pause_is_waited_for() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from exporter.errors import StartError
 from exporter.flags import DONE, Invocation
 from exporter.fleet import Fleet
 from exporter.guard import Guard
+from exporter.keyring import Keyring
 from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.poller import nowhere
@@ -90,6 +92,7 @@ async def serve(
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
     telemetry, store = Telemetry(revision), Store()
+    keyring = Keyring(secrets.token_bytes(32))
     kept = Kept(
         invocation.one("web.config.file"),
         invocation.environment,
@@ -108,7 +111,7 @@ async def serve(
 
     def start(workspace: Workspace, memory: Memory) -> Watch:
         settled()
-        watch = Watch(workspace, store, telemetry, clock, changed, memory=memory)
+        watch = Watch(workspace, store, telemetry, clock, changed, memory=memory, keyring=keyring)
         watch.poller.noted = file.noted if file else nowhere
         return watch
 
