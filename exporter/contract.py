@@ -7,7 +7,7 @@ A `Report` is the whole of our knowledge of one metric of the analytics API; the
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
@@ -185,6 +185,8 @@ class Options(BaseModel):
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+Fields = AbstractSet[tuple[str, str]]
+"""Fields of answers, each with the name of the object that it is in."""
 ReplyT = TypeVar("ReplyT")
 
 
@@ -199,6 +201,8 @@ class Reading(Generic[OptionsT]):
         zone: The time zone that was sent.
         at: When the request was sent, in UTC.
         drift: Takes note of what the documents do not know.
+        before: The fields that earlier answers had, with the names of the objects they are in.
+        had: Takes note of those that this one has.
     """
 
     options: OptionsT
@@ -207,6 +211,8 @@ class Reading(Generic[OptionsT]):
     zone: tzinfo
     at: datetime
     drift: Drift = field(default_factory=Drift)
+    before: Fields = frozenset()
+    had: set[tuple[str, str]] = field(default_factory=set)
 
     def inside(self, rows: Iterable[RowT]) -> Iterable[RowT]:
         """The rows that overlap the asked days; the others are dropped, and are drift."""
@@ -280,6 +286,8 @@ class Report(Generic[OptionsT, ReplyT]):
         fields: Request fields that are not the options' own values.
         window: The window that its values stand for, None where they have none.
         default_name: Its name in `seasalt_report_*`.
+        optional: The fields that an answer like this may lack, though others had them: what is
+            computed of things that there are none of, mostly.
         collides: Whether two entries of one scope could write the same series, today or later.
     """
 
@@ -297,6 +305,7 @@ class Report(Generic[OptionsT, ReplyT]):
     fields: Callable[[OptionsT], Mapping[str, Field_]] = lambda _: {}
     window: Callable[[OptionsT], Window | None] = lambda options: options.window
     default_name: Callable[[OptionsT], str] = lambda options: options.metric
+    optional: Callable[[ReplyT], AbstractSet[str]] = lambda _: frozenset()
     collides: Callable[[OptionsT, OptionsT, date], bool] = lambda one, two, _today: (
         one.window == two.window
     )
@@ -326,6 +335,7 @@ class Report(Generic[OptionsT, ReplyT]):
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if isinstance(reply, BaseModel) and not reply.model_fields_set:
             raise ReplyError(f"{self.name}: none of the documented fields")
+        self._miss(reply, reading)
         given = tuple(self.samples(reply, reading))
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
@@ -333,6 +343,26 @@ class Report(Generic[OptionsT, ReplyT]):
         if not kept and (given or (reading.drift.unread and not reading.drift.read)):
             raise ReplyError(f"{self.name}: nothing in it can be read")
         return kept
+
+    def _miss(self, reply: ReplyT, reading: Reading[OptionsT]) -> None:
+        """Note the fields that earlier answers had and this one has not: renamed, most likely."""
+        reading.had.update(_given(reply))
+        objects = {name for name, _ in reading.had}
+        for name, missing in reading.before - reading.had:
+            if name in objects and missing not in self.optional(reply):
+                reading.drift.add(missing)
+
+
+def _given(value: object) -> Iterator[tuple[str, str]]:
+    """The fields of an answer and of all that is in it."""
+    if isinstance(value, BaseModel):
+        name = type(value).__name__
+        for field_ in value.model_fields_set:
+            yield name, field_
+            yield from _given(getattr(value, field_))
+    elif isinstance(value, tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _given(inner)
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:
@@ -421,10 +451,10 @@ class Entry:
         dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}
         return dates and self.options.window not in {None, ALL}
 
-    def reading(self, at: datetime) -> Reading[Any]:
+    def reading(self, at: datetime, before: Fields = frozenset()) -> Reading[Any]:
         """What an answer to a request sent at an instant is to be read against."""
         days = self.options.window.days(local_day(at, self.zone)) if self._dated else None  # type: ignore[union-attr]  # dated: there is a window
-        return Reading(self.options, self.window, days, self.zone, at)
+        return Reading(self.options, self.window, days, self.zone, at, before=before)
 
     def withdrawn(self, at: datetime) -> datetime | None:
         """When values asked for at an instant stop being true of their window; None is never."""

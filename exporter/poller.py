@@ -23,7 +23,7 @@ from typing import Final
 from exporter.agenda import EMPTY, Agenda
 from exporter.caps import fair_shares, largest, largest_names
 from exporter.config import Workspace
-from exporter.contract import Entry
+from exporter.contract import Entry, Fields
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
@@ -173,6 +173,8 @@ class Poller:
         self._seen = now()
         self._some_put_off = False
         self._presence = Presence()
+        self._had: dict[Key, Fields] = {}
+        self._known_fields: dict[Fields, Fields] = {}  # most reports have the same
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: Turns) -> None:
@@ -232,6 +234,7 @@ class Poller:
         heapq.heapify(self._turns)
         self._presence.keep({call.target.bot_id for call in agenda.calls.values()})
         wanted = agenda.wanted
+        self._had = {key: had for key, had in self._had.items() if key in wanted}
         self._store.keep(wanted.keys() | others, self.workspace.name)
         stale_after = self.workspace.stale_after
         for key in wanted.keys() - last.wanted.keys():
@@ -451,14 +454,16 @@ class Poller:
 
     def _read(self, call: Call, entry: Entry, answer: object, times: _Times) -> Iterator[Failure]:
         """Store what an answer says of one report; why not, if it cannot be read."""
-        reading = entry.reading(times.sent)
+        key = call.key(entry)
+        reading = entry.reading(times.sent, self._had.get(key, frozenset()))
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
             yield self._failed(call, entry, error, times.took)
         else:
             if self._wanted(call):
-                key = call.key(entry)
+                had = frozenset(reading.before | reading.had)
+                self._had[key] = self._known_fields.setdefault(had, had)
                 self._store.succeed(key, self._record(key, entry, samples, times))
         self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
 

@@ -619,6 +619,92 @@ def test_oddities_of_an_answer_are_counted_by_metric_and_field() -> None:
     ) in page
 
 
+RATED: dict[str, Any] = {
+    "total_responses": 2,
+    "average_rating": 3.5,
+    "satisfaction_rate": 50.0,
+    "rating_counts": {"3": 1, "4": 1},
+}
+
+
+def renamed(answer: dict[str, Any], field: str) -> dict[str, Any]:
+    """An answer whose field goes by another name."""
+    return {("new_name" if name == field else name): value for name, value in answer.items()}
+
+
+def then(metric: str, first: object, second: object, **others: Any) -> dict[str, float]:  # noqa: ANN401 - keys of the file
+    """The drift, by field, of a report that answers so for an hour and then otherwise."""
+    answers = [first]
+    bots = 1 if metric == "csat" else 0
+    run = Run(workspace([metric], bots=bots, **others), lambda _: (200, {metric: answers[-1]}))
+    run.lasts(timedelta(hours=2), lambda: answers.append(second))
+    page = run.telemetry.text(openmetrics=False).decode()
+    lines = [line for line in page.splitlines() if line.startswith("seasalt_schema_drift_total{")]
+    return {line.split('field="')[1].split('"')[0]: float(line.split()[-1]) for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("metric", "field", "before", "after"),
+    [
+        ("csat", "average_rating", RATED, renamed(RATED, "average_rating")),
+        ("csat", "rating_counts", RATED, renamed(RATED, "rating_counts")),
+        (
+            "communication_volume",
+            "inbound_voice_count",
+            {"inbound_voice_count": 1, "outbound_voice_count": 2},
+            {"inbound_calls": 1, "outbound_voice_count": 2},
+        ),
+        (
+            "label_overview",
+            "total_count",
+            [{"id": "1", "name": "a", "total_count": 1}],
+            [{"id": "1", "name": "a", "conversation_count": 1}],
+        ),
+        (
+            "conversation_breakdown",
+            "user_count",
+            {"channel_summary": {"SMS": {"user_count": 1, "total_message_count": 2}}},
+            {"channel_summary": {"SMS": {"users": 1, "total_message_count": 2}}},
+        ),
+    ],
+)
+def test_a_field_that_was_there_and_is_renamed_is_drift(
+    metric: str, field: str, before: object, after: object
+) -> None:
+    assert then(metric, before, after) == {field: 6}
+    assert then(metric, after, after) == {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [
+        ("csat", RATED, {"total_responses": 0}),
+        ("csat", RATED, {**RATED, "average_rating": None}),
+        ("label_overview", [{"id": "1", "name": "a", "total_count": 1}], []),
+        ("label_usage", [{"period": "2026-11-21", "labels": [{"name": "a", "count": 1}]}], []),
+        (
+            "activity_trend",
+            {"data": [{"period": "2026-11-21", "BOT": 1, "SYSTEM": 1}]},
+            {"data": []},
+        ),
+        (
+            "activity_trend",
+            {"data": [{"period": "2026-11-21", "BOT": 1, "SYSTEM": 1}], "change_percent": 1},
+            {"data": [{"period": "2026-11-21", "BOT": 1}]},
+        ),
+        (
+            "conversation_overview",
+            {"conversations": 1, "conversations_change_percentage": 1.0},
+            {"conversations": 0},
+        ),
+    ],
+)
+def test_what_an_answer_may_lack_by_the_documents_is_no_drift(
+    metric: str, before: object, after: object
+) -> None:
+    assert then(metric, before, after) == {}
+
+
 def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
     run = Run(workspace(["conversation_overview"], interval="6h"))
 

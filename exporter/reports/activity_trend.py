@@ -31,6 +31,9 @@ CHANGE: Final = Family(
 
 _SENDERS: Final = ("CUSTOMER", "AGENT", "BOT", "SYSTEM")
 _DIRECTIONS: Final = ("inbound", "outbound")
+_OPTIONAL: Final = frozenset((*_SENDERS, *_DIRECTIONS, "count", "change_percent"))
+"""Who sent nothing may have no key, and what began with nothing has no change."""
+
 _SPELLINGS: Final = {name.casefold(): name for name in (*_SENDERS, *_DIRECTIONS, "count")}
 
 
@@ -109,6 +112,7 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Trend),
     samples=samples,
+    optional=lambda _: _OPTIONAL,
     default_name=lambda options: (
         "activity_trend_calls" if options.message_type == "calls" else "activity_trend"
     ),

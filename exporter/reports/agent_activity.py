@@ -142,4 +142,5 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Activity),
     samples=samples,
+    optional=lambda _: frozenset({"end_time"}),
 )

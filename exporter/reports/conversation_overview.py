@@ -49,6 +49,15 @@ COUNTS: Final = {
         _LABELS,
     ),
 }
+_OPTIONAL: Final = frozenset(
+    (
+        *(f"{name}_change_percentage" for name in COUNTS),
+        "previous_period_start",
+        "previous_period_end",
+    )
+)
+"""There may have been nothing before."""
+
 CHANGE: Final = Family(
     "seasalt_conversation_overview_change_ratio",
     "Change against the equally long window before, as the API gives it: 0.1 is ten per cent more.",
@@ -157,6 +166,7 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Overview),
     samples=samples,
+    optional=lambda _: _OPTIONAL,
     collides=lambda one, two, _: (
         (one.window, one.handling_status) == (two.window, two.handling_status)
     ),

@@ -139,6 +139,9 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Year),
     samples=samples,
+    optional=lambda reply: (
+        frozenset() if reply.total_conversations else {"average_messages_per_conversation"}
+    ),
     alone=True,
     interval=timedelta(hours=6),
     fields=_fields,

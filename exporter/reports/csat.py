@@ -69,4 +69,9 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Csat),
     samples=samples,
+    optional=lambda reply: (
+        frozenset()
+        if reply.total_responses
+        else {"average_rating", "satisfaction_rate", "rating_counts"}
+    ),
 )

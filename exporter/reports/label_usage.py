@@ -92,5 +92,6 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Usage),
     samples=samples,
+    optional=lambda _: frozenset({"labels"}),  # of a day without any
     collides=_collides,
 )
