@@ -1,9 +1,11 @@
 """What a state file holds: read back it is what was kept, and any other bytes are no state."""
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -161,3 +163,18 @@ def test_values_of_a_family_that_is_no_longer_known_are_left_out() -> None:
     [(_, again)] = decoded(encoded(State((), ((key, record),)))).records
 
     assert again.samples == (known.sample(3, *labels),)
+
+
+def test_what_an_earlier_version_kept_is_read() -> None:
+    memory = Memory(Origin("seachat", "acme", "https://chat.seasalt.ai"), Standing(spent=3))
+    plain = json.loads(encoded(State((memory,))).split(b"\n")[1])
+    plain["origin"] = plain["origin"][:4]
+    for added in ("paused_key", "resting", "owed"):
+        del plain["standing"][added]
+    line = json.dumps(plain).encode() + b"\n"
+    head = b"seasalt-exporter-state 1 %s %d 1\n" % (sha256(line).hexdigest().encode(), len(line))
+
+    [again] = decoded(head + line).memories
+
+    assert again == memory
+    assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))
