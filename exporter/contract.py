@@ -7,7 +7,7 @@ A `Report` is the whole of our knowledge of one metric of the analytics API; the
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
@@ -202,7 +202,6 @@ class Reading(Generic[OptionsT]):
         at: When the request was sent, in UTC.
         drift: Takes note of what the documents do not know.
         before: The fields that earlier answers had, with the names of the objects they are in.
-        had: Takes note of those that this one has.
     """
 
     options: OptionsT
@@ -212,7 +211,6 @@ class Reading(Generic[OptionsT]):
     at: datetime
     drift: Drift = field(default_factory=Drift)
     before: Fields = frozenset()
-    had: set[tuple[str, str]] = field(default_factory=set)
 
     def inside(self, rows: Iterable[RowT]) -> Iterable[RowT]:
         """The rows that overlap the asked days; the others are dropped, and are drift."""
@@ -335,8 +333,8 @@ class Report(Generic[OptionsT, ReplyT]):
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if isinstance(reply, BaseModel) and not reply.model_fields_set:
             raise ReplyError(f"{self.name}: none of the documented fields")
-        self._miss(reply, reading)
         given = tuple(self.samples(reply, reading))
+        self._miss(reply, reading)
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
         kept = tuple([sample for sample in given if math.isfinite(sample.value)])
@@ -346,23 +344,11 @@ class Report(Generic[OptionsT, ReplyT]):
 
     def _miss(self, reply: ReplyT, reading: Reading[OptionsT]) -> None:
         """Note the fields that earlier answers had and this one has not: renamed, most likely."""
-        reading.had.update(_given(reply))
-        objects = {name for name, _ in reading.had}
-        for name, missing in reading.before - reading.had:
-            if name in objects and missing not in self.optional(reply):
+        had = reading.drift.had
+        for name, missing in reading.before:
+            # Where there is no such object now, none of its fields can be missed.
+            if missing not in had.get(name, {missing}) and missing not in self.optional(reply):
                 reading.drift.add(missing)
-
-
-def _given(value: object) -> Iterator[tuple[str, str]]:
-    """The fields of an answer and of all that is in it."""
-    if isinstance(value, BaseModel):
-        name = type(value).__name__
-        for field_ in value.model_fields_set:
-            yield name, field_
-            yield from _given(getattr(value, field_))
-    elif isinstance(value, tuple | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _given(inner)
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:

@@ -33,6 +33,7 @@ from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm
 from exporter.store import Record, Store, expiry
 from exporter.telemetry import LOAD, SERIES_DROPPED, Telemetry
+from exporter.values import Drift
 from exporter.windows import local_day
 
 GONE_AFTER: Final = 2
@@ -173,8 +174,10 @@ class Poller:
         self._seen = now()
         self._some_put_off = False
         self._presence = Presence()
-        self._had: dict[Key, Fields] = {}
-        self._known_fields: dict[Fields, Fields] = {}  # most reports have the same
+        self._had: dict[Key, frozenset[tuple[str, str]]] = {}
+        self._known_fields: dict[
+            Fields, frozenset[tuple[str, str]]
+        ] = {}  # most reports have the same
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: Turns) -> None:
@@ -462,10 +465,16 @@ class Poller:
             yield self._failed(call, entry, error, times.took)
         else:
             if self._wanted(call):
-                had = frozenset(reading.before | reading.had)
-                self._had[key] = self._known_fields.setdefault(had, had)
+                self._remember_fields(key, reading.drift)
                 self._store.succeed(key, self._record(key, entry, samples, times))
         self._telemetry.drifted(call.target.api, entry.metric, reading.drift)
+
+    def _remember_fields(self, key: Key, drift: Drift) -> None:
+        """Keep what an answer had, so that it is missed where the next has it no more."""
+        had = self._had.get(key, frozenset()) | {
+            (name, one) for name, fields in drift.had.items() for one in fields
+        }
+        self._had[key] = self._known_fields.setdefault(had, had)
 
     def _record(self, key: Key, entry: Entry, samples: tuple[Sample, ...], times: _Times) -> Record:
         kept, left_out = self._capped(key, samples)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Annotated, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationInfo,
+    model_validator,
 )
 
 UNREADABLE: Final = math.nan
@@ -37,10 +38,14 @@ class Drift(Counter[str]):
     Attributes:
         unread: How often that was something that could not be read at all.
         read: How many rows could be, whatever is in them.
+        had: The fields that were there, by the name of the object they are in.
     """
 
-    unread: int = 0
-    read: int = 0
+    def __init__(self, *given: Any, **counts: int) -> None:  # noqa: ANN401 - as a Counter takes it
+        super().__init__(*given, **counts)
+        self.unread = 0
+        self.read = 0
+        self.had: dict[str, set[str]] = {}
 
     def add(self, field: str | None) -> None:
         """Count one oddity at a documented field, or `other` where there is no such name."""
@@ -64,6 +69,12 @@ class Reply(BaseModel):
         hide_input_in_errors=True,
         defer_build=True,  # most configurations ask for a few reports
     )
+
+    @model_validator(mode="after")
+    def _note(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, Drift):
+            info.context.had.setdefault(type(self).__name__, set()).update(self.model_fields_set)
+        return self
 
 
 def _drift(info: ValidationInfo) -> Drift:
