@@ -411,7 +411,5 @@ _LONGEST_OF_OURS: Final = 1000
 Name = Annotated[str, PlainValidator(text), Field(default="unnamed")]
 """A name made by somebody, see `text`."""
 
-MadeOf = Annotated[
-    int, PlainValidator(lambda raw: hash(_raw(raw))), Field(default=0, validation_alias="name")
-]
-"""Another number for another name, whatever is shown of it; it says nothing of the name."""
+MadeOf = Annotated[object, Field(default=None, validation_alias="name", repr=False)]
+"""The same name as it came: another for another name, whatever is shown of it. Never shown."""

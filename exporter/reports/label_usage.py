@@ -58,7 +58,7 @@ class Usage(Reply):
 def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
     """One sum over the periods per label."""
     sums: dict[str, float] = {}
-    made_of: dict[str, int] = {}
+    made_of: dict[str, object] = {}
     for row in reading.inside(reply.data):
         reading.drift.read += row.labels is not None
         names = [label.name for label in row.labels or ()]
