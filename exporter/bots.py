@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isnan
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -35,6 +36,9 @@ UNREADABLE_PAGES: Final = 3
 
 LISTINGS_BEFORE_GONE: Final = 2
 """Complete listings without a bot after which it is believed to be gone."""
+
+DEFAULT_MOST: Final[int] = Discovery.model_fields["max_bots"].default
+"""Bots of a list that are known at a time, where the operator says nothing."""
 
 _ID: Final = re.compile(BOT_ID, re.ASCII)
 
@@ -96,8 +100,11 @@ def page(answer: object, drift: Drift) -> Page:
     """A page of the list.
 
     Raises:
-        ReplyError: If the answer has another shape than documented.
+        ReplyError: If the answer has another shape than documented, or more rows than asked for.
     """
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    if isinstance(rows, list) and len(rows) > PAGE_SIZE:
+        raise ReplyError(f"bots: a page of more than the {PAGE_SIZE} rows that were asked for")
     try:
         return _PAGE.validate_python(answer, context=drift)
     except ValidationError:
@@ -109,34 +116,84 @@ class Listing:
     """Pages put together: bots by id, in the order of the list.
 
     Attributes:
+        most: How many bots are taken; the rest is not read.
         bots: Those seen so far.
         rows: Rows seen so far, which is where the next page begins.
         unreadable: Pages in a row of which not one row could be read.
+        proves: Whether a bot that is not in it is gone: not where rows could not be read, or
+            where the list changed or contradicted itself while it was read.
+        left_out: How many bots more there are at least than are taken.
     """
 
+    most: int = DEFAULT_MOST
     bots: dict[str, ListedBot] = field(default_factory=dict)
     rows: int = 0
     unreadable: int = 0
+    proves: bool = True
+    left_out: int = 0
+    _counted: int = 0
+    _total: float | None = None
+    _contradicted: bool = False
 
     def add(self, one: Page, drift: Drift) -> bool:
         """Take a page in; whether there may be another.
 
         Raises:
-            ReplyError: If page after page cannot be read.
+            ReplyError: If page after page cannot be read, or the list ends before its total.
         """
-        before, readable = len(self.bots), False
-        for bot in filter(None, one.data):  # None is drift already
-            if _ID.fullmatch(str(bot.id)):
-                readable = True
-                self.bots.setdefault(str(bot.id), bot)
-            else:
-                drift.add("id")
+        before = len(self.bots)
+        readable = self._take(one.data, drift)
         self.rows += len(one.data)
-        complete = one.total is not None and self.rows >= one.total
+        self._hear(one.total, drift)
         self.unreadable = self.unreadable + 1 if one.data and not readable else 0
         if self.unreadable >= UNREADABLE_PAGES:
             raise ReplyError("bots: page after page cannot be read")
-        return not complete and (len(self.bots) > before or self.unreadable > 0)
+        if self.left_out:
+            self.left_out = int(max(self.left_out, (self._total or 0) - len(self.bots)))
+            return False
+        if self._total is not None and self._counted >= self._total:
+            return False
+        if len(self.bots) > before or self.unreadable:
+            return True
+        if self._total is not None:
+            text = f"bots: the list ends after {len(self.bots)} of {self._total:.0f}"
+            raise ReplyError(text)
+        if one.data:
+            self.proves = False  # a list that does not say its length, and begins anew
+        return False
+
+    def _take(self, rows: Iterable[ListedBot | None], drift: Drift) -> bool:
+        """Take in the rows of a page; whether any can be read."""
+        here: set[str] = set()
+        for bot in rows:
+            identity = str(bot.id) if bot else ""
+            if bot is None or not _ID.fullmatch(identity):
+                self.proves = False
+                self._counted += 1
+                if bot:  # None is drift already
+                    drift.add("id")
+                continue
+            # A row of an earlier page again brings the list no nearer to its total.
+            self._counted += identity in here or identity not in self.bots
+            here.add(identity)
+            if identity in self.bots or len(self.bots) < self.most:
+                self.bots.setdefault(identity, bot)
+            else:
+                self.left_out += 1
+        return bool(here)
+
+    def _hear(self, total: float | None, drift: Drift) -> None:
+        """Take in how long the list says to be."""
+        if total is None or isnan(total) or self._contradicted:
+            return
+        if total < self._counted:
+            # It has more than it says: it ends where no more comes, like one that says nothing.
+            drift.add("total")
+            self._contradicted, self._total, self.proves = True, None, False
+            return
+        if self._total not in {None, total}:
+            self.proves = False
+        self._total = total
 
 
 class Roster:
@@ -146,6 +203,10 @@ class Roster:
         configured: Named by the operator; they stay whatever the list says.
         discovery: Which of the listed ones are wanted.
         remembered: What was known before, see `remembered`.
+        left_out: How many more bots the last list had than may be known.
+
+    Attributes:
+        left_out: As given.
     """
 
     def __init__(
@@ -153,30 +214,40 @@ class Roster:
         configured: Iterable[Bot],
         discovery: Discovery,
         remembered: Iterable[tuple[ListedBot, int]] = (),
+        left_out: int = 0,
     ) -> None:
+        self.left_out = left_out
         self._configured = {bot.id: bot for bot in configured}
         self._discovery = discovery
         self._listed = {str(bot.id): (bot, missed) for bot, missed in remembered}
         self._shown = {
-            identity: self._configured.get(identity) or Bot(id=identity, name=bot.name or "")
+            identity: self._configured.get(identity) or Bot(id=identity, name=bot.shown_name)
             for identity, (bot, _) in self._listed.items()
         }
 
     def after(self, listing: Listing) -> "Roster":
         """The roster once a complete list is taken in.
 
+        A bot that is known keeps its place: where there are more than may be, newcomers wait.
+
         Raises:
             ReplyError: If it is empty though there were bots: that is no reason to drop them all.
         """
         if self._listed and not listing.bots:
             raise ReplyError("bots: the list is empty, and was not before")
-        kept = {
-            identity: (bot, missed + 1)
+        missing = 1 if listing.proves else 0
+        found = {
+            identity: (bot, missed + missing)
             for identity, (bot, missed) in self._listed.items()
-            if missed + 1 < LISTINGS_BEFORE_GONE or identity in listing.bots
+            if missed + missing < LISTINGS_BEFORE_GONE or identity in listing.bots
         }
-        found = kept | {identity: (bot, 0) for identity, bot in listing.bots.items()}
-        return Roster(self._configured.values(), self._discovery, found.values())
+        left_out = listing.left_out
+        for identity, bot in listing.bots.items():
+            if identity in found or len(found) < listing.most:
+                found[identity] = bot, 0
+            else:
+                left_out += 1
+        return Roster(self._configured.values(), self._discovery, found.values(), left_out)
 
     @property
     def remembered(self) -> tuple[tuple[ListedBot, int], ...]:

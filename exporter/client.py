@@ -41,8 +41,6 @@ from exporter.tls import held
 BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
 
-_ITS_OWN: Final = frozenset({"detail", "message", "code"})
-"""Every error of the API's own has one of these."""
 
 _UNDOCUMENTED_MEDIA: Final = frozenset({"text/json", "text/plain", "application/octet-stream"})
 """What JSON is sometimes sent as all the same."""
@@ -221,7 +219,7 @@ class Client:
         found: object = None
         with suppress(Unfit):
             found = read(content or b"")
-        own = isinstance(found, dict) and not _ITS_OWN.isdisjoint(found)
+        own = _own(found)
         asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
         wish = retry_after.seconds(asked, date, found, self._now())
         if _code(found) == BAD_KEY:
@@ -294,6 +292,27 @@ def _outcome(status: int) -> Outcome:
     if 400 <= status < 500:
         return Outcome.CLIENT_ERROR
     return Outcome.SERVER_ERROR if status >= 500 else Outcome.INVALID
+
+
+_OWN_ERRORS: Final = (
+    # What must be there, and what may be beside it: the forms that the documents show.
+    (frozenset({"detail"}), frozenset({"detail", "code", "parameters"})),
+    (
+        frozenset({"message", "code", "status_code"}),
+        frozenset({"message", "code", "status_code", "parameters"}),
+    ),
+    (
+        frozenset({"error", "message", "status_code"}),
+        frozenset({"error", "message", "status_code", "details", "retry_after"}),
+    ),
+)
+
+
+def _own(answer: object) -> bool:
+    """Whether an answer is an error in one of the API's own forms; proxies have others."""
+    return isinstance(answer, dict) and any(
+        least <= answer.keys() <= most for least, most in _OWN_ERRORS
+    )
 
 
 def _code(answer: object) -> int | None:

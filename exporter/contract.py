@@ -7,7 +7,7 @@ A `Report` is the whole of our knowledge of one metric of the analytics API; the
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
@@ -185,6 +185,8 @@ class Options(BaseModel):
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+Fields = AbstractSet[tuple[str, str]]
+"""Fields of answers, each with the name of the object that it is in."""
 ReplyT = TypeVar("ReplyT")
 
 
@@ -199,6 +201,7 @@ class Reading(Generic[OptionsT]):
         zone: The time zone that was sent.
         at: When the request was sent, in UTC.
         drift: Takes note of what the documents do not know.
+        before: The fields that earlier answers had, with the names of the objects they are in.
     """
 
     options: OptionsT
@@ -207,6 +210,7 @@ class Reading(Generic[OptionsT]):
     zone: tzinfo
     at: datetime
     drift: Drift = field(default_factory=Drift)
+    before: Fields = frozenset()
 
     def inside(self, rows: Iterable[RowT]) -> Iterable[RowT]:
         """The rows that overlap the asked days; the others are dropped, and are drift."""
@@ -228,7 +232,9 @@ class Reading(Generic[OptionsT]):
         asked, found = tuple(names), dict[str, float]()
         for row in self.inside(rows):
             if row.model_fields_set.isdisjoint(asked):
-                self.drift.add(None)
+                self.drift.unreadable(None)
+            else:
+                self.drift.read += 1
             for name in asked:
                 value = getattr(row, name)
                 if value is not None:
@@ -278,6 +284,8 @@ class Report(Generic[OptionsT, ReplyT]):
         fields: Request fields that are not the options' own values.
         window: The window that its values stand for, None where they have none.
         default_name: Its name in `seasalt_report_*`.
+        optional: The fields that an answer like this may lack, though others had them: what is
+            computed of things that there are none of, mostly.
         collides: Whether two entries of one scope could write the same series, today or later.
     """
 
@@ -295,6 +303,7 @@ class Report(Generic[OptionsT, ReplyT]):
     fields: Callable[[OptionsT], Mapping[str, Field_]] = lambda _: {}
     window: Callable[[OptionsT], Window | None] = lambda options: options.window
     default_name: Callable[[OptionsT], str] = lambda options: options.metric
+    optional: Callable[[ReplyT], AbstractSet[str]] = lambda _: frozenset()
     collides: Callable[[OptionsT, OptionsT, date], bool] = lambda one, two, _today: (
         one.window == two.window
     )
@@ -311,7 +320,8 @@ class Report(Generic[OptionsT, ReplyT]):
         What cannot be believed is left out and noted in `reading.drift`.
 
         Raises:
-            ReplyError: If the part is missing or has another shape than documented.
+            ReplyError: If the part is missing, has another shape than documented, or holds
+                something of which nothing can be read.
         """
         shaped = self.shape(part)
         if shaped is None and part is not None:
@@ -321,12 +331,24 @@ class Report(Generic[OptionsT, ReplyT]):
             if isinstance(reply, BaseModel) and not reply.model_fields_set:
                 raise ReplyError(f"{self.name}: none of the documented fields")
             given = tuple(self.samples(reply, reading))  # which reads its rows
+            self._miss(reply, reading)
         except ValidationError:
             # The error itself would quote the answer: keys of objects are in its locations.
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
-        return tuple([sample for sample in given if math.isfinite(sample.value)])
+        kept = tuple([sample for sample in given if math.isfinite(sample.value)])
+        if not kept and (given or (reading.drift.unread and not reading.drift.read)):
+            raise ReplyError(f"{self.name}: nothing in it can be read")
+        return kept
+
+    def _miss(self, reply: ReplyT, reading: Reading[OptionsT]) -> None:
+        """Note the fields that earlier answers had and this one has not: renamed, most likely."""
+        had = reading.drift.had
+        for name, missing in reading.before:
+            # Where there is no such object now, none of its fields can be missed.
+            if missing not in had.get(name, {missing}) and missing not in self.optional(reply):
+                reading.drift.add(missing)
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:
@@ -415,13 +437,19 @@ class Entry:
         dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}
         return dates and self.options.window not in {None, ALL}
 
-    def reading(self, at: datetime) -> Reading[Any]:
+    def reading(self, at: datetime, before: Fields = frozenset()) -> Reading[Any]:
         """What an answer to a request sent at an instant is to be read against."""
         days = self.options.window.days(local_day(at, self.zone)) if self._dated else None  # type: ignore[union-attr]  # dated: there is a window
-        return Reading(self.options, self.window, days, self.zone, at)
+        return Reading(self.options, self.window, days, self.zone, at, before=before)
 
     def withdrawn(self, at: datetime) -> datetime | None:
         """When values asked for at an instant stop being true of their window; None is never."""
         stands_for = self.report.window(self.options)
         day = stands_for.moves_on(local_day(at, self.zone)) if stands_for else None
+        return begins(day, self.zone) if day else None
+
+    def since(self, at: datetime) -> datetime | None:
+        """From when on values asked for at an instant are true of their window; None is always."""
+        stands_for = self.report.window(self.options)
+        day = stands_for.moved_on(local_day(at, self.zone)) if stands_for else None
         return begins(day, self.zone) if day else None

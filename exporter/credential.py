@@ -4,12 +4,16 @@ What is rejected may be the key, or what was asked with it: a bot that it must n
 that works for others is not to blame, and rests only when it is rejected twice in a row.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from exporter.errors import NotSent, Outcome, RequestFailed
+from exporter.keyring import Judgement
 
 _SHORT_OF = 0.95
 """Of the rest: the next turn of the request that was rejected must not fall just short of it."""
+
+REJECTED = "the key was rejected"
 
 
 class Key(Protocol):
@@ -29,17 +33,30 @@ class Credential:
     Args:
         key: As the operator gives it.
         rest: Seconds for which a rejected key is not sent again.
+        known: What is known of a key, by whoever uses it; by this one alone where left out.
+        who: Tells apart what is asked by those that share it.
     """
 
-    def __init__(self, key: Key, rest: float) -> None:
+    def __init__(
+        self,
+        key: Key,
+        rest: float,
+        known: Callable[[str], Judgement] | None = None,
+        who: str = "",
+    ) -> None:
         self._key = key
         self._rest = rest * _SHORT_OF
-        self._works = ""
-        self._suspects: set[str] = set()
-        self._barred: set[str] = set()
-        self._rejected = ""
-        self._why = ""
-        self._until = 0.0
+        self._mine: dict[str, Judgement] = {}
+        self._known = known or (lambda key: self._mine.setdefault(key, Judgement()))
+        self._who = who
+        self._first_rests_until = 0.0
+
+    def rest(self, until: float) -> None:
+        """Let the first key that is read rest, as one did in an earlier life.
+
+        Nothing is kept of that one by which the two could be compared.
+        """
+        self._first_rests_until = until
 
     def usable(self, at: float) -> str:
         """The key to send at a time of the monotonic clock, in seconds.
@@ -49,22 +66,24 @@ class Credential:
             NotSent: If the API has rejected it not long ago.
         """
         key = self._key.read()
-        if key == self._rejected and at < self._until:
-            text = f"{self._why}; nothing is sent until it changes, but one probe a minute"
+        judgement = self._known(key)
+        if at < self._first_rests_until:
+            judgement.until, judgement.why = self._first_rests_until, judgement.why or REJECTED
+        self._first_rests_until = 0.0
+        if judgement.why and at < judgement.until:
+            text = f"{judgement.why}; nothing is sent until it changes, but one probe a minute"
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
 
     def accepted(self, key: str, about: str = "") -> None:
         """Note that a key brought an answer about something: what was rejected since is barred."""
-        self._barred = (self._barred | self._suspects) - {about}
-        self._suspects.clear()
-        self._works = key
-        if key == self._rejected:  # an answer to what was sent before
-            self._rejected = ""
+        judgement = self._known(key)
+        judgement.barred |= judgement.suspects
+        judgement.barred.discard(self._about(about))
+        judgement.suspects.clear()
+        judgement.works, judgement.why = True, ""  # be it an answer to what was sent before
 
-    def rejected(
-        self, key: str, at: float, why: str = "the key was rejected", about: str = ""
-    ) -> None:
+    def rejected(self, key: str, at: float, why: str = REJECTED, about: str = "") -> None:
         """Note that the API rejected a key.
 
         Args:
@@ -73,13 +92,14 @@ class Credential:
             why: How the API says so.
             about: What was asked with it.
         """
-        if about in self._barred:
+        judgement, asked = self._known(key), self._about(about)
+        if asked in judgement.barred:
             return
-        self._suspects.add(about)
-        if key == self._works:
-            self._works = ""  # the next rejection is the key's
+        judgement.suspects.add(asked)
+        if judgement.works:
+            judgement.works = False  # the next rejection is the key's
         else:
-            self._rejected, self._until, self._why = key, at + self._rest, why
+            judgement.until, judgement.why = at + self._rest, why
 
     def changed_since(self, key: str) -> bool:
         """Whether the operator gives another key by now."""
@@ -87,3 +107,6 @@ class Credential:
             return self._key.read() != key
         except RequestFailed:
             return False
+
+    def _about(self, about: str) -> str:
+        return f"{self._who}|{about}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from exporter.agenda import Agenda
-from exporter.bots import MOST_PAGES, REPORT, Listing, Roster, page
+from exporter.bots import DEFAULT_MOST, MOST_PAGES, REPORT, Listing, Roster, page
 from exporter.config import Discovery, Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
@@ -17,24 +17,25 @@ from exporter.poller import Failure, Poller, next_turn
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm, phase
 from exporter.store import Record, Store, undone_if_it_fails
-from exporter.telemetry import Telemetry
+from exporter.telemetry import SERIES_DROPPED, Telemetry
 from exporter.values import Drift
 
 log = logging.getLogger(__name__)
 
 
-async def whole_list(gate: Gate, drift: Drift) -> tuple[Listing, float]:
+async def whole_list(gate: Gate, drift: Drift, most: int = DEFAULT_MOST) -> tuple[Listing, float]:
     """Every page of a workspace's list of bots, and the seconds that the API took for them.
 
     Args:
         gate: The way to the API.
         drift: Takes note of rows that cannot be read.
+        most: How many bots are taken.
 
     Raises:
         RequestFailed: If a page did not come.
         ReplyError: If a page cannot be read, or there is no end to them.
     """
-    listing, seconds, more = Listing(), 0.0, True
+    listing, seconds, more = Listing(most), 0.0, True
 
     def read(answer: object, took: float) -> bool:
         nonlocal seconds, more
@@ -78,6 +79,7 @@ class Finder:
         self._poller = poller
         self._workspace = poller.workspace
         self._interval = discovery.interval
+        self._most = discovery.max_bots
         self._gate = gate
         self._store = store
         self._telemetry = telemetry
@@ -128,7 +130,7 @@ class Finder:
         """Read the list one time and have its bots polled; what went wrong, if something did."""
         drift = Drift()
         try:
-            listing, seconds = await whole_list(self._gate, drift)
+            listing, seconds = await whole_list(self._gate, drift, self._most)
             # Beside the loop, as thousands of bots take their time.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)
@@ -158,6 +160,7 @@ class Finder:
             self._poller.tell_the_load()
             raise
         self._roster = found.roster
+        self._tell_left_out(found.roster.left_out)
 
     def _failed(
         self,
@@ -174,6 +177,15 @@ class Finder:
         failure.log(log)
         self._poller.changed()
         return failure
+
+    def _tell_left_out(self, number: int) -> None:
+        """Say how many bots of the list there is no room for."""
+        if not number:
+            return
+        workspace = self._workspace
+        self._telemetry.count(SERIES_DROPPED, number, workspace.api, workspace.name, "max_bots")
+        reason = f"the list has {number} more than max_bots {self._most}, which are not polled"
+        log.warning("bots left out", extra={"workspace": workspace.name, "reason": reason})
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
         """What a list leads to that was complete at an instant.

@@ -74,7 +74,8 @@ class RequestFailed(ExporterError):
         outcome: The word under which the request is counted.
         status: The HTTP status, if an answer came at all.
         wish: The seconds for which the API asks to be left alone, None if it does not.
-        own: Whether it is the API that says so, in its own form; not something before it.
+        own: Whether the body was an error in the API's own form. Anything on the way to the API
+            can answer with its statuses, so that without this one says nothing of what was asked.
         fault: Whether the breaker counts it, whatever the outcome: an answer that costs too much.
         seconds: How long it took to fail.
     """
@@ -100,7 +101,12 @@ class RequestFailed(ExporterError):
     @property
     def refused(self) -> bool:
         """Whether the API objects to what was asked, so that asking less may succeed."""
-        return self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+        return self.own and self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
+
+    @property
+    def missing(self) -> bool:
+        """Whether the API says that it does not know what was asked about."""
+        return self.own and self.status == 404
 
 
 class NotSent(RequestFailed):

@@ -61,6 +61,7 @@ _SERIES_OF_A_SHAPE: Final = 128
 _TAILS: Final = 8192
 """Of so many shapes, none of more series, and so many label values the text is remembered."""
 
+EVER: Final = datetime.min.replace(tzinfo=UTC)
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """When a page without values has to be made anew."""
 
@@ -73,6 +74,7 @@ class _Block:
         part: The records.
         at: The instant at which they were looked at.
         until: The first instant after it at which one of their values must go.
+        since: The last instant before it at which one of them was not yet true.
         pieces: The page's text of them, by family; all under None where there is but one block.
         series: Values from the API, by (api, workspace).
         hidden: The keys of records with values that must not be shown.
@@ -81,6 +83,7 @@ class _Block:
     part: Mapping[Key, Record] = field(default_factory=dict)
     at: datetime = NEVER
     until: datetime = NEVER
+    since: datetime = EVER
     pieces: Mapping[Family | None, Piece] = field(default_factory=dict)
     series: Counter[tuple[str, str]] = field(default_factory=Counter)
     hidden: Sequence[Key] = ()
@@ -115,6 +118,7 @@ class Snapshot:
         page: Their text, compressed.
         at: The instant that they were rendered for.
         until: The first instant after it at which one of them must go.
+        since: The last instant before it at which one of them was not yet true.
         series: Values from the API in it, by (api, workspace).
         hidden: The keys of records with values that must not be shown.
         blocks: What it is made of.
@@ -123,13 +127,14 @@ class Snapshot:
     page: Piece = NOTHING
     at: datetime = NEVER
     until: datetime = NEVER
+    since: datetime = EVER
     series: Mapping[tuple[str, str], int] = field(default_factory=dict)
     hidden: Sequence[Key] = ()
     blocks: Sequence[_Block] = ()
 
     def holds(self, now: datetime) -> bool:
         """Whether all of it may still be shown; a clock that was set back leaves that open."""
-        return self.at - SKEW <= now < self.until
+        return self.at - SKEW <= now < self.until and self.since <= now
 
 
 EMPTY: Final = Snapshot()
@@ -167,6 +172,7 @@ def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Sna
         page,
         at,
         min(block.until for block in blocks),
+        max(block.since for block in blocks),
         series,
         [key for block in blocks for key in block.hidden],
         blocks,
@@ -191,15 +197,15 @@ def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole:
             pieces.pop(family, None)
             if family in lines:
                 pieces[family] = Piece.of("".join(lines[family]).encode())
-    series, hidden, until = Counter[tuple[str, str]](), list[Key](), NEVER
+    series, hidden, until, since = Counter[tuple[str, str]](), list[Key](), NEVER, EVER
     for key, record in part.items():
         shown = record.shown(at)
         series[key.target.api, key.target.workspace] += len(shown)
         if shown and record.expires:
-            until = min(until, record.expires)
+            until, since = min(until, record.expires), max(since, record.since or EVER)
         elif record.samples:
             hidden.append(key)
-    return _Block(part, at, until, pieces, series, hidden)
+    return _Block(part, at, until, since, pieces, series, hidden)
 
 
 def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:

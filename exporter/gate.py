@@ -7,12 +7,15 @@ Knows nothing of reports but whether an answer could be read.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from exporter.answer import Answer
 from exporter.breaker import PROBE_EVERY
@@ -21,11 +24,15 @@ from exporter.config import Workspace
 from exporter.credential import Credential
 from exporter.errors import NotSent, Outcome, RequestFailed
 from exporter.key_file import KeyAtHand
+from exporter.keyring import Keyring
 from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.terms import Terms
 from exporter.values import Drift
+
+_USES: Final = ("reports", "bots")
+"""What keys are used for: each wants a scope of its own, even if the key is the same."""
 
 LONGEST_SLEEP: Final = 60.0
 """Seconds that anything sleeps at most, so that a clock that was set is soon noticed."""
@@ -65,6 +72,7 @@ class Gate:
         now: The present as an aware instant; durations come from the event loop's clock.
         standing: What an earlier life remembered.
         uniform: A random number between two bounds.
+        keyring: What is known of the keys, shared with those that may use the same.
 
     Attributes:
         answered: Whether the API has answered anything yet.
@@ -78,6 +86,7 @@ class Gate:
         now: Callable[[], datetime],
         standing: Standing = Standing(),  # noqa: B008 - immutable
         uniform: Uniform = random.uniform,
+        keyring: Keyring | None = None,
     ) -> None:
         self.answered = False
         self._workspace = workspace
@@ -95,15 +104,25 @@ class Gate:
         self._finding_out = asyncio.Lock()
 
         rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
+        self._keyring = keyring or Keyring(secrets.token_bytes(32))
+        self._host = urlsplit(workspace.url).netloc.lower()
+        known = {use: partial(self._keyring.judgement, self._host, use) for use in _USES}
         keys = KeyAtHand(workspace.key), KeyAtHand(workspace.bots_key)
-        # Two even if they are the same: the list of bots wants another scope than the reports.
-        self._key, self._bots_key = (Credential(key, rest) for key in keys)
+        self._key = Credential(keys[0], rest, known["reports"], workspace.name)
+        # Even if it is the same: the list of bots wants another scope than the reports.
+        self._bots_key = Credential(keys[1], rest, known["bots"], workspace.name)
         self._at_hand = dict(zip((self._key, self._bots_key), keys, strict=True))
         self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
         self._terms = Terms(workspace, standing, self._time, now, uniform)
-        self._credit = Credit()
+        self._credit = Credit(standing.owed)
+        self._recalled = standing.not_before is not None
+        self._paused_key = standing.paused_key
+        for use, mark, until in standing.resting:
+            if use in _USES and not self._keyring.knows(mark):
+                credential = self._key if use == "reports" else self._bots_key
+                credential.rest(self._terms.resting(until))
 
     def begin(self) -> None:
         """Let what is told of the workspace be there from the start."""
@@ -119,12 +138,29 @@ class Gate:
     @property
     def standing(self) -> Standing:
         """What a later life must remember."""
-        return self._terms.standing("" if self._url == self._workspace.url else self._url)
+        found = self._terms.standing("" if self._url == self._workspace.url else self._url)
+        return replace(
+            found,
+            paused_key=self._paused_key if found.not_before else "",
+            resting=tuple(
+                (use, mark, self._terms.instant(until)) for use, mark, until in self._resting
+            ),
+            owed=self._credit.owed,
+        )
+
+    @property
+    def _resting(self) -> Iterator[tuple[str, str, float]]:
+        """The uses and marks of the keys that rest, and until when."""
+        at = self._time()
+        for use in _USES:
+            for mark, until in self._keyring.resting(self._host, use, at):
+                yield use, mark, until
 
     @property
     def waits(self) -> object:
-        """Another value whenever the API is left alone for another while, see `Terms.waits`."""
-        return self._terms.waits
+        """Another value whenever the API is to be asked less for another while."""
+        resting = tuple(until for *_, until in self._resting)
+        return (self._terms.waits, resting, int(self._credit.owed))
 
     async def report(
         self,
@@ -167,7 +203,7 @@ class Gate:
                 try:
                     await ask(other, tried=ATTEMPTS - 1)
                 except RequestFailed as again:
-                    if again.status not in {404, 405}:
+                    if again.status not in {404, 405} or not again.own:
                         self._other = other  # but not as long as that has shown nothing
                     raise
                 log.info("other path", extra={"workspace": self._workspace.name, "url": other})
@@ -213,11 +249,12 @@ class Gate:
             try:
                 # With a key of its own, the list of bots says nothing of the other one.
                 judged = self._one_key or credential is self._key
-                await self._send(ask(key), read, judged=judged)
+                await self._told(key, self._send(ask(key), read, judged=judged))
             except RequestFailed as failure:
                 if failure.outcome is Outcome.UNAUTHORIZED:
                     sent = self._time() - failure.seconds
                     credential.rejected(key, sent, str(failure), about)
+                    self._keyring.pause(self._host, key).doubt()
                     await self._at_hand[credential].look()  # it may have been rotated meanwhile
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
@@ -228,6 +265,18 @@ class Gate:
                 return
             await asyncio.sleep(wait)
 
+    async def _told(self, key: str, sent: Awaitable[None]) -> None:
+        """One request, of whose end all hear that use its key.
+
+        Raises:
+            RequestFailed: If there is no answer that can be used.
+        """
+        try:
+            await sent
+        finally:
+            self._paused_key = self._keyring.mark(key)
+            self._keyring.pause(self._host, key).ended(self._terms.parked_until)
+
     def _usable(self, credential: Credential) -> str:
         """The key to send.
 
@@ -235,11 +284,19 @@ class Gate:
             RequestFailed: If there is none; nothing is sent without.
         """
         try:
-            return credential.usable(self._time())
+            key = credential.usable(self._time())
         except RequestFailed:
             if credential is self._key:
                 self._telemetry.judged(*self._place, Outcome.UNAUTHORIZED)
             raise
+        pause = self._keyring.pause(self._host, key)
+        if self._recalled:
+            self._recalled = False
+            known = self._keyring.knows(self._paused_key)
+            if not known or self._paused_key == self._keyring.mark(key):
+                pause.ended(self._terms.parked_until)
+        self._terms.share(pause)
+        return key
 
     async def _leave(self, credential: Credential) -> str:
         """Wait until one more request may be sent, and spend it; the key to send it with.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
+from hashlib import scrypt
 from typing import NamedTuple
 
 from exporter.bots import ListedBot
@@ -19,18 +21,56 @@ class Origin(NamedTuple):
         workspace: As configured.
         base_url: Where the API lives.
         workspace_id: The API's id of the workspace; empty where it was not given.
+        key: Where its key is, or a digest of the one that is written in the configuration.
+        bots: The ids of the bots that are named in the configuration.
     """
 
     api: str = ""
     workspace: str = ""
     base_url: str = ""
     workspace_id: str = ""
+    key: str = ""
+    bots: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, workspace: Workspace) -> "Origin":
-        """The origin of what a workspace is told."""
+        """The origin of what a workspace is told; its first digest takes a hundredth of a second."""
         base_url = workspace.base_url or workspace.dialect.base_url
-        return cls(workspace.api, workspace.name, base_url, workspace.workspace_id or "")
+        place = (workspace.api, workspace.name, base_url)
+        if workspace.api_key_file:
+            key = f"file {workspace.api_key_file}"
+        else:
+            secret = workspace.api_key.get_secret_value() if workspace.api_key else ""
+            key = _digest(secret.strip(), "|".join(place))
+        bots = tuple(bot.id for bot in workspace.bots)
+        return cls(*place, workspace.workspace_id or "", key, bots)
+
+    def same(self, other: "Origin") -> bool:
+        """Whether two are of one customer, so that the values of one are those of the other.
+
+        A key may be rotated, or be another customer's, and no answer says which. The id of the
+        workspace tells, and so does a bot that is named in both, as no two customers have it. A key
+        file is the place where keys are rotated. With none of these, another key is somebody else's.
+        """
+        if self[:3] != other[:3]:
+            return False
+        if self.workspace_id and other.workspace_id:
+            return self.workspace_id == other.workspace_id
+        if not set(self.bots).isdisjoint(other.bots):
+            return True
+        if self.workspace_id != other.workspace_id:
+            return bool(self.key) and self.key == other.key
+        return self.key == other.key or not (self.key and other.key)  # of an earlier version
+
+
+@lru_cache(maxsize=1024)
+def _digest(secret: str, salt: str) -> str:
+    """A text that is another for another key.
+
+    Slow, salted with the name of the workspace, and four bytes: enough to tell two keys apart, and
+    for whoever finds it no way to a key but to try each that he can think of, a hundred a second.
+    """
+    return scrypt(secret.encode(), salt=salt.encode(), n=2**12, r=8, p=1, dklen=4).hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ class Parking:
         length = min(wish + self._uniform(0.0, wish * _JITTER), LONGEST)
         self.until = max(self.until, at + length)
 
+    def heed(self, until: float) -> None:
+        """Send nothing before a time that another has been told."""
+        self.until = max(self.until, until)
+
     def succeeded(self) -> None:
         """Note that the API answers: the next refusal is the first of a row."""
         self._unsaid = _FIRST

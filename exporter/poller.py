@@ -23,11 +23,12 @@ from typing import Final
 from exporter.agenda import EMPTY, Agenda
 from exporter.caps import cut, largest, largest_names
 from exporter.config import Workspace
-from exporter.contract import Entry
+from exporter.contract import Entry, Fields
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.gate import LONGEST_SLEEP, Gate
 from exporter.memory import Turns
 from exporter.plan import Call, Key
+from exporter.presence import Presence
 from exporter.samples import Sample, Samples
 from exporter.schedule import Rhythm
 from exporter.store import Record, Store, expiry
@@ -37,7 +38,7 @@ from exporter.windows import local_day
 
 GONE_AFTER: Final = 2
 ASK_THE_GONE: Final = timedelta(hours=1)
-"""A bot that is not found in so many turns in a row is asked no sooner until it is there again."""
+"""A bot that is not found in so many turns in a row, while others are, is asked no sooner."""
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that spoiled a shared request is left out of it."""
@@ -65,6 +66,7 @@ class _Turn:
 
     Attributes:
         missing: In how many turns in a row its bot was not found.
+        missing_since: The word of the API that was the first of them, see `Presence.number`.
         put_off: Whether it is to be sent as soon as the API answers again.
     """
 
@@ -73,6 +75,7 @@ class _Turn:
     order: int
     call: Call = field(compare=False)
     missing: int = field(default=0, compare=False)
+    missing_since: int = field(default=0, compare=False)
     put_off: bool = field(default=False, compare=False)
 
 
@@ -108,7 +111,7 @@ class Failure:
         key: Which report of which target.
         text: Why, in a few words of ours.
         refused: Whether the API objects to what was asked.
-        missing: Whether it does not know what was asked about.
+        missing: Whether the API itself says that it does not know what was asked about.
         unsent: Whether it was not even asked.
         outcome: How its request ended.
     """
@@ -192,6 +195,11 @@ class Poller:
         self._seen = now()
         self._some_put_off = False
         self._exactly = False
+        self._presence = Presence()
+        self._had: dict[Key, frozenset[tuple[str, str]]] = {}
+        self._known_fields: dict[
+            Fields, frozenset[tuple[str, str]]
+        ] = {}  # most reports have the same
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: Turns) -> None:
@@ -246,8 +254,10 @@ class Poller:
             before = kept.get(turn.call.signature)
             if before:
                 turn.missing, turn.put_off = before.missing, before.put_off
+                turn.missing_since = before.missing_since
         heapq.heapify(turns)
         wanted = agenda.wanted
+        had = {key: had for key, had in self._had.items() if key in wanted}
         refused = {
             key: until
             for key, until in self._refused.items()
@@ -266,7 +276,8 @@ class Poller:
             self._store.adjust(key, entry.question, entry.interval, stale_after)
         self.tell_the_load(agenda)
         self._agenda, self._turns, self._remembered = agenda, turns, {}
-        self._refused, self._split_in_vain = refused, split_in_vain
+        self._refused, self._split_in_vain, self._had = refused, split_in_vain, had
+        self._presence.keep({call.target.bot_id for call in agenda.calls.values()})
         self.changed()
         self._woken.set()
 
@@ -373,6 +384,8 @@ class Poller:
             turn.due = max(rhythm.after(now), now + ASK_THE_GONE)
         else:
             failed = next((one for one in failures if one.key not in self._refused), None)
+            if turn.missing >= GONE_AFTER:
+                failed = None  # likely gone, if nobody knows: no reason to ask sooner
             turn.due = next_turn(rhythm, now, failed, self._gate)
         turn.put_off = any(failure.unsent for failure in failures)
         self._some_put_off |= turn.put_off
@@ -383,12 +396,19 @@ class Poller:
         self._woken.set()
 
     def _gone(self, turn: _Turn, failures: Sequence[Failure]) -> bool:
-        """Whether the bot of a call is gone; then its values are withdrawn."""
+        """Whether the bot of a call is gone; then its values are withdrawn.
+
+        Without another target that is answered, a bot that is not found has failed like any other:
+        its values go stale, and it is asked again at its turn.
+        """
+        bot = turn.call.target.bot_id
         if len(failures) < len(self._to_ask(turn.call)):
             turn.missing = 0
-        elif turn.call.target.bot_id and all(failure.missing for failure in failures):
+        elif bot and all(failure.missing for failure in failures):
             turn.missing += 1
-            if turn.missing >= GONE_AFTER:
+            if turn.missing == 1:
+                turn.missing_since = self._presence.number
+            if turn.missing >= GONE_AFTER and self._presence.gone(bot, turn.missing_since):
                 for key in turn.call.keys:
                     self._store.withdraw(key)
                 self.changed()
@@ -465,13 +485,18 @@ class Poller:
         try:
             await self._gate.report(body, read, call.target.bot_id, prepare)
         except RequestFailed as error:
+            if error.missing:
+                self._presence.heard(call.target.bot_id, known=False)
             return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
+        if len(failures) < len(entries):
+            self._presence.heard(call.target.bot_id, known=True)
         self._catch_up()
         return tuple(failures)
 
     def _part(self, call: Call, entry: Entry, answer: object, sent: datetime) -> _Part:
         """What an answer says of one report; changes nothing, as it may run beside the loop."""
-        reading = entry.reading(sent)
+        before = self._had.get(call.key(entry), frozenset())
+        reading = entry.reading(sent, before)
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
@@ -488,21 +513,33 @@ class Poller:
             yield self._failed(call, entry, part.samples, times.took)
         elif self._wanted(call):
             key = call.key(entry)
+            self._remember_fields(key, part.drift)
             self._dropped("max_labels", part.dropped)
             self._store.succeed(key, self._record(key, entry, part.samples, times))
         self._telemetry.drifted(call.target.api, entry.metric, part.drift)
 
+    def _remember_fields(self, key: Key, drift: Drift) -> None:
+        """Keep what an answer had, so that it is missed where the next has it no more."""
+        had = self._had.get(key, frozenset()) | {
+            (name, one) for name, fields in drift.had.items() for one in fields
+        }
+        self._had[key] = self._known_fields.setdefault(had, had)
+
     def _record(self, key: Key, entry: Entry, samples: tuple[Sample, ...], times: _Times) -> Record:
         kept, left_out = self._capped(key, samples)
         withdrawn = entry.withdrawn(times.sent)
+        # The clock may have been set back meanwhile: then nobody knows how old they are, and they
+        # are not shown before the instant at which they were asked for.
+        known = max(times.sent, times.came)
         return Record(
             interval_seconds=entry.interval.total_seconds(),
             success=True,
             duration_seconds=times.took,
-            last_success=times.came,
+            last_success=known,
             samples=Samples.of(kept),
-            expires=expiry(times.came, withdrawn, entry.interval, self.workspace.stale_after),
+            expires=expiry(known, withdrawn, entry.interval, self.workspace.stale_after),
             withdrawn=withdrawn,
+            since=entry.since(times.sent),
             question=entry.question,
             left_out=left_out,
         )
@@ -587,7 +624,7 @@ class Poller:
             key,
             text,
             refused=error.refused,
-            missing=error.status == 404,
+            missing=error.missing,
             unsent=isinstance(error, NotSent),
             outcome=error.outcome,
         )

@@ -50,10 +50,20 @@ def pause(
 
 
 class Credit:
-    """How many requests beyond the schedule may be sent now."""
+    """How many requests beyond the schedule may be sent now.
 
-    def __init__(self) -> None:
-        self._left = Fraction(SPARE)
+    Args:
+        owed: How much of it was spent in an earlier life.
+    """
+
+    def __init__(self, owed: float = 0.0) -> None:
+        spent = Fraction(owed).limit_denominator(1000)
+        self._left = min(max(SPARE - spent, Fraction(0)), Fraction(SPARE))
+
+    @property
+    def owed(self) -> float:
+        """How much of it is spent."""
+        return float(SPARE - self._left)
 
     def earn(self) -> None:
         """Note a request of the schedule."""

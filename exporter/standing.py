@@ -14,6 +14,10 @@ class Standing:
         day: The local day whose requests are counted; None before the first.
         spent: How many were sent on it.
         url: The address that answered, where it is not the usual one; else empty.
+        paused_key: The mark of the key that was sent before the pause, see `Keyring.mark`.
+        resting: The uses of rejected keys, their marks, and until when each is not sent. Of the
+            keys themselves nothing is kept, not even what would tell them apart another day.
+        owed: How much of the credit for requests beyond the schedule is spent.
     """
 
     not_before: datetime | None = None
@@ -21,3 +25,6 @@ class Standing:
     day: date | None = None
     spent: int = 0
     url: str = ""
+    paused_key: str = ""
+    resting: tuple[tuple[str, str, datetime], ...] = ()
+    owed: float = 0.0

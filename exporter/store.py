@@ -39,6 +39,8 @@ class Record:
         expires: From when on they must not be shown, None if there are none.
         error: Why the last try brought nothing, in words of ours; empty if it did.
         withdrawn: When the window of the values moves on, None if never.
+        since: When it came to mean the days that they are of, None if it always did: a clock that
+            is set back makes another day of it.
         question: What the values answer, see `Entry.question`; empty where they are no report's.
         left_out: How many values came with them that were too many for the workspace.
     """
@@ -53,6 +55,7 @@ class Record:
     withdrawn: datetime | None = None
     question: str = ""
     left_out: int = 0
+    since: datetime | None = None
 
     @property
     def held(self) -> Held:
@@ -79,6 +82,7 @@ class Record:
     def valid(self, now: datetime) -> bool:
         """Whether what the last success said is still true at an instant."""
         known = self.last_success is None or self.last_success <= now + SKEW
+        known = known and (self.since is None or self.since <= now)
         return known and self.expires is not None and now < self.expires
 
     def shown(self, now: datetime) -> Sequence[Sample]:

@@ -96,8 +96,8 @@ SERIES: Final = OwnFamily("gauge", "seasalt_series", "Values from the API on the
 SERIES_DROPPED: Final = OwnFamily(
     "counter",
     "seasalt_series_dropped_total",
-    "Values left out of answers because there were more than the configuration allows, counted"
-    " again at every poll.",
+    "Values, or with the reason max_bots whole bots, left out of answers because there were more"
+    " than the configuration allows, counted again at every poll.",
     (*_WORKSPACE, "reason"),
 )
 SCHEMA_DRIFT: Final = OwnFamily(
@@ -280,7 +280,7 @@ class Telemetry:
         for outcome in Outcome:
             self.count(REQUESTS, 0, *place, outcome.value)
             self.count(RETRIES, 0, *place, outcome.value)
-        for reason in ("max_labels", "max_series"):
+        for reason in ("max_labels", "max_series", "max_bots"):
             self.count(SERIES_DROPPED, 0, *place, reason)
         self._durations.labels(workspace.api)
         if place not in self._begun:  # after a reload, what is known of the key still holds

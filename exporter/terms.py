@@ -8,6 +8,7 @@ from exporter.breaker import PROBE_EVERY, Breaker
 from exporter.budget import Budget
 from exporter.config import Workspace
 from exporter.errors import NotSent, Outcome
+from exporter.keyring import SharedPause
 from exporter.parking import Parking
 from exporter.retries import Uniform
 from exporter.retry_after import LONGEST
@@ -55,6 +56,13 @@ class Terms:
         parked = self._ahead(standing.not_before, LONGEST)
         self._parking = Parking(time() if parked is None else parked, uniform)
         self._breaker = Breaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
+        self._name = workspace.name
+        self._shared = SharedPause()
+
+    def share(self, pause: SharedPause) -> None:
+        """Let the next request heed what others were told of its key."""
+        self._shared = pause
+        self._parking.heed(pause.until)
 
     def take(self, *, behind: bool) -> float:
         """Spend one request if that is allowed; else how many seconds until it may be.
@@ -70,11 +78,12 @@ class Terms:
         if refusal:
             raise refusal
         at = self._time()
-        wait = max(self._parking.wait(at), self._breaker.wait(at)) or self.budget.take(
-            at, self._now()
-        )
+        wait = max(
+            self._parking.wait(at), self._breaker.wait(at), self._shared.wait(self._name, at)
+        ) or self.budget.take(at, self._now())
         if not wait:
             self._breaker.sent(at)
+            self._shared.sent(self._name, at)
         return wait
 
     def refusal(self, *, behind: bool = True) -> NotSent | None:
@@ -127,6 +136,11 @@ class Terms:
         return self._parking.until, self._breaker.probe_at
 
     @property
+    def parked_until(self) -> float:
+        """Until when the API wants nothing, on the monotonic clock."""
+        return self._parking.until
+
+    @property
     def pause(self) -> float:
         """Seconds until the API is asked again; 0 where nothing keeps it from being asked."""
         at, probe = self._time(), self._breaker.probe_at
@@ -149,8 +163,16 @@ class Terms:
             return None
         return self._time() + min(max((instant - self._now()).total_seconds(), 0.0), most)
 
+    def resting(self, until: datetime) -> float:
+        """Until when a key rests that was rejected in an earlier life, on the monotonic clock."""
+        return self._ahead(until, PROBE_EVERY) or 0.0
+
+    def instant(self, at: float) -> datetime:
+        """A time of the monotonic clock as an instant."""
+        return self._now() + timedelta(seconds=at - self._time())
+
     def _instant(self, at: float | None) -> datetime | None:
-        return None if at is None else self._now() + timedelta(seconds=at - self._time())
+        return None if at is None else self.instant(at)
 
     def _shown(self, at: float | None) -> str:
         return f"{self._instant(at):%Y-%m-%d %H:%M:%S} UTC"

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Annotated, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationInfo,
+    model_validator,
 )
 
 UNREADABLE: Final = math.nan
@@ -33,11 +34,28 @@ _LOOKED_AT: Final = 1000  # no more of a name: whoever fills an answer with one 
 
 
 class Drift(Counter[str]):
-    """How often a reply said something that the documents do not know, by documented field."""
+    """How often a reply said something that the documents do not know, by documented field.
+
+    Attributes:
+        unread: How often that was something that could not be read at all.
+        read: How many rows could be, whatever is in them.
+        had: The fields that were there, by the name of the object they are in.
+    """
+
+    def __init__(self, *given: Any, **counts: int) -> None:  # noqa: ANN401 - as a Counter takes it
+        super().__init__(*given, **counts)
+        self.unread = 0
+        self.read = 0
+        self.had: dict[str, set[str]] = {}
 
     def add(self, field: str | None) -> None:
         """Count one oddity at a documented field, or `other` where there is no such name."""
         self[field or "other"] += 1
+
+    def unreadable(self, field: str | None) -> None:
+        """Count one at which there is something that cannot be read."""
+        self.unread += 1
+        self.add(field)
 
 
 class Reply(BaseModel):
@@ -53,20 +71,38 @@ class Reply(BaseModel):
         defer_build=True,  # most configurations ask for a few reports
     )
 
+    @model_validator(mode="after")
+    def _note(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, Drift):
+            info.context.had.setdefault(type(self).__name__, set()).update(self.model_fields_set)
+        return self
+
 
 def _drift(info: ValidationInfo) -> Drift:
     return info.context if isinstance(info.context, Drift) else Drift()
 
 
+_SPELLED: Final = re.compile(
+    # JSON's own grammar, and zeros before it; bounded, as Python reads digits by the square.
+    r"-?[0-9]{1,16}(?P<broken>(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?)",
+    re.ASCII,
+)
+
+
 def number(value: object) -> float | None:
     """A finite number as the API may spell it, None for null, NaN for what is no such number.
 
-    Integers, finite floats and strings of ASCII digits are numbers; booleans are not.
+    Integers, finite floats and strings that spell one as JSON does are numbers: an API that writes
+    decimals as strings writes whole ones so, too, and `450`, `450.5` and `4.5E+2` are one series.
+    Booleans are none.
     """
     if value is None:
         return None
-    if type(value) is str and value.isascii() and value.isdigit() and len(value) <= 16:
-        value = int(value)
+    if type(value) is str:
+        spelled = _SPELLED.fullmatch(value)
+        if spelled is None:
+            return UNREADABLE
+        value = float(value) if spelled["broken"] else int(value)
     if type(value) is int or type(value) is float:
         return value if -LARGEST <= value <= LARGEST else UNREADABLE
     return UNREADABLE
@@ -96,7 +132,7 @@ def _counted(read: Callable[[object], float | None]) -> PlainValidator:
     def validate(value: object, info: ValidationInfo) -> float | None:
         found = read(value)
         if found is not None and math.isnan(found):
-            _drift(info).add(info.field_name)
+            _drift(info).unreadable(info.field_name)
         return found
 
     return PlainValidator(validate)
@@ -164,7 +200,7 @@ def period(value: object) -> Period | None:
 def _period(value: object, info: ValidationInfo) -> Period | None:
     found = period(value)
     if found is None:
-        _drift(info).add("period")
+        _drift(info).unreadable("period")
     return found
 
 
@@ -202,37 +238,96 @@ def instant(value: object, zone: tzinfo) -> datetime | None:
 
 def _of_another_shape(value: object, info: ValidationInfo) -> None:
     if value is not None:
+        _drift(info).unreadable(info.field_name)
+
+
+def _distinct(value: object, info: ValidationInfo) -> object:
+    """The rows of a list without those that are there already, letter by letter."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
+    rows = {repr(row): row for row in reversed(value)}
+    for _ in range(len(value) - len(rows)):
         _drift(info).add(info.field_name)
+    return value if len(rows) == len(value) else [*reversed(rows.values())]
 
 
 T = TypeVar("T")
-Lenient = Annotated[T | Annotated[None, PlainValidator(_of_another_shape)], _IN_ORDER]
-"""A nested object or list; None where absent, null or of another shape (then it is drift)."""
+Rows = Annotated[tuple[T, ...], BeforeValidator(_distinct)]
+"""A list of rows; one that comes twice is there once, and is drift.
 
+It is the raw rows that are compared: two names that are shown alike are two rows.
+"""
 
-def _list(value: object) -> object:
-    if not isinstance(value, list):
-        raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
-    return value
-
-
-Rows = Annotated[Iterable[T], BeforeValidator(_list), Field(default=())]
-"""Parts of a report of which there may be tens of thousands: each is read as it is looked at, once.
+ManyRows = Annotated[Iterable[T], BeforeValidator(_distinct), Field(default=())]
+"""Rows of which there may be tens of thousands: each is read as it is looked at, once.
 
 So a long list takes no more than what is made of it.
 """
 
+Lenient = Annotated[T | Annotated[None, PlainValidator(_of_another_shape)], _IN_ORDER]
+"""A nested object or list; None where absent, null or of another shape (then it is drift)."""
+
+
 _HIDDEN: Final = re.compile(
     # Control and format characters (bidirectional overrides among them), lone surrogates and
-    # non-characters: nothing of a name that a person reads.
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]"
+    # non-characters: nothing of a name that a person reads. The two joiners are looked at apart.
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff"
+    r"\ud800-\udfff]"
 )
-_EMAIL: Final = r"[^\s@]@[^\s@]+\.[^\s@]"
-_GAP: Final = (  # what stands between digits: blanks, every kind of dash
-    r"[\s().\u115f\u1160\u2800\u2010-\u2015\u2212-]*"
+_NON_JOINER: Final = "\u200c"
+_JOINER: Final = "\u200d"
+_JOINERS: Final = re.compile(f"[{_NON_JOINER}{_JOINER}]+")
+_VIRAMA: Final = 9  # its combining class
+_JOINS_NOTHING: Final = frozenset("اآأإٱدذرزژڑڈوؤۇۆۈۋةەى")
+"""Arabic letters that are never joined to the next, so that a joiner after one shows nothing."""
+
+_EMAIL: Final = re.compile(r"[^\s@]@[^\s@]+\.[^\s@]")
+_DASHES: Final = r"\u2010-\u2015\u2212-"
+_GAP: Final = rf"[\s().\u115f\u1160\u2800{_DASHES}]*"  # what stands between the digits of a number
+_CALLED: Final = re.compile(rf"\+{_GAP}(?:\d{_GAP}){{7}}")
+_DIGITS: Final = re.compile(rf"\d(?:{_GAP}\d)*")
+_YEAR: Final = r"(?:19|20|21)\d\d"
+_MONTH: Final = r"(?:0?[1-9]|1[0-2])"
+_DAY: Final = r"(?:0?[1-9]|[12]\d|3[01])"
+_DATE: Final = re.compile(
+    # Between other digits it is a part of a number that happens to look like one.
+    rf"(?<!\d)(?<!\d[.{_DASHES}])(?:"
+    rf"{_YEAR}(?P<a>[.{_DASHES}]){_MONTH}(?P=a){_DAY}(?!(?P=a)?\d)"
+    rf"|(?:{_DAY}(?P<b>[.{_DASHES}]){_MONTH}|{_MONTH}(?P<c>[.{_DASHES}]){_DAY})"
+    rf"[.{_DASHES}]{_YEAR}(?![.{_DASHES}]?\d)"
+    rf"|{_YEAR}\s?[{_DASHES}]\s?{_YEAR}(?![.{_DASHES}]?\d))",
 )
-_PHONE: Final = rf"\+{_GAP}(?:\d{_GAP}){{7}}|^\(?(?:\d{_GAP}){{7,}}$"
-_PERSONAL: Final = re.compile(f"{_EMAIL}|{_PHONE}")
+_LONG: Final = 10
+"""Digits of a telephone number with its area code; a number of fewer may count anything."""
+
+_LOCAL: Final = 7
+"""And without: only where they stand in groups, and are all of the name."""
+
+
+def personal(value: str) -> bool:
+    """Whether a text holds what is shaped like a telephone number or an e-mail address."""
+    name = _bare(value)
+    if _EMAIL.search(name) or _CALLED.search(name):
+        return True
+    name = _DATE.sub("/", name)
+    return any(_telephone(name, found) for found in _DIGITS.finditer(name))
+
+
+def _telephone(name: str, found: re.Match[str]) -> bool:
+    """Whether digits, and what stands between them, are a number to call; of no date any more."""
+    groups = len(re.findall(r"\d+", found[0]))
+    digits = sum(map(str.isdigit, found[0]))
+    before, after = name[: found.start()], name[found.end() :]
+    left, right = before[-1:], after[:1]
+    if left.isalpha() or left == "_":
+        return False  # an identifier
+    hung = left in {"-", "."} and before[-2:-1].isalnum()  # as in label-1234567890
+    if groups == 1 and (hung or right.isalpha() or right == "_"):
+        return False
+    if digits >= _LONG:
+        return groups > 2 or not hung
+    alone = not (before + after).strip(" \t().-")
+    return alone and groups > 1 and digits >= _LOCAL
 
 
 def text(value: object) -> str:
@@ -252,14 +347,13 @@ _REMEMBERED: Final = 256
 @lru_cache(maxsize=8192)  # the same names come in every answer
 def _fit(raw: str) -> str:
     name, short = _cleaned(raw), shown(raw)
-    if any(_PERSONAL.search(_bare(part)) for part in (name, short)):
-        return "redacted"
-    return short
+    return "redacted" if personal(name) or personal(short) else short
 
 
 def shown(value: object) -> str:
     """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
-    return _cleaned(_raw(value))[:_READABLE_NAME].rstrip() or "unnamed"
+    cut = _cleaned(_raw(value))[:_READABLE_NAME]
+    return cut.rstrip(f" {_NON_JOINER}{_JOINER}") or "unnamed"
 
 
 def _bare(name: str) -> str:
@@ -269,12 +363,58 @@ def _bare(name: str) -> str:
 
 
 def _cleaned(raw: str) -> str:
-    seen = _HIDDEN.sub("", raw)[:_LOOKED_AT]
-    return " ".join(unicodedata.normalize("NFC", seen).split())
+    name = unicodedata.normalize("NFC", _HIDDEN.sub("", raw)[:_LOOKED_AT])
+    while _JOINERS.search(name):
+        # One that is dropped may let its neighbours be composed, and be others to the next.
+        joined = unicodedata.normalize("NFC", _JOINERS.sub(_joining, name))
+        if joined == name:
+            break
+        name = joined
+    return " ".join(name.split())
+
+
+def _joining(found: re.Match[str]) -> str:
+    """A joiner where it is part of the writing, nothing where it only hides in a name.
+
+    It is between the parts of an emoji, after a virama, and between letters that would be joined.
+    """
+    if len(found[0]) > 1:
+        return ""
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    if not before or not after:
+        return ""
+    if unicodedata.combining(before[-1]) == _VIRAMA:
+        return found[0]
+    if found[0] == _JOINER and unicodedata.category(after[0]) in {"So", "Sm"}:
+        last = before[-1]
+        part = last == "\ufe0f" or "\U0001f3fb" <= last <= "\U0001f3ff"
+        return found[0] if part or unicodedata.category(last) == "So" else ""
+    letters = [
+        next((one for one in side if not unicodedata.combining(one)), "")
+        for side in (before[::-1], after)
+    ]
+    arabic = all(one and unicodedata.bidirectional(one) == "AL" for one in letters)
+    return found[0] if arabic and letters[0] not in _JOINS_NOTHING else ""
 
 
 def _raw(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
+
+
+def writable(value: str) -> str:
+    """A text of the operator's, which is shown as it stands.
+
+    Raises:
+        ValueError: If it could not be shown: control characters, or nothing at all.
+    """
+    if not value.strip() or any(unicodedata.category(one) in {"Cc", "Cs"} for one in value):
+        raise ValueError("must be a text without control characters")
+    if len(value) > _LONGEST_OF_OURS:
+        raise ValueError(f"must have at most {_LONGEST_OF_OURS} characters")
+    return value
+
+
+_LONGEST_OF_OURS: Final = 1000
 
 
 def _noted(value: str, info: ValidationInfo) -> str:
@@ -295,3 +435,6 @@ Text = Annotated[str, AfterValidator(_noted)]
 
 Name = Annotated[str, PlainValidator(_name), Field(default="unnamed")]
 """A name made by somebody, see `text`."""
+
+MadeOf = Annotated[object, Field(default=None, validation_alias="name", repr=False)]
+"""The same name as it came: another for another name, whatever is shown of it. Never shown."""

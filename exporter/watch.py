@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -10,9 +11,11 @@ from exporter.client import Client, Transport, Trust
 from exporter.config import Workspace
 from exporter.discovery import Finder, roster
 from exporter.gate import Gate
+from exporter.keyring import Keyring
 from exporter.memory import Listed, Memory, Origin
 from exporter.plan import Key
 from exporter.poller import Failure, Poller
+from exporter.standing import Standing
 from exporter.status import WorkspaceStatus, targets
 from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
@@ -20,6 +23,7 @@ from exporter.telemetry import Telemetry
 
 def ahead(workspace: Workspace, memory: Memory) -> Agenda:
     """What a watch begins with; may take long, anywhere."""
+    Origin.of(workspace)  # it is remembered, and slow the first time
     finds = workspace.discover_bots
     bots = roster(workspace, memory.listed).bots if finds else workspace.bots
     return Agenda.of(workspace, bots)
@@ -35,6 +39,13 @@ def rehearse(workspace: Workspace) -> None:
     ahead(workspace, Memory())
 
 
+def _spent(memory: Memory, origin: Origin) -> Standing:
+    """What still holds where a name is another customer's: what was asked of the API under it."""
+    if memory.origin[:3] != origin[:3]:
+        return Standing()
+    return replace(memory.standing, not_before=None, paused_key="", resting=(), url="")
+
+
 class Watch:
     """Polls one workspace while it is entered; before that it touches nothing.
 
@@ -48,12 +59,13 @@ class Watch:
         memory: What an earlier life remembered, whose values the store has; another origin's is
             no use, and its values are forgotten.
         trusted: Whom it believes, see `exporter.client.trust`; worked out here where left out.
+        keyring: What is known of the keys, for all watches of a process.
 
     Raises:
         StartError: If its certificates or its addresses cannot be used.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the last two have defaults that nearly all take
+    def __init__(  # noqa: PLR0913, PLR0917 - the last have defaults that nearly all take
         self,
         workspace: Workspace,
         store: Store,
@@ -63,16 +75,21 @@ class Watch:
         transport: Transport | None = None,
         memory: Memory = Memory(),  # noqa: B008 - immutable
         trusted: Trust | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._workspace = workspace
         self._store = store
         self._now = now
         self._origin = Origin.of(workspace)
-        self._memory = memory if memory.origin == self._origin else Memory(self._origin)
-        self._foreign = self._memory is not memory
+        self._foreign = not memory.origin.same(self._origin)
+        self._memory = (
+            Memory(self._origin, _spent(memory, self._origin)) if self._foreign else memory
+        )
         self._restored = False
         self._client = Client(workspace, transport, now, trusted)
-        self._gate = Gate(workspace, self._client, telemetry, now, self._memory.standing)
+        self._gate = Gate(
+            workspace, self._client, telemetry, now, self._memory.standing, keyring=keyring
+        )
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
         discovery = workspace.discover_bots
         self._listings_per_minute = timedelta(minutes=1) / discovery.interval if discovery else 0.0

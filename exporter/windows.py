@@ -69,6 +69,13 @@ class Window:
         """Whether the window moves with every instant, so that its values stay true for a while."""
         return self.name not in CALENDAR
 
+    def moved_on(self, today: date) -> date | None:
+        """The local day on which the window came to mean the days that it means, None if it slides."""
+        if self.sliding:
+            return None
+        unit, _ = CALENDAR[self.name]
+        return _STARTS[unit](today)
+
     def moves_on(self, today: date) -> date | None:
         """The local day on which the window comes to mean other days, None if it slides.
 

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from exporter.bots import Listing, Roster, page
 from exporter.config import Bot, Discovery
@@ -147,6 +148,137 @@ def test_a_page_that_repeats_itself_ends_the_list() -> None:
     assert add(made, {"data": [bot(1), bot(1)]})
     assert not add(made, {"data": [bot(1), bot(1)]})
     assert list(made.bots) == ["b1"]
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([[]], id="nothing-at-all"),
+        pytest.param([range(10), []], id="then-empty"),
+        pytest.param([range(10), range(10)], id="then-the-same"),
+        pytest.param([range(10), range(5, 15), range(5, 15)], id="then-most-of-the-same"),
+    ],
+)
+def test_a_list_that_ends_before_its_total_is_a_failure(pages: list[Iterable[int]]) -> None:
+    made = Listing()
+    *before, last = pages
+
+    for numbers in before:
+        assert add(made, {"data": [bot(n) for n in numbers], "total": 23})
+    with pytest.raises(ReplyError, match=r"bots: the list ends after \d+ of 23"):
+        add(made, {"data": [bot(n) for n in last], "total": 23})
+
+
+def test_a_page_that_comes_again_brings_no_list_to_its_total() -> None:
+    made = Listing()
+
+    assert add(made, {"data": [bot(n) for n in range(12)], "total": 23})
+    with pytest.raises(ReplyError):
+        add(made, {"data": [bot(n) for n in range(12)], "total": 23})
+
+
+@pytest.mark.parametrize("total", [0, 1, 9, "3"])
+def test_a_total_that_the_rows_contradict_is_drift_and_the_list_is_read_on(total: object) -> None:
+    made, drift = Listing(), Drift()
+
+    assert made.add(page({"data": [bot(n) for n in range(10)], "total": total}, drift), drift)
+    assert made.add(page({"data": [bot(n) for n in range(10, 14)], "total": total}, drift), drift)
+    assert not made.add(page({"data": [], "total": total}, drift), drift)
+    assert len(made.bots) == 14
+    assert drift == {"total": 1}
+    assert not made.proves
+
+
+def test_a_total_that_is_said_once_holds_for_the_pages_that_say_none() -> None:
+    made = Listing()
+
+    assert add(made, {"data": [bot(1)], "total": 3})
+    assert add(made, {"data": [bot(2)]})
+    with pytest.raises(ReplyError, match="after 2 of 3"):
+        add(made, {"data": []})
+
+
+def test_a_total_that_cannot_be_read_is_none_and_drift() -> None:
+    made, drift = Listing(), Drift()
+
+    assert made.add(page({"data": [bot(1)], "total": "many"}, drift), drift)
+    assert not made.add(page({"data": []}, drift), drift)
+    assert drift == {"total": 1}
+
+
+def doubtful() -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    one, two = bot(1), bot(3)
+    yield "a row that cannot be read", [{"data": [one, two, {"bot_id": "b2"}], "total": 3}]
+    yield "an id that cannot be asked", [{"data": [one, two, bot(2, id="../x")], "total": 3}]
+    yield "another total", [{"data": [one], "total": 3}, {"data": [two], "total": 2}]
+    yield "too low a total", [{"data": [one, two], "total": 1}, {"data": [], "total": 1}]
+    yield "no total, and no end", [{"data": [one, two]}, {"data": [one, two]}]
+
+
+@pytest.mark.parametrize("case", [pytest.param(pages, id=name) for name, pages in doubtful()])
+def test_what_a_doubtful_list_does_not_have_is_not_gone(case: list[dict[str, Any]]) -> None:
+    roster = Roster((), everything()).after(listing(bot(1), bot(2)))
+
+    for _ in range(5):
+        made = Listing()
+        more = [add(made, one) for one in case]
+        assert more[-1] is False
+        roster = roster.after(made)
+
+    assert ids(roster) == ["b1", "b2", "b3"]  # what it has is believed
+
+
+def test_a_page_of_more_rows_than_were_asked_for_is_refused() -> None:
+    assert len(page({"data": [bot(n) for n in range(100)]}, Drift()).data) == 100
+    with pytest.raises(ReplyError, match="a page of more than the 100 rows"):
+        page({"data": [bot(n) for n in range(101)]}, Drift())
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=8),
+    st.none() | st.integers(0, 40),
+    st.integers(1, 20),
+)
+def test_whatever_the_pages_hold_no_bot_of_a_list_that_ends_is_made_up_or_lost(
+    pages: list[list[int]], total: int | None, most: int
+) -> None:
+    made = Listing(most)
+    told = {} if total is None else {"total": total}
+    ended = False
+    for numbers in (*pages, []):
+        try:
+            ended = not add(made, {"data": [bot(n) for n in numbers], **told})
+        except ReplyError:
+            return
+        if ended:
+            break
+
+    seen = [f"b{n}" for numbers in pages for n in numbers]
+    assert len(made.bots) <= most
+    assert list(made.bots) == list(dict.fromkeys(seen))[: len(made.bots)]
+    if ended and not made.left_out and made.proves and total is not None:
+        assert made.rows >= total >= len(made.bots)
+
+
+def test_of_a_list_that_is_too_long_the_first_are_taken_and_the_rest_is_counted() -> None:
+    made = Listing(150)
+
+    assert add(made, {"data": [bot(n) for n in range(100)], "total": 450_000})
+    assert not add(made, {"data": [bot(n) for n in range(100, 200)], "total": 450_000})
+    assert len(made.bots) == 150
+    assert made.left_out == 450_000 - 150
+
+
+def test_a_bot_that_is_known_gives_its_place_to_no_newcomer() -> None:
+    first, other = Listing(2), Listing(2)
+    add(first, {"data": [bot(1), bot(2)], "total": 2})
+    add(other, {"data": [bot(3), bot(1)], "total": 3})
+
+    roster = Roster((), everything()).after(first)
+    after = roster.after(other)
+    assert ids(after) == ["b1", "b2"]
+    assert after.left_out >= 1
+    assert ids(after.after(other)) == ["b1", "b3"]  # two lists without b2
 
 
 def test_a_page_shorter_than_asked_is_not_the_end() -> None:

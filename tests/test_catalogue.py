@@ -491,9 +491,42 @@ def test_a_number_that_cannot_be_believed_is_absent_and_counted(  # T85
     numbers = list(read_numbers(sample))
     assert numbers
     for place in numbers:
-        found = understood(sample, changed(sample.part, place, value))
+        part = changed(sample.part, place, value)
+        if len(before.series) == 1:  # then nothing is left that could be read
+            with pytest.raises(ReplyError, match="nothing in it can be read"):
+                understood(sample, part)
+            continue
+        found = understood(sample, part)
         assert sum(found.drift.values()) == 1, place
         assert found.series.items() < before.series.items(), place
+
+
+@every_sample_of_numbers
+@pytest.mark.parametrize("value", ["n/a", True, {"value": 1}, -1e30], ids=repr)
+def test_an_answer_of_which_no_number_can_be_read_is_a_failure(
+    sample: Documented, value: object
+) -> None:
+    part = sample.part
+    for place in read_numbers(sample):
+        part = changed(part, place, value)
+    nothing = {series: n for series, n in understood(sample).series.items() if "period_" in series}
+    if nothing:  # the periods of an overview are no numbers in the answer
+        for place in places(sample.part):
+            if str(place[-1]).endswith(("_start", "_end")):
+                part = changed(part, place, value)
+    with pytest.raises(ReplyError, match="nothing in it can be read"):
+        understood(sample, part)
+
+
+@every_sample_of_numbers
+def test_an_answer_whose_numbers_are_all_null_is_an_answer(sample: Documented) -> None:  # R-ZERO
+    part = sample.part
+    for place in read_numbers(sample):
+        part = changed(part, place, None)
+    assert understood(sample, part).series.keys() <= understood(sample).series.keys() | {
+        'conversation_breakdown_channel_messages{channel="SMS"}',
+        'conversation_breakdown_channel_messages{channel="WebChat"}',
+    }
 
 
 @pytest.mark.parametrize("personal", [pytest.param(text, id=ascii(text)) for text in PERSONAL])

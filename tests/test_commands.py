@@ -116,6 +116,7 @@ def test_the_plan_adds_up_what_is_configured_and_what_each_discovered_bot_adds()
     assert list(plan.lines(one)) == [
         "workspace acme (SeaChat, UTC): 5 requests a round",
         "  every 30m    workspace: the list of bots, a page or more",
+        "  at most 10000 bots of the list: max_bots",
         "  every 10m    workspace: label_overview",
         "  every 10m    b0: total_usage(today)",
         "  every 20m    b0: csat(last_30_days)",

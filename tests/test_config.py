@@ -6,10 +6,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given, settings, strategies as st
+from support.workspaces import workspace
 
 from exporter.config import Config, load, schema, show
 from exporter.config.keys import ApiKey
 from exporter.errors import ConfigError, Mistake, RequestFailed
+from exporter.plan import target
 
 CONFIGS = Path(__file__).parent / "data" / "configs"
 ROOT = Path(__file__).parent.parent
@@ -220,28 +223,10 @@ def test_variables_of_the_environment_expand(tmp_path: Path, text: str, key: str
     assert workspace.key.read() == key
 
 
-def test_labels_and_names_of_the_operator_are_shown_cleaned(tmp_path: Path) -> None:
-    text = (
-        WORKSPACE
-        + """\
-    labels: {team: "a\\u202Eb  c", owner: jane@example.com}
-    bots:
-      - {id: b1, name: " Sup\\u200Bport ", labels: {tier: " gold", team: own}}
-      - {id: b2, name: "+1 206 123 4567"}
-      - {id: b3, name: "  "}
-"""
-    )
+def test_a_bot_named_with_blanks_alone_is_shown_by_its_id(tmp_path: Path) -> None:
+    text = WORKSPACE + '    bots: [{id: b3, name: "  "}]\n'
 
-    (workspace,) = loaded(tmp_path, text).workspaces
-
-    assert workspace.static_labels() == (("team", "ab c"), ("owner", "redacted"))
-    found = [(bot.shown_name, dict(workspace.static_labels(bot))) for bot in workspace.bots]
-    common = {"team": "ab c", "owner": "redacted"}
-    assert found == [
-        ("Support", {"team": "own", "owner": "redacted", "tier": "gold"}),
-        ("redacted", common),
-        ("b3", common),
-    ]
+    assert [bot.shown_name for bot in loaded(tmp_path, text).workspaces[0].bots] == ["b3"]
 
 
 def test_the_list_of_bots_has_the_other_key_unless_it_has_one_of_its_own(tmp_path: Path) -> None:
@@ -371,3 +356,58 @@ def test_the_shipped_configuration_loads() -> None:
     config = load([str(ROOT / "config" / "seasalt.yml")], ENVIRONMENT, TODAY)
 
     assert not config.warnings
+
+
+OWN = """
+workspaces:
+  - name: acme
+    api: seachat
+    api_key: ${SEACHAT_API_KEY}
+    labels: {account: "123456789012", owner: ops@corp.io, when: 2026-11-28, family: "x"}
+    bots:
+      - {id: b1, name: "Call 206-555-0142", labels: {desk: "+1 206 555 0143"}}
+      - {id: b2, name: "Desk 10023456"}
+"""
+
+
+def test_what_the_operator_writes_is_shown_as_it_stands_and_a_warning_where_it_looks_personal(
+    tmp_path: Path,
+) -> None:
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    file = tmp_path / "seasalt.yml"
+    file.write_text(OWN.replace('"x"', f'"{family}"'), encoding="utf-8")
+
+    config = load([str(file)], ENVIRONMENT, TODAY)
+    [one] = config.workspaces
+    mine = [target(one), *(target(one, bot) for bot in one.bots)]
+
+    assert dict(mine[0].labels) == {
+        "account": "123456789012",
+        "owner": "ops@corp.io",
+        "when": "2026-11-28",
+        "family": family,
+    }
+    assert mine[1].bot == "Call 206-555-0142"
+    assert dict(mine[1].labels)["desk"] == "+1 206 555 0143"
+    assert [warning.path for warning in config.warnings] == [
+        "workspaces[0].labels.account",
+        "workspaces[0].labels.owner",
+        "workspaces[0].bots[0].labels.desk",
+        "workspaces[0].bots[0].name",
+    ]
+    assert all("shown as it stands" in warning.text for warning in config.warnings)
+    assert "206" not in "".join(map(str, config.warnings))
+
+
+@settings(deadline=None)
+@given(
+    st.text(
+        st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="$"),
+        min_size=1,
+        max_size=200,
+    )
+)
+def test_no_label_of_the_operators_is_ever_rewritten(value: str) -> None:
+    if value.strip():
+        one = workspace(["total_usage"], labels={"mine": value})
+        assert one.static_labels() == (("mine", value),)

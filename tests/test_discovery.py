@@ -40,6 +40,8 @@ class Listed(FakeApi):
     odd: tuple[object, ...] = ()
     called: str = "Name of"
     status: int = 200
+    more: int = 0  # bots that it says it has, and has not
+    again: bool = False
     pages: list[tuple[datetime, httpx.Request]]
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -50,7 +52,9 @@ class Listed(FakeApi):
         await asyncio.sleep(self.seconds)
         offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
         rows = [{"id": bot, "name": f"{self.called} {bot}"} for bot in self.bots]
-        body = {"data": [*rows[offset : offset + limit], *self.odd], "total": len(rows)}
+        total = len(rows) + self.more + len(self.odd)
+        offset = 0 if self.again else offset
+        body = {"data": [*rows[offset : offset + limit], *self.odd], "total": total}
         if self.endless:
             body = {"data": [{"id": f"b{offset}", "name": "Another"}]}
         return _response(self.status, body if self.status == 200 else {"detail": KEY})
@@ -185,6 +189,35 @@ def test_an_empty_list_does_not_drop_the_bots() -> None:
     run.lasts(12 * HOUR, run.api.bots.clear)
 
     assert run.asked(START + 11 * HOUR)["b1"] >= 6
+
+
+@pytest.mark.parametrize("row", [0, 3], ids=["an-empty-page", "a-row-that-comes-again"])
+def test_the_last_good_list_holds_where_a_list_ends_before_its_total(row: int) -> None:
+    run = Run(["b1", "b2", "b3"])
+
+    def end_early() -> None:
+        run.api.bots, run.api.more = ["b1"], 2
+        run.api.again = bool(row)
+
+    run.lasts(8 * HOUR, end_early)
+
+    assert run.asked(START + 7 * HOUR).keys() == {"b1", "b2", "b3"}
+    page = text(run.store, START + 8 * HOUR)
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in page
+
+
+def test_of_more_bots_than_may_be_the_first_are_polled_and_the_rest_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = Run([f"b{number}" for number in range(350)], discover_bots={"max_bots": 120})
+    run.lasts(timedelta(minutes=3))
+
+    assert run.asked().keys() == {f"b{number}" for number in range(120)}
+    assert len(run.api.pages) == 2
+    counted = 'dropped_total{api="seachat",reason="max_bots",workspace="acme"} 230.0'
+    assert counted in run.telemetry.text(openmetrics=False).decode()
+    [told] = [one for one in caplog.records if one.getMessage() == "bots left out"]
+    assert "230 more than max_bots 120" in vars(told)["reason"]
 
 
 def test_a_failed_list_is_asked_again_within_ten_minutes() -> None:

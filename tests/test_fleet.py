@@ -2,13 +2,15 @@
 
 import asyncio
 import gc
+import re
 import shutil
 import types
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import certifi
 import pytest
@@ -25,6 +27,7 @@ from exporter.discovery import Finder
 from exporter.errors import StartError
 from exporter.fleet import Fleet
 from exporter.gate import Gate
+from exporter.keyring import Keyring
 from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.poller import Poller
@@ -46,6 +49,7 @@ class Run:
 
     def __init__(self) -> None:
         self.world = World()
+        self.keyring = Keyring(b"a secret")
         self.api = FakeApi(self.world.now)
         self.store, self.telemetry = Store(), Telemetry()
         self.shown: list[str] = []
@@ -89,6 +93,7 @@ class Run:
             transport=self.api.transport,
             memory=memory,
             trusted=trusted,
+            keyring=self.keyring,
         )
 
 
@@ -154,6 +159,109 @@ def test_a_workspace_that_is_named_again_still_keeps_the_pause_that_the_api_aske
     run.through(config(other), config(acme(["label_usage"])), config(acme(["label_usage"]), other))
 
     assert len(run.api.sent("total_usage")) == 1
+
+
+def ten(**others: Any) -> Config:  # noqa: ANN401 - keys of the file
+    return config(*(acme(["total_usage"], name=f"w{number}", **others) for number in range(10)))
+
+
+def test_ten_workspaces_of_one_key_hear_of_a_pause_once_and_a_reload_changes_nothing() -> None:
+    run = Run()
+    run.api.answer = lambda _: (429, {"retry_after": 5 * HOUR.total_seconds()})
+    run.through(ten(), ten(labels={"team": "support"}), lambda: None)
+
+    assert len(run.api.journal) == 1
+    paused = re.findall(r"^seasalt_api_paused_until_\S+ (\S+)$", run.shown[-1], re.MULTILINE)
+    assert len(paused) == 10
+    assert all(float(until) > run.world.start.timestamp() + 5 * 3600 for until in paused)
+
+
+def test_after_a_pause_one_workspace_goes_first() -> None:
+    run = Run()
+    run.api.answer = lambda _: (429, {"retry_after": 600})
+    run.through(ten(), lambda: None, lambda: None)
+
+    # Every 600 to 660 seconds, and at the places of their intervals.
+    assert 3 * 3600 / 1260 <= len(run.api.journal) <= 3 * 3600 / 600 + 1
+
+
+def test_ten_workspaces_of_one_rejected_key_send_it_once_a_minute_in_all() -> None:
+    run = Run()
+    run.api.answer = lambda _: (401, {"detail": "Invalid API key"})
+    run.through(ten(), *[ten(labels={"number": str(n)}) for n in range(5)])
+
+    times = [at for at, _ in run.api.journal]
+    assert len(times) >= 6
+    assert all(later - earlier >= timedelta(seconds=56) for earlier, later in pairwise(times))
+
+
+def test_a_pause_of_one_key_is_no_other_keys_and_no_other_hosts() -> None:
+    one, other = acme(["total_usage"]), acme(["label_overview"], name="other", api_key="sk-other")
+    elsewhere = acme(["csat"], name="elsewhere", bots=1, base_url="https://seachat.internal")
+    run = Run()
+    run.api.answer = lambda body: (
+        (429, {"retry_after": 36000}) if "total_usage" in body["metrics"] else None
+    )
+    run.through(config(one, other, elsewhere))
+
+    assert len(run.api.sent("total_usage")) == 1
+    assert len(run.api.sent("label_overview")) >= 6
+    assert len(run.api.sent("csat")) >= 6
+
+
+def test_a_workspace_whose_first_request_hangs_holds_up_those_of_its_key_for_seconds() -> None:
+    run = Run()
+    run.api.seconds = 50
+    run.through(ten())
+
+    first = sorted(at - run.world.start for at, _ in run.api.journal)[:10]
+    assert first[1] >= timedelta(seconds=10)
+    assert first[9] <= timedelta(seconds=100)
+
+
+SHOWN: Final = 'seasalt_total_usage_chat_responses{api="seachat",workspace="acme"'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        pytest.param({}, {"api_key": "sk-other"}, False, id="another-key"),
+        pytest.param(
+            {"workspace_id": "w1"}, {"workspace_id": "w1", "api_key": "sk-other"}, True, id="one-id"
+        ),
+        pytest.param(
+            {"workspace_id": "w1"}, {"workspace_id": "w2"}, False, id="another-id-and-one-key"
+        ),
+        pytest.param({}, {"workspace_id": "w1"}, True, id="an-id-that-was-not-given"),
+        pytest.param({"bots": 2}, {"bots": 1, "api_key": "sk-other"}, True, id="a-bot-in-common"),
+        pytest.param({}, {"base_url": "https://seachat.internal"}, False, id="another-host"),
+        pytest.param({}, {"concurrency": 5}, True, id="the-same"),
+    ],
+)
+def test_another_customers_key_under_the_same_name_forgets_the_values_at_once_a_rotated_one_none(
+    before: dict[str, Any], after: dict[str, Any], *, kept: bool
+) -> None:
+    run = Run().through(config(acme(**before)), config(acme(**after)))
+
+    assert (SHOWN.split(",")[0] in run.shown[2]) is kept
+    assert SHOWN.split(",")[0] in run.shown[3]
+
+
+def test_a_key_that_is_rotated_in_its_file_keeps_the_values(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-1", encoding="utf-8")
+    given = {"api_key": None, "api_key_file": str(file)}
+
+    def rotated() -> None:
+        file.write_text("sk-2", encoding="utf-8")
+
+    run = Run().through(
+        config(acme(**given)),
+        rotated,
+        config(acme(**given, concurrency=5)),
+    )
+
+    assert all(SHOWN.split(",")[0] in page for page in run.shown[1:])
 
 
 def test_a_new_workspace_is_polled_and_its_counters_start_at_0() -> None:

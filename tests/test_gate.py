@@ -11,7 +11,7 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.virtual import START, World
-from support.workspaces import workspace
+from support.workspaces import KEY, workspace
 
 from exporter import paths
 from exporter.budget import CAPACITY
@@ -32,6 +32,7 @@ class Asked:
         times: When, in seconds from the beginning.
         keys: With which keys.
         headers: What every answer says.
+        refusal: The body of one that is none.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Asked:
         self.standing = standing or Standing()
         self.world, self.telemetry = World(), Telemetry()
         self.headers: dict[str, str] = {}
+        self.refusal = b'{"detail": "no"}'
         self.paths: list[str] = []
         self.times: list[float] = []
         self.keys: list[str] = []
@@ -58,7 +60,7 @@ class Asked:
         await asyncio.sleep(self.seconds)
 
         async def body() -> AsyncIterator[bytes]:
-            yield b'{"detail": "why"}'
+            yield b"{}" if status < 400 else self.refusal
 
         return httpx.Response(status, content=body(), headers=self.headers)
 
@@ -156,6 +158,19 @@ def test_the_other_path_is_tried_once_in_the_life_of_the_process() -> None:
     assert asked.paths.count(paths.PORTAL_REPORT_OLD) == 1
 
 
+@pytest.mark.parametrize("body", [b"404 page not found", b'{"message": "no Route matched"}', b""])
+def test_a_load_balancer_that_knows_neither_path_settles_nothing(body: bytes) -> None:
+    asked = Asked(portal(), lambda _, number: 404 if number < 3 else 200)
+    asked.refusal = body
+    asked.statuses = lambda path, number: 404 if number < 3 or path == paths.PORTAL_REPORT else 200
+
+    (failure, ok) = asked.run(report, report)
+
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD] * 2
+
+
 def test_a_try_of_the_other_path_that_shows_nothing_is_not_the_last() -> None:
     answers = [404, 500, 404, 200]
     asked = Asked(portal(), lambda _, number: answers[number - 1])
@@ -185,7 +200,7 @@ def test_a_remembered_path_that_is_gone_gives_way_to_the_documented_one() -> Non
     found = asked.run(report, standing_of)
 
     assert found[0] is None
-    assert found[1] == Standing(day=START.date(), spent=2)
+    assert found[1] == Standing(day=START.date(), spent=2, owed=1)  # the try of the other path
 
 
 @pytest.mark.parametrize("url", ["https://evil.invalid/x", "junk", portal().bots_url])
@@ -459,6 +474,73 @@ def test_nothing_is_ever_sent_before_the_api_wants_it(
     answered = [time + asked.seconds for time in asked.times]
     for before, after in zip(answered, asked.times[1:], strict=False):
         assert after >= before + min(wish, 86400) - 1e-6
+
+
+def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts() -> None:
+    one, times, at = busy(), list[float](), 0.0
+    standing = Standing()
+
+    async def thrice(gate: Gate) -> None:
+        for _ in range(3):
+            await asyncio.gather(report(gate), return_exceptions=True)
+            await asyncio.sleep(1)
+
+    for _ in range(60):  # three seconds each
+        asked = Asked(one, lambda *_: 401, standing=standing)
+        asked.world.start += timedelta(seconds=at)
+        (_, standing) = asked.run(thrice, standing_of)  # type: ignore[assignment]  # it is one
+        times += [at + time for time in asked.times]
+        at += 3
+
+    assert 3 <= len(times) <= 4
+    assert all(later - earlier >= 56 for earlier, later in pairwise(times))
+
+
+def test_nothing_of_a_rejected_key_is_kept_that_another_life_could_compare() -> None:
+    kept = []
+    for _ in range(2):
+        (_, standing) = Asked(busy(), lambda *_: 401).run(report, standing_of)
+        assert isinstance(standing, Standing)
+        kept.append(standing.resting)
+
+    [[(use, one, _)], [(_, two, _)]] = kept
+    assert use == "reports"
+    assert one != two
+    assert KEY not in repr(kept)
+
+
+def test_a_key_that_was_rotated_rests_no_longer_than_the_one_before_and_then_is_sent(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-old", encoding="utf-8")
+    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
+    (_, standing) = Asked(one, lambda *_: 401).run(report, standing_of)
+    assert isinstance(standing, Standing)
+
+    file.write_text("sk-new", encoding="utf-8")
+    asked = Asked(one, lambda *_: 200, standing=standing)
+    (refused, *_, ok) = asked.run(report, lambda gate: later(gate, 60), report)
+    assert isinstance(refused, NotSent)
+    assert ok is None
+    # And another that comes while that one rests is sent at once.
+    asked = Asked(one, lambda *_: 200, standing=standing)
+
+    async def rotate(_: Gate) -> None:
+        file.write_text("sk-newer", encoding="utf-8")
+
+    (_, _, ok) = asked.run(report, rotate, report)
+    assert ok is None
+
+
+def test_the_credit_for_requests_beyond_the_schedule_is_spent_once_over_restarts() -> None:
+    standing, sent = Standing(), 0
+    for _ in range(30):
+        asked = Asked(busy(), lambda *_: 500, standing=standing)
+        (_, standing) = asked.run(report, standing_of)  # type: ignore[assignment]  # it is one
+        sent += len(asked.times)
+
+    assert sent <= 30 * (1 + SHARE) + SPARE
 
 
 def test_a_short_pause_is_waited_for() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings, strategies as st
 from support.api import ANSWERS, Answer, FakeApi
 from support.virtual import START, World
 from support.workspaces import workspace
@@ -19,11 +20,13 @@ from support.workspaces import workspace
 from exporter.agenda import EMPTY, Agenda
 from exporter.config import Workspace
 from exporter.exposition import API_FAMILIES, text
+from exporter.pages import Pages
 from exporter.plan import Key, Target
 from exporter.poller import Failure, Poller
 from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
+from exporter.windows import local_day, window as exporter_window
 
 WEEK = timedelta(days=7)
 CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
@@ -221,6 +224,77 @@ def test_an_answer_that_crosses_midnight_is_not_shown_as_todays() -> None:
 
     assert run.record("communication_volume").success
     assert "communication_volume_calls" not in run.page(start + timedelta(seconds=30))
+
+
+set_by = st.timedeltas(-timedelta(days=3), timedelta(days=3)) | st.sampled_from(
+    [timedelta(seconds=one) for one in (-3600, -90, -50, -20, -1, 0, 1, 20, 50, 90, 3600)]
+)
+windows = st.sampled_from(["today", "yesterday", "this_week", "last_month", "this_year"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(windows, st.lists(set_by, min_size=1, max_size=8), st.integers(0, 40))
+@example("today", [timedelta(days=-1)], 0)
+@example("today", [timedelta(seconds=-50)], 20)
+def test_however_the_clock_is_set_while_the_api_is_asked_no_days_values_are_another_days(
+    window: str, settings_: list[timedelta], before: int
+) -> None:
+    start = datetime(2026, 12, 1, 8, 0, tzinfo=UTC) - timedelta(seconds=before)  # a month begins
+    one = workspace(
+        [{"metric": "communication_volume", "window": window}], timezone="America/Los_Angeles"
+    )
+    left = list(settings_)
+
+    def answer(body: dict[str, Any]) -> Answer:
+        if left:
+            run.world.start += left.pop()
+        first = datetime.fromisoformat(body["start_date"]).toordinal()
+        return 200, {"communication_volume": {"inbound_voice_count": first}}
+
+    def look() -> None:
+        now = run.world.now()
+        means = exporter_window(window).days(local_day(now, one.zone)).first.toordinal()
+        lines = [line for line in run.page(now).splitlines() if "volume_calls{" in line]
+        assert all(float(line.split()[-1]) == means for line in lines), (now, lines)
+
+    run = Run(one, answer, start=start, seconds=10)
+    run.lasts(timedelta(hours=1), *[look] * 90)
+
+
+def test_a_clock_that_is_set_back_while_the_api_is_asked_hides_what_comes_until_it_is_asked_again() -> (
+    None
+):
+    one = workspace(["communication_volume"], timezone="America/Los_Angeles")
+    left = [timedelta(hours=-24)]
+
+    def answer(_: dict[str, Any]) -> Answer | None:
+        if left:
+            run.world.start += left.pop()
+        return None
+
+    run = Run(one, answer, seconds=10)
+    run.lasts(timedelta(seconds=30))
+
+    # By the clock it came a day ago, and was asked for on the day after.
+    record = run.record("communication_volume")
+    assert record.last_success
+    assert record.last_success > run.world.now() + timedelta(hours=23)
+    assert "communication_volume_calls" not in run.page(run.world.now())
+
+
+def test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_came_after_it() -> (
+    None
+):
+    start = datetime(2026, 11, 22, 8, 0, 5, tzinfo=UTC)
+    one = workspace(["communication_volume"], timezone="America/Los_Angeles")
+    run = Run(one, start=start).lasts(timedelta(seconds=15))
+    pages = Pages(run.store, run.telemetry, lambda: start + timedelta(seconds=15))
+    midnight = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    assert "communication_volume_calls" in run.page(midnight + timedelta(seconds=5))
+    assert "communication_volume_calls" not in run.page(midnight - timedelta(seconds=1))
+    assert pages.snapshot.holds(midnight)
+    assert not pages.snapshot.holds(midnight - timedelta(seconds=1))
 
 
 def test_sliding_windows_stay_over_midnight() -> None:
@@ -564,6 +638,92 @@ def test_oddities_of_an_answer_are_counted_by_metric_and_field() -> None:
         'seasalt_schema_drift_total{api="seachat",field="total_chat_responses",'
         'metric="total_usage"} 1.0\n'
     ) in page
+
+
+RATED: dict[str, Any] = {
+    "total_responses": 2,
+    "average_rating": 3.5,
+    "satisfaction_rate": 50.0,
+    "rating_counts": {"3": 1, "4": 1},
+}
+
+
+def renamed(answer: dict[str, Any], field: str) -> dict[str, Any]:
+    """An answer whose field goes by another name."""
+    return {("new_name" if name == field else name): value for name, value in answer.items()}
+
+
+def then(metric: str, first: object, second: object, **others: Any) -> dict[str, float]:  # noqa: ANN401 - keys of the file
+    """The drift, by field, of a report that answers so for an hour and then otherwise."""
+    answers = [first]
+    bots = 1 if metric == "csat" else 0
+    run = Run(workspace([metric], bots=bots, **others), lambda _: (200, {metric: answers[-1]}))
+    run.lasts(timedelta(hours=2), lambda: answers.append(second))
+    page = run.telemetry.text(openmetrics=False).decode()
+    lines = [line for line in page.splitlines() if line.startswith("seasalt_schema_drift_total{")]
+    return {line.split('field="')[1].split('"')[0]: float(line.split()[-1]) for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("metric", "field", "before", "after"),
+    [
+        ("csat", "average_rating", RATED, renamed(RATED, "average_rating")),
+        ("csat", "rating_counts", RATED, renamed(RATED, "rating_counts")),
+        (
+            "communication_volume",
+            "inbound_voice_count",
+            {"inbound_voice_count": 1, "outbound_voice_count": 2},
+            {"inbound_calls": 1, "outbound_voice_count": 2},
+        ),
+        (
+            "label_overview",
+            "total_count",
+            [{"id": "1", "name": "a", "total_count": 1}],
+            [{"id": "1", "name": "a", "conversation_count": 1}],
+        ),
+        (
+            "conversation_breakdown",
+            "user_count",
+            {"channel_summary": {"SMS": {"user_count": 1, "total_message_count": 2}}},
+            {"channel_summary": {"SMS": {"users": 1, "total_message_count": 2}}},
+        ),
+    ],
+)
+def test_a_field_that_was_there_and_is_renamed_is_drift(
+    metric: str, field: str, before: object, after: object
+) -> None:
+    assert then(metric, before, after) == {field: 6}
+    assert then(metric, after, after) == {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [
+        ("csat", RATED, {"total_responses": 0}),
+        ("csat", RATED, {**RATED, "average_rating": None}),
+        ("label_overview", [{"id": "1", "name": "a", "total_count": 1}], []),
+        ("label_usage", [{"period": "2026-11-21", "labels": [{"name": "a", "count": 1}]}], []),
+        (
+            "activity_trend",
+            {"data": [{"period": "2026-11-21", "BOT": 1, "SYSTEM": 1}]},
+            {"data": []},
+        ),
+        (
+            "activity_trend",
+            {"data": [{"period": "2026-11-21", "BOT": 1, "SYSTEM": 1}], "change_percent": 1},
+            {"data": [{"period": "2026-11-21", "BOT": 1}]},
+        ),
+        (
+            "conversation_overview",
+            {"conversations": 1, "conversations_change_percentage": 1.0},
+            {"conversations": 0},
+        ),
+    ],
+)
+def test_what_an_answer_may_lack_by_the_documents_is_no_drift(
+    metric: str, before: object, after: object
+) -> None:
+    assert then(metric, before, after) == {}
 
 
 def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
@@ -974,14 +1134,22 @@ def test_a_bot_of_which_a_report_is_left_out_can_be_gone_too() -> None:
     def answer(body: dict[str, Any]) -> Answer | None:
         if body["gptbot_id"] in gone:
             return 404, {"detail": "x"}
+        if body["gptbot_id"] == "b1":
+            return None
         return (400, {"detail": "x"}) if "label_usage" in body["metrics"] else None
 
-    one = workspace(["total_usage", "label_usage", "communication_volume"], bots=1)
+    one = workspace(["total_usage", "label_usage", "communication_volume"], bots=2)
     run = Run(one, answer).lasts(timedelta(hours=6), lambda: gone.append("b0"))
 
-    asked = [at for at, _ in run.api.journal if at > START + timedelta(hours=3, minutes=30)]
+    asked = [
+        at
+        for at, body in run.api.journal
+        if body["gptbot_id"] == "b0" and at > START + timedelta(hours=3, minutes=30)
+    ]
     assert len(asked) <= 3
-    assert not any(record.shown(run.world.now()) for _, record in run.store)
+    assert not any(
+        record.shown(run.world.now()) for key, record in run.store if key.target.bot_id == "b0"
+    )
 
 
 def test_a_bot_that_is_missed_once_stays() -> None:
@@ -994,6 +1162,105 @@ def test_a_bot_that_is_missed_once_stays() -> None:
     run.lasts(timedelta(hours=6))
 
     assert len(run.api.journal) >= 36
+
+
+def values(run: Run) -> str:
+    """The values of the bots on the page now."""
+    lines = run.page(run.world.now()).splitlines()
+    return "\n".join(line for line in lines if line.startswith("seasalt_conversation"))
+
+
+NOT_FOUND: list[Answer] = [
+    (404, "404 page not found"),
+    (404, {"message": "no Route matched with those values"}),
+    (404, {"error": {"code": 404, "status": "NOT_FOUND"}}),
+    (404, {"kind": "Status", "message": "not found", "code": 404}),
+    (404, {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "no"}),
+    (404, []),
+]
+"""What proxies, gateways and load balancers answer where they know of no server."""
+
+
+@pytest.mark.parametrize("found", [*NOT_FOUND, (404, {"detail": "Bot not found"})], ids=str)
+def test_a_stretch_in_which_no_bot_is_found_withdraws_none_and_is_over_at_the_next_good_turn(
+    found: Answer,
+) -> None:
+    answers: list[Answer | None] = [None]
+    run = Run(workspace(["conversation_overview"], bots=3), lambda _: answers[-1])
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(values(run))
+
+    # Each step is ten minutes: two turns of each bot without an answer, then one with.
+    run.lasts(
+        timedelta(minutes=60),
+        lambda: answers.append(found),
+        lambda: None,
+        look,
+        lambda: answers.append(None),
+        look,
+    )
+
+    assert all(page.count("conversation_overview_conversations{") == 3 for page in seen)
+    assert all(record.success for _, record in run.store)
+
+
+def test_a_proxy_that_knows_nothing_of_one_bot_while_others_answer_withdraws_it_neither() -> None:
+    lost: list[str] = []
+    for found in NOT_FOUND:
+        run = Run(
+            workspace(["conversation_overview"], bots=2),
+            lambda body, found=found: found if body["gptbot_id"] in lost else None,  # type: ignore[misc]  # bound now
+        )
+        lost.clear()
+        run.lasts(timedelta(minutes=48), lambda: None, lambda: lost.append("b0"))
+        assert values(run).count("conversation_overview_conversations{") == 2, found
+        asked = [at for at, body in run.api.journal if body["gptbot_id"] == "b0"]
+        assert len(asked) >= 5
+
+
+def test_an_only_bot_that_is_not_found_goes_stale_and_is_asked_at_every_turn() -> None:
+    answers: list[Answer | None] = [None]
+    run = Run(workspace(["conversation_overview"], bots=1), lambda _: answers[-1])
+    seen: list[str] = []
+
+    run.lasts(
+        timedelta(hours=2),
+        lambda: answers.append((404, {"detail": "Bot not found"})),
+        lambda: None,
+        lambda: seen.append(values(run)),
+        lambda: answers.append(None),
+    )
+
+    assert seen == [""]  # older than three intervals
+    assert "conversation_overview_conversations{" in values(run)
+    assert 12 <= len(run.api.journal) <= 15
+
+
+def test_a_report_of_the_workspace_is_witness_enough_that_its_only_bot_is_gone() -> None:
+    gone: list[str] = []
+    run = Run(
+        workspace(["conversation_overview", "label_overview"], bots=1),
+        lambda body: (404, {"detail": "x"}) if gone and body.get("gptbot_id") else None,
+    )
+
+    run.lasts(timedelta(minutes=50), lambda: gone.append("b0"))
+
+    assert values(run) == ""
+    assert len(run.api.sent("conversation_overview")) <= 5
+
+
+def test_a_refusal_that_is_not_the_apis_own_blames_no_report() -> None:
+    blocked: list[str] = ["x"]
+    run = Run(
+        workspace(["communication_volume", "total_usage"]),
+        lambda _: (400, "<html>blocked</html>") if blocked else None,
+    )
+    run.lasts(timedelta(minutes=30), blocked.clear)
+
+    assert {record.success for _, record in run.store} == {True}
+    assert all(len(body["metrics"]) == 2 for _, body in run.api.journal)
 
 
 def test_a_path_that_is_not_found_withdraws_no_workspace() -> None:

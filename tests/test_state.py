@@ -310,3 +310,18 @@ def test_nothing_is_written_that_would_not_be_read_again() -> None:
     assert decoded(encoded(state, size + 200)) == state
     with pytest.raises(StateError, match="is larger than"):
         encoded(state, size - 1)
+
+
+def test_what_an_earlier_version_kept_is_read() -> None:
+    memory = Memory(Origin("seachat", "acme", "https://chat.seasalt.ai"), Standing(spent=3))
+    plain = json.loads(encoded(State((memory,))).split(b"\n")[1])
+    plain["origin"] = plain["origin"][:4]
+    for added in ("paused_key", "resting", "owed"):
+        del plain["standing"][added]
+    line = json.dumps(plain).encode() + b"\n"
+    head = b"seasalt-exporter-state 1 %s %d 1\n" % (sha256(line).hexdigest().encode(), len(line))
+
+    [again] = decoded(head + line).memories
+
+    assert again == memory
+    assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))

@@ -44,7 +44,7 @@ def test_repetitions_are_counted_from_0_by_every_outcome(outcome: Outcome) -> No
     assert line in page(begun())
 
 
-@pytest.mark.parametrize("reason", ["max_labels", "max_series"])
+@pytest.mark.parametrize("reason", ["max_labels", "max_series", "max_bots"])
 def test_dropped_series_are_counted_from_0_by_every_reason(reason: str) -> None:
     line = f'seasalt_series_dropped_total{{{PLACE},reason="{reason}",workspace="acme"}} 0.0'
 

@@ -72,6 +72,12 @@ def read(kind: type[BaseModel], value: object) -> tuple[Any, Drift]:
         pytest.param(-0.5, -0.5, id="negative-float"),
         pytest.param("12", 12, id="digits"),
         pytest.param("0012", 12, id="padded-digits"),
+        pytest.param("450.5", 450.5, id="decimal-text"),
+        pytest.param("450.0", 450, id="whole-decimal-text"),
+        pytest.param("-1", -1, id="negative-text"),
+        pytest.param("1e3", 1000, id="exponent-text"),
+        pytest.param("0E-10", 0, id="zero-of-a-decimal"),
+        pytest.param("3.3333333333333333333333333333", 10 / 3, id="28-decimals"),
         pytest.param(LARGEST, LARGEST, id="largest"),
         pytest.param(-LARGEST, -LARGEST, id="smallest"),
         pytest.param(None, None, id="null"),
@@ -89,10 +95,16 @@ def test_a_number_is_read_as_the_api_may_spell_it(value: object, expected: float
         pytest.param("", id="empty"),
         pytest.param(" 12 ", id="spaces"),
         pytest.param("1_000", id="underscore"),
-        pytest.param("1.5", id="decimal-text"),
-        pytest.param("-1", id="negative-text"),
+        pytest.param("1.", id="no-decimals"),
+        pytest.param(".5", id="no-whole"),
+        pytest.param("1,5", id="comma"),
+        pytest.param("--1", id="two-signs"),
+        pytest.param("1e", id="no-exponent"),
+        pytest.param("1e999", id="beyond-floats"),
+        pytest.param("0x1F", id="hexadecimal"),
+        pytest.param("1.5\n", id="line-feed"),
+        pytest.param("1." + "5" * 5000, id="5000-decimals"),
         pytest.param("+1", id="signed-text"),
-        pytest.param("1e3", id="exponent-text"),
         pytest.param("NaN", id="nan-text"),
         pytest.param("inf", id="infinity-text"),
         pytest.param("\u0661", id="arabic-digit"),
@@ -151,6 +163,16 @@ def test_a_validated_number_is_the_one_that_is_read_by_hand(
     )
     assert repr(validated) == repr(by_hand)  # NaN is NaN, and no zero is another
     assert drift == ({field: 1} if repr(by_hand) == "nan" else {})
+
+
+@given(
+    st.integers(-LARGEST, LARGEST)
+    | st.floats(-LARGEST, LARGEST)
+    | st.decimals(-(10**15), 10**15, allow_nan=False, places=6)
+)
+def test_a_number_is_the_same_whether_it_is_written_as_a_text_or_not(value: Any) -> None:  # noqa: ANN401 - three kinds
+    spelled = json.dumps(value) if isinstance(value, int | float) else str(value)
+    assert number(spelled) == number(float(spelled) if "." in spelled else json.loads(spelled))
 
 
 @given(st.integers(0, LARGEST))
@@ -351,6 +373,27 @@ def test_what_is_no_text_is_no_instant(value: object) -> None:
         pytest.param("", "unnamed", id="empty"),
         pytest.param(" \t\n", "unnamed", id="blank"),
         pytest.param("\u200b\ud800", "unnamed", id="nothing-to-see"),
+        pytest.param("\u200d\u200c", "unnamed", id="joiners-alone"),
+        pytest.param("Sup\u200dport\u200c", "Support", id="joiners-that-hide"),
+        pytest.param(
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+            id="family",
+        ),
+        pytest.param(
+            "\U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f\u200d\U0001f525",
+            "\U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f\u200d\U0001f525",
+            id="skin-and-heart",
+        ),
+        pytest.param(
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            id="persian",
+        ),
+        pytest.param(
+            "\u0645\u0627\u200c\u0647", "\u0645\u0627\u0647", id="a-joiner-that-shows-nothing"
+        ),
+        pytest.param("\u0915\u094d\u200d\u0937", "\u0915\u094d\u200d\u0937", id="devanagari"),
         pytest.param(None, "unnamed", id="null"),
         pytest.param(["a"], "unnamed", id="list"),
         pytest.param({"a": 1}, "unnamed", id="object"),
@@ -370,7 +413,20 @@ def test_a_name_is_clean_and_short(value: object, expected: str) -> None:
         pytest.param("0912 345 678", id="spaces"),
         pytest.param("12061234567", id="digits"),
         pytest.param(12061234567, id="number"),
-        pytest.param("1234567", id="seven-digits"),
+        pytest.param("123-4567", id="local"),
+        pytest.param("9123 4567", id="singapore"),
+        pytest.param("(04) 123 4567", id="bracket"),
+        pytest.param("Call 206-555-0142 (Mike)", id="american-in-words"),
+        pytest.param("Mike-206-555-0142", id="after-a-dash"),
+        pytest.param("206-555-0142x12", id="extension"),
+        pytest.param("Mike 2065550142", id="digits-in-words"),
+        pytest.param("0044 20 7946 0958", id="zeros"),
+        pytest.param("2026-11-28, 206-555-0142", id="beside-a-date"),
+        pytest.param("206-555-0142 206-555-0143", id="two"),
+        pytest.param("2012-12-31-5678", id="begins-like-a-date"),
+        pytest.param("206-2012-12-31", id="ends-like-a-date"),
+        pytest.param("1\u200d2\u200c0\u200d6\u200c5550142", id="joiners-between"),
+        pytest.param("me\u200d@\u200cexample.com", id="joiners-in-email"),
         pytest.param("John +12061234567", id="in-words"),
         pytest.param("tel:+1-206-123-4567", id="link"),
         pytest.param("+1\u2011206\u2013123\u20144567", id="typographic-dashes"),
@@ -402,6 +458,20 @@ def test_nothing_between_digits_that_is_not_seen_makes_another_name_of_them() ->
     "value",
     [
         pytest.param("123456", id="six-digits"),
+        pytest.param("1234567", id="seven-digits"),
+        pytest.param("10023456", id="eight-digits"),
+        pytest.param("2026-11-28", id="date"),
+        pytest.param("28.11.2026", id="date-day-first"),
+        pytest.param("11-28-2026", id="date-month-first"),
+        pytest.param("2026-11-28 10:30", id="date-and-time"),
+        pytest.param("Week of 2026-11-23", id="date-in-words"),
+        pytest.param("2026-11-28 - 2026-12-05", id="from-date-to-date"),
+        pytest.param("2025-2026", id="years"),
+        pytest.param("20261128", id="date-without-dashes"),
+        pytest.param("label-1718822334455", id="id-of-milliseconds"),
+        pytest.param("conv-12345-67890", id="id-in-parts"),
+        pytest.param("8c7458f6-4554-1234-9045-3e37b7790045", id="uuid"),
+        pytest.param("agent_12065550142", id="id-after-a-line"),
         pytest.param("24/7", id="slash"),
         pytest.param("C++ 17", id="plus-and-two-digits"),
         pytest.param("ticket 1234567", id="digits-after-a-word"),
@@ -416,8 +486,38 @@ def test_another_name_is_not_redacted(value: str) -> None:
     assert text(value) == value
 
 
+separators = st.sampled_from(["-", " ", ".", " - ", "\u2011", ") "])
+words = st.sampled_from(["", "Call ", "(Mike) ", "\u260e ", "VIP: "])
+
+
+@given(
+    words, st.from_regex(r"[2-9][0-9]{2}", fullmatch=True), separators, st.integers(0, 9_999_999)
+)
+def test_a_number_with_its_area_code_is_redacted_wherever_it_stands(
+    before: str, area: str, gap: str, rest: int
+) -> None:
+    local = f"{rest:07}"
+    number = f"{area}{gap}{local[:3]}{gap}{local[3:]}"
+    for name in (number, before + number, f"{number} (Mike)", f"{before}({number})", f"+{number}"):
+        assert text(name) == "redacted", name
+
+
+@given(st.dates(date(1970, 1, 1), date(2199, 12, 31)), st.sampled_from("-."), words)
+def test_no_date_is_a_telephone_number(day: date, dash: str, before: str) -> None:
+    for form in (f"%Y{dash}%m{dash}%d", f"%d{dash}%m{dash}%Y", f"%m{dash}%d{dash}%Y"):
+        name = f"{before}{day.strftime(form)}"
+        assert text(name) == " ".join(name.split())
+
+
+@given(st.integers(0, 999_999_999), words)
+def test_no_short_number_is_a_telephone_number(value: int, before: str) -> None:
+    assert text(f"{before}{value}") == f"{before}{value}"
+
+
 @given(any_text | json_values)
 @example("+" + "1(" * 500)
+@example("\u0dd9\u0dcf\u0dca\u200d\u0dca")
+@example("x" * 119 + "\u0915\u094d\u200d\u0937")
 @example("9" * 119 + " 9x")
 def test_a_name_of_anything_is_fit_to_be_a_label(value: object) -> None:
     name = text(value)

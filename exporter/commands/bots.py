@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from exporter.bots import ListedBot, Listing
+from exporter.bots import DEFAULT_MOST, ListedBot, Listing
 from exporter.client import Client
 from exporter.commands.configured import configuration, now
 from exporter.config import Config, Workspace
@@ -39,6 +39,13 @@ async def _listed(config: Config) -> int:
             print(f"workspace {workspace.name}: {error}", file=sys.stderr)
             status = MENDABLE
         else:
+            if listing.left_out:
+                print(
+                    f"workspace {workspace.name}: the list has {listing.left_out} more"
+                    f" than max_bots {listing.most}",
+                    file=sys.stderr,
+                )
+                status = MENDABLE
             print(f"# workspace {workspace.name}: {len(listing.bots)} bots")
             print("bots:" if listing.bots else "bots: []")
             for bot in listing.bots.values():
@@ -50,8 +57,9 @@ async def _listed(config: Config) -> int:
 
 async def _listing(workspace: Workspace) -> Listing:
     client = Client(workspace, now=now)
+    most = workspace.discover_bots.max_bots if workspace.discover_bots else DEFAULT_MOST
     try:
-        listing, _ = await whole_list(Gate(workspace, client, Telemetry(), now), Drift())
+        listing, _ = await whole_list(Gate(workspace, client, Telemetry(), now), Drift(), most)
     finally:
         await client.close()
     return listing

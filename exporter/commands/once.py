@@ -1,12 +1,14 @@
 """once: one round of every call, the page on standard output, what failed on standard error."""
 
 import asyncio
+import secrets
 import sys
 
 from exporter.commands.configured import configuration, now
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.flags import DONE, MENDABLE, Invocation
+from exporter.keyring import Keyring
 from exporter.pages import Pages
 from exporter.plan import plan
 from exporter.poller import Failure
@@ -23,6 +25,7 @@ def run(invocation: Invocation) -> int:
 
 async def _round(config: Config) -> int:
     store, telemetry = Store(), Telemetry()
+    keyring = Keyring(secrets.token_bytes(32))
     telemetry.reloaded(now())
 
     for workspace in config.workspaces:
@@ -32,7 +35,7 @@ async def _round(config: Config) -> int:
             raise StartError(f"workspace {workspace.name}: {text}")
 
     async def poll(workspace: Workspace) -> tuple[Failure, ...]:
-        async with Watch(workspace, store, telemetry, now) as watch:
+        async with Watch(workspace, store, telemetry, now, keyring=keyring) as watch:
             return await watch.once()
 
     failures = [

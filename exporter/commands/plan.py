@@ -34,6 +34,7 @@ def lines(workspace: Workspace) -> Iterator[str]:
     yield f"workspace {workspace.name} ({title}): {len(calls)} requests a round"
     if workspace.discover_bots:
         yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots, a page or more"
+        yield f"  at most {workspace.discover_bots.max_bots} bots of the list: max_bots"
     for call in (*calls, *each):
         asked = " + ".join(
             f"{entry.name}({entry.window})" if entry.window else entry.name

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from datetime import datetime
@@ -20,6 +21,7 @@ from exporter.errors import StartError
 from exporter.flags import DONE, Invocation
 from exporter.fleet import Fleet
 from exporter.guard import Guard
+from exporter.keyring import Keyring
 from exporter.memory import Memory
 from exporter.pages import Pages
 from exporter.poller import nowhere
@@ -57,7 +59,7 @@ async def _until_signalled(
     await serve(config, invocation, sockets, stop, source=source, settled=gc.freeze)
 
 
-async def serve(  # noqa: C901 - the parts, put together one after the other
+async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the other
     config: Config,
     invocation: Invocation,
     sockets: list[socket.socket],
@@ -85,6 +87,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
     telemetry, store = Telemetry(revision), Store()
+    keyring = Keyring(secrets.token_bytes(32))
     kept = Kept(
         invocation.one("web.config.file"),
         invocation.environment,
@@ -104,7 +107,12 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
 
     def start(workspace: Workspace, memory: Memory, trusted: Trust) -> Watch:
         settled()
-        watch = Watch(workspace, store, telemetry, clock, changed, memory=memory, trusted=trusted)
+        watch = Watch(
+            *(workspace, store, telemetry, clock, changed),
+            memory=memory,
+            trusted=trusted,
+            keyring=keyring,
+        )
         watch.poller.noted = file.noted if file else nowhere
         return watch
 

@@ -21,6 +21,7 @@ from exporter.contract import AnyReport, Entry, Form, Options, Windows
 from exporter.durations import show
 from exporter.errors import ConfigError, Mistake
 from exporter.samples import BOT_LABELS, COMMON_LABELS, REPORT_LABELS
+from exporter.values import personal
 from exporter.windows import window
 
 GUIDANCE: Final = timedelta(minutes=10)
@@ -187,9 +188,15 @@ class _Reader:
             for index, bot in enumerate(workspace.bots)
         ]
         for where, labels in given:
-            for name in labels:
+            for name, value in labels.items():
                 if name in RESERVED_LABELS or name.startswith("__"):
                     self.document.wrong((*where, name), "is a label of the exporter's own")
+                self._warn_of_personal((*where, name), value)
+
+    def _warn_of_personal(self, place: Place, value: str) -> None:
+        """Note where the operator shows what the API's own names would not be shown with."""
+        if personal(value):
+            self.warnings.append(self.document.note(place, _PERSONAL))
 
     def _bots(self, workspace: Workspace, place: Place) -> None:
         able = ", ".join(api.title for api in APIS.values() if api.per_bot)
@@ -209,6 +216,7 @@ class _Reader:
             if bot.id in seen:
                 self.document.wrong((*place, "bots", index, "id"), "is in the list already")
             seen.add(bot.id)
+            self._warn_of_personal((*place, "bots", index, "name"), bot.name)
 
     def _entries(self, workspace: Workspace, place: Place) -> list[Entry]:
         reports = of_api(workspace.api)
@@ -333,6 +341,10 @@ _STAND_INS: Final[Mapping[str | int, Any]] = {
     "discover_bots": {},
     "allow_fast_polling": True,
 }
+
+_PERSONAL: Final = (
+    "warning: looks like a telephone number or an e-mail address; it is shown as it stands"
+)
 
 _TOO_FAST: Final = (
     f"must be at least {show(GUIDANCE)}, the API's guidance, or set allow_fast_polling: true"

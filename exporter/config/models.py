@@ -2,7 +2,6 @@
 
 import re
 import zoneinfo
-from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -26,7 +25,7 @@ from exporter.config.keys import ApiKey
 from exporter.contract import Entry, matching, printable
 from exporter.durations import Duration
 from exporter.paths import BOTS
-from exporter.values import text
+from exporter.values import writable
 
 BOT_ID: Final = r"[A-Za-z0-9._:@-]{1,128}"
 """What the API's identifiers look like: opaque, and safe in an address."""
@@ -136,7 +135,8 @@ StaticLabel = Annotated[
     str, *matching("[a-zA-Z_][a-zA-Z0-9_]{0,63}", "named with letters, digits and underscores")
 ]
 StaticLabels = Annotated[
-    dict[StaticLabel, Annotated[str, Field(min_length=1)]], Field(max_length=20)
+    dict[StaticLabel, Annotated[str, Field(min_length=1), AfterValidator(writable)]],
+    Field(max_length=20),
 ]
 
 
@@ -190,19 +190,25 @@ class Settings(Shape):
     http: Http = Field(Http(), description="The way to the API.")
 
 
+def _shown_as_it_is(name: str) -> str:
+    return writable(name) if name.strip() else name
+
+
 class Bot(Shape):
     """One bot to poll."""
 
     id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] = Field(
         description="As in the address of its page."
     )
-    name: str = Field("", description="Shown as the label `bot`; the id where left out.")
+    name: Annotated[str, AfterValidator(_shown_as_it_is)] = Field(
+        "", description="Shown as the label `bot`; the id where left out."
+    )
     labels: StaticLabels = Field({}, description="Put on every series of the bot.")
 
     @property
     def shown_name(self) -> str:
-        """The value of the label `bot`: the name, fit to be shown, or the id."""
-        return text(self.name) if self.name.strip() else self.id
+        """The value of the label `bot`: the name, or the id."""
+        return self.name if self.name.strip() else self.id
 
 
 class Discovery(Shape):
@@ -213,6 +219,12 @@ class Discovery(Shape):
     )
     exclude: tuple[str, ...] = Field((), description="And none of these.")
     interval: Duration = Field(timedelta(hours=1), description="How often the list is read.")
+    max_bots: int = Field(
+        10_000,
+        ge=1,
+        le=100_000,
+        description="Bots of the list that are known at most: the oldest, the rest is counted.",
+    )
 
     def wants(self, name: str) -> bool:
         """Whether a bot of that name is polled; upper and lower case differ."""
@@ -324,6 +336,5 @@ class Workspace(Settings):
             return host == "localhost"
 
     def static_labels(self, bot: Bot | None = None) -> tuple[tuple[str, str], ...]:
-        """The operator's own labels of the workspace, or of one of its bots."""
-        labels: Mapping[str, str] = self.labels | (bot.labels if bot else {})
-        return tuple((name, text(value)) for name, value in labels.items())
+        """The operator's own labels of the workspace, or of one of its bots, as they stand."""
+        return tuple((self.labels | (bot.labels if bot else {})).items())

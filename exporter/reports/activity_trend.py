@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
 from exporter.contract import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import UNREADABLE, Count, Drift, Number, Reply, Row, Rows
+from exporter.values import UNREADABLE, Count, Drift, ManyRows, Number, Reply, Row
 
 MESSAGES: Final = Family(
     "seasalt_activity_trend_messages",
@@ -31,6 +31,9 @@ CHANGE: Final = Family(
 
 _SENDERS: Final = ("CUSTOMER", "AGENT", "BOT", "SYSTEM")
 _DIRECTIONS: Final = ("inbound", "outbound")
+_OPTIONAL: Final = frozenset((*_SENDERS, *_DIRECTIONS, "count", "change_percent"))
+"""Who sent nothing may have no key, and what began with nothing has no change."""
+
 _SPELLINGS: Final = {name.casefold(): name for name in (*_SENDERS, *_DIRECTIONS, "count")}
 
 
@@ -74,7 +77,7 @@ class Activity(Row):
 class Trend(Reply):
     """The periods, and how the last compares with the one before."""
 
-    data: Rows[Activity]
+    data: ManyRows[Activity]
     change_percent: Number = None
 
 
@@ -109,6 +112,7 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Trend),
     samples=samples,
+    optional=lambda _: _OPTIONAL,
     default_name=lambda options: (
         "activity_trend_calls" if options.message_type == "calls" else "activity_trend"
     ),

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from exporter.contract import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.samples import Family, Sample
-from exporter.values import Lenient, Reply, Rows, Text, instant, shown
+from exporter.values import Lenient, ManyRows, Reply, Text, instant, shown
 from exporter.windows import DAY, begins
 
 SECONDS: Final = Family(
@@ -60,7 +60,7 @@ class Session(Reply):
 class Activity(Reply):
     """The sessions of all agents that were asked for."""
 
-    agents: Rows[Lenient[Session]]
+    agents: ManyRows[Lenient[Session]]
 
 
 class _Stretch(NamedTuple):
@@ -77,8 +77,11 @@ def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator
     seconds: dict[tuple[str, str], float] = {}
     sessions: dict[tuple[str, str], int] = {}
     latest: dict[str, _Stretch] = {}
+    accounts: dict[str, str] = {}
     for stretch in _stretches(reply, reading):
         agent = shown(stretch.agent) if reading.options.agent_labels else ""
+        if agent and accounts.setdefault(agent, stretch.agent) != stretch.agent:
+            reading.drift.add("agent_id")  # two accounts that are shown alike
         place = (agent, stretch.status)
         lasted = (stretch.end - stretch.begin).total_seconds()
         seconds[place] = seconds.get(place, 0) + lasted
@@ -98,14 +101,20 @@ def _stretches(reply: Activity, reading: Reading[AgentActivityOptions]) -> Itera
     """The sessions, clipped to the window; what cannot be placed in time is left out."""
     since = begins(reading.days.first, reading.zone) if reading.days else None
     until = begins(reading.days.last + DAY, reading.zone) if reading.days else reading.at
+    seen: set[tuple[object, ...]] = set()
     for session in filter(None, reply.agents):
         begun, ended = instant(session.start_time, UTC), instant(session.end_time, UTC)
         if session.agent_id is None or begun is None:
-            reading.drift.add("agent_id" if session.agent_id is None else "start_time")
+            reading.drift.unreadable("agent_id" if session.agent_id is None else "start_time")
             continue
         if ended is None and session.end_time is not None:  # not open, and nobody knows how long
-            reading.drift.add("end_time")
+            reading.drift.unreadable("end_time")
             continue
+        reading.drift.read += 1
+        if (session.agent_id, session.status, begun, ended) in seen:
+            reading.drift.add("agents")
+            continue
+        seen.add((session.agent_id, session.status, begun, ended))
         begin, end = max(begun, since or begun), min(ended or reading.at, until)
         if end < begin or (since and end <= since):  # ended as the window began
             reading.drift.add("period")
@@ -133,4 +142,5 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Activity),
     samples=samples,
+    optional=lambda _: frozenset({"end_time"}),
 )

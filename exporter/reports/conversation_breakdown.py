@@ -117,7 +117,7 @@ def _by(
     for key, value in (values or {}).items():
         name = label(key)
         if name is None:
-            reading.drift.add(field)
+            reading.drift.unreadable(field)
         elif value is not None:
             yield family.sample(value, reading.window, name)
 

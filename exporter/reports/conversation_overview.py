@@ -19,7 +19,7 @@ from exporter.contract import (
     listing,
 )
 from exporter.samples import Family, Sample
-from exporter.values import Count, Number, Reply, Row, instant
+from exporter.values import Count, Number, Reply, Row, Rows, instant
 
 _LABELS: Final = ("window", "handling_status")
 
@@ -49,6 +49,15 @@ COUNTS: Final = {
         _LABELS,
     ),
 }
+_OPTIONAL: Final = frozenset(
+    (
+        *(f"{name}_change_percentage" for name in COUNTS),
+        "previous_period_start",
+        "previous_period_end",
+    )
+)
+"""There may have been nothing before."""
+
 CHANGE: Final = Family(
     "seasalt_conversation_overview_change_ratio",
     "Change against the equally long window before, as the API gives it: 0.1 is ten per cent more.",
@@ -103,7 +112,7 @@ class Overview(Reply):
     current_period_end: object = None
     previous_period_start: object = None
     previous_period_end: object = None
-    data: tuple[Counted, ...] | None = None
+    data: Rows[Counted] | None = None
 
 
 def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> Iterator[Sample]:
@@ -130,7 +139,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
             if at is not None:
                 yield family.sample(at.timestamp(), reading.window, period)
             elif given is not None:
-                reading.drift.add(field)
+                reading.drift.unreadable(field)
 
 
 _RANGED: Final = Form(
@@ -157,6 +166,7 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Overview),
     samples=samples,
+    optional=lambda _: _OPTIONAL,
     collides=lambda one, two, _: (
         (one.window, one.handling_status) == (two.window, two.handling_status)
     ),

@@ -101,7 +101,7 @@ def samples(reply: Year, reading: Reading[YearlyOptions]) -> Iterator[Sample]:
     for name, value in (reply.monthly_messages or {}).items():
         month = _MONTHS.get(name.casefold())
         if month is None:
-            reading.drift.add("monthly_messages")
+            reading.drift.unreadable("monthly_messages")
         elif value is not None:
             yield MONTHS.sample(value, year, month)
 
@@ -139,6 +139,9 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Year),
     samples=samples,
+    optional=lambda reply: (
+        frozenset() if reply.total_conversations else {"average_messages_per_conversation"}
+    ),
     alone=True,
     interval=timedelta(hours=6),
     fields=_fields,

@@ -52,7 +52,7 @@ def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
     for key, value in (reply.rating_counts or {}).items():
         digits = key.removesuffix(".0")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 2 and int(digits) <= 10):
-            reading.drift.add("rating_counts")
+            reading.drift.unreadable("rating_counts")
         elif value is not None:
             yield RATINGS.sample(value, reading.window, str(int(digits)))
 
@@ -69,4 +69,9 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Csat),
     samples=samples,
+    optional=lambda reply: (
+        frozenset()
+        if reply.total_responses
+        else {"average_rating", "satisfaction_rate", "rating_counts"}
+    ),
 )

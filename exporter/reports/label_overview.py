@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from exporter.contract import Form, Options, Reading, Report, Windows, listing
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Name, Reply, Rows, text
+from exporter.values import Count, Lenient, ManyRows, Name, Reply, text
 
 CONVERSATIONS: Final = Family(
     "seasalt_label_overview_conversations",
@@ -32,7 +32,7 @@ class Label(Reply):
 class Labels(Reply):
     """Every label, custom and system."""
 
-    data: Rows[Label]
+    data: ManyRows[Label]
 
 
 def samples(reply: Labels, _reading: Reading[Options]) -> Iterator[Sample]:

@@ -84,6 +84,7 @@ REPORT: Final = Report(
     shape=single,
     reply=TypeAdapter(Relation),
     samples=samples,
+    optional=lambda reply: frozenset() if reply.base_count else {"ratio"},
     needs_choice=True,
     collides=lambda one, two, _: (
         one.window == two.window and [*map(text, one.labels)] == [*map(text, two.labels)]

@@ -22,7 +22,7 @@ from exporter.contract import (
 )
 from exporter.errors import ReplyError
 from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Name, Reply, Row, Rows, text
+from exporter.values import Count, Lenient, MadeOf, ManyRows, Name, Reply, Row, Rows, text
 
 MOST_LABELS: Final = 40_000
 """Labels of an answer; with one list a period, no bound to a list's length bounds them."""
@@ -43,29 +43,34 @@ class Label(Reply):
     """One label of a period."""
 
     name: Name
+    made_of: MadeOf
     count: Count = None
 
 
 class Labels(Row):
     """One period."""
 
-    labels: Lenient[tuple[Label, ...]] = None
+    labels: Lenient[Rows[Label]] = None
 
 
 class Usage(Reply):
     """The periods."""
 
-    data: Rows[Labels]
+    data: ManyRows[Labels]
 
 
 def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
     """One sum over the periods per label."""
     sums: dict[str, float] = {}
+    made_of: dict[str, object] = {}
     for row in reading.inside(reply.data):
+        reading.drift.read += row.labels is not None
         names = [label.name for label in row.labels or ()]
         if len(set(names)) < len(names):
             reading.drift.add("name")
         for label in row.labels or ():
+            if made_of.setdefault(label.name, label.made_of) != label.made_of:
+                reading.drift.add("name")  # two names that are shown alike
             if label.count is not None:
                 sums[label.name] = sums.get(label.name, 0) + label.count
         if len(sums) > MOST_LABELS:
@@ -93,5 +98,6 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Usage),
     samples=samples,
+    optional=lambda _: frozenset({"labels"}),  # of a day without any
     collides=_collides,
 )

@@ -82,7 +82,7 @@ ODD_TEXTS: Final = (
     "data",
 )
 ODD_VALUES: Final[tuple[object, ...]] = (
-    *(True, False, "", "1.5", "1e3", "-1", " 7 ", "NaN", "١٢", -1, 1e999, 2**53 + 2, 10**400),
+    *(True, False, "", "1.", "1e", "--1", " 7 ", "NaN", "١٢", -1, 1e999, 2**53 + 2, 10**400),
     *([], {}, [[]], {"data": []}, {"data": None}, "text"),
 )
 KEYS: Final = (

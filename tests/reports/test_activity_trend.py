@@ -4,6 +4,7 @@ from typing import Any, Final
 import pytest
 from support.entries import JANUARY, entry, read
 
+from exporter.errors import ReplyError
 from exporter.values import Period
 
 METRIC = "activity_trend"
@@ -246,3 +247,22 @@ def test_every_field_is_sent_and_nothing_is_left_to_the_api(api: str) -> None:  
 def test_the_days_of_a_reading_are_those_of_its_request() -> None:
     wanted = entry("seachat", METRIC, "Pacific/Kiritimati", window="yesterday")
     assert wanted.reading(JANUARY).days == Period(JANUARY.date(), JANUARY.date())
+
+
+def test_a_period_that_comes_twice_counts_once_if_it_says_the_same() -> None:
+    same = read("seachat", METRIC, trend(day(1, BOT=4), day(2, BOT=5), day(1, BOT=4)), **MONTH)
+    assert same.series == messages(bot=9)
+    assert same.drift == {"data": 1}
+    other = read("seachat", METRIC, trend(day(1, BOT=4), day(1, BOT=5)), **MONTH)
+    assert other.series == messages(bot=9)  # of two that differ, each may be a part
+    assert other.drift == {"period": 1}
+
+
+def test_rows_of_which_nothing_can_be_read_are_a_failure() -> None:
+    for rows in (
+        [day(1, BOT="n/a", CUSTOMER="n/a")],
+        [{"period": "Q1 2024", "BOT": 4}],
+        [day(1, bots=4), day(2, bots=5)],
+    ):
+        with pytest.raises(ReplyError, match="activity_trend: nothing in it can be read"):
+            read("seachat", METRIC, trend(*rows), **MONTH)

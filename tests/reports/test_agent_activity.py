@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 from support.entries import read
 
+from exporter.errors import ReplyError
+
 METRIC = "agent_activity"
 DAY = datetime(2024, 1, 15, 20, 0, tzinfo=UTC)
 
@@ -137,9 +139,31 @@ def test_an_account_that_is_a_number_is_an_account() -> None:
 def test_a_session_that_cannot_be_placed_in_time_is_left_out_and_drift(
     broken: object, field: str
 ) -> None:
-    assert activity(broken) == {}
-    assert drift(broken) == {field: 1}
+    assert drift(broken, session()) == {field: 1}
     assert activity(broken, session())[sessions("available")] == 1
+    with pytest.raises(ReplyError, match="agent_activity: nothing in it can be read"):
+        activity(broken)
+
+
+def test_a_session_that_comes_twice_counts_once() -> None:
+    twice = (
+        session(),
+        session(),
+        session(duration_seconds=5),
+        session(start="2024-01-15T08:00:00"),
+    )
+
+    assert activity(*twice) == activity(session())
+    assert drift(*twice) == {"agents": 3}
+    assert activity(session(end=None), session(end=None)) == activity(session(end=None))
+
+
+def test_two_accounts_that_are_shown_alike_are_summed_and_drift() -> None:
+    given = {"agents": [session("jane"), session("jane\u200b")]}
+    found = read("seax", METRIC, given, DAY, agent_labels=True)
+
+    assert found.series['agent_activity_sessions{agent="jane",status="available"}'] == 2
+    assert found.drift == {"agent_id": 1}
 
 
 def test_no_sessions_are_no_series() -> None:

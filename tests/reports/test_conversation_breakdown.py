@@ -128,8 +128,9 @@ def test_a_channels_total_is_neither_made_up_nor_counted_twice(
 
 def test_a_total_does_not_stand_in_for_a_direction_that_cannot_be_believed() -> None:  # T66, T85
     channel = {"inbound_message_count": True, "total_message_count": 9}
-    found = read("seachat", METRIC, {"channel_summary": {"SMS": channel}})
-    assert found.series == {}
+    part = {"channel_summary": {"SMS": channel}, "messages_by_hour": {"0": 424}}
+    found = read("seachat", METRIC, part)
+    assert found.series == by_hour(_00=424)
     assert found.drift == {"inbound_message_count": 1}
 
 

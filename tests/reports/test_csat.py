@@ -1,6 +1,8 @@
 import pytest
 from support.entries import entry, read
 
+from exporter.errors import ReplyError
+
 METRIC = "csat"
 
 
@@ -71,8 +73,11 @@ def test_nothing_of_the_single_answers_is_read() -> None:  # T75, T76, T04
             }
         ],
     }
-    found = read("seachat", METRIC, part)
-    assert found.series == {}
+    with pytest.raises(ReplyError) as failed:
+        read("seachat", METRIC, part)
+    assert str(failed.value) == "csat: nothing in it can be read"
+    found = read("seachat", METRIC, part | {"average_rating": 4})
+    assert found.series == {"csat_average_rating": 4}
     assert found.drift == {"total_responses": 1}
     assert "1206123456789" not in repr(found)
 

@@ -84,6 +84,34 @@ def test_a_label_twice_in_one_period_is_added_up_and_counted() -> None:  # T69
     assert found.drift == {"name": 1}
 
 
+def test_a_row_that_comes_twice_counts_once() -> None:
+    part = [row("2024-01-01", label("a", 1), label("a", 1)), row("2024-01-02", label("a", 2))] * 2
+    found = read("seachat", METRIC, part, **MONTH)
+    assert found.series == uses(a=3)
+    assert found.drift == {"data": 2, "labels": 1}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "shown"),
+    [
+        ("+1 206 555 0142", "+1 206 555 0143", "redacted"),
+        ("me@example.com", "+1 206 555 0143", "redacted"),
+        ("VIP", "VIP\u200b", "VIP"),
+        ("", "\u200b", "unnamed"),
+        ("x" * 120 + "a", "x" * 120 + "b", "x" * 120),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True], ids=["in-one-period", "in-two"])
+def test_two_labels_that_are_shown_alike_are_summed_and_drift(
+    one: str, two: str, shown: str, *, apart: bool
+) -> None:
+    rows = [row("2024-01-01", label(one, 1)), row("2024-01-02", label(two, 1))]
+    part = rows if apart else [row("2024-01-01", label(one, 1), label(two, 1))]
+    found = read("seachat", METRIC, part, **MONTH)
+    assert found.series == {f'label_usage_uses{{label="{shown}"}}': 2}
+    assert found.drift["name"] >= 1
+
+
 def test_one_list_of_labels_of_another_shape_does_not_take_the_others_down() -> None:
     part = [{"period": "2024-01-01", "labels": "many"}, row("2024-01-02", label("a", 1))]
     found = read("seachat", METRIC, part, **MONTH)

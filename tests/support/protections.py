@@ -264,6 +264,15 @@ PROTECTIONS: Final = (
         ("tests/test_retry_after.py",),
     ),
     Protection(
+        "what a proxy says is not what the API says",
+        "exporter/client.py",
+        "least <= answer.keys() <= most for least, most in _OWN_ERRORS",
+        "True for _ in _OWN_ERRORS",
+        (
+            "tests/test_poller.py::test_a_proxy_that_knows_nothing_of_one_bot_while_others_answer_withdraws_it_neither",
+        ),
+    ),
+    Protection(
         "the other path is tried for a missing one alone",
         "exporter/gate.py",
         "if not (missing and other and self._extra(failure.outcome)):",
@@ -285,6 +294,40 @@ PROTECTIONS: Final = (
         ("tests/test_durations.py",),
     ),
     Protection(
+        "a load balancer that knows neither path settles nothing",
+        "exporter/gate.py",
+        " or not again.own:",
+        ":",
+        ("tests/test_gate.py::test_a_load_balancer_that_knows_neither_path_settles_nothing",),
+    ),
+    Protection(
+        "one workspace goes first with a key",
+        "exporter/gate.py",
+        "self._keyring.pause(self._host, key).doubt()",
+        "pass",
+        (
+            "tests/test_fleet.py::test_ten_workspaces_of_one_rejected_key_send_it_once_a_minute_in_all",
+        ),
+    ),
+    Protection(
+        "a rejected key rests over a restart",
+        "exporter/gate.py",
+        "credential.rest(self._terms.resting(until))",
+        "pass",
+        (
+            "tests/test_gate.py::test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts",
+        ),
+    ),
+    Protection(
+        "the credit of retries is spent once over restarts",
+        "exporter/gate.py",
+        "Credit(standing.owed)",
+        "Credit()",
+        (
+            "tests/test_gate.py::test_the_credit_for_requests_beyond_the_schedule_is_spent_once_over_restarts",
+        ),
+    ),
+    Protection(
         "the bucket starts empty",
         "exporter/budget.py",
         "self._tokens = Fraction()",
@@ -294,16 +337,67 @@ PROTECTIONS: Final = (
     Protection(
         "names shaped like personal data are redacted",
         "exporter/values.py",
-        '        return "redacted"\n    return short',
-        "        return short\n    return short",
+        'return "redacted" if personal(name) or personal(short) else short',
+        "return short",
         ("tests/test_values.py", "tests/fuzz/test_leaks.py"),
     ),
     Protection(
         "names are cleaned of what is not printed",
         "exporter/values.py",
-        'seen = _HIDDEN.sub("", raw)[:_LOOKED_AT]',
-        "seen = raw[:_LOOKED_AT]",
+        '_HIDDEN.sub("", raw)[:_LOOKED_AT]',
+        "raw[:_LOOKED_AT]",
         ("tests/test_values.py",),
+    ),
+    Protection(
+        "joiners hide no name",
+        "exporter/values.py",
+        '    if len(found[0]) > 1:\n        return ""\n',
+        "    return found[0]\n",
+        ("tests/test_values.py::test_a_name_is_clean_and_short",),
+    ),
+    Protection(
+        "a date is no telephone number",
+        "exporter/values.py",
+        'name = _DATE.sub("/", name)',
+        "pass",
+        ("tests/test_values.py::test_no_date_is_a_telephone_number",),
+    ),
+    Protection(
+        "a short number is no telephone number",
+        "exporter/values.py",
+        "_LONG: Final = 10",
+        "_LONG: Final = 7",
+        ("tests/test_values.py::test_no_short_number_is_a_telephone_number",),
+    ),
+    Protection(
+        "a telephone number among words is one",
+        "exporter/values.py",
+        "        return groups > 2 or not hung\n",
+        "        return not before + after\n",
+        ("tests/test_values.py::test_a_number_with_its_area_code_is_redacted_wherever_it_stands",),
+    ),
+    Protection(
+        "two names that are shown alike are told",
+        "exporter/reports/label_usage.py",
+        "if made_of.setdefault(label.name, label.made_of) != label.made_of:",
+        "if False:",
+        (
+            "tests/reports/test_label_usage.py::test_two_labels_that_are_shown_alike_are_summed_and_drift",
+        ),
+    ),
+    Protection(
+        "a row that comes twice counts once",
+        "exporter/values.py",
+        "rows = {repr(row): row for row in reversed(value)}",
+        "rows = dict(enumerate(reversed(value)))",
+        ("tests/reports/test_label_usage.py::test_a_row_that_comes_twice_counts_once",),
+    ),
+    Protection(
+        "a decimal in a text is a number",
+        "exporter/values.py",
+        "(?P<broken>(?:\\.[0-9]{1,40})?",
+        "(?P<broken>",
+        ("tests/test_values.py::test_a_number_is_read_as_the_api_may_spell_it",),
     ),
     Protection(
         "a boolean is no number",
@@ -318,6 +412,34 @@ PROTECTIONS: Final = (
         "series = sample[:2]",
         "series = (sample.family, (*sample.labels, str(len(found))))",
         ("tests/reports", "tests/test_catalogue.py"),
+    ),
+    Protection(
+        "an answer of which nothing can be read has failed",
+        "exporter/contract.py",
+        "if not kept and (given or (reading.drift.unread and not reading.drift.read)):",
+        "if False:",
+        ("tests/test_catalogue.py::test_an_answer_of_which_no_number_can_be_read_is_a_failure",),
+    ),
+    Protection(
+        "a field that is gone is told",
+        "exporter/contract.py",
+        "reading.drift.add(missing)",
+        "pass",
+        ("tests/test_poller.py::test_a_field_that_was_there_and_is_renamed_is_drift",),
+    ),
+    Protection(
+        "what an answer may lack is not told",
+        "exporter/contract.py",
+        " and missing not in self.optional(reply):",
+        ":",
+        ("tests/test_poller.py::test_what_an_answer_may_lack_by_the_documents_is_no_drift",),
+    ),
+    Protection(
+        "a session that comes twice counts once",
+        "exporter/reports/agent_activity.py",
+        "if (session.agent_id, session.status, begun, ended) in seen:",
+        "if False:",
+        ("tests/reports/test_agent_activity.py::test_a_session_that_comes_twice_counts_once",),
     ),
     Protection(
         "a series comes once on the page",
@@ -470,11 +592,100 @@ PROTECTIONS: Final = (
         ("tests/test_poller.py",),
     ),
     Protection(
+        "a clock that is set back makes no other day of values",
+        "exporter/store.py",
+        "(self.since is None or self.since <= now)",
+        "True",
+        (
+            "tests/test_poller.py::test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_came_after_it",
+        ),
+    ),
+    Protection(
+        "a clock that is set back while the API is asked makes no other day of its answer",
+        "exporter/poller.py",
+        "known = max(times.sent, times.came)",
+        "known = times.came",
+        (
+            "tests/test_poller.py::test_a_clock_that_is_set_back_while_the_api_is_asked_hides_what_comes_until_it_is_asked_again",
+        ),
+    ),
+    Protection(
+        "a page is not served before what is on it is true",
+        "exporter/exposition.py",
+        " and self.since <= now",
+        "",
+        (
+            "tests/test_poller.py::test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_came_after_it",
+        ),
+    ),
+    Protection(
         "a bot is gone after two lists without it",
         "exporter/bots.py",
         "LISTINGS_BEFORE_GONE: Final = 2",
         "LISTINGS_BEFORE_GONE: Final = 1",
         ("tests/test_bots.py",),
+    ),
+    Protection(
+        "a doubtful list proves nobody gone",
+        "exporter/bots.py",
+        "missing = 1 if listing.proves else 0",
+        "missing = 1",
+        ("tests/test_bots.py::test_what_a_doubtful_list_does_not_have_is_not_gone",),
+    ),
+    Protection(
+        "a list that ends before its total has failed",
+        "exporter/bots.py",
+        "            raise ReplyError(text)\n",
+        "            return False\n",
+        ("tests/test_bots.py::test_a_list_that_ends_before_its_total_is_a_failure",),
+    ),
+    Protection(
+        "a page that comes again completes no list",
+        "exporter/bots.py",
+        "self._counted += identity in here or identity not in self.bots",
+        "self._counted += 1",
+        ("tests/test_bots.py::test_a_page_that_comes_again_brings_no_list_to_its_total",),
+    ),
+    Protection(
+        "a total that is too low does not cut a list",
+        "exporter/bots.py",
+        "if total < self._counted:",
+        "if False:",
+        (
+            "tests/test_bots.py::test_a_total_that_the_rows_contradict_is_drift_and_the_list_is_read_on",
+        ),
+    ),
+    Protection(
+        "a page has no more rows than were asked for",
+        "exporter/bots.py",
+        "if isinstance(rows, list) and len(rows) > PAGE_SIZE:",
+        "if False:",
+        ("tests/test_bots.py::test_a_page_of_more_rows_than_were_asked_for_is_refused",),
+    ),
+    Protection(
+        "a list has a largest number of bots",
+        "exporter/bots.py",
+        "if identity in self.bots or len(self.bots) < self.most:",
+        "if True:",
+        (
+            "tests/test_bots.py::test_of_a_list_that_is_too_long_the_first_are_taken_and_the_rest_is_counted",
+        ),
+    ),
+    Protection(
+        "a newcomer takes no bot's place",
+        "exporter/bots.py",
+        "if identity in found or len(found) < listing.most:",
+        "if True:",
+        ("tests/test_bots.py::test_a_bot_that_is_known_gives_its_place_to_no_newcomer",),
+    ),
+    Protection(
+        "bots that are left out are told",
+        "exporter/discovery.py",
+        "self._tell_left_out(found.roster.left_out)",
+        "pass",
+        (
+            "tests/test_discovery.py::test_of_more_bots_than_may_be_the_first_are_polled_and_the_rest_is_told",
+        ),
     ),
     Protection(
         "an empty list drops no bot",
@@ -489,6 +700,24 @@ PROTECTIONS: Final = (
         'if workspace.url.startswith("http:") and not (',
         "if False and not (",
         ("tests/test_config.py",),
+    ),
+    Protection(
+        "what the operator writes is never rewritten",
+        "exporter/config/models.py",
+        "return tuple((self.labels | (bot.labels if bot else {})).items())",
+        "return tuple((n, v.strip()[:9]) for n, v in (self.labels | (bot.labels if bot else {})).items())",
+        (
+            "tests/test_config.py::test_what_the_operator_writes_is_shown_as_it_stands_and_a_warning_where_it_looks_personal",
+        ),
+    ),
+    Protection(
+        "what looks personal in the configuration is a warning",
+        "exporter/config/load.py",
+        "if personal(value):",
+        "if False:",
+        (
+            "tests/test_config.py::test_what_the_operator_writes_is_shown_as_it_stands_and_a_warning_where_it_looks_personal",
+        ),
     ),
     Protection(
         "anchors are refused",
@@ -611,8 +840,8 @@ PROTECTIONS: Final = (
     Protection(
         "nothing is sent during a pause",
         "exporter/terms.py",
-        "max(self._parking.wait(at), self._breaker.wait(at)) or ",
-        "",
+        "self._parking.wait(at), self._breaker.wait(at), self._shared.wait(self._name, at)",
+        "0.0, 0.0",
         ("tests/test_gate.py",),
     ),
     Protection(
@@ -686,7 +915,7 @@ PROTECTIONS: Final = (
     Protection(
         "a rejected key is not sent again",
         "exporter/credential.py",
-        "if key == self._rejected and at < self._until:",
+        "if judgement.why and at < judgement.until:",
         "if False:",
         (
             "tests/test_credential.py",
@@ -694,9 +923,63 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "a key is known by nothing that another life could compare",
+        "exporter/keyring.py",
+        "key=self._secret, digest_size=16",
+        "digest_size=16",
+        (
+            "tests/test_gate.py::test_nothing_of_a_rejected_key_is_kept_that_another_life_could_compare",
+        ),
+    ),
+    Protection(
+        "a pause is heard by all that use the key",
+        "exporter/terms.py",
+        "self._parking.heed(pause.until)",
+        "pass",
+        (
+            "tests/test_fleet.py::test_ten_workspaces_of_one_key_hear_of_a_pause_once_and_a_reload_changes_nothing",
+        ),
+    ),
+    Protection(
+        "others wait for the first answer to a key",
+        "exporter/keyring.py",
+        'if self._settled or self._first in {"", who} or at >= self._lease:',
+        "if True:",
+        (
+            "tests/test_fleet.py::test_ten_workspaces_of_one_key_hear_of_a_pause_once_and_a_reload_changes_nothing",
+        ),
+    ),
+    Protection(
+        "others wait for seconds alone",
+        "exporter/keyring.py",
+        "at >= self._lease:\n            return",
+        "False:\n            return",
+        (
+            "tests/test_fleet.py::test_a_workspace_whose_first_request_hangs_holds_up_those_of_its_key_for_seconds",
+        ),
+    ),
+    Protection(
+        "another customer's values are forgotten",
+        "exporter/memory.py",
+        "return self.key == other.key or not (self.key and other.key)",
+        "return True",
+        (
+            "tests/test_fleet.py::test_another_customers_key_under_the_same_name_forgets_the_values_at_once_a_rotated_one_none",
+        ),
+    ),
+    Protection(
+        "a rotated key keeps its customer's values",
+        "exporter/memory.py",
+        "            return self.workspace_id == other.workspace_id\n",
+        "            return False\n",
+        (
+            "tests/test_fleet.py::test_another_customers_key_under_the_same_name_forgets_the_values_at_once_a_rotated_one_none",
+        ),
+    ),
+    Protection(
         "a bot that is forbidden is no reason to keep the key from others",
         "exporter/credential.py",
-        "        if about in self._barred:\n            return\n",
+        "        if asked in judgement.barred:\n            return\n",
         "",
         ("tests/test_credential.py",),
     ),
@@ -745,9 +1028,18 @@ PROTECTIONS: Final = (
     Protection(
         "a bot that is gone leaves the page",
         "exporter/poller.py",
-        "if turn.missing >= GONE_AFTER:",
+        "if turn.missing >= GONE_AFTER and self._presence.gone(bot, turn.missing_since):",
         "if False:",
         ("tests/test_poller.py",),
+    ),
+    Protection(
+        "a bot is gone only while others are answered",
+        "exporter/presence.py",
+        "        if self._answered <= since:\n            return False  #",
+        "        if True:\n            return True  #",
+        (
+            "tests/test_poller.py::test_a_stretch_in_which_no_bot_is_found_withdraws_none_and_is_over_at_the_next_good_turn",
+        ),
     ),
     Protection(
         "a state with a bit turned over is none",
