@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from exporter.ending import signalled
 from exporter.exposition import Snapshot, snapshot
@@ -125,6 +125,7 @@ def serving(
     config: Path | None = None,
     limits: Limits = LIMITS,
     own: Callable[[], bytes] = lambda: LINE,
+    app: Callable[..., Any] | None = None,
 ) -> Iterator[Serving]:
     """Serve from a thread for as long as the block lasts.
 
@@ -132,13 +133,14 @@ def serving(
         config: The web configuration's file.
         limits: What clients may take.
         own: What `/metrics` says.
+        app: What answers whoever is let in; the routes where left out.
     """
     reloads: list[bool] = []
     kept = Kept(str(config) if config else "", {}, reloads.append)
     [listening] = listen([f"{LOOPBACK}:0"])
     found = Serving(listening.getsockname()[1], kept, reloads)
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    server = Server(Guard(web(own), lambda: kept.current), kept, limits)
+    server = Server(Guard(app or web(own), lambda: kept.current), kept, limits)
     thread = threading.Thread(
         target=loop.run_until_complete, args=(server.serve_until(stop, [listening]),)
     )
