@@ -61,21 +61,24 @@ class _Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
+            if not turn.cancelled():
+                self._next()  # it came as this one went
+            elif turn in line:
                 line.remove(turn)
                 if not line and self._waiting.get(client) is line:
                     del self._waiting[client]
-            else:
-                self._next()  # it came as this one went
             raise
 
     def _next(self) -> None:
-        self._taken = bool(self._waiting)
-        if self._taken:
+        self._taken = False
+        while self._waiting and not self._taken:
             client, line = self._waiting.popitem(last=False)
-            line.popleft().set_result(None)
+            turn = line.popleft()
             if line:
                 self._waiting[client] = line
+            if not turn.done():  # else it is gone, and has not noticed yet
+                turn.set_result(None)
+                self._taken = True
 
 
 class Passwords:

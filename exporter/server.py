@@ -17,10 +17,10 @@ from typing import Any, Final, cast
 
 import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from exporter.addresses import everywhere, joined, party, split
+from exporter.addresses import everywhere, joined, literal, party, split
 from exporter.errors import StartError
 from exporter.tls import Current
 from exporter.web_config import Kept
@@ -217,8 +217,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         if self._task:
             self._task.cancel()  # what it waits for, nobody waits for any more
         self.app, self.app_state = self._answered_by, {}
-        if self.scope:
-            self.scope["state"].clear()
+        if self.cycle is not None:
+            self.cycle.scope["state"].clear()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun already, and say no more."""
@@ -268,7 +268,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
     @property
     def _answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and not cycle.response_complete
 
     def _doubt(self, *, doubted: bool) -> None:
         """Learn whether the client of the request under way waits to be known."""
@@ -600,6 +601,7 @@ def _listening(host: str, port: int) -> socket.socket:
         )
     if not host:
         return socket.create_server(("", port), backlog=_BACKLOG)
+    host = str(literal(host) or host)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, _, _, _, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
     # All of it: an address of one link alone has the link's number at its end.
@@ -618,4 +620,6 @@ def _reason(error: OSError | ValueError) -> str:
 
 def bound(listening: socket.socket) -> str:
     """Where a socket listens, as `host:port`."""
-    return joined(*listening.getsockname()[:2])
+    host, port, *others = listening.getsockname()
+    link = others[1] if others else 0
+    return joined(f"{host}%{socket.if_indextoname(link)}" if link else host, port)

@@ -1,7 +1,9 @@
 """health: asks the exporter that runs here whether it is alive, as a container's health check does."""
 
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from exporter.flags import DONE, Invocation, parse, prefix
 
 FIRST: Final = Path("/proc/1/cmdline")
 _SECONDS: Final = 4.0
+_HANDSHAKE: Final = b"\x16"
 
 
 def run(invocation: Invocation) -> int:
@@ -90,10 +93,20 @@ def _status(host: str, port: int, path: str) -> int:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         return _asked(HTTPSConnection(host, port, timeout=_SECONDS, context=context), path)
-    except ssl.SSLError as error:
-        if "ALERT" in (error.reason or ""):
-            return 401  # it wants a certificate, in its own words
+    except (OSError, HTTPException):
+        if _greets(host, port, context):
+            return 401  # it wants a certificate, and hangs up on whoever has none
         raise
+
+
+def _greets(host: str, port: int, context: ssl.SSLContext) -> bool:
+    """Whether a server begins a TLS handshake."""
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    with socket.create_connection((host, port), _SECONDS) as connection:
+        connection.sendall(outgoing.read())
+        return connection.recv(1) == _HANDSHAKE
 
 
 def _asked(connection: HTTPConnection, path: str) -> int:
