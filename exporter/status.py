@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
+from typing import Final
 
 from exporter.plan import Key, Target
 from exporter.store import Record
@@ -108,7 +110,14 @@ class Status:
         for number, workspace in enumerate(self.workspaces):
             yield f"{',' if number else ''}{_begun(workspace, 'targets')}["
             for place, target in enumerate(workspace.targets):
-                shown = asdict(target) | {"state": target.state}
+                shown = {
+                    "bot_id": target.bot_id,
+                    "bot": target.bot,
+                    "reports": [
+                        dict(zip(_REPORT, _values(one), strict=True)) for one in target.reports
+                    ],
+                    "state": target.state,
+                }
                 yield f"{',' if place else ''}{_ENCODER.encode(shown)}"
             yield f'],"state":{_ENCODER.encode(workspace.state)}}}'
         yield "]}"
@@ -120,7 +129,9 @@ def _instant(value: object) -> str:
     raise TypeError(value)
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_instant)
+_REPORT: Final = tuple(one.name for one in fields(ReportStatus))
+_values: Final = attrgetter(*_REPORT)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_instant)
 
 
 def _begun(whole: Status | WorkspaceStatus, last: str) -> str:

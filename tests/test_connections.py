@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from support.attackers import HALF_HEAD, LARGE_HEAD, attacked, idlers, resets
+from support.attackers import HALF_HEAD, LARGE_HEAD, attacked, besieged, idlers, resets
 from support.processes import started, wait_for
-from support.serving import LINE, LOOPBACK, Serving, program, rest, serving
+from support.serving import LINE, LOOPBACK, Serving, much, program, rest, serving, web
 
 from exporter.server import Connection, Crowd, Door, Limits, listen
 
@@ -444,6 +444,43 @@ def test_slow_readers_of_a_large_page_cost_little_memory(
     with capsys.disabled():
         print(f" [50 slow readers of 30 MB: {grown:.0f} MB more]", end="")
     assert grown < 50 * 0.6
+
+
+def test_slow_readers_of_the_status_have_one_of_it_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sources = [f"127.0.9.{number}" for number in range(1, 61)]
+    with serving(app=web(status=much(2000))) as server:
+        size = len(server.get(path="/api/v1/status"))
+        before = resident()
+        with besieged("slow_readers", server.port, sources):
+            took = []
+            for _ in range(40):
+                took += seconds(server, 2)
+                time.sleep(0.1)
+            grown = (resident() - before) / 1e6
+    with capsys.disabled():
+        print(f" [60 slow readers of {size / 1e6:.1f} MB: {grown:.0f} MB more]", end="")
+    assert grown < 0.4 * 60 * size / 1e6
+    assert percentile(took) < 0.25
+
+
+@pytest.mark.parametrize("path", ["/api/v1/status", "/", "/?q=csat"])
+def test_who_asks_for_the_status_all_the_time_does_not_make_a_scrape_wait(
+    capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    sources = [f"127.0.9.{number}" for number in range(1, 9)]
+    with serving(app=web(status=much(2000))) as server:
+        server.get(path=path)
+        with besieged("hammers", server.port, sources, path=path):
+            time.sleep(0.5)
+            took = []
+            for _ in range(25):
+                took += seconds(server, 4)
+                time.sleep(0.05)
+    with capsys.disabled():
+        print(f" [8 clients: scrape p99 {percentile(took) * 1000:.0f} ms]", end="")
+    assert percentile(took) < 0.15
 
 
 # What is no HTTP, or hardly

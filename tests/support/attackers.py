@@ -1,18 +1,25 @@
 """Clients that have no right to anything and want to do harm; each for some seconds, against any server.
 
-They are threads that only write, read and wait, so that a test can scrape beside them.
+They are threads that only write, read and wait, so that a test can scrape beside them. As a program
+they are not in the way of a server in the test's own process:
+`python tests/support/attackers.py resets HOST PORT SECONDS [ADDRESSES, each with so many:] [1]`.
 """
 
 import base64
 import itertools
+import os
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 PATIENCE: Final = 5.0
@@ -165,3 +172,39 @@ def attacked(
         attack.over.set()
         for thread in threads:
             thread.join()
+
+
+ATTACKERS: Final[dict[str, Attacker]] = {
+    one.__name__: one for one in (resets, deserters, idlers, guessers, slow_readers, hammers)
+}
+
+
+@contextmanager
+def besieged(
+    name: str, port: int, sources: Sequence[str], each: int = 1, path: str = ""
+) -> Iterator[None]:
+    """Have a server attacked from another process, from loopback, for as long as the block lasts."""
+    command = [
+        *(sys.executable, __file__, name, "127.0.0.1", str(port), "600"),
+        *(",".join(sources), str(each), path),
+    ]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def main(name: str, host: str, port: str, seconds: str, *others: str) -> None:
+    """Attack for some seconds, and say what came of it."""
+    sources, each, path = (*others, *("", "1", "")[len(others) :])
+    attacker = ATTACKERS[name]
+    if path:
+        attacker = partial(attacker, path=path)  # type: ignore[call-arg]
+    with attacked(attacker, host, int(port), sources.split(","), int(each)) as attack:
+        time.sleep(float(seconds))
+    print(dict(attack.done))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -23,10 +23,11 @@ from typing import Any, Final
 from exporter.ending import signalled
 from exporter.exposition import Snapshot, snapshot
 from exporter.guard import Guard
+from exporter.plan import Key, Target
 from exporter.server import Limits, Server, bound, listen
-from exporter.status import Status
+from exporter.status import Status, WorkspaceStatus, targets
 from exporter.stitch import Piece
-from exporter.store import Store
+from exporter.store import Record, Store
 from exporter.web import Web
 from exporter.web_config import Kept
 
@@ -36,7 +37,42 @@ LIMITS: Final = Limits()
 LINE: Final = b"own_total 1\n"
 
 
-def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
+def nothing() -> Status:
+    """How the polling goes where nothing is polled."""
+    return Status("0.0.0", datetime.now(UTC), ())
+
+
+def much(bots: int) -> Callable[[], Status]:
+    """What brings how the polling of many bots goes, with the work that this takes in the field."""
+    reports = ("csat", "total_usage", "conversation_overview")
+    keys = [
+        Key(Target("seachat", "acme", f"bot-{number:06}", f"Bot {number}"), report, "last_30_days")
+        for number in range(bots)
+        for report in reports
+    ]
+    began = datetime.now(UTC)
+    known = {key: Record(600.0, last_success=began, error=f"HTTP 500 at {key}") for key in keys}
+    intervals, turns = dict.fromkeys(keys, 600.0), dict.fromkeys(keys, began)
+
+    def status() -> Status:
+        now = datetime.now(UTC)
+        found = targets(known.items(), intervals, turns, now)
+        one = WorkspaceStatus(
+            "acme",
+            "seachat",
+            "UTC",
+            answered=True,
+            requests_today=1,
+            requests_per_day=None,
+            requests_per_minute=60,
+            targets=found,
+        )
+        return Status("0", now, (one,))
+
+    return status
+
+
+def web(own: Callable[[], bytes] = lambda: LINE, status: Callable[[], Status] = nothing) -> Web:
     """The routes, over an empty store and some metrics of the exporter's own."""
     empty: Snapshot = snapshot(Store().generation(), datetime.now(UTC))
 
@@ -47,7 +83,7 @@ def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
         snapshot=current,
         own=lambda _: [Piece.of(own())],
         ready=lambda: True,
-        status=lambda: lambda: Status("0.0.0", datetime.now(UTC), ()),
+        status=lambda: status,
     )
 
 
