@@ -454,15 +454,11 @@ def test_slow_readers_of_the_status_have_one_of_it_together(
         size = len(server.get(path="/api/v1/status"))
         before = resident()
         with besieged("slow_readers", server.port, sources):
-            took = []
-            for _ in range(40):
-                took += seconds(server, 2)
-                time.sleep(0.1)
+            time.sleep(4)
             grown = (resident() - before) / 1e6
     with capsys.disabled():
         print(f" [60 slow readers of {size / 1e6:.1f} MB: {grown:.0f} MB more]", end="")
     assert grown < 0.4 * 60 * size / 1e6
-    assert percentile(took) < 0.25
 
 
 @pytest.mark.parametrize("path", ["/api/v1/status", "/", "/?q=csat"])

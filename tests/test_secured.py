@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -17,13 +18,13 @@ from typing import Final
 import bcrypt
 import pytest
 from support.attackers import attacked, deserters, guessers
-from support.loopback import Authority
-from support.processes import wait_for
+from support.loopback import Authority, listening
+from support.processes import started, wait_for
 from support.serving import LINE, LOOPBACK, Serving, rest, serving
 
 from exporter.passwords import WAITING, Busy, Passwords
 from exporter.server import Connection, Limits
-from exporter.web_config import DEAREST
+from exporter.web_config import DEAREST, Kept
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
 """Multiplies the counts of the floods."""
@@ -358,6 +359,31 @@ def test_no_secret_of_tls_is_written(
     with serving(written(folder, PAIR)) as server:
         assert server.status(tls=tls) == 200
     assert not (tmp_path / "secrets").exists()
+
+
+def test_no_secret_of_tls_is_written_on_either_side_and_that_is_told(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    authority = Authority.made(tmp_path / "api", "authority")
+    certificate, key = authority.signs("server", "subjectAltName=IP:127.0.0.1")
+    web = f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}\n"
+    config, secrets = tmp_path / "seasalt.yml", tmp_path / "secrets"
+    answers = {"total_usage": {"total_chat_responses": 1}}
+    with listening(lambda _: (200, answers), authority.serves("IP:127.0.0.1")) as api:
+        config.write_text(
+            f"http: {{ca_file: {authority.certificate}}}\nrequests_per_minute: 600\n"
+            f"workspaces: [{{name: acme, api: seachat, base_url: '{api.url('https')}',"
+            " api_key: sk-x, metrics: [total_usage]}]\n",
+            encoding="utf-8",
+        )
+        files = (f"--config.file={config}", f"--web.config.file={written(tmp_path, web)}")
+        command = [sys.executable, "-m", "exporter", *files, "--web.listen-address=127.0.0.1:0"]
+        with started(command, {"SSLKEYLOGFILE": str(secrets)}) as process:
+            port = int(process.said(r"msg=listening address=127\.0\.0\.1:(\d+)"))
+            served = Serving(port, Kept("", {}, lambda _: None))
+            assert served.status(tls=authority.trusts()) == 200
+            wait_for(lambda: api.asked, "nothing is asked")
+            assert "SSLKEYLOGFILE is not honoured" in process.end().stderr
+    assert not secrets.exists()
 
 
 # Passwords.
