@@ -37,6 +37,9 @@ With what h11 keeps of an unfinished head, no client makes this process hold ove
 what it sends, and no head that is parsed is larger. asyncio alone would read 256 KiB.
 """
 
+_LINES: Final = 256
+"""Lines of a request's head: far above what any client sends, and each takes as long as a long one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -192,11 +195,16 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         """Take what has come, but for empty lines before a request."""
         if self.conn.their_state is h11.IDLE:
             unread = self.conn._receive_buffer  # noqa: SLF001 - h11 has no other door
-            while unread._data.startswith((b"\r\n", b"\n")):  # noqa: SLF001
-                unread.maybe_extract_at_most(1 + unread._data.startswith(b"\r"))  # noqa: SLF001
-            if unread._data == b"\r":  # noqa: SLF001
+            held = unread._data  # noqa: SLF001
+            while held.startswith((b"\r\n", b"\n")):
+                unread.maybe_extract_at_most(1 + held.startswith(b"\r"))
+            if held == b"\r":
                 return
-            self._bodiless = unread._data.startswith(b"HEAD ")  # noqa: SLF001
+            self._bodiless = held.startswith(b"HEAD ")
+            end = held.find(b"\r\n\r\n")
+            if held.count(b"\n", 0, len(held) if end < 0 else end) > _LINES:
+                self.send_400_response("Too many header fields.")
+                return
         super().handle_events()
 
     def on_response_complete(self) -> None:

@@ -608,6 +608,13 @@ def test_an_unusual_way_to_ask_is_answered(server: Serving, sent: bytes) -> None
     assert server.ask(sent).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(("lines", "status"), [(200, b"200"), (300, b"400"), (3000, b"400")])
+def test_the_lines_of_a_head_are_bounded_as_each_takes_its_time(
+    server: Serving, lines: int, status: bytes
+) -> None:
+    assert server.ask(LAST[:-2] + b"A:\r\n" * lines + b"\r\n")[9:12] == status
+
+
 def test_an_empty_line_may_come_bit_by_bit_and_between_two_requests(server: Serving) -> None:
     with closing(server.connect()) as connection:
         for part in (b"\r", b"\n", GET + b"\r\n" + GET[:5], GET[5:], b"\n", LAST):

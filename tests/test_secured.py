@@ -568,6 +568,18 @@ def test_a_changed_password_is_another_password_at_once() -> None:
     assert asyncio.run(go()) == [True, False, True, False]
 
 
+def test_whoever_is_no_user_any_more_is_none_on_a_kept_connection_either(tmp_path: Path) -> None:
+    file = written(tmp_path, f"basic_auth_users: {{a: {hashed('b')}, c: {hashed('d')}}}\n")
+    request = f"GET /metrics HTTP/1.1\r\nHost: x\r\n{basic('a', 'b')}\r\n\r\n".encode()
+    with serving(file) as server, closing(server.connect()) as connection:
+        connection.sendall(request)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        written(tmp_path, f"basic_auth_users: {{c: {hashed('d')}}}\n")
+        wait_for(lambda: len(server.reloads) > 1, "the change is not seen")
+        connection.sendall(request)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
+
+
 def test_nothing_shows_whether_a_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     async def go() -> tuple[list[float], list[float]]:
         passwords = Passwords({b"alice": hashed("right", 6).encode()})

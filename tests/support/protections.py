@@ -768,6 +768,13 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "a head has few lines",
+        "exporter/server.py",
+        "_LINES: Final = 256",
+        "_LINES: Final = 10_000",
+        ("tests/test_connections.py::test_the_lines_of_a_head_are_bounded_as_each_takes_its_time",),
+    ),
+    Protection(
         "a head that begins during an answer has no more time",
         "exporter/server.py",
         "if self._unread and not self._answering:",
