@@ -118,11 +118,13 @@ class Web:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        host, path = _target(scope)
+        path = scope["path"]
+        if not path.startswith("/"):
+            path = _target(scope)[1]
         looked = path in {self._landing, self._api}
         known = path == self._metrics or path in self._routes or looked or path == self._prefix
         if path == self._reloading:
-            await reply(scope, send, await self._reloaded(scope, host))
+            await reply(scope, send, await self._reloaded(scope))
         elif not known:
             await reply(scope, send, NOT_FOUND)
         elif scope["method"] not in {"GET", "HEAD"}:
@@ -147,12 +149,12 @@ class Web:
         ]
         await _send_piece(scope, send, headers, page)
 
-    async def _reloaded(self, scope: Scope, host: str) -> Answer:
+    async def _reloaded(self, scope: Scope) -> Answer:
         if scope["method"] != "POST":
             return POST_ALONE
         if self._reload is None:
             return NOT_ENABLED
-        if not _is_own(scope, host, self._external):
+        if not _is_own(scope, _target(scope)[0], self._external):
             return NOT_FROM_THERE
         if self._next_reload is None:
             self._next_reload = asyncio.ensure_future(self._reload_next(self._reload))

@@ -265,7 +265,7 @@ def test_nobody_keeps_others_out_by_being_idle(capsys: pytest.CaptureFixture[str
 
 
 def test_a_request_that_has_come_makes_no_room_even_if_it_is_not_read_yet() -> None:
-    crowd = Crowd(Limits(connections=2, per_address=2))
+    crowd = Crowd(Limits(connections=4, per_address=2))
     with (
         closing(Door(listen(["127.0.0.1:0"])[0], crowd)) as door,
         closing(socket.create_connection(door.getsockname())) as first,

