@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from exporter import __version__, logs
 from exporter.errors import StartError
@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "sandbox": "starts the stand-in Seasalt API alone",
     "once": "polls each report once and prints the page",
     "plan": "prints every request that the configuration leads to, and sends none",
+    "health": "asks the exporter of this machine or container whether it is alive; exit status 0 or 1",
     "bots": "lists the bots of the workspaces as a section to paste",
     "docs": "prints the metric reference",
 }
@@ -61,6 +62,7 @@ class Flag:
 
 _CONFIGURED: Final = ("serve", "once", "plan", "bots")
 _SERVING: Final = ("serve", "demo")
+_REACHING: Final = (*_SERVING, "health")
 _SANDBOXED: Final = ("demo", "sandbox")
 
 FLAGS: Final = (
@@ -88,7 +90,7 @@ FLAGS: Final = (
         default=":9877",
         help="host:port, may be given again; port 0 picks a free one; demo: 127.0.0.1:9877",
         repeatable=True,
-        commands=_SERVING,
+        commands=_REACHING,
     ),
     Flag(
         name="web.telemetry-path",
@@ -105,12 +107,12 @@ FLAGS: Final = (
     Flag(
         name="web.external-url",
         help="the URL under which the exporter is reached from outside",
-        commands=_SERVING,
+        commands=_REACHING,
     ),
     Flag(
         name="web.route-prefix",
         help="what comes before every path; the external URL's path where left out",
-        commands=_SERVING,
+        commands=_REACHING,
     ),
     Flag(
         name="state.file",
@@ -165,6 +167,12 @@ class Invocation:
         return self.values[flag][-1] if self.values[flag] else ""
 
 
+def prefix(invocation: Invocation) -> str:
+    """What comes before every route, decoded: as given, or the path of the external URL."""
+    path = invocation.one("web.route-prefix") or urlsplit(invocation.one("web.external-url")).path
+    return unquote(path).rstrip("/")
+
+
 class _Parser(argparse.ArgumentParser):
     """Says in one line what it does not understand."""
 
@@ -212,22 +220,37 @@ def _check(flag: Flag, values: tuple[str, ...]) -> None:
             raise StartError(f"--{flag.name} must be one of {', '.join(flag.choices)}")
         if flag.name == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value):
             raise StartError(f"--{flag.name} must be a whole number")
-        if flag.name.endswith(("-path", "-prefix")) and not re.fullmatch(
-            "/[A-Za-z0-9._~/-]*", value
-        ):
+        if flag.name.endswith(("-path", "-prefix")) and not _is_path(value):
             raise StartError(f"--{flag.name} must be a path that begins with /")
-        if flag.name == "web.telemetry-path" and value in OTHER_ROUTES:
+        if flag.name == "web.telemetry-path" and unquote(value) in OTHER_ROUTES:
             raise StartError(f"--{flag.name} must not be {', '.join(OTHER_ROUTES)}")
         if flag.name == "web.external-url" and not _is_url(value):
             raise StartError(f"--{flag.name} must be a URL like https://metrics.internal/seasalt")
 
 
+def _is_path(value: str) -> bool:
+    """Whether a path is one that clients ask for as it is written: without empty steps or dots."""
+    steps = unquote(value).split("/")
+    return (
+        re.fullmatch("/([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*", value) is not None
+        and "" not in steps[1:-1]
+        and not {".", ".."} & {*steps}
+    )
+
+
 def _is_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
+        right = parts.port != 0  # which reads it
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+    return (
+        right
+        and parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and not (parts.query or parts.fragment or " " in value)
+        and _is_path(quote(parts.path or "/", safe="/%~"))
+    )
 
 
 def _parser() -> _Parser:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from exporter.addresses import party
 from exporter.passwords import Busy, Passwords
 from exporter.web import Answer, Receive, Scope, Send, reply
 from exporter.web_config import RateLimit, WebConfig
@@ -47,16 +48,16 @@ class Guard:
         """Answer one request, or have it answered."""
         if scope["type"] != "http":
             return
-        refusal = await self._refusal(scope)
+        refusal = await self._refusal(scope, receive)
         if refusal:
             await reply(scope, send, refusal)
         else:
             await self._app(scope, receive, send)
 
-    async def _refusal(self, scope: Scope) -> Answer | None:
-        config = self._config()
-        if refusal := _of_form(scope):
+    async def _refusal(self, scope: Scope, receive: Receive) -> Answer | None:
+        if refusal := _of_form(scope) or await _of_body(scope, receive):
             return refusal
+        config = self._config()
         if not self._in_time(config.rate_limit):
             return TOO_MANY
         return await self._of_person(scope, config) if config.users else None
@@ -64,10 +65,18 @@ class Guard:
     async def _of_person(self, scope: Scope, config: WebConfig) -> Answer | None:
         self._passwords.users = config.users
         given = _credentials(scope)
+        if given is None:
+            return UNAUTHORIZED
+        if self._passwords.remembers(*given):
+            return None
+        doubt = scope.get("state", {}).get("doubt", dict)
+        doubt(doubted=True)  # until it is known, its connection may make room for another one
         try:
-            return None if given and await self._passwords.right(*given) else UNAUTHORIZED
+            return None if await self._passwords.right(*given, _client(scope)) else UNAUTHORIZED
         except Busy:
             return TOO_MANY
+        finally:
+            doubt(doubted=False)
 
     def _in_time(self, limit: RateLimit | None) -> bool:
         if limit is None:
@@ -100,7 +109,21 @@ def _of_form(scope: Scope) -> Answer | None:
         return BAD_REQUEST
     if _head(scope) > LARGEST_HEAD:
         return HEAD_TOO_LARGE
-    return TOO_LARGE if _has_body(scope) else None
+    if any(name == b"content-length" and value.strip(b"0") for name, value in scope["headers"]):
+        return TOO_LARGE
+    return None
+
+
+async def _of_body(scope: Scope, receive: Receive) -> Answer | None:
+    """What is said to a body that comes in chunks: it is let through if nothing is in it."""
+    if all(name != b"transfer-encoding" for name, _ in scope["headers"]):
+        return None
+    while True:
+        message = await receive()  # which the server bounds in time
+        if message.get("body"):
+            return TOO_LARGE
+        if not message.get("more_body"):
+            return None
 
 
 def _head(scope: Scope) -> int:
@@ -108,11 +131,9 @@ def _head(scope: Scope) -> int:
     return target + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
-def _has_body(scope: Scope) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
-        for name, value in scope["headers"]
-    )
+def _client(scope: Scope) -> str:
+    """Who waits in one line: whatever a proxy says of those behind it is anybody's word."""
+    return party(scope["client"][0]) if scope.get("client") else ""
 
 
 def _credentials(scope: Scope) -> tuple[bytes, bytes] | None:

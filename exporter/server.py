@@ -10,15 +10,17 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, cast
 
 import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from exporter.addresses import everywhere, joined, literal, party, split
 from exporter.errors import StartError
 from exporter.tls import Current
 from exporter.web_config import Kept
@@ -28,6 +30,16 @@ log = logging.getLogger(__name__)
 _TOLD_EVERY: Final = 10.0
 _BACKLOG: Final = 512
 
+_READ: Final = 16_384
+"""Bytes that are read from a client at a time.
+
+With what h11 keeps of an unfinished head, no client makes this process hold over twice as much of
+what it sends, and no head that is parsed is larger. asyncio alone would read 256 KiB.
+"""
+
+_LINES: Final = 256
+"""Lines of a request's head: far above what any client sends, and each takes as long as a long one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -35,10 +47,12 @@ class Limits:
 
     Attributes:
         connections: How many there may be; never more than half of the file descriptors.
-        per_address: How many of them from one address.
-        head_seconds: How long a TLS handshake may take, and a request's head from its first byte.
+        per_address: How many of them from one IPv4 address, or one /64 of IPv6.
+        head_seconds: How long a TLS handshake may take, and a request from its first byte.
         write_seconds: How long a client may take nothing of what it is sent, where the kernel
             can tell, which Linux's can.
+        answer_seconds: How long a client may take over one answer, however steadily it reads: far
+            above any scrape's timeout.
         keep_alive_seconds: How long a connection may be idle.
         grace_seconds: How long what is in flight may take when the end is wanted.
     """
@@ -47,6 +61,7 @@ class Limits:
     per_address: int = 32
     head_seconds: float = 5
     write_seconds: float = 30
+    answer_seconds: float = 300
     keep_alive_seconds: int = 75
     grace_seconds: int = 5
 
@@ -109,42 +124,114 @@ class _Together:
             self._written.clear()
 
 
-class Connection(H11Protocol):
-    """One connection, with an end to each of its waits."""
+class Connection(H11Protocol, asyncio.BufferedProtocol):
+    """One connection, with an end to each of its waits.
 
-    def __init__(self, limits: Limits, config: uvicorn.Config, state: ServerState) -> None:
-        super().__init__(config, state, {})
+    Nothing of it outlives it: no timer, no task, no ring of references that would keep its buffers
+    until the garbage collector comes by.
+
+    Args:
+        limits: What clients may take.
+        crowd: Learns what it does at the moment, as some are let go to make room.
+        tls: The TLS context in force, None for plain HTTP.
+        room: Takes what is read; the same for all, as each hands it on at once.
+        config: uvicorn's.
+        state: uvicorn's.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        crowd: "Crowd",
+        tls: Current | None,
+        room: bytearray,
+        config: uvicorn.Config,
+        state: ServerState,
+    ) -> None:
+        super().__init__(config, state, {"doubt": self._doubt})
         self._limits = limits
+        self._crowd = crowd
+        self._tls = tls
+        self._room = room
+        self._answered_by = self.app
+        self.app = self._answer
+        self._task: asyncio.Task[None] | None = None
+        self._gone = self._doubted = self._bodiless = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let in whom the certificate allows."""
         super().connection_made(cast(asyncio.Transport, _Together(transport)))
         self._head = _Alarm(self._limits.head_seconds, transport.abort)
+        self._slow = _Alarm(self._limits.answer_seconds, transport.abort)
+        self._place = self._crowd.place(transport.get_extra_info("socket").fileno())
         # Whatever the kernel does not take pauses the writer: one piece of a page waits, no more.
         transport.set_write_buffer_limits(high=1, low=0)
         secured = transport.get_extra_info("ssl_object")
-        if secured and not secured.context.admits(secured.getpeercert()):
+        if not self._in_force() or (secured and not secured.context.admits(secured.getpeercert())):
             transport.abort()
         else:
             self._head.start()
 
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - no more than this
+        """Where to put what comes."""
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read on."""
+        self.data_received(bytes(memoryview(self._room)[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
-        """Read on; a head that has begun must be there in time."""
+        """Read on; a request that has begun must be there in time."""
+        if self.transport.is_closing():
+            return  # over TLS, something may still come
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
+        if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             self._head.start()
         else:
             self._head.stop()
+        self._stand()
+
+    def handle_events(self) -> None:
+        """Take what has come, but for empty lines before a request."""
+        if self.conn.their_state is h11.IDLE:
+            unread = self.conn._receive_buffer  # noqa: SLF001 - h11 has no other door
+            held = unread._data  # noqa: SLF001
+            while held.startswith((b"\r\n", b"\n")):
+                unread.maybe_extract_at_most(1 + held.startswith(b"\r"))
+            if held == b"\r":
+                return
+            self._bodiless = held.startswith(b"HEAD ")
+            end = held.find(b"\r\n\r\n")
+            if held.count(b"\n", 0, len(held) if end < 0 else end) > _LINES:
+                self.send_400_response("Too many header fields.")
+                return
+        super().handle_events()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, of which a part may be there already."""
+        self._slow.stop()
+        super().on_response_complete()
+        if self._unread and not self._answering:
+            self._head.start()
+        self._stand()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Let go of everything; uvicorn forgets its timer where the client has reset."""
+        self._gone = True
         self._head.stop()
+        self._slow.stop()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self._task:
+            self._task.cancel()  # what it waits for, nobody waits for any more
+        self.app, self.app_state = self._answered_by, {}
+        if self.cycle is not None:
+            self.cycle.scope["state"].clear()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun already, and say no more."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            body = msg.encode() + b"\n"
+            body = b"" if self._bodiless else msg.encode() + b"\n"
             headers = [
                 *self.server_state.default_headers,
                 (b"content-type", b"text/plain; charset=utf-8"),
@@ -158,9 +245,69 @@ class Connection(H11Protocol):
             self.cycle.disconnected = True  # what it was about to answer goes nowhere
         self.transport.close()
 
+    def renew(self) -> None:
+        """End it, where it was let in by a TLS context that is no longer in force."""
+        if not self._in_force():
+            self.shutdown()  # after the answer that is under way
+
+    def _in_force(self) -> bool:
+        secured = self.transport.get_extra_info("ssl_object")
+        return not (secured and self._tls) or secured.context is self._tls.context
+
+    async def _answer(self, *request: Any) -> None:  # noqa: ANN401 - scope, receive and send
+        """Have one request answered, for as long as the client is there and may be."""
+        if self._gone or not self._in_force():
+            self.cycle.disconnected = True
+            self.transport.abort()
+            return
+        self._task = asyncio.current_task()
+        self._slow.start()
+        try:
+            await self._answered_by(*request)
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+        finally:
+            self._task = None
+
+    @property
+    def _unread(self) -> bool:
+        return bool(self.conn._receive_buffer)  # noqa: SLF001 - its other door copies all of it
+
+    @property
+    def _answering(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and not cycle.response_complete
+
+    def _doubt(self, *, doubted: bool) -> None:
+        """Learn whether the client of the request under way waits to be known."""
+        self._doubted = doubted
+        self._stand()
+
+    def _stand(self) -> None:
+        """Tell what it does at the moment."""
+        if self._place is None or self._gone:
+            return
+        if self._answering:
+            self._crowd.sorted(self._place, DOUBTED if self._doubted else ANSWERED)
+        else:
+            waits = self.conn.their_state is h11.IDLE and not self._unread
+            self._crowd.sorted(self._place, IDLE if waits else UNHEARD)
+
+
+IDLE: Final = 0
+UNHEARD: Final = 1
+DOUBTED: Final = 2
+ANSWERED: Final = 3
+"""What a connection does: nothing since its last answer; it has not asked anything yet, or not to
+the end; it waits for the check of its password; it is being answered. The first is let go first."""
+
 
 class Crowd:
     """Who is connected, and whether one more may come in.
+
+    Where there is no room, somebody makes it: of those who are being answered nobody, of the others
+    whoever has been idle the longest. So nobody keeps others out by doing nothing.
 
     Args:
         limits: How many connections there may be.
@@ -172,28 +319,66 @@ class Crowd:
         self._per_address = min(limits.per_address, self._limit // 2)
         self.patience = limits.write_seconds
         self._present: Counter[str] = Counter()
-        self._refused = 0
-        self._told = -_TOLD_EVERY
+        self._places: dict[int, _Admitted] = {}
+        self._standing = [dict[_Admitted, None]() for _ in (IDLE, UNHEARD, DOUBTED)]
+        self._untold: Counter[str] = Counter()
+        self._told: dict[str, float] = {}
 
-    def enter(self, address: str) -> bool:
-        """Count somebody in, if there is room."""
-        if self._present.total() >= self._limit or self._present[address] >= self._per_address:
-            return False
-        self._present[address] += 1
-        return True
+    def place(self, descriptor: int) -> "_Admitted | None":
+        """Whoever came in with this file descriptor."""
+        return self._places.get(descriptor)
 
-    def leave(self, address: str) -> None:
-        """Count somebody out."""
-        self._present[address] -= 1
-        if not self._present[address]:
-            del self._present[address]
+    def room(self, client: str) -> bool:
+        """Whether there is room for one more of a client, perhaps as another one goes."""
+        if self._present[client] >= self._per_address:
+            return self._make_room(client)
+        return self._present.total() < self._limit or self._make_room()
 
-    def refused(self, reason: str) -> None:
-        """Say that somebody was turned away, a line every few seconds at most."""
-        self._refused += 1
-        if time.monotonic() - self._told >= _TOLD_EVERY:
-            log.warning("connections refused", extra={"reason": reason, "count": self._refused})
-            self._told, self._refused = time.monotonic(), 0
+    def enter(self, admitted: "_Admitted") -> None:
+        """Count somebody in."""
+        self._present[admitted.client] += 1
+        self._places[admitted.fileno()] = admitted
+        self._standing[UNHEARD][admitted] = None
+
+    def sorted(self, admitted: "_Admitted", standing: int) -> None:
+        """Learn what somebody does from now on."""
+        if admitted.counted and admitted not in self._list(standing):
+            self._forget(admitted)
+            self._list(standing)[admitted] = None
+
+    def leave(self, admitted: "_Admitted") -> None:
+        """Count somebody out, once."""
+        if admitted.counted:
+            admitted.counted = False
+            self._forget(admitted)
+            self._places.pop(admitted.fileno(), None)
+            self._present[admitted.client] -= 1
+            if not self._present[admitted.client]:
+                del self._present[admitted.client]
+
+    def tell(self, what: str, reason: str) -> None:
+        """Say what became of somebody, a line every few seconds at most."""
+        self._untold[what] += 1
+        if time.monotonic() - self._told.get(what, -_TOLD_EVERY) >= _TOLD_EVERY:
+            log.warning(what, extra={"reason": reason, "count": self._untold.pop(what)})
+            self._told[what] = time.monotonic()
+
+    def _list(self, standing: int) -> dict["_Admitted", None]:
+        return self._standing[standing] if standing < ANSWERED else {}
+
+    def _forget(self, admitted: "_Admitted") -> None:
+        for some in self._standing:
+            some.pop(admitted, None)
+
+    def _make_room(self, client: str = "") -> bool:
+        """Let go whoever can best be spared, of this client or of all."""
+        for admitted in chain(*self._standing):
+            if client in {"", admitted.client} and not admitted.asks():
+                self.leave(admitted)
+                admitted.end()
+                self.tell("connections closed to make room", "too many connections")
+                return True
+        return False
 
 
 class Door(socket.socket):
@@ -226,11 +411,12 @@ class Door(socket.socket):
                 self._turn_away()
                 raise ConnectionAbortedError from None
             raise
-        if not self._crowd.enter(address[0]):
+        client = party(address[0])
+        if not self._crowd.room(client):
             accepted.close()
-            self._crowd.refused("too many connections")
+            self._crowd.tell("connections refused", "too many connections")
             raise ConnectionAbortedError
-        return _Admitted(accepted, self._crowd, address[0]), address
+        return _Admitted(accepted, self._crowd, client), address
 
     def _turn_away(self) -> None:
         """Take the next one with the descriptor that was kept for this, and close it."""
@@ -241,7 +427,7 @@ class Door(socket.socket):
             pass  # another thread was faster, or nobody waits any more
         finally:
             self._spare = os.open(os.devnull, os.O_RDONLY)
-        self._crowd.refused("no more file descriptors")
+        self._crowd.tell("connections refused", "no more file descriptors")
 
     def close(self) -> None:
         """Close it, and what it kept."""
@@ -251,12 +437,18 @@ class Door(socket.socket):
 
 
 class _Admitted(socket.socket):
-    """A connection that is counted until it is closed."""
+    """A connection that is counted until it is closed, or must go.
 
-    def __init__(self, accepted: socket.socket, crowd: Crowd, address: str) -> None:
+    Attributes:
+        client: Who it is for the limits.
+        counted: Whether it still is.
+    """
+
+    def __init__(self, accepted: socket.socket, crowd: Crowd, client: str) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
         self._crowd = crowd
-        self._address = address
+        self.client = client
+        self.counted = True
         # asyncio does so only where the protocol's number is told. Without it the body of a small
         # answer waits until the client has acknowledged the head, which takes Linux 40 ms.
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -265,11 +457,24 @@ class _Admitted(socket.socket):
             # too, and after the connection is closed on our side with something left to send.
             milliseconds = int(crowd.patience * 1000)
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        crowd.enter(self)
+
+    def asks(self) -> bool:
+        """Whether something has come that is not read yet."""
+        try:
+            return bool(self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
+
+    def end(self) -> None:
+        """Have it closed by whoever has it."""
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close it and make room."""
         if self.fileno() >= 0:
-            self._crowd.leave(self._address)
+            self._crowd.leave(self)
         super().close()
 
 
@@ -311,6 +516,7 @@ class Server(uvicorn.Server):
             self._tls = Current(ssl.PROTOCOL_TLS_SERVER)
             self._tls.context = kept.current.tls
         self._limits = limits
+        self._crowd = Crowd(limits)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -319,8 +525,7 @@ class Server(uvicorn.Server):
 
     async def serve_until(self, stop: asyncio.Event, sockets: list[socket.socket]) -> None:
         """Serve until the event is set, then let what is in flight end."""
-        crowd = Crowd(self._limits)
-        doors: list[socket.socket] = [Door(listening, crowd) for listening in sockets]
+        doors: list[socket.socket] = [Door(listening, self._crowd) for listening in sockets]
         serving = asyncio.ensure_future(self.serve(doors))
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -333,13 +538,14 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; as uvicorn does, which has no setting for how long a handshake may take."""
         loop = asyncio.get_running_loop()
-        limits: dict[str, Any] = {}
+        limits: Mapping[str, Any] = {}
         if self._tls:
             seconds = self._limits.head_seconds
             limits = {"ssl_handshake_timeout": seconds, "ssl_shutdown_timeout": seconds}
+        shared = self._limits, self._crowd, self._tls, bytearray(_READ)
         self.servers = [
             await loop.create_server(
-                lambda: Connection(self._limits, self.config, self.server_state),
+                lambda: Connection(*shared, self.config, self.server_state),
                 sock=door,
                 ssl=self._tls,
                 backlog=_BACKLOG,
@@ -355,8 +561,11 @@ class Server(uvicorn.Server):
         if self._kept and counter % 10 == 0:
             self._kept.look_beside()
             current = self._kept.current
-            if self._tls and current.tls:
+            if self._tls and current.tls and self._tls.context is not current.tls:
+                # Whoever was let in by what was in force before must prove themselves anew.
                 self._tls.context = current.tls
+                for connection in list(self.server_state.connections):
+                    cast(Connection, connection).renew()
             # The one list that is on every answer, whoever gives it.
             self.server_state.default_headers = [
                 *self.server_state.default_headers,
@@ -375,18 +584,6 @@ class Server(uvicorn.Server):
             connection.transport.abort()
 
 
-def _address(text: str) -> tuple[str, int]:
-    """Host and port of an address like `:9877`, `127.0.0.1:0` or `[::1]:9877`.
-
-    Raises:
-        StartError: If it is none.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise StartError(f"cannot listen on {text}: must be host:port or :port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """Sockets that listen on these addresses.
 
@@ -395,31 +592,42 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """
     sockets: list[socket.socket] = []
     for text in addresses:
-        host, port = _address(text)
         try:
-            if host:
-                family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                sockets.append(socket.create_server((host, port), family=family, backlog=512))
-            elif socket.has_dualstack_ipv6():
-                dual = ("", port)
-                sockets.append(
-                    socket.create_server(
-                        dual, family=socket.AF_INET6, dualstack_ipv6=True, backlog=512
-                    )
-                )
-            else:
-                sockets.append(socket.create_server(("", port), backlog=512))
-        except OSError as error:
+            sockets.append(_listening(*split(text)))
+        except (OSError, ValueError) as error:
             for opened in sockets:
                 opened.close()
-            # Python adds the address to the system's words; a failed look-up has its own, below 0.
-            number = error.errno or 0
-            reason = os.strerror(number) if number > 0 else str(error.strerror).partition(" (")[0]
-            raise StartError(f"cannot listen on {text}: {reason}") from None
+            raise StartError(f"cannot listen on {text}: {_reason(error)}") from None
     return sockets
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; on one address of a name, of IPv4 if it has any, as Go's programs do."""
+    if everywhere(host) and socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+        )
+    if not host:
+        return socket.create_server(("", port), backlog=_BACKLOG)
+    host = str(literal(host) or host)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
+    # All of it: an address of one link alone has the link's number at its end.
+    return socket.create_server(cast(tuple[str, int], address), family=family, backlog=_BACKLOG)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeError):
+        return "no such name"
+    if isinstance(error, ValueError):
+        return str(error)
+    # Python adds the address to the system's words; a failed look-up has its own, below 0.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.strerror).partition(" (")[0]
 
 
 def bound(listening: socket.socket) -> str:
     """Where a socket listens, as `host:port`."""
-    host, port = listening.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    host, port, *others = listening.getsockname()
+    link = others[1] if others else 0
+    return joined(f"{host}%{socket.if_indextoname(link)}" if link else host, port)

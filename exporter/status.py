@@ -1,10 +1,12 @@
 """How the polling goes, for a person who looks: each workspace, target and report. Pure."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from operator import attrgetter
+from typing import Final
 
 from exporter.plan import Key, Target
 from exporter.store import Record
@@ -102,14 +104,40 @@ class Status:
     at: datetime
     workspaces: tuple[WorkspaceStatus, ...]
 
-    def plain(self) -> dict[str, Any]:
-        """The status as JSON has it: instants in ISO 8601, UTC."""
-        found: dict[str, Any] = _plain(asdict(self))
-        for workspace, shown in zip(self.workspaces, found["workspaces"], strict=True):
-            shown["state"] = workspace.state
-            for target, target_shown in zip(workspace.targets, shown["targets"], strict=True):
-                target_shown["state"] = target.state
-        return found
+    def json(self) -> Iterator[str]:
+        """The status as JSON, bit by bit, as it may be long: instants in ISO 8601, UTC."""
+        yield f"{_begun(self, 'workspaces')}["
+        for number, workspace in enumerate(self.workspaces):
+            yield f"{',' if number else ''}{_begun(workspace, 'targets')}["
+            for place, target in enumerate(workspace.targets):
+                shown = {
+                    "bot_id": target.bot_id,
+                    "bot": target.bot,
+                    "reports": [
+                        dict(zip(_REPORT, _values(one), strict=True)) for one in target.reports
+                    ],
+                    "state": target.state,
+                }
+                yield f"{',' if place else ''}{_ENCODER.encode(shown)}"
+            yield f'],"state":{_ENCODER.encode(workspace.state)}}}'
+        yield "]}"
+
+
+def _instant(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    raise TypeError(value)
+
+
+_REPORT: Final = tuple(one.name for one in fields(ReportStatus))
+_values: Final = attrgetter(*_REPORT)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_instant)
+
+
+def _begun(whole: Status | WorkspaceStatus, last: str) -> str:
+    """All but the last field of an object, as JSON, up to where that one begins."""
+    others = {one.name: getattr(whole, one.name) for one in fields(whole) if one.name != last}
+    return f'{_ENCODER.encode(others)[:-1]},"{last}":'
 
 
 def worst(states: Iterable[State]) -> State:
@@ -160,11 +188,3 @@ def _report(key: Key, record: Record, turn: datetime | None, now: datetime) -> R
         len(record.shown(now)),
         record.error,
     )
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value

@@ -46,7 +46,17 @@ def page(status: Status, *, metrics: str, api: str, query: str = "") -> str:
         api: The path of the same as JSON.
         query: What is searched for in names, reports and errors; empty for everything.
     """
-    return "".join(_page(status, metrics, api, query.strip()[:100]))
+    return "".join(parts(status, metrics=metrics, api=api, query=query))
+
+
+def parts(status: Status, *, metrics: str, api: str, query: str = "") -> Iterator[str]:
+    """The same, part by part."""
+    return _page(status, metrics, api, wanted(query))
+
+
+def wanted(query: str) -> str:
+    """What is searched for, of what somebody typed."""
+    return query.strip()[:100]
 
 
 def _page(status: Status, metrics: str, api: str, query: str) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
 
 import asyncio
-import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, urlsplit
 
 from exporter import status_page
+from exporter.addresses import literal
 from exporter.exposition import Snapshot
 from exporter.status import Status
 from exporter.stitch import Piece
@@ -39,6 +40,17 @@ class Answer:
 _SCRAPERS: Final = 32
 """So many headers are not read again: whoever comes back sends the same."""
 
+_LONGEST: Final = 1000
+"""Bytes of a header or a query that are looked at; what is longer is no scraper's, and takes long."""
+
+HELD: Final = 1.0
+"""Seconds for which a page on how the polling goes is the same for all who ask."""
+
+_SHARE: Final = 4
+"""Of this many seconds, one is spent on making them; scrapes need the others."""
+
+_ABSOLUTE: Final = re.compile(r"https?://([^/]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
+
 _GUARDED: Final = (
     # The page holds names from elsewhere: whatever they are, nothing of them is run or fetched.
     (
@@ -51,6 +63,7 @@ _GUARDED: Final = (
 NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
 POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
+NOT_FROM_THERE: Final = Answer(403, b"A page of another site must not ask for this\n")
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 
@@ -65,9 +78,10 @@ class Web:
         reload: Reads the configuration again, and says what is wrong with it; None forbids it.
         telemetry_path: Where the page is.
         route_prefix: What comes before every route, without a slash at its end.
+        external_url: Where people reach it, if a proxy stands between; empty if not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         *,
         snapshot: Callable[[], Awaitable[Snapshot]],
@@ -77,33 +91,40 @@ class Web:
         reload: Callable[[], Awaitable[str]] | None = None,
         telemetry_path: str = "/metrics",
         route_prefix: str = "",
+        external_url: str = "",
     ) -> None:
         self._snapshot = snapshot
         self._own = own
         self._ready = ready
         self._status = status
         self._reload = reload
+        self._external = external_url
+        self._prefix = route_prefix
         self._reloading = f"{route_prefix}/-/reload"
+        self._landing = f"{route_prefix}/"
         self._api = f"{route_prefix}/api/v1/status"
         self._metrics = route_prefix + telemetry_path
+        # From the landing page on, so that they lead to the right place behind any proxy.
+        self._linked = quote(telemetry_path.removeprefix("/"))
         self._routes: Mapping[str, Callable[[], Answer]] = {
             f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
             f"{route_prefix}/-/ready": self._readiness,
         }
-        self._pages: Mapping[str, Callable[[Scope, Status], Answer]] = {
-            f"{route_prefix}/": self._landing,
-            self._api: _json,
-        }
-        self._one = asyncio.Lock()
+        self._pages = _Shared(self._made)
+        self._one_reload = asyncio.Lock()
+        self._next_reload: asyncio.Future[str] | None = None
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         path = scope["path"]
-        known = path == self._metrics or path in self._routes or path in self._pages
+        if not path.startswith("/"):
+            path = _target(scope)[1]
+        looked = path in {self._landing, self._api}
+        known = path == self._metrics or path in self._routes or looked or path == self._prefix
         if path == self._reloading:
-            await reply(scope, send, await self._reloaded(scope["method"]))
+            await reply(scope, send, await self._reloaded(scope))
         elif not known:
             await reply(scope, send, NOT_FOUND)
         elif scope["method"] not in {"GET", "HEAD"}:
@@ -112,56 +133,191 @@ class Web:
             await self._page(scope, send)
         elif path in self._routes:
             await reply(scope, send, self._routes[path]())
+        elif looked:
+            await self._looked(scope, send, path)
         else:
-            await reply(scope, send, await self._looked(scope, self._pages[path]))
+            await reply(scope, send, _slash_after(path, scope.get("query_string", b"")))
 
     async def _page(self, scope: Scope, send: Send) -> None:
-        snapshot = await self._snapshot()
+        # Made for all who wait, so it goes on where one of them goes.
+        snapshot = await asyncio.shield(asyncio.ensure_future(self._snapshot()))
         openmetrics = wants_openmetrics(_values(scope, b"accept"))
         page = Piece.joined((snapshot.page, *self._own(openmetrics)))
         headers = [
             (b"content-type", OPENMETRICS if openmetrics else TEXT),
             (b"vary", b"Accept, Accept-Encoding"),
         ]
-        if wants_gzip(_values(scope, b"accept-encoding")):
-            headers.append((b"content-encoding", b"gzip"))
-            member = page.member()
-            await _stream(scope, send, headers, sum(map(len, member)), member)
-        else:
-            await _stream(scope, send, headers, page.size, page.text())
+        await _send_piece(scope, send, headers, page)
 
-    async def _reloaded(self, method: str) -> Answer:
-        if method != "POST":
+    async def _reloaded(self, scope: Scope) -> Answer:
+        if scope["method"] != "POST":
             return POST_ALONE
         if self._reload is None:
             return NOT_ENABLED
-        mistakes = await self._reload()
+        if not _is_own(scope, _target(scope)[0], self._external):
+            return NOT_FROM_THERE
+        if self._next_reload is None:
+            self._next_reload = asyncio.ensure_future(self._reload_next(self._reload))
+        mistakes = await asyncio.shield(self._next_reload)  # it goes on where the client goes
         if mistakes:
             return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
         return Answer(200, b"Reloaded\n")
 
-    async def _looked(self, scope: Scope, answer: Callable[[Scope, Status], Answer]) -> Answer:
-        """A page on how the polling goes, made beside the event loop, one at a time."""
-        async with self._one:
-            status = self._status()
-            return await asyncio.to_thread(lambda: answer(scope, status()))
+    async def _reload_next(self, reload: Callable[[], Awaitable[str]]) -> str:
+        """Reload when the one before has ended; for all who have asked meanwhile."""
+        async with self._one_reload:
+            self._next_reload = None
+            return await reload()
+
+    async def _looked(self, scope: Scope, send: Send, path: str) -> None:
+        """A page on how the polling goes."""
+        page = await self._pages.get(None if path == self._api else _searched(scope))
+        kind = b"application/json" if path == self._api else b"text/html; charset=utf-8"
+        headers = [(b"content-type", kind), (b"vary", b"Accept-Encoding"), *_GUARDED]
+        await _send_piece(scope, send, headers, page)
+
+    async def _made(self, query: str | None) -> Piece:
+        """The page for a search, or the JSON; made beside the event loop."""
+        status = self._status()
+        return await asyncio.to_thread(self._written, status, query)
+
+    def _written(self, status: Callable[[], Status], query: str | None) -> Piece:
+        if query is None:
+            return _packed(status().json())
+        links = {"metrics": self._linked, "api": "api/v1/status"}
+        return _packed(status_page.parts(status(), query=query, **links))
 
     def _readiness(self) -> Answer:
         if self._ready():
             return Answer(200, b"Ready\n")
         return Answer(503, b"Waiting for the first answer of the API\n")
 
-    def _landing(self, scope: Scope, status: Status) -> Answer:
-        asked = parse_qs(scope.get("query_string", b"")[:1000].decode("latin-1"))
-        query = asked.get("q", [""])[0]
-        page = status_page.page(status, metrics=self._metrics, api=self._api, query=query)
-        return Answer(200, page.encode(), b"text/html; charset=utf-8", _GUARDED)
+
+@dataclass(slots=True, eq=False)
+class _Page:
+    """A page that is made or held.
+
+    Attributes:
+        made: What it will be.
+        readers: How many wait for it.
+        begun: Whether it is being made already.
+    """
+
+    made: asyncio.Future[Piece]
+    readers: int = 0
+    begun: bool = False
 
 
-def _json(_: Scope, status: Status) -> Answer:
-    # Bit by bit, as the whole would keep every other thread waiting.
-    body = "".join(json.JSONEncoder(ensure_ascii=False).iterencode(status.plain())).encode()
-    return Answer(200, body, b"application/json", _GUARDED)
+class _Shared:
+    """Pages that take long to make: one at a time, each held for a second for all who ask.
+
+    They are held compressed, as whoever reads slowly may have one for long; and whoever asks for
+    many gets the next ones later, as what makes them takes its time from the scrapes.
+
+    Args:
+        make: Makes the one for a search, or without one.
+    """
+
+    def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
+        self._make = make
+        self._one = asyncio.Lock()
+        self._free = 0.0
+        self._held: dict[str | None, _Page] = {}
+
+    async def get(self, query: str | None) -> Piece:
+        """The page as it is, or was a second ago at most."""
+        page = self._held.get(query)
+        if page is None:
+            page = self._held[query] = _Page(asyncio.get_running_loop().create_future())
+            page.made = asyncio.ensure_future(self._fresh(query, page))
+        page.readers += 1
+        try:
+            return await asyncio.shield(page.made)  # one who goes does not take it from the others
+        finally:
+            page.readers -= 1
+            if not (page.readers or page.begun):
+                page.made.cancel()
+                self._drop(query, page)
+
+    async def _fresh(self, query: str | None, page: _Page) -> Piece:
+        async with self._one:
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(self._free - loop.time())
+            page.begun, begun = True, loop.time()
+            try:
+                made = await self._make(query)
+            except BaseException:
+                self._drop(query, page)
+                raise
+            finally:
+                self._free = loop.time() + (_SHARE - 1) * (loop.time() - begun)
+            loop.call_later(HELD, self._drop, query, page)
+            return made
+
+    def _drop(self, query: str | None, page: _Page) -> None:
+        if self._held.get(query) is page:
+            del self._held[query]
+
+
+def _packed(texts: Iterable[str]) -> Piece:
+    """A text that comes bit by bit, compressed: the whole is never there."""
+    return Piece.joined(Piece.of(text) for text in _portions(text.encode() for text in texts))
+
+
+def _searched(scope: Scope) -> str:
+    """What is searched for."""
+    asked = parse_qs(scope.get("query_string", b"")[:_LONGEST].decode("latin-1"))
+    return status_page.wanted(asked.get("q", [""])[0])
+
+
+def _target(scope: Scope) -> tuple[str, str]:
+    """Host and path that are asked for: a target that names a host overrules the header."""
+    absolute = _ABSOLUTE.fullmatch(scope["path"])
+    if absolute:
+        return absolute[1], absolute[2] or "/"
+    return _values(scope, b"host"), scope["path"]
+
+
+def _slash_after(path: str, query: bytes) -> Answer:
+    """Where the page is whose links are right; told by its last step, as a proxy may change others."""
+    place = quote(path.rpartition("/")[2]).encode() + b"/" + (b"?" + query if query else b"")
+    return Answer(302, b"", headers=((b"location", place),))
+
+
+def _is_own(scope: Scope, host: str, external: str) -> bool:
+    """Whether a request comes from no browser, or from a page of this very server.
+
+    A browser tells where the page is from that asks. That this is where it asks is not enough: the
+    page's own name may have been made to lead here. So what it asks must be an address, a name that
+    no name server of the world has, or the external URL's.
+    """
+    site, origin = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
+    if site not in {"", "same-origin", "none"}:
+        return False
+    if not site and not origin:
+        return True
+    asking = _place(origin or host)
+    if external and asking == _place(external):
+        return True
+    return asking == _place(host) and _is_private(asking[0])
+
+
+def _place(text: str) -> tuple[str, int | None]:
+    """Host and port of an address or a URL; the port that every browser leaves out is none."""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port = None if parts.port in {80, 443} else parts.port
+    except ValueError:
+        return "", None
+    return parts.hostname or "", port
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is one that no name server of somebody else can make to lead here."""
+    name = host.rstrip(".")
+    return bool(name) and (
+        literal(name) is not None or "." not in name or name.endswith(".localhost")
+    )
 
 
 @lru_cache(maxsize=_SCRAPERS)
@@ -204,14 +360,25 @@ def _quality(parameters: Mapping[str, str]) -> float:
 
 
 def _values(scope: Scope, name: bytes) -> str:
-    """All values of a request header as one list, whatever bytes they hold."""
-    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+    """All values of a request header as one list, whatever bytes they hold; empty if they are many."""
+    found = ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+    return found if len(found) <= _LONGEST else ""
 
 
 async def reply(scope: Scope, send: Send, answer: Answer) -> None:
     """Send a small answer."""
     headers = [(b"content-type", answer.content_type), *answer.headers]
     await _stream(scope, send, headers, len(answer.body), [answer.body], answer.status)
+
+
+async def _send_piece(scope: Scope, send: Send, headers: list[Header], page: Piece) -> None:
+    """Send a page, compressed if that is allowed."""
+    if wants_gzip(_values(scope, b"accept-encoding")):
+        headers.append((b"content-encoding", b"gzip"))
+        member = page.member()
+        await _stream(scope, send, headers, sum(map(len, member)), member)
+    else:
+        await _stream(scope, send, headers, page.size, page.text())
 
 
 async def _stream(

@@ -224,32 +224,6 @@ def test_the_configuration_in_force_is_printed_and_nothing_else_done(
     assert "name: acme" in capsys.readouterr().out
 
 
-# serve
-
-
-@pytest.mark.parametrize(
-    ("flags", "prefix"),
-    [
-        pytest.param([], "", id="nothing"),
-        pytest.param(["--web.external-url=https://metrics.internal"], "", id="no-path"),
-        pytest.param(["--web.external-url=https://metrics.internal/"], "", id="root"),
-        pytest.param(["--web.external-url=https://metrics.internal/a/b/"], "/a/b", id="path"),
-        pytest.param(
-            ["--web.external-url=https://metrics.internal/a", "--web.route-prefix=/"], "", id="none"
-        ),
-        pytest.param(
-            ["--web.external-url=https://metrics.internal/a", "--web.route-prefix=/c/"],
-            "/c",
-            id="another",
-        ),
-    ],
-)
-def test_the_external_urls_path_comes_before_every_route_unless_told_otherwise(
-    flags: list[str], prefix: str
-) -> None:
-    assert serve.prefix(parse(["serve", *flags], {})) == prefix
-
-
 def test_all_is_settled_once_when_there_is_something_to_poll_and_nothing_that_polls(
     folder: Path,
 ) -> None:

@@ -1,5 +1,7 @@
 """What clients may do to the server: every wait has an end, and nothing malformed gets a 5xx."""
 
+import asyncio
+import gc
 import logging
 import os
 import socket
@@ -7,14 +9,16 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from support.attackers import HALF_HEAD, LARGE_HEAD, attacked, besieged, idlers, resets
 from support.processes import started, wait_for
-from support.serving import LINE, LOOPBACK, Serving, program, rest, serving
+from support.serving import LINE, LOOPBACK, Serving, much, program, rest, serving, web
 
-from exporter.server import Limits
+from exporter.server import Connection, Crowd, Door, Limits, listen
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
 """Multiplies the counts of the floods."""
@@ -90,6 +94,53 @@ def test_a_later_head_has_its_time_from_its_first_byte() -> None:
         assert 0.2 < time.monotonic() - begun < 2
 
 
+def test_a_later_head_that_begins_during_an_answer_has_no_more_time_than_others() -> None:
+    with serving(limits=QUICK) as server, closing(server.connect()) as connection:
+        connection.sendall(GET + GET[:10])
+        begun = time.monotonic()
+        assert rest(connection).count(b"HTTP/1.1 ") == 1
+        assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"1\r\n", b"0\r\nTrailer: x\r\n"], ids=["none", "a-chunk-begun", "no-end"]
+)
+def test_a_body_in_chunks_that_does_not_come_in_time_ends_the_connection(body: bytes) -> None:
+    head = b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(limits=QUICK) as server:
+        begun = time.monotonic()
+        assert server.ask(head + body) == b""
+        assert 0.2 < time.monotonic() - begun < 2
+
+
+def test_empty_lines_gain_no_time() -> None:
+    with serving(limits=QUICK) as server, closing(server.connect()) as connection:
+        connection.sendall(GET)
+        assert connection.recv(65_536)
+        begun = time.monotonic()
+        while not closed(connection) and time.monotonic() - begun < 5:
+            with suppress(OSError):
+                connection.sendall(b"\r\n")
+            time.sleep(0.05)
+        assert time.monotonic() - begun < 2
+
+
+def test_who_takes_a_page_steadily_but_for_ever_is_let_go() -> None:
+    page = LINE * 400_000
+    with (
+        serving(limits=Limits(answer_seconds=0.5), own=lambda: page) as server,
+        closing(server.connect()) as connection,
+    ):
+        connection.sendall(LAST)
+        found, begun = 0, time.monotonic()
+        with suppress(ConnectionResetError):
+            while part := connection.recv(4_096):
+                found += len(part)
+                time.sleep(0.002)
+        assert found < len(page)
+        assert time.monotonic() - begun < 30
+
+
 def test_an_idle_connection_is_closed_after_a_while() -> None:
     limits = Limits(keep_alive_seconds=1)
     with serving(limits=limits) as server, closing(server.connect()) as connection:
@@ -149,24 +200,184 @@ def test_one_address_cannot_take_all_the_room() -> None:
         assert server.status() == 200
 
 
-def test_whoever_comes_beyond_the_room_is_turned_away_until_somebody_leaves() -> None:
-    with serving(limits=Limits(connections=8, per_address=8)) as server, ExitStack() as stack:
-        there = [
-            stack.enter_context(closing(server.connect(f"127.0.0.{host}"))) for host in range(2, 10)
-        ]
-        assert server.ask(GET) == b""
-        there[0].close()
-        wait_for(lambda: server.ask(LAST), "no room again")
+def reading(server: Serving, stack: ExitStack, number: int) -> socket.socket:
+    """A client that is being answered for as long as it likes."""
+    connection = stack.enter_context(closing(server.connect(f"127.0.4.{number}")))
+    connection.sendall(LAST)
+    assert connection.recv(10)
+    return connection
 
 
-def test_that_many_were_turned_away_is_told_once_in_a_while(
+def test_whoever_is_being_answered_makes_no_room_and_whoever_comes_then_is_turned_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page = LINE * 1_000_000
+    limits = Limits(connections=8, per_address=8)
+    with serving(limits=limits, own=lambda: page) as server, ExitStack() as stack:
+        there = [reading(server, stack, number) for number in range(1, 9)]
+        for _ in range(20):
+            with suppress(ConnectionResetError):
+                assert server.ask(GET) == b""
+        assert [record.message for record in caplog.records] == ["connections refused"]
+        assert all(rest(connection).endswith(page) for connection in there)
+        wait_for(lambda: server.status(path="/-/healthy") == 200, "no room again")
+
+
+def idle(server: Serving, stack: ExitStack, source: str) -> socket.socket:
+    """A connection that was answered and asks no more."""
+    connection = stack.enter_context(closing(server.connect(source)))
+    connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert connection.recv(4096)
+    return connection
+
+
+def test_whoever_has_been_idle_the_longest_makes_room_and_then_the_oldest_unfinished_head() -> None:
+    limits = Limits(connections=6, per_address=6)
+    with serving(limits=limits) as server, ExitStack() as stack:
+        heads = []
+        for host in (2, 3):
+            heads.append(stack.enter_context(closing(server.connect(f"127.0.0.{host}"))))
+            heads[-1].sendall(GET[:10])
+        first, second, third = (idle(server, stack, f"127.0.0.{host}") for host in (4, 5, 6))
+        first.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")  # now the second is
+        assert first.recv(4096)
+        newcomers = [f"127.0.0.{host}" for host in range(10, 15)]
+        there = [second, third, first, *heads]
+        idle(server, stack, "127.0.0.7").sendall(GET[:10])  # takes the last place
+        for source in newcomers:
+            assert not any(map(closed, there))
+            newcomer = stack.enter_context(closing(server.connect(source)))
+            newcomer.sendall(GET[:10])
+            wait_for(partial(closed, there.pop(0)), "another one went")
+
+
+def test_nobody_keeps_others_out_by_being_idle(capsys: pytest.CaptureFixture[str]) -> None:
+    sources = [f"127.0.5.{number}" for number in range(1, 9)]
+    limits = Limits()
+    with serving() as server:
+        everybody = attacked(idlers, LOOPBACK, server.port, sources, limits.per_address)
+        with everybody as attack:
+            wait_for(lambda: attack.times >= limits.connections, "not all places are taken")
+            took = seconds(server, 60)
+    with capsys.disabled():
+        print(f" [256 idle: 60 scrapes, p99 {percentile(took) * 1000:.0f} ms]", end="")
+    assert percentile(took) < 0.25
+
+
+def test_a_request_that_has_come_makes_no_room_even_if_it_is_not_read_yet() -> None:
+    crowd = Crowd(Limits(connections=4, per_address=2))
+    with (
+        closing(Door(listen(["127.0.0.1:0"])[0], crowd)) as door,
+        closing(socket.create_connection(door.getsockname())) as first,
+        closing(door.accept()[0]),
+        closing(socket.create_connection(door.getsockname())),
+        closing(door.accept()[0]) as other,
+        closing(socket.create_connection(door.getsockname())),
+    ):
+        first.sendall(GET)
+        with closing(door.accept()[0]):
+            assert other.recv(1) == b""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_all_addresses_of_a_subscriber_are_one_client() -> None:
+    crowd = Crowd(Limits(connections=4, per_address=2))
+    with ExitStack() as stack:
+        door = stack.enter_context(closing(Door(listen(["[::]:0"])[0], crowd)))
+        port = door.getsockname()[1]
+        for host in ("::1", "127.0.0.1"):
+            stack.enter_context(closing(socket.create_connection((host, port))))
+        admitted: list[Any] = [stack.enter_context(closing(door.accept()[0])) for _ in range(2)]
+        told = {one.client for one in admitted}
+    assert told == {"::", "127.0.0.1"}
+
+
+def test_that_many_made_room_is_told_once_in_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with serving(limits=Limits(connections=4, per_address=2)) as server, ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(closing(server.connect()))
         wait_for(lambda: caplog.records, "nothing is told")
-    assert [record.message for record in caplog.records] == ["connections refused"]
+    assert [record.message for record in caplog.records] == ["connections closed to make room"]
+
+
+# What is left of a connection
+
+
+def alive() -> int:
+    """How many connections of a server there still are, in use or not."""
+    return sum(isinstance(one, Connection) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["open", "guarded"])
+def test_nothing_of_a_connection_outlives_its_reset(tmp_path: Path, user: bool) -> None:
+    config = tmp_path / "web.yml"
+    config.write_text(
+        "basic_auth_users: {a: $2b$04$abcdefghijklmnopqrstuu5s3w8YQ8Yy1zvA5nC0XQxO7bQx0bQ9S}"
+    )
+    gc.collect()
+    before = alive()
+    with serving(config if user else None) as server:
+        gc.disable()  # nothing waits for the garbage collector either
+        try:
+            with attacked(resets, LOOPBACK, server.port) as attack:
+                wait_for(lambda: attack.times >= 500, "not 500 resets")
+            wait_for(lambda: alive() == before, "some connections are still there", 3, alive)
+        finally:
+            gc.enable()
+        assert attack.done.keys() == {"401" if user else "200"}
+
+
+def test_the_same_address_can_reset_as_often_as_it_likes_and_memory_stays(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving() as server, attacked(resets, LOOPBACK, server.port, each=4) as attack:
+        wait_for(lambda: attack.times >= 500, "no 500 resets")
+        before, begun = resident(), attack.times
+        wait_for(lambda: attack.times >= begun + 2_000 * HEAVY, "no 2,000 resets more")
+        grown = (resident() - before) / 1e6
+    with capsys.disabled():
+        print(f" [{attack.times} resets: {grown:.1f} MB more]", end="")
+    assert grown < 15  # 2,000 times 26 kB would be 52
+
+
+def test_what_is_asked_for_ends_with_whoever_asked() -> None:
+    cancelled = 0
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        nonlocal cancelled
+        del scope, receive, send
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+
+    with serving(app=app) as server:
+        for _ in range(50):
+            with closing(server.connect()) as connection:
+                connection.sendall(GET)
+                time.sleep(0.01)
+        wait_for(lambda: cancelled == 50, "some still wait", 5, lambda: cancelled)
+
+
+def test_no_client_makes_the_server_hold_much_that_it_has_not_asked_for_yet() -> None:
+    page = LINE * 1_000_000
+    with serving(own=lambda: page) as server, ExitStack() as stack:
+        before = resident()
+        for number in range(100):
+            connection = stack.enter_context(closing(server.connect(f"127.0.6.{number + 1}")))
+            connection.setblocking(False)  # noqa: FBT003
+            with suppress(BlockingIOError):
+                while True:
+                    connection.sendall(LARGE_HEAD + HALF_HEAD)
+        time.sleep(1)
+        unread = [one for one in gc.get_objects() if isinstance(one, Connection)]
+        most = max(len(one.conn.trailing_data[0]) for one in unread)
+        grown = (resident() - before) / 1e6
+    assert most < 40_000
+    assert grown < 100 * 0.6
 
 
 def test_descriptors_that_run_out_are_told_once_and_no_client_hangs() -> None:
@@ -235,6 +446,39 @@ def test_slow_readers_of_a_large_page_cost_little_memory(
     assert grown < 50 * 0.6
 
 
+def test_slow_readers_of_the_status_have_one_of_it_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sources = [f"127.0.9.{number}" for number in range(1, 61)]
+    with serving(app=web(status=much(2000))) as server:
+        size = len(server.get(path="/api/v1/status"))
+        before = resident()
+        with besieged("slow_readers", server.port, sources):
+            time.sleep(4)
+            grown = (resident() - before) / 1e6
+    with capsys.disabled():
+        print(f" [60 slow readers of {size / 1e6:.1f} MB: {grown:.0f} MB more]", end="")
+    assert grown < 0.4 * 60 * size / 1e6
+
+
+@pytest.mark.parametrize("path", ["/api/v1/status", "/", "/?q=csat"])
+def test_who_asks_for_the_status_all_the_time_does_not_make_a_scrape_wait(
+    capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    sources = [f"127.0.9.{number}" for number in range(1, 9)]
+    with serving(app=web(status=much(2000))) as server:
+        server.get(path=path)
+        with besieged("hammers", server.port, sources, path=path):
+            time.sleep(0.5)
+            took = []
+            for _ in range(25):
+                took += seconds(server, 4)
+                time.sleep(0.05)
+    with capsys.disabled():
+        print(f" [8 clients: scrape p99 {percentile(took) * 1000:.0f} ms]", end="")
+    assert percentile(took) < 0.15
+
+
 # What is no HTTP, or hardly
 
 
@@ -270,6 +514,11 @@ CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
             b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
             {413},
             id="a-get-with-a-body",
+        ),
+        pytest.param(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\n1\r\nx\r\n0\r\n\r\n",
+            {413},
+            id="a-get-with-a-body-in-chunks",
         ),
         pytest.param(
             b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
@@ -318,6 +567,62 @@ def test_what_is_malformed_gets_one_answer_and_no_other(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\nzz\r\n",
+        b"HEAD /metrics HTTP/1.1\r\n\r\n",
+        b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
+        b"\r\nHEAD /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\n\r\n",
+    ],
+    ids=["chunk", "no-host", "space", "after-an-empty-line", "second"],
+)
+def test_a_head_that_is_broken_gets_no_body(
+    server: Serving, caplog: pytest.LogCaptureFixture, broken: bytes
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    *_, got = server.ask(broken).split(b"HTTP/1.1 ")
+
+    assert got.startswith(b"400 Bad Request\r\n")
+    assert got.endswith(b"\r\n\r\n")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"\r\n" + LAST, id="an-empty-line"),
+        pytest.param(b"\r\n\r\n\n" + LAST, id="some"),
+        pytest.param(LAST.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"), id="no-body"),
+        pytest.param(
+            LAST.replace(b"\r\n\r\n", b"\r\n" + CHUNKED + b"\r\n0\r\n\r\n"), id="no-chunk"
+        ),
+        pytest.param(LAST.replace(b"/metrics", b"http://y:1/metrics?a"), id="absolute"),
+        pytest.param(LAST.replace(b"/metrics", b"HTTPS://[::1]/metrics"), id="absolute-ipv6"),
+        pytest.param(LAST.replace(b"/metrics", b"http://y"), id="absolute-without-path"),
+    ],
+)
+def test_an_unusual_way_to_ask_is_answered(server: Serving, sent: bytes) -> None:
+    assert server.ask(sent).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("lines", "status"), [(200, b"200"), (300, b"400"), (3000, b"400")])
+def test_the_lines_of_a_head_are_bounded_as_each_takes_its_time(
+    server: Serving, lines: int, status: bytes
+) -> None:
+    assert server.ask(LAST[:-2] + b"A:\r\n" * lines + b"\r\n")[9:12] == status
+
+
+def test_an_empty_line_may_come_bit_by_bit_and_between_two_requests(server: Serving) -> None:
+    with closing(server.connect()) as connection:
+        for part in (b"\r", b"\n", GET + b"\r\n" + GET[:5], GET[5:], b"\n", LAST):
+            connection.sendall(part)
+            time.sleep(0.05)
+        assert rest(connection).count(b"HTTP/1.1 200 ") == 3
+
+
 @pytest.mark.parametrize("obs", [b"A: b\r\n c\r\n", b"A: b\n"], ids=["folded", "bare-lf"])
 def test_an_old_way_to_write_headers_makes_no_second_answer(server: Serving, obs: bytes) -> None:
     got = server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + obs + b"\r\n")
@@ -344,7 +649,9 @@ def test_a_request_in_another_requests_body_is_not_answered(server: Serving) -> 
         ("OPTIONS *", 404),
         ("CONNECT x:80", 404),
         ("MADE-UP /metrics", 405),
-        ("GET http://x/metrics", 404),
+        ("GET http://x/metrics", 200),
+        ("GET ftp://x/metrics", 404),
+        ("GET http://x/nope", 404),
         ("GET /metrics%00", 404),
         ("GET //metrics", 404),
         ("GET /%2e%2e/etc/passwd", 404),

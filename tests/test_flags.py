@@ -1,7 +1,7 @@
 import pytest
 
 from exporter.errors import StartError
-from exporter.flags import COMMANDS, DONE, FLAGS, MISUSE, Flag, parse
+from exporter.flags import COMMANDS, DONE, FLAGS, MISUSE, Flag, parse, prefix
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,29 @@ def test_misuse_is_one_line_and_status_2(
             ["--web.external-url=localhost:9877/x"],
             "--web.external-url must be a URL like https://metrics.internal/seasalt",
         ),
+        (
+            ["--web.external-url=http://x/?q"],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
+        (
+            ["--web.external-url=http://x:port/"],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
+        (
+            ["--web.external-url=http://x//y"],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
+        (["--web.route-prefix=//x"], "--web.route-prefix must be a path that begins with /"),
+        (["--web.route-prefix=/x//y"], "--web.route-prefix must be a path that begins with /"),
+        (["--web.route-prefix=/x%2F/y"], "--web.route-prefix must be a path that begins with /"),
+        (["--web.route-prefix=/x/../y"], "--web.route-prefix must be a path that begins with /"),
+        (["--web.route-prefix=/x/%2e"], "--web.route-prefix must be a path that begins with /"),
+        (["--web.route-prefix=/x%2"], "--web.route-prefix must be a path that begins with /"),
+        (["--web.telemetry-path=//m"], "--web.telemetry-path must be a path that begins with /"),
+        (
+            ["--web.telemetry-path=/-/read%79"],
+            "--web.telemetry-path must not be /, /-/healthy, /-/ready, /-/reload, /api/v1/status",
+        ),
         (["demo", "--sandbox.seed=x"], "--sandbox.seed must be a whole number"),
     ],
 )
@@ -124,6 +147,26 @@ def test_a_value_that_cannot_be_right_is_one_line(arguments: list[str], says: st
         parse(arguments, {})
 
     assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], ""),
+        (["--web.external-url=https://metrics.internal"], ""),
+        (["--web.external-url=https://metrics.internal/"], ""),
+        (["--web.external-url=https://metrics.internal/a/b/"], "/a/b"),
+        (["--web.external-url=https://metrics.internal/a%20b"], "/a b"),
+        (["--web.external-url=https://metrics.internal/č"], "/č"),
+        (["--web.external-url=https://metrics.internal/a", "--web.route-prefix=/"], ""),
+        (["--web.external-url=https://metrics.internal/a", "--web.route-prefix=/c/"], "/c"),
+        (["--web.route-prefix=/a%2Db%C4%8D"], "/a-bč"),
+    ],
+)
+def test_the_external_urls_path_comes_before_every_route_unless_told_otherwise(
+    flags: list[str], expected: str
+) -> None:
+    assert prefix(parse(["serve", *flags], {})) == expected
 
 
 @pytest.mark.parametrize("flag", ["--version", "--help"])

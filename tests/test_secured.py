@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import gc
 import os
 import shutil
+import socket
 import ssl
 import statistics
-import threading
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,13 +17,14 @@ from typing import Final
 
 import bcrypt
 import pytest
-from support.loopback import Authority
-from support.processes import wait_for
+from support.attackers import attacked, deserters, guessers
+from support.loopback import Authority, listening
+from support.processes import started, wait_for
 from support.serving import LINE, LOOPBACK, Serving, rest, serving
 
 from exporter.passwords import WAITING, Busy, Passwords
-from exporter.server import Limits
-from exporter.web_config import DEAREST
+from exporter.server import Connection, Limits
+from exporter.web_config import DEAREST, Kept
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
 """Multiplies the counts of the floods."""
@@ -281,6 +284,108 @@ def test_everything_but_tls_itself_can_be_changed_while_it_serves(
         assert b"x-frame-options: deny\r\n" in answer
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param(f"{MUTUAL}  client_allowed_sans: [another]\n", id="names"),
+        pytest.param(MUTUAL.replace("clients.pem", "server.pem"), id="authority"),
+        pytest.param(f"{MUTUAL}  min_version: TLS13\n  max_version: TLS13\n", id="versions"),
+    ],
+)
+@pytest.mark.parametrize("asks", [True, False], ids=["asks-again", "idle"])
+def test_a_kept_connection_ends_when_what_let_it_in_is_no_longer_in_force(
+    folder: Path, server_authority: Authority, clients: Authority, later: str, asks: bool
+) -> None:
+    client = shown(server_authority, clients, "prometheus")
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        serving(written(folder, f"{MUTUAL}  client_allowed_sans: [prometheus]\n")) as server,
+        closing(server.connect()) as plain,
+        closing(client.wrap_socket(plain, server_hostname=LOOPBACK)) as secured,
+    ):
+        secured.sendall(request)
+        assert secured.recv(4096).startswith(b"HTTP/1.1 200 ")
+        written(folder, later)
+        wait_for(lambda: len(server.reloads) > 1, "the change is not seen")
+        time.sleep(0.2)
+        found = b""
+        with suppress(ssl.SSLError, OSError):
+            if asks:
+                secured.sendall(request)
+            found = rest(secured)
+        assert found == b""
+
+
+def test_what_is_under_way_is_answered_though_the_web_configuration_changes(
+    folder: Path, tls: ssl.SSLContext
+) -> None:
+    page = LINE * 2_000_000
+    with (
+        serving(written(folder, PAIR), own=lambda: page) as server,
+        closing(server.connect()) as plain,
+        closing(tls.wrap_socket(plain, server_hostname=LOOPBACK)) as secured,
+    ):
+        secured.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert secured.recv(10)
+        written(folder, f"{PAIR}http_server_config: {{headers: {{X-Frame-Options: deny}}}}\n")
+        wait_for(lambda: len(server.reloads) > 1, "the change is not seen")
+        assert rest(secured).endswith(page)  # and then it ends
+
+
+def test_over_tls_nothing_of_a_connection_outlives_it_either(
+    folder: Path, tls: ssl.SSLContext
+) -> None:
+    gc.collect()
+    before = sum(isinstance(one, Connection) for one in gc.get_objects())
+    with serving(written(folder, PAIR)) as server:
+        for _ in range(100):
+            with (
+                closing(server.connect()) as plain,
+                closing(tls.wrap_socket(plain, server_hostname=LOOPBACK)) as secured,
+            ):
+                secured.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET")
+                assert secured.recv(4096)
+                secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        time.sleep(0.5)
+        gc.collect()
+        assert sum(isinstance(one, Connection) for one in gc.get_objects()) == before
+
+
+def test_no_secret_of_tls_is_written(
+    folder: Path, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "secrets"))
+    with serving(written(folder, PAIR)) as server:
+        assert server.status(tls=tls) == 200
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_no_secret_of_tls_is_written_on_either_side_and_that_is_told(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    authority = Authority.made(tmp_path / "api", "authority")
+    certificate, key = authority.signs("server", "subjectAltName=IP:127.0.0.1")
+    web = f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}\n"
+    config, secrets = tmp_path / "seasalt.yml", tmp_path / "secrets"
+    answers = {"total_usage": {"total_chat_responses": 1}}
+    with listening(lambda _: (200, answers), authority.serves("IP:127.0.0.1")) as api:
+        config.write_text(
+            f"http: {{ca_file: {authority.certificate}}}\nrequests_per_minute: 600\n"
+            f"workspaces: [{{name: acme, api: seachat, base_url: '{api.url('https')}',"
+            " api_key: sk-x, metrics: [total_usage]}]\n",
+            encoding="utf-8",
+        )
+        files = (f"--config.file={config}", f"--web.config.file={written(tmp_path, web)}")
+        command = [sys.executable, "-m", "exporter", *files, "--web.listen-address=127.0.0.1:0"]
+        with started(command, {"SSLKEYLOGFILE": str(secrets)}) as process:
+            port = int(process.said(r"msg=listening address=127\.0\.0\.1:(\d+)"))
+            served = Serving(port, Kept("", {}, lambda _: None))
+            assert served.status(tls=authority.trusts()) == 200
+            wait_for(lambda: api.asked, "nothing is asked")
+            assert "SSLKEYLOGFILE is not honoured" in process.end().stderr
+    assert not secrets.exists()
+
+
 # Passwords.
 
 
@@ -385,32 +490,70 @@ def test_the_configured_headers_are_on_every_answer(guarded: Serving) -> None:
 def test_many_at_once_are_told_apart_rightly() -> None:
     async def go() -> tuple[list[bool], list[bool]]:
         passwords = Passwords({b"a": hashed("b").encode()})
-        good = [passwords.right(b"a", b"b") for _ in range(150)]
-        bad = [passwords.right(b"a", b"c") for _ in range(150)]
+        good = [passwords.right(b"a", b"b", f"{number % 15}") for number in range(150)]
+        bad = [passwords.right(b"a", b"c", f"{number % 15}") for number in range(150)]
         found = await asyncio.gather(*good, *bad)
         return found[:150], found[150:]
 
     assert asyncio.run(go()) == ([True] * 150, [False] * 150)
 
 
-def test_only_so_many_wait_for_a_check_and_who_is_known_does_not() -> None:
+def test_only_so_many_of_a_client_wait_for_a_check_and_who_is_known_does_not() -> None:
     async def go() -> None:
         passwords = Passwords({b"a": hashed("b", 8).encode()})
         assert await passwords.right(b"a", b"b")
         tries = [
-            asyncio.ensure_future(passwords.right(b"x%d" % number, b"b"))
-            for number in range(WAITING)
+            asyncio.ensure_future(passwords.right(b"x%d" % number, b"b", "them"))
+            for number in range(1 + WAITING)
         ]
         await asyncio.sleep(0)
         with pytest.raises(Busy):
-            await passwords.right(b"y", b"b")
+            await passwords.right(b"y", b"b", "them")
         begun = time.perf_counter()
-        assert await passwords.right(b"a", b"b")
+        assert await passwords.right(b"a", b"b", "them")
         assert time.perf_counter() - begun < 0.05
         assert not any(task.done() for task in tries[1:])
-        assert await asyncio.gather(*tries) == [False] * WAITING
+        assert await asyncio.gather(*tries) == [False] * (1 + WAITING)
 
     asyncio.run(go())
+
+
+def test_a_client_waits_for_one_check_of_each_other_however_many_those_have() -> None:
+    async def go() -> list[str]:
+        passwords = Passwords({b"a": hashed("b", 5).encode()})
+        ended: list[str] = []
+
+        async def ask(client: str, number: int) -> None:
+            await passwords.right(b"a", b"wrong%d" % number, client)
+            ended.append(client)
+
+        first = [asyncio.ensure_future(ask(client, n)) for client in "xy" for n in range(20)]
+        await asyncio.sleep(0)
+        await ask("z", 0)
+        found = list(ended)
+        await asyncio.gather(*first)
+        return found
+
+    assert len(asyncio.run(go())) <= 1 + 2 + 1  # what was under way, one of each, and ours
+
+
+def test_whoever_goes_leaves_the_line_and_nobody_loses_a_turn() -> None:
+    async def go() -> bool:
+        passwords = Passwords({b"a": hashed("b", 6).encode()})
+        for _ in range(5):
+            gone = [
+                asyncio.ensure_future(passwords.right(b"a", b"wrong%d" % number, client))
+                for client in "xyz"
+                for number in range(WAITING)
+            ]
+            await asyncio.sleep(0.005)
+            for task in gone:
+                task.cancel()
+            found = await asyncio.gather(*gone, return_exceptions=True)
+            assert {type(one) for one in found} <= {asyncio.CancelledError, bool}
+        return await asyncio.wait_for(passwords.right(b"a", b"b", "x"), 1)
+
+    assert asyncio.run(go())
 
 
 def test_a_changed_password_is_another_password_at_once() -> None:
@@ -423,6 +566,18 @@ def test_a_changed_password_is_another_password_at_once() -> None:
         return [before, *after, await passwords.right(b"a", b"c")]
 
     assert asyncio.run(go()) == [True, False, True, False]
+
+
+def test_whoever_is_no_user_any_more_is_none_on_a_kept_connection_either(tmp_path: Path) -> None:
+    file = written(tmp_path, f"basic_auth_users: {{a: {hashed('b')}, c: {hashed('d')}}}\n")
+    request = f"GET /metrics HTTP/1.1\r\nHost: x\r\n{basic('a', 'b')}\r\n\r\n".encode()
+    with serving(file) as server, closing(server.connect()) as connection:
+        connection.sendall(request)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        written(tmp_path, f"basic_auth_users: {{c: {hashed('d')}}}\n")
+        wait_for(lambda: len(server.reloads) > 1, "the change is not seen")
+        connection.sendall(request)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
 def test_nothing_shows_whether_a_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:
@@ -442,6 +597,43 @@ def test_nothing_shows_whether_a_name_is_known(capsys: pytest.CaptureFixture[str
     assert abs(known - unknown) < max(3, 0.05 * known)
 
 
+@pytest.mark.parametrize("name", [b"cheap", b"dear", b"nobody", b"nobody else"])
+def test_a_wrong_password_costs_what_the_dearest_does_whoever_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    costs: list[int] = []
+
+    def check(_: bytes, against: bytes) -> bool:
+        costs.append(int(against[4:6]))
+        return False
+
+    monkeypatch.setattr("bcrypt.checkpw", check)
+    users = {b"cheap": hashed("x", 4).encode(), b"dear": hashed("x", 7).encode()}
+
+    assert asyncio.run(Passwords(users).right(name, b"wrong")) is False
+    assert sum(2**cost for cost in costs) == 2**7
+
+
+def test_no_name_is_known_by_what_it_costs_if_users_hashes_are_not_as_dear(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def go() -> dict[bytes, list[float]]:
+        users = {b"cheap": hashed("x", 4).encode(), b"dear": hashed("x", 8).encode()}
+        passwords = Passwords(users)
+        found: dict[bytes, list[float]] = {b"cheap": [], b"dear": [], b"nobody": []}
+        for number in range(20 * HEAVY):
+            for name, times in found.items():
+                begun = time.perf_counter()
+                assert not await passwords.right(name, b"wrong%d" % number)
+                times.append(time.perf_counter() - begun)
+        return found
+
+    took = {name: min(times) * 1000 for name, times in asyncio.run(go()).items()}
+    with capsys.disabled():
+        print(f" [{took}]", end="")
+    assert max(took.values()) < 1.5 * min(took.values())
+
+
 def test_who_guesses_does_not_make_who_is_known_wait(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -449,30 +641,61 @@ def test_who_guesses_does_not_make_who_is_known_wait(
     with serving(file) as server:
         right = basic("alice", "right")
         assert server.status(right) == 200
-        statuses: list[int] = []
-
-        def guess(part: int) -> None:
-            statuses.extend(
-                server.status(basic("alice", f"wrong{part}-{number}"))
-                for number in range(25 * HEAVY)
-            )
-
-        threads = [threading.Thread(target=guess, args=(part,)) for part in range(12)]
-        for thread in threads:
-            thread.start()
-        took = []
-        while any(thread.is_alive() for thread in threads):
-            begun = time.perf_counter()
-            assert server.status(right) == 200
-            took.append(time.perf_counter() - begun)
-        for thread in threads:
-            thread.join()
+        with attacked(guessers, LOOPBACK, server.port, each=12) as attack:
+            took = []
+            while attack.times < 300 * HEAVY:
+                begun = time.perf_counter()
+                assert server.status(right) == 200
+                took.append(time.perf_counter() - begun)
     p99 = statistics.quantiles(took, n=100, method="inclusive")[98]
     with capsys.disabled():
-        counts = {status: statuses.count(status) for status in sorted(set(statuses))}
-        print(f" [{counts}: {len(took)} scrapes, p99 {p99 * 1000:.0f} ms]", end="")
-    assert set(statuses) == {401, 429}
+        print(f" [{attack.done}: {len(took)} scrapes, p99 {p99 * 1000:.0f} ms]", end="")
+    assert attack.done["401"]
     assert p99 < 0.25
+
+
+@pytest.mark.parametrize("source", ["127.0.0.2", LOOPBACK], ids=["from-elsewhere", "from-there"])
+def test_who_guesses_locks_nobody_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    """Every right login is one that was never made before, as after a restart."""
+    users = [f"user{number}" for number in range(15 * HEAVY)]
+    lines = "".join(f"  {user}: {hashed('right', 8)}\n" for user in users)
+    file = written(tmp_path, f"basic_auth_users:\n{lines}")
+    with serving(file) as server, attacked(guessers, LOOPBACK, server.port, [LOOPBACK], 31):
+        took = []
+        for user in users:
+            begun = time.perf_counter()
+            request = f"GET /metrics HTTP/1.1\r\nHost: x\r\n{basic(user, 'right')}\r\n"
+            got = server.ask(f"{request}Connection: close\r\n\r\n".encode(), source=source)
+            assert got.startswith(b"HTTP/1.1 200 ")
+            took.append(time.perf_counter() - begun)
+    with capsys.disabled():
+        print(f" [{len(users)} logins, the slowest {max(took):.2f} s]", end="")
+    assert max(took) < 5
+
+
+def test_who_guesses_from_everywhere_takes_no_place_that_a_login_needs(tmp_path: Path) -> None:
+    file = written(tmp_path, f"basic_auth_users: {{alice: {hashed('right', 8)}}}\n")
+    sources = [f"127.0.7.{number}" for number in range(1, 9)]
+    limits = Limits()
+    with (
+        serving(file) as server,
+        attacked(guessers, LOOPBACK, server.port, sources, limits.per_address) as attack,
+    ):
+        wait_for(lambda: attack.times > 50, "no guesses")
+        for _ in range(10):
+            assert server.status(basic("alice", "right")) == 200
+
+
+def test_whoever_asks_and_goes_leaves_nothing_to_be_checked(tmp_path: Path) -> None:
+    file = written(tmp_path, f"basic_auth_users: {{alice: {hashed('right', 10)}}}\n")
+    with serving(file) as server:
+        with attacked(deserters, LOOPBACK, server.port, ["127.0.0.2"], each=4) as attack:
+            wait_for(lambda: attack.times > 300, "nobody asks")
+        begun = time.perf_counter()
+        assert server.status(basic("alice", "right")) == 200
+        assert time.perf_counter() - begun < 2  # each of theirs would take a twentieth of that
 
 
 def test_the_dearest_cost_is_what_bcrypt_takes() -> None:

@@ -2,6 +2,8 @@
 
 import socket
 from contextlib import ExitStack, closing
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from support.processes import free_port
@@ -28,7 +30,10 @@ def refused(*addresses: str) -> str:
         pytest.param("[127.0.0.1]:0", ["127.0.0.1"], id="brackets"),
         pytest.param(":0", ["127.0.0.1", "::1"], id="everywhere", marks=needs_ipv6),
         pytest.param("[::1]:0", ["::1"], id="ipv6", marks=needs_ipv6),
-        pytest.param("[::]:0", ["::1"], id="everywhere-ipv6", marks=needs_ipv6),
+        pytest.param("[::]:0", ["::1", "127.0.0.1"], id="everywhere-ipv6", marks=needs_ipv6),
+        pytest.param("[0:0::0]:0", ["::1", "127.0.0.1"], id="written-out", marks=needs_ipv6),
+        pytest.param("0.0.0.0:0", ["127.0.0.1"], id="everywhere-ipv4"),
+        pytest.param("[::ffff:127.0.0.1]:0", ["127.0.0.1"], id="mapped", marks=needs_ipv6),
     ],
 )
 def test_an_address_is_listened_on(address: str, reached: list[str]) -> None:
@@ -37,6 +42,59 @@ def test_an_address_is_listened_on(address: str, reached: list[str]) -> None:
     with closing(listening):
         for host in reached:
             socket.create_connection((host, listening.getsockname()[1])).close()
+
+
+@needs_ipv6
+def test_a_name_of_ipv6_alone_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+
+    with closing(listen(["ip6-localhost:0"])[0]) as listening:
+        assert bound(listening).startswith("[::1]:")
+
+
+@needs_ipv6
+def test_a_name_of_both_is_listened_on_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+
+    with closing(listen(["both:0"])[0]) as listening:
+        assert bound(listening).startswith("127.0.0.1:")
+
+
+def link() -> str:
+    """An address of one link alone, with the link's name; empty where there is none."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        digits, _, _, scope, _, name = line.split()
+        if scope == "20":
+            return f"{ip_address(bytes.fromhex(digits))}%{name}"
+    return ""
+
+
+@pytest.mark.skipif(not link(), reason="no link has an address of its own here")
+def test_an_address_of_one_link_is_listened_on() -> None:
+    with closing(listen([f"[{link()}]:0"])[0]) as listening:
+        port = listening.getsockname()[1]
+        assert bound(listening) == f"[{link()}]:{port}"
+        socket.create_connection((link(), port)).close()
+
+
+def test_the_number_of_a_link_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = ("fe80::1", 0, 0, 7)
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", address)]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    bound_to: list[object] = []
+    monkeypatch.setattr("socket.create_server", lambda where, **_: bound_to.append(where))
+
+    listen(["[fe80::1%eth0]:0"])
+    assert bound_to == [address]
 
 
 @needs_ipv6
@@ -90,7 +148,7 @@ def test_where_one_address_cannot_be_had_the_others_are_free_again() -> None:
         socket.create_server(("127.0.0.1", free)).close()
 
 
-@pytest.mark.parametrize("host", ["no such host", "nowhere.invalid"])
+@pytest.mark.parametrize("host", ["no such host", "nowhere.invalid", ".", "a..b", "x" * 70])
 def test_a_name_that_does_not_resolve_is_one_line(host: str) -> None:
     assert refused(f"{host}:0").startswith(f"cannot listen on {host}:0: ")
 

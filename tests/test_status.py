@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -86,7 +87,8 @@ def test_a_target_and_a_workspace_are_as_bad_as_their_worst_report() -> None:
 
 
 def test_the_json_has_instants_in_iso_8601_and_states_in_words() -> None:
-    plain = status(*targets([(CSAT, record())], {CSAT: 600.0}, {CSAT: None}, NOW)).plain()
+    found = status(*targets([(CSAT, record())], {CSAT: 600.0}, {CSAT: None}, NOW))
+    plain = json.loads("".join(found.json()))
 
     assert plain["at"] == "2026-11-21T12:00:00+00:00"
     (target,) = plain["workspaces"][0]["targets"]

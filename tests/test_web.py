@@ -1,8 +1,11 @@
 import asyncio
 import gzip
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urljoin
 
 import httpx
 import pytest
@@ -12,7 +15,7 @@ from exporter.exposition import Snapshot, snapshot
 from exporter.status import Status
 from exporter.stitch import Piece
 from exporter.store import Store
-from exporter.web import Web, wants_gzip, wants_openmetrics
+from exporter.web import HELD, Web, wants_gzip, wants_openmetrics
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROMETHEUS_3 = (
@@ -37,11 +40,15 @@ def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401
 
 
 def ask(
-    path: str, method: str = "GET", web: Web | None = None, headers: Mapping[str, str] | None = None
+    path: str,
+    method: str = "GET",
+    web: Web | None = None,
+    headers: Mapping[str, str] | None = None,
+    host: str = "exporter",
 ) -> httpx.Response:
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(web or app())  # type: ignore[arg-type]  # Web is looser
-        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
             return await client.request(method, path, headers=headers)
 
     return asyncio.run(go())
@@ -125,9 +132,39 @@ def test_a_prefix_comes_before_every_route() -> None:
     web = app(route_prefix="/seasalt", telemetry_path="/m")
 
     assert ask("/seasalt/m", web=web).status_code == 200
-    assert 'href="/seasalt/m"' in ask("/seasalt/", web=web).text
+    assert 'href="m"' in ask("/seasalt/", web=web).text
     assert ask("/seasalt/-/healthy", web=web).status_code == 200
     assert ask("/m", web=web).status_code == 404
+
+
+def test_the_prefix_without_its_slash_leads_to_the_page_whatever_a_proxy_strips() -> None:
+    web = app(route_prefix="/a b/seasalt")
+
+    answer = ask("/a%20b/seasalt?q=x", web=web)
+    assert (answer.status_code, answer.headers["location"]) == (302, "seasalt/?q=x")
+    assert ask("/a%20b/seasalt/?q=x", web=web).status_code == 200
+    assert ask("/a%20b/seasalt", "POST", web).status_code == 405
+    assert ask("/a%20b", web=web).status_code == 404
+
+
+@pytest.mark.parametrize("prefix", ["", "/seasalt", "/a b/č"])
+@pytest.mark.parametrize("path", ["/metrics", "/own/metrics", "/m č"])
+@pytest.mark.parametrize("stripped", [False, True])
+def test_the_links_of_the_page_lead_to_what_they_say_behind_a_proxy_too(
+    prefix: str, path: str, stripped: bool
+) -> None:
+    outside = "/outside" if stripped else ""
+    web = app(route_prefix=prefix, telemetry_path=path)
+    page = ask(f"{quote(prefix)}/", web=web).text
+
+    for link, kind in zip(
+        re.findall('href="([^"]+)"', page), ("text/", "application/"), strict=True
+    ):
+        found = urljoin(f"http://x{outside}{quote(prefix)}/", link)
+        inside = found.removeprefix("http://x").removeprefix(outside)
+        answer = ask(inside, web=web)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
 
 
 def test_the_status_is_there_as_json_too() -> None:
@@ -156,7 +193,7 @@ def test_the_status_page_leads_to_the_metrics() -> None:
     answer = ask("/")
 
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert '<a href="/metrics">' in answer.text
+    assert '<a href="metrics">' in answer.text
 
 
 @pytest.mark.parametrize(
@@ -264,3 +301,224 @@ def test_only_a_post_reloads(method: str) -> None:
 
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
+
+
+BEHIND = "https://metrics.corp/seasalt"
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "allowed"),
+    [
+        pytest.param("exporter.monitoring.svc:9877", {}, True, id="curl"),
+        pytest.param("10.1.2.3:9877", {}, True, id="kubernetes"),
+        pytest.param("internal.corp", {"origin": "https://metrics.corp"}, True, id="proxy"),
+        pytest.param(
+            "metrics.corp", {"origin": "https://metrics.corp"}, True, id="proxy-with-host"
+        ),
+        pytest.param("metrics.corp", {"sec-fetch-site": "same-origin"}, True, id="proxy-fetch"),
+        pytest.param("127.0.0.1:9877", {"origin": "http://127.0.0.1:9877"}, True, id="ipv4"),
+        pytest.param("[::1]:9877", {"origin": "http://[::1]:9877"}, True, id="ipv6"),
+        pytest.param("localhost:9877", {"origin": "http://LOCALHOST:9877"}, True, id="localhost"),
+        pytest.param("exporter", {"origin": "http://exporter:80"}, True, id="short-name"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "none"}, True, id="a-person"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "cross-site"}, False, id="cross-site"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "same-site"}, False, id="same-site"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "x"}, False, id="another-word"),
+        pytest.param("localhost:9877", {"origin": "http://localhost:3000"}, False, id="port"),
+        pytest.param("localhost:9877", {"origin": "https://evil.example"}, False, id="foreign"),
+        pytest.param("localhost:9877", {"origin": "null"}, False, id="null"),
+        pytest.param("localhost:9877", {"origin": "http://["}, False, id="no-url"),
+        pytest.param(
+            "evil.example:9877", {"origin": "http://evil.example:9877"}, False, id="rebound"
+        ),
+        pytest.param("evil.example", {"sec-fetch-site": "same-origin"}, False, id="rebound-fetch"),
+    ],
+)
+def test_no_page_of_another_site_reloads(
+    host: str, headers: Mapping[str, str], allowed: bool
+) -> None:
+    reloads = 0
+
+    async def reload() -> str:
+        nonlocal reloads
+        reloads += 1
+        return ""
+
+    web = app(reload=reload, external_url=BEHIND)
+    answer = ask("/-/reload", "POST", web, headers, host)
+    assert (answer.status_code, reloads) == ((200, 1) if allowed else (403, 0))
+
+
+def test_without_an_external_url_a_name_that_could_be_anybodys_is_refused_to_browsers() -> None:
+    web = app(reload=_in_force)
+    origin = {"origin": "http://exporter.corp:9877"}
+
+    assert ask("/-/reload", "POST", web, origin, "exporter.corp:9877").status_code == 403
+    assert ask("/-/reload", "POST", web, {}, "exporter.corp:9877").status_code == 200
+
+
+def together(go: Callable[[Web], Any], web: Web) -> Any:  # noqa: ANN401
+    return asyncio.run(go(web))
+
+
+async def call(web: Web, path: str, method: str = "GET", query: bytes = b"") -> list[Any]:
+    sent: list[Any] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": query}
+    await web(scope, receive, send)
+    return sent
+
+
+def test_reloads_that_are_asked_for_meanwhile_are_one_and_go_on_without_who_asked() -> None:
+    done = 0
+
+    async def reload() -> str:
+        nonlocal done
+        await asyncio.sleep(0.05)
+        done += 1
+        return ""
+
+    async def go(web: Web) -> None:
+        asked = [asyncio.ensure_future(call(web, "/-/reload", "POST")) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        for task in asked[:25]:
+            task.cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(one[0]["status"] == 200 for one in found[25:] if isinstance(one, list))
+        late = await asyncio.gather(*(call(web, "/-/reload", "POST") for _ in range(50)))
+        assert {one[0]["status"] for one in late} == {200}
+
+    together(go, app(reload=reload))
+    assert done <= 4
+
+
+def looked() -> tuple[Web, list[float]]:
+    """The routes, and when they looked at how the polling goes."""
+    looks: list[float] = []
+
+    def status() -> Callable[[], Status]:
+        looks.append(time.monotonic())
+        return lambda: Status("0.1.0", NOW, ())
+
+    return Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=status), looks
+
+
+def test_how_the_polling_goes_is_looked_at_once_a_second_for_all_who_ask() -> None:
+    web, looks = looked()
+
+    async def go(web: Web) -> None:
+        for _ in range(20):
+            await asyncio.gather(*(call(web, "/api/v1/status") for _ in range(50)))
+            await asyncio.gather(*(call(web, "/", query=b"q=a") for _ in range(50)))
+        assert len(looks) == 2
+        await asyncio.sleep(HELD + 0.1)
+        await call(web, "/api/v1/status")
+        assert len(looks) == 3
+
+    together(go, web)
+
+
+def test_whoever_asks_for_many_pages_and_goes_has_none_made() -> None:
+    web, looks = looked()
+
+    async def go(web: Web) -> None:
+        asked = [
+            asyncio.ensure_future(call(web, "/", query=b"q=%d" % number)) for number in range(500)
+        ]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.sleep(1)
+        assert len(looks) <= 1
+        assert (await call(web, "/"))[0]["status"] == 200
+
+    together(go, web)
+
+
+def test_what_makes_the_pages_takes_no_more_than_a_quarter_of_the_time() -> None:
+    busy = 0.0
+
+    def slow() -> Status:
+        nonlocal busy
+        begun = time.monotonic()
+        time.sleep(0.05)
+        busy += time.monotonic() - begun
+        return Status("0.1.0", NOW, ())
+
+    async def go(web: Web) -> None:
+        begun = time.monotonic()
+        await asyncio.gather(*(call(web, "/", query=b"q=%d" % number) for number in range(10)))
+        assert busy < 0.4 * (time.monotonic() - begun)
+
+    together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=lambda: slow))
+
+
+def test_a_page_that_could_not_be_made_is_made_anew_for_the_next() -> None:
+    tries = 0
+
+    def status() -> Callable[[], Status]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RuntimeError
+        return lambda: Status("0.1.0", NOW, ())
+
+    async def go(web: Web) -> None:
+        with pytest.raises(RuntimeError):
+            await call(web, "/")
+        assert (await call(web, "/"))[0]["status"] == 200
+
+    together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=status))
+
+
+def test_a_scrape_that_goes_does_not_stop_the_snapshot_that_others_need() -> None:
+    made = 0
+
+    async def slow() -> Snapshot:
+        nonlocal made
+        await asyncio.sleep(0.05)
+        made += 1
+        return await empty()
+
+    async def go(web: Web) -> None:
+        asked = asyncio.ensure_future(call(web, "/metrics"))
+        await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.sleep(0.1)
+
+    together(
+        go,
+        Web(
+            snapshot=slow,
+            own=lambda _: [],
+            ready=lambda: True,
+            status=lambda: lambda: Status("0.1.0", NOW, ()),
+        ),
+    )
+    assert made == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/metrics"])
+def test_every_large_page_is_compressed_if_that_is_allowed(path: str) -> None:
+    packed = ask(path, headers={"accept-encoding": "gzip"})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text == ask(path, headers={"accept-encoding": ""}).text
+
+
+def test_a_header_that_is_no_scrapers_takes_no_time() -> None:
+    begun = time.perf_counter()
+    for number in range(200):
+        header = f"{number}{',;' * 8000}gzip"
+        answer = ask("/metrics", headers={"accept": header, "accept-encoding": header})
+        assert answer.status_code == 200
+        assert "content-encoding" not in answer.headers
+    assert time.perf_counter() - begun < 4

@@ -4,13 +4,14 @@ import asyncio
 import socket
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from exporter.commands.configured import now
 from exporter.commands.sandbox import beside, make
-from exporter.commands.serve import prefix, serve
+from exporter.commands.serve import serve
 from exporter.config import Config, load
 from exporter.ending import signalled
-from exporter.flags import DONE, Invocation
+from exporter.flags import DONE, Invocation, prefix
 from exporter.sandbox import Sandbox
 from exporter.server import bound, listen
 
@@ -49,7 +50,7 @@ async def _until_signalled(
     config: Config, invocation: Invocation, sockets: list[socket.socket], url: str
 ) -> None:
     stop = signalled()
-    page = prefix(invocation) + invocation.one("web.telemetry-path")
+    page = quote(prefix(invocation)) + invocation.one("web.telemetry-path")
     polled = ", ".join(
         f"{workspace.name} ({workspace.dialect.title})" for workspace in config.workspaces
     )

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from exporter import __version__
 from exporter.client import Trust
@@ -18,7 +18,7 @@ from exporter.commands.configured import configuration, now, read
 from exporter.config import Config, Workspace
 from exporter.ending import signalled
 from exporter.errors import StartError
-from exporter.flags import DONE, Invocation
+from exporter.flags import DONE, Invocation, prefix
 from exporter.fleet import Fleet
 from exporter.guard import Guard
 from exporter.keyring import Keyring
@@ -45,6 +45,8 @@ def run(invocation: Invocation) -> int:
     source = Source(lambda: read(invocation), invocation.values["config.file"])
     config = configuration(invocation)
     if config is not None:
+        if invocation.environment.get("SSLKEYLOGFILE"):
+            log.warning("SSLKEYLOGFILE is not honoured, no secret of TLS is written")
         sockets = listen(invocation.values["web.listen-address"])
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(_until_signalled(config, invocation, sockets, source))
@@ -150,8 +152,9 @@ async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the 
                 ready=lambda: all(watch.answered for watch in fleet),
                 status=lambda: _glance(fleet, store, clock()),
                 reload=reloader.reload if reloader and allowed else None,
-                telemetry_path=invocation.one("web.telemetry-path"),
+                telemetry_path=unquote(invocation.one("web.telemetry-path")),
                 route_prefix=prefix(invocation),
+                external_url=invocation.one("web.external-url"),
             )
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
@@ -237,9 +240,3 @@ async def _one_error_alone() -> AsyncGenerator[None]:
         if mendable := group.subgroup(StartError):
             raise mendable.exceptions[0] from None
         raise
-
-
-def prefix(invocation: Invocation) -> str:
-    """What comes before every route: as given, or the path of the external URL."""
-    path = invocation.one("web.route-prefix") or urlsplit(invocation.one("web.external-url")).path
-    return path.rstrip("/")

@@ -193,7 +193,7 @@ def outputs(
         yield re.sub(r"^(python|process)_.*$", "", own, flags=re.MULTILINE)
     status = Status(__version__, now, (watch.status(),))
     yield status_page.page(status, metrics="/metrics", api="/api")
-    yield json.dumps(status.plain(), ensure_ascii=False)
+    yield "".join(status.json())
     for failure in failures:
         yield f"{failure} {failure!r}"
     yield repr(list(store))

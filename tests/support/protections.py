@@ -769,6 +769,59 @@ PROTECTIONS: Final = (
         ("tests/test_web.py",),
     ),
     Protection(
+        "no page of another site reloads",
+        "exporter/web.py",
+        'if site not in {"", "same-origin", "none"}:',
+        "if False:",
+        ("tests/test_web.py::test_no_page_of_another_site_reloads",),
+    ),
+    Protection(
+        "no page whose name was made to lead here reloads",
+        "exporter/web.py",
+        "and _is_private(asking[0])",
+        "",
+        ("tests/test_web.py::test_no_page_of_another_site_reloads",),
+    ),
+    Protection(
+        "all who ask within a second share a page",
+        "exporter/web.py",
+        "loop.call_later(HELD, self._drop, query, page)",
+        "self._drop(query, page)",
+        (
+            "tests/test_web.py::test_how_the_polling_goes_is_looked_at_once_a_second_for_all_who_ask",
+        ),
+    ),
+    Protection(
+        "a page that nobody waits for is not made",
+        "exporter/web.py",
+        "if not (page.readers or page.begun):",
+        "if False:",
+        ("tests/test_web.py::test_whoever_asks_for_many_pages_and_goes_has_none_made",),
+    ),
+    Protection(
+        "pages leave scrapes their time",
+        "exporter/web.py",
+        "self._free = loop.time() + (_SHARE - 1) * (loop.time() - begun)",
+        "pass",
+        ("tests/test_web.py::test_what_makes_the_pages_takes_no_more_than_a_quarter_of_the_time",),
+    ),
+    Protection(
+        "reloads that are asked for meanwhile are one",
+        "exporter/web.py",
+        "if self._next_reload is None:",
+        "if True:",
+        (
+            "tests/test_web.py::test_reloads_that_are_asked_for_meanwhile_are_one_and_go_on_without_who_asked",
+        ),
+    ),
+    Protection(
+        "a header that takes long to read is not read",
+        "exporter/web.py",
+        'return found if len(found) <= _LONGEST else ""',
+        "return found",
+        ("tests/test_web.py::test_a_header_that_is_no_scrapers_takes_no_time",),
+    ),
+    Protection(
         "names on the status page are no part of it",
         "exporter/status_page.py",
         "<summary><b>{escape(name)}</b>",
@@ -1261,8 +1314,8 @@ PROTECTIONS: Final = (
     Protection(
         "nobody gets in without a password",
         "exporter/guard.py",
-        "return None if given and await self._passwords.right(*given) else UNAUTHORIZED",
-        "return None if given or not await self._passwords.right(b'', b'') else UNAUTHORIZED",
+        "return None if await self._passwords.right(*given, _client(scope)) else",
+        "return None if not await self._passwords.right(b'', b'') else",
         ("tests/test_secured.py::test_nothing_else_does",),
     ),
     Protection(
@@ -1276,11 +1329,54 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
-        "few passwords wait for their check",
+        "few passwords of one client wait for their check",
         "exporter/passwords.py",
-        "if len(self._running) >= WAITING:",
+        "if len(line) >= WAITING:",
         "if False:",
-        ("tests/test_secured.py::test_only_so_many_wait_for_a_check_and_who_is_known_does_not",),
+        (
+            "tests/test_secured.py::test_only_so_many_of_a_client_wait_for_a_check_and_who_is_known_does_not",
+        ),
+    ),
+    Protection(
+        "each client waits in a line of its own",
+        "exporter/passwords.py",
+        "self._waiting.setdefault(client, deque())",
+        'self._waiting.setdefault("", deque())',
+        (
+            "tests/test_secured.py::test_a_client_waits_for_one_check_of_each_other_however_many_those_have",
+        ),
+    ),
+    Protection(
+        "whoever goes leaves the line",
+        "exporter/passwords.py",
+        "if not turn.done():  # else it is gone, and has not noticed yet",
+        "if True:",
+        ("tests/test_secured.py::test_whoever_goes_leaves_the_line_and_nobody_loses_a_turn",),
+    ),
+    Protection(
+        "no name is known by what a wrong password costs",
+        "exporter/passwords.py",
+        "range(_cost(hashed), dearest) if hashed else",
+        "() if hashed else",
+        (
+            "tests/test_secured.py::test_a_wrong_password_costs_what_the_dearest_does_whoever_it_is_for",
+        ),
+    ),
+    Protection(
+        "who waits for a check makes room",
+        "exporter/guard.py",
+        "doubt(doubted=True)",
+        "doubt(doubted=False)",
+        (
+            "tests/test_secured.py::test_who_guesses_from_everywhere_takes_no_place_that_a_login_needs",
+        ),
+    ),
+    Protection(
+        "a body that comes in chunks must be empty",
+        "exporter/guard.py",
+        'if message.get("body"):',
+        "if False:",
+        ("tests/test_connections.py::test_what_is_malformed_gets_one_answer_and_no_other",),
     ),
     Protection(
         "the rate limit of the web configuration holds",
@@ -1294,8 +1390,8 @@ PROTECTIONS: Final = (
     Protection(
         "only the allowed names are let in",
         "exporter/server.py",
-        "if secured and not secured.context.admits(secured.getpeercert()):",
-        "if False:",
+        "(secured and not secured.context.admits(secured.getpeercert()))",
+        "False",
         ("tests/test_secured.py::test_only_the_allowed_names_are_let_in",),
     ),
     Protection(
@@ -1308,9 +1404,128 @@ PROTECTIONS: Final = (
     Protection(
         "one address cannot take all the room",
         "exporter/server.py",
-        " or self._present[address] >= self._per_address:",
-        ":",
+        "if self._present[client] >= self._per_address:",
+        "if False:",
         ("tests/test_connections.py::test_one_address_cannot_take_all_the_room",),
+    ),
+    Protection(
+        "no timer outlives a connection that was reset",
+        "exporter/server.py",
+        "super().connection_lost(exc)\n        self._unset_keepalive_if_required()",
+        "super().connection_lost(exc)",
+        ("tests/test_connections.py::test_nothing_of_a_connection_outlives_its_reset",),
+    ),
+    Protection(
+        "no reference outlives a connection",
+        "exporter/server.py",
+        "self.app, self.app_state = self._answered_by, {}",
+        "pass",
+        ("tests/test_connections.py::test_nothing_of_a_connection_outlives_its_reset",),
+    ),
+    Protection(
+        "no task outlives its connection",
+        "exporter/server.py",
+        "self._task.cancel()  # what it waits for, nobody waits for any more",
+        "pass",
+        ("tests/test_connections.py::test_what_is_asked_for_ends_with_whoever_asked",),
+    ),
+    Protection(
+        "little is read before it is needed",
+        "exporter/server.py",
+        "_READ: Final = 16_384",
+        "_READ: Final = 262_144",
+        (
+            "tests/test_connections.py::test_no_client_makes_the_server_hold_much_that_it_has_not_asked_for_yet",
+        ),
+    ),
+    Protection(
+        "a head has few lines",
+        "exporter/server.py",
+        "_LINES: Final = 256",
+        "_LINES: Final = 10_000",
+        ("tests/test_connections.py::test_the_lines_of_a_head_are_bounded_as_each_takes_its_time",),
+    ),
+    Protection(
+        "a head that begins during an answer has no more time",
+        "exporter/server.py",
+        "if self._unread and not self._answering:",
+        "if False:",
+        (
+            "tests/test_connections.py::test_a_later_head_that_begins_during_an_answer_has_no_more_time_than_others",
+        ),
+    ),
+    Protection(
+        "a body in chunks must be there in time",
+        "exporter/server.py",
+        "if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:",
+        "if self.conn.their_state is h11.IDLE:",
+        (
+            "tests/test_connections.py::test_a_body_in_chunks_that_does_not_come_in_time_ends_the_connection",
+        ),
+    ),
+    Protection(
+        "an answer that is taken for ever ends",
+        "exporter/server.py",
+        "_Alarm(self._limits.answer_seconds, transport.abort)",
+        "_Alarm(1e6, transport.abort)",
+        ("tests/test_connections.py::test_who_takes_a_page_steadily_but_for_ever_is_let_go",),
+    ),
+    Protection(
+        "nobody keeps others out by being idle",
+        "exporter/server.py",
+        "return self._present.total() < self._limit or self._make_room()",
+        "return self._present.total() < self._limit",
+        ("tests/test_connections.py::test_nobody_keeps_others_out_by_being_idle",),
+    ),
+    Protection(
+        "whoever is being answered makes no room",
+        "exporter/server.py",
+        "DOUBTED if self._doubted else ANSWERED",
+        "DOUBTED",
+        (
+            "tests/test_connections.py::test_whoever_is_being_answered_makes_no_room_and_whoever_comes_then_is_turned_away",
+        ),
+    ),
+    Protection(
+        "a request that has come makes no room",
+        "exporter/server.py",
+        "and not admitted.asks():",
+        "and True:",
+        (
+            "tests/test_connections.py::test_a_request_that_has_come_makes_no_room_even_if_it_is_not_read_yet",
+        ),
+    ),
+    Protection(
+        "all addresses of a subscriber are one client",
+        "exporter/server.py",
+        "client = party(address[0])",
+        "client = address[0]",
+        ("tests/test_connections.py::test_all_addresses_of_a_subscriber_are_one_client",),
+    ),
+    Protection(
+        "a kept connection ends with what let it in",
+        "exporter/server.py",
+        "return not (secured and self._tls) or secured.context is self._tls.context",
+        "return True",
+        (
+            "tests/test_secured.py::test_a_kept_connection_ends_when_what_let_it_in_is_no_longer_in_force",
+        ),
+    ),
+    Protection(
+        "a broken HEAD gets no body",
+        "exporter/server.py",
+        'b"" if self._bodiless else',
+        'b"" if False else',
+        ("tests/test_connections.py::test_a_head_that_is_broken_gets_no_body",),
+    ),
+    Protection(
+        "no secret of TLS is written",
+        "exporter/__main__.py",
+        'os.environ.pop("SSLKEYLOGFILE", None)',
+        "pass",
+        (
+            "tests/test_secured.py::test_no_secret_of_tls_is_written_on_either_side_and_that_is_told",
+        ),
     ),
     Protection(
         "no second has more than so many lines",

@@ -18,15 +18,16 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from exporter.ending import signalled
 from exporter.exposition import Snapshot, snapshot
 from exporter.guard import Guard
+from exporter.plan import Key, Target
 from exporter.server import Limits, Server, bound, listen
-from exporter.status import Status
+from exporter.status import Status, WorkspaceStatus, targets
 from exporter.stitch import Piece
-from exporter.store import Store
+from exporter.store import Record, Store
 from exporter.web import Web
 from exporter.web_config import Kept
 
@@ -36,7 +37,42 @@ LIMITS: Final = Limits()
 LINE: Final = b"own_total 1\n"
 
 
-def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
+def nothing() -> Status:
+    """How the polling goes where nothing is polled."""
+    return Status("0.0.0", datetime.now(UTC), ())
+
+
+def much(bots: int) -> Callable[[], Status]:
+    """What brings how the polling of many bots goes, with the work that this takes in the field."""
+    reports = ("csat", "total_usage", "conversation_overview")
+    keys = [
+        Key(Target("seachat", "acme", f"bot-{number:06}", f"Bot {number}"), report, "last_30_days")
+        for number in range(bots)
+        for report in reports
+    ]
+    began = datetime.now(UTC)
+    known = {key: Record(600.0, last_success=began, error=f"HTTP 500 at {key}") for key in keys}
+    intervals, turns = dict.fromkeys(keys, 600.0), dict.fromkeys(keys, began)
+
+    def status() -> Status:
+        now = datetime.now(UTC)
+        found = targets(known.items(), intervals, turns, now)
+        one = WorkspaceStatus(
+            "acme",
+            "seachat",
+            "UTC",
+            answered=True,
+            requests_today=1,
+            requests_per_day=None,
+            requests_per_minute=60,
+            targets=found,
+        )
+        return Status("0", now, (one,))
+
+    return status
+
+
+def web(own: Callable[[], bytes] = lambda: LINE, status: Callable[[], Status] = nothing) -> Web:
     """The routes, over an empty store and some metrics of the exporter's own."""
     empty: Snapshot = snapshot(Store().generation(), datetime.now(UTC))
 
@@ -47,7 +83,7 @@ def web(own: Callable[[], bytes] = lambda: LINE) -> Web:
         snapshot=current,
         own=lambda _: [Piece.of(own())],
         ready=lambda: True,
-        status=lambda: lambda: Status("0.0.0", datetime.now(UTC), ()),
+        status=lambda: status,
     )
 
 
@@ -125,6 +161,7 @@ def serving(
     config: Path | None = None,
     limits: Limits = LIMITS,
     own: Callable[[], bytes] = lambda: LINE,
+    app: Callable[..., Any] | None = None,
 ) -> Iterator[Serving]:
     """Serve from a thread for as long as the block lasts.
 
@@ -132,13 +169,14 @@ def serving(
         config: The web configuration's file.
         limits: What clients may take.
         own: What `/metrics` says.
+        app: What answers whoever is let in; the routes where left out.
     """
     reloads: list[bool] = []
     kept = Kept(str(config) if config else "", {}, reloads.append)
     [listening] = listen([f"{LOOPBACK}:0"])
     found = Serving(listening.getsockname()[1], kept, reloads)
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    server = Server(Guard(web(own), lambda: kept.current), kept, limits)
+    server = Server(Guard(app or web(own), lambda: kept.current), kept, limits)
     thread = threading.Thread(
         target=loop.run_until_complete, args=(server.serve_until(stop, [listening]),)
     )

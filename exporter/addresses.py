@@ -1,0 +1,49 @@
+"""Addresses as operators write them and clients have them. Pure."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+_SUBSCRIBER: Final = 64
+"""The prefix length of what one IPv6 subscriber gets, and may take any address of."""
+
+
+def split(text: str) -> tuple[str, int]:
+    """Host and port of an address like `:9877`, `127.0.0.1:0`, `[::1]:9877` or `[fe80::1%eth0]:9877`.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError("must be host:port or :port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def joined(host: str, port: int) -> str:
+    """An address as it is written."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def literal(host: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a host is, None for a name; an IPv4 address in IPv6's form is IPv4's."""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return None
+    return (found.version == 6 and found.ipv4_mapped) or found
+
+
+def everywhere(host: str) -> bool:
+    """Whether a server on this host listens on every address, IPv6 and IPv4, as Go has it."""
+    found = literal(host)
+    return not host or (found is not None and found.version == 6 and found.is_unspecified)
+
+
+def party(host: str) -> str:
+    """Who counts as one client: an IPv4 address, or the /64 of an IPv6 one."""
+    found = literal(host)
+    if found is None:
+        return host
+    if found.version == 4:
+        return str(found)
+    return str(IPv6Address(int(found) >> _SUBSCRIBER << _SUBSCRIBER))

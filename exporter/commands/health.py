@@ -1,0 +1,117 @@
+"""health: asks the exporter that runs here whether it is alive, as a container's health check does."""
+
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from exporter.addresses import everywhere, joined, literal, split
+from exporter.errors import StartError
+from exporter.flags import DONE, Invocation, parse, prefix
+
+FIRST: Final = Path("/proc/1/cmdline")
+_SECONDS: Final = 4.0
+_HANDSHAKE: Final = b"\x16"
+
+
+def run(invocation: Invocation) -> int:
+    """End well if it answers.
+
+    Raises:
+        StartError: If it does not.
+    """
+    served = as_served(invocation)
+    address = served.values["web.listen-address"][0]
+    path = quote(f"{prefix(served)}/-/healthy")
+    try:
+        host, port = split(address)
+    except ValueError as error:
+        raise StartError(f"--web.listen-address {address} {error}") from None
+    told: list[str] = []
+    for one in _hosts(host):
+        try:
+            status = _status(one, port, path)
+        except (OSError, HTTPException) as error:
+            told.append(f"{joined(one, port)}: {getattr(error, 'strerror', None) or 'no answer'}")
+        else:
+            # Whoever refuses us is alive; whoever knows no such path is somebody else.
+            if status < 500 and status != 404:
+                return DONE
+            told.append(f"{joined(one, port)}{path}: HTTP {status}")
+    raise StartError(f"not healthy: {'; '.join(told)}")
+
+
+def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
+    """The flags of the exporter that is asked: of a container's first process, if they are not given."""
+    if invocation.values != parse(["health"], invocation.environment).values:
+        return invocation
+    try:
+        command = first.read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return invocation
+    arguments = _arguments(command)
+    return invocation if arguments is None else parse(arguments, invocation.environment)
+
+
+def _arguments(command: Sequence[str]) -> Sequence[str] | None:
+    """What an exporter was started with, None for another program."""
+    for place, word in enumerate(command):
+        if word.endswith("/seasalt-exporter") or command[place - 1 : place + 1] == [
+            "-m",
+            "exporter",
+        ]:
+            return command[place + 1 : -1]  # the last one ends with the zero byte, too
+    return None
+
+
+def _hosts(host: str) -> Iterator[str]:
+    """Where to reach a server that listens on a host."""
+    found = literal(host)
+    if found is not None and found.version == 4 and found.is_unspecified:
+        yield "127.0.0.1"
+    elif everywhere(host):
+        yield from ("127.0.0.1", "::1")
+    else:
+        yield host
+
+
+def _status(host: str, port: int, path: str) -> int:
+    """What it answers, over TLS if it speaks no plain HTTP.
+
+    Nothing is sent that could be stolen and one bit is believed, so whoever it is may answer.
+    """
+    try:
+        return _asked(HTTPConnection(host, port, timeout=_SECONDS), path)
+    except ConnectionRefusedError:
+        raise
+    except (OSError, HTTPException):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        return _asked(HTTPSConnection(host, port, timeout=_SECONDS, context=context), path)
+    except (OSError, HTTPException):
+        if _greets(host, port, context):
+            return 401  # it wants a certificate, and hangs up on whoever has none
+        raise
+
+
+def _greets(host: str, port: int, context: ssl.SSLContext) -> bool:
+    """Whether a server begins a TLS handshake."""
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    with socket.create_connection((host, port), _SECONDS) as connection:
+        connection.sendall(outgoing.read())
+        return connection.recv(1) == _HANDSHAKE
+
+
+def _asked(connection: HTTPConnection, path: str) -> int:
+    try:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        return connection.getresponse().status
+    finally:
+        connection.close()

@@ -1,0 +1,216 @@
+"""Clients that have no right to anything and want to do harm; each for some seconds, against any server.
+
+They are threads that only write, read and wait, so that a test can scrape beside them. As a program
+they are not in the way of a server in the test's own process:
+`python tests/support/attackers.py resets HOST PORT SECONDS [ADDRESSES, each with so many:] [1]`.
+"""
+
+import base64
+import itertools
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+PATIENCE: Final = 5.0
+_LINGER: Final = struct.pack("ii", 1, 0)  # so that close() sends RST
+
+LARGE_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 14_000 + b"\r\n\r\n"
+SMALL_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000 + b"\r\n\r\n"
+HALF_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 12_000
+
+
+@dataclass
+class Attack:
+    """What an attacker has done so far.
+
+    Attributes:
+        done: How often it did each thing: statuses that it was answered, and `failed`.
+        over: Set when it must end.
+    """
+
+    done: Counter[str] = field(default_factory=Counter)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def times(self) -> int:
+        """How often it did anything."""
+        return self.done.total()
+
+
+Attacker = Callable[[str, int, str, Attack], None]
+"""Attacks host and port from an address, until the attack is over."""
+
+
+def connected(host: str, port: int, source: str) -> socket.socket:
+    """A connection from an address; an empty one is any."""
+    address = (source, 0) if source else None
+    return socket.create_connection((host, port), PATIENCE, source_address=address)
+
+
+def resets(host: str, port: int, source: str, attack: Attack) -> None:
+    """A large request and half of another one, the answer read, and the connection reset.
+
+    Some come in one piece, however little is read at a time: then nothing comes after the answer.
+    """
+    for sent in itertools.cycle((LARGE_HEAD + HALF_HEAD, SMALL_HEAD + HALF_HEAD[:4_000])):
+        if attack.over.is_set():
+            return
+        with suppress(OSError):
+            connection = connected(host, port, source)
+            with connection:
+                connection.sendall(sent)
+                attack.done[status(connection.recv(4096))] += 1
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+
+
+def deserters(host: str, port: int, source: str, attack: Attack) -> None:
+    """Requests that take long to answer, each reset before it is; the password is always the same."""
+    wrong = base64.b64encode(b"nobody:wrong")
+    for number in itertools.count():
+        if attack.over.is_set():
+            return
+        with suppress(OSError), connected(host, port, source) as connection:
+            connection.sendall(
+                b"GET /?q=%d HTTP/1.1\r\nHost: x\r\nX: %s\r\nAuthorization: Basic %s\r\n\r\n"
+                % (number, b"a" * 12_000, wrong)
+            )
+            time.sleep(0.002)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+            attack.done["reset"] += 1
+
+
+def idlers(host: str, port: int, source: str, attack: Attack, every: float = 20.0) -> None:
+    """A connection that asks for something now and then, and opens anew when it is closed."""
+    while not attack.over.is_set():
+        with suppress(OSError), connected(host, port, source) as connection:
+            while not attack.over.is_set():
+                connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = connection.recv(4096)
+                if not answer:
+                    break
+                attack.done[status(answer)] += 1
+                attack.over.wait(every)
+
+
+def guessers(host: str, port: int, source: str, attack: Attack) -> None:
+    """Wrong passwords, one after the other, over one connection."""
+    numbers = itertools.count()
+    while not attack.over.is_set():
+        with suppress(OSError), connected(host, port, source) as connection:
+            answer = b"none yet"
+            while answer and not attack.over.is_set():
+                guess = b"alice:wrong%d-%d" % (threading.get_ident(), next(numbers))
+                connection.sendall(
+                    b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n"
+                    % base64.b64encode(guess)
+                )
+                answer = connection.recv(4096)
+                attack.done[status(answer)] += 1
+
+
+def slow_readers(
+    host: str, port: int, source: str, attack: Attack, path: str = "/api/v1/status"
+) -> None:
+    """A reader of a large answer that takes a little of it now and then."""
+    while not attack.over.is_set():
+        with suppress(OSError), connected(host, port, source) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            while not attack.over.wait(1.0) and connection.recv(512):
+                attack.done["read"] += 1
+
+
+def hammers(
+    host: str, port: int, source: str, attack: Attack, path: str = "/api/v1/status"
+) -> None:
+    """The same answer again and again, as fast as it comes."""
+    while not attack.over.is_set():
+        with suppress(OSError), connected(host, port, source) as connection:
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            )
+            head = connection.recv(65_536)
+            while connection.recv(262_144):
+                pass
+            attack.done[status(head)] += 1
+
+
+def status(answer: bytes) -> str:
+    """The status of an answer."""
+    return answer[9:12].decode() if answer.startswith(b"HTTP/1.1 ") else "none"
+
+
+@contextmanager
+def attacked(
+    attacker: Attacker, host: str, port: int, sources: Sequence[str] = ("",), each: int = 1
+) -> Iterator[Attack]:
+    """Have a server attacked for as long as the block lasts.
+
+    Args:
+        attacker: How.
+        host: Where it listens.
+        port: Where it listens.
+        sources: The addresses that it is attacked from.
+        each: How many attackers there are at each.
+    """
+    attack = Attack()
+    threads = [
+        threading.Thread(target=attacker, args=(host, port, source, attack))
+        for source in sources
+        for _ in range(each)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield attack
+    finally:
+        attack.over.set()
+        for thread in threads:
+            thread.join()
+
+
+ATTACKERS: Final[dict[str, Attacker]] = {
+    one.__name__: one for one in (resets, deserters, idlers, guessers, slow_readers, hammers)
+}
+
+
+@contextmanager
+def besieged(
+    name: str, port: int, sources: Sequence[str], each: int = 1, path: str = ""
+) -> Iterator[None]:
+    """Have a server attacked from another process, from loopback, for as long as the block lasts."""
+    command = [
+        *(sys.executable, __file__, name, "127.0.0.1", str(port), "600"),
+        *(",".join(sources), str(each), path),
+    ]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def main(name: str, host: str, port: str, seconds: str, *others: str) -> None:
+    """Attack for some seconds, and say what came of it."""
+    sources, each, path = (*others, *("", "1", "")[len(others) :])
+    attacker = ATTACKERS[name]
+    if path:
+        attacker = partial(attacker, path=path)  # type: ignore[call-arg]
+    with attacked(attacker, host, int(port), sources.split(","), int(each)) as attack:
+        time.sleep(float(seconds))
+    print(dict(attack.done))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
