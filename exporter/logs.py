@@ -256,7 +256,7 @@ class Writer(logging.Handler):
                 return
             if repeated:
                 given["repeated"] = repeated
-            line = self._lines.line(given).encode(errors="backslashreplace") + b"\n"
+            line = utf_8(self._lines.line(given)) + b"\n"
         except Exception:  # noqa: BLE001 - a log line that cannot be made ends nobody's work
             lost["unwritable"] += 1
             return
@@ -348,10 +348,45 @@ def _warned(
 
 def say(text: object) -> None:
     """Print something for the operator on standard error; where that cannot be, go on."""
+    with suppress(OSError):
+        deliver(sys.stderr, utf_8(f"{text}\n"))
+
+
+def utf_8(text: str) -> bytes:
+    """A text as UTF-8; what the locale could not read of a file's name is as it was."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        content = text.encode(errors="surrogateescape")
+        content.decode()
+    except UnicodeError:
+        return text.encode(errors="backslashreplace")
+    return content
+
+
+def deliver(stream: TextIO | None, content: bytes) -> None:
+    """Write some bytes to a standard stream now, past its encoding and however slow the reader is.
+
+    Raises:
+        OSError: If that cannot be; what is left, and what comes later, goes nowhere then.
+    """
+    if stream is None:  # closed before we were started
+        return
+    try:
+        while True:
+            try:
+                stream.buffer.write(content)
+                content = b""
+                stream.buffer.flush()
+            except BlockingIOError as error:  # somebody shares it who wants it so
+                content = content[error.characters_written :]
+                select.select([], [stream.buffer], [])
+            else:
+                return
     except OSError:
-        sys.stderr = _nowhere()  # or Python tries again at the end, and fails the whole process
+        # Or Python tries again at the end, and fails the whole process.
+        with suppress(OSError), _nowhere() as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+            stream.buffer.flush()
+        raise
 
 
 def _keep_descriptors() -> None:

@@ -7,6 +7,7 @@ from exporter.config import Config, load
 from exporter.config.show import text
 from exporter.errors import ConfigError
 from exporter.flags import DONE, Invocation
+from exporter.printing import tell
 from exporter.web_config import mistakes
 
 
@@ -46,6 +47,6 @@ def configuration(invocation: Invocation) -> Config | None:
     for warning in config.warnings:
         logs.say(warning)
     if invocation.one("config.check"):
-        print(text(config), end="")
+        tell(text(config))
         return None
     return config

@@ -10,6 +10,7 @@ from exporter.durations import show
 from exporter.exposition import REPORT_FAMILIES
 from exporter.flags import DONE, Invocation
 from exporter.plan import Call, plan
+from exporter.printing import tell
 from exporter.schedule import requests_per_hour, shortages
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
@@ -19,7 +20,7 @@ def run(invocation: Invocation) -> int:
     """Print the plan of every workspace."""
     config = configuration(invocation)
     for workspace in config.workspaces if config else ():
-        print("\n".join(lines(workspace)))
+        tell("".join(f"{line}\n" for line in lines(workspace)))
     return DONE
 
 
