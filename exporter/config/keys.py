@@ -1,13 +1,18 @@
 """How an API key may look, and where it is taken from each time it is needed."""
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydantic import SecretStr
 
 from exporter.errors import Outcome, RequestFailed
 
 LARGEST_KEY = 4096
+
+_VARIABLE: Final = re.compile(r"\$(?:\{.*\}|\(.*\)|[A-Z_][A-Z0-9_]*)", re.ASCII)
 
 
 def cleaned(text: str) -> str:
@@ -24,6 +29,15 @@ def cleaned(text: str) -> str:
     if len(key) > LARGEST_KEY or not all("!" <= character <= "~" for character in key):
         raise ValueError("must be ASCII letters, digits and signs, without white space in it")
     return key
+
+
+def elsewhere(file: Path, folder: Path) -> str:
+    """The hint for a file that is not beside the configuration, but where the exporter was started."""
+    if file.is_relative_to(folder) and folder != Path():
+        with suppress(OSError):
+            if file.relative_to(folder).is_file():
+                return "; it is looked for beside this file, not in the working directory"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +75,11 @@ class ApiKey:
             if self.file.exists() and not self.file.is_file():
                 raise ValueError("must be a regular file")  # a pipe would be waited for
             with self.file.open(encoding="utf-8") as stream:
-                return cleaned(stream.read(LARGEST_KEY * 2))
+                key = cleaned(stream.read(LARGEST_KEY * 2))
         except OSError as error:  # of looking for it, too: its folder may be closed to us
             raise ValueError(f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ValueError("must be a text file that holds the key alone") from None
+        if _VARIABLE.fullmatch(key):
+            raise ValueError("must hold the key itself: nobody expands a variable in a key file")
+        return key

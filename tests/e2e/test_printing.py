@@ -15,7 +15,7 @@ from support.processes import PATIENCE, finished, inherited
 EXPORTER: Final = (sys.executable, "-m", "exporter")
 FULL: Final = Path("/dev/full")
 NAME: Final = "Grüße, 顧客 😀"
-LOCALES: Final[Mapping[str, Mapping[str, str]]] = {
+LOCALES: Final[dict[str, dict[str, str]]] = {
     "C": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "latin-1": {"PYTHONIOENCODING": "latin-1:strict"},
