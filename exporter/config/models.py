@@ -60,6 +60,8 @@ def _zone(name: str) -> str:
             return name
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         pass  # the name of a folder, of nothing, or a path out of the database
+    if not zoneinfo.available_timezones():
+        raise ValueError("cannot be looked up: no time zones are here, install the package tzdata")
     raise ValueError(f"must be a name of the IANA time zone database{_zone_hint(name)}")
 
 
@@ -197,7 +199,9 @@ class Settings(Shape):
         timedelta(minutes=10), description="How often a report is polled; the API asks for 10m-15m."
     )
     timezone: ZoneName = Field(
-        "UTC", description="IANA name; sets where days, months and years begin."
+        "UTC",
+        description="IANA name; sets where days, months and years begin.",
+        validate_default=True,  # a system without time zones does not even know this one
     )
     timeout: Duration = Field(timedelta(seconds=60), description="For one request, whole.")
     concurrency: int = Field(4, ge=1, le=1000, description="Requests in flight.")

@@ -394,6 +394,20 @@ PROTECTIONS: Final = (
         ("tests/test_logs.py",),
     ),
     Protection(
+        "a change of state is no repetition",
+        "exporter/logs.py",
+        "if at - when < FOLDED_FOR and not self._overtaken(event, when, about):",
+        "if at - when < FOLDED_FOR:",
+        ("tests/test_logs.py",),
+    ),
+    Protection(
+        "a missing package is named",
+        "exporter/cli.py",
+        "        if missing := _missing(error):\n",
+        '        if missing := "":\n',
+        ("tests/e2e/test_commands.py::test_a_package_that_is_missing_is_named_in_one_line",),
+    ),
+    Protection(
         "a switch that is off in the environment is off",
         "exporter/flags.py",
         'return ["true"] if word in ON else []',
