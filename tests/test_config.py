@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ import yaml
 from exporter.config import Config, load, schema, show
 from exporter.config.document import MOST_TOLD
 from exporter.config.keys import ApiKey
+from exporter.config.load import ORPHANED
 from exporter.errors import ConfigError, Mistake, RequestFailed
 
 CONFIGS = Path(__file__).parent / "data" / "configs"
@@ -525,3 +527,39 @@ def test_the_largest_configuration_of_bots_that_there_may_be_is_read(tmp_path: P
     (found,) = loaded(tmp_path, WORKSPACE + f"    bots: [{bots}]\n").workspaces
 
     assert len(found.bots) == 19_000
+
+
+# Files that a container has mounted one by one.
+
+
+def test_a_mounted_file_that_was_replaced_outside_is_warned_of(tmp_path: Path) -> None:
+    """An unlinked file behind a path is what a replaced one is behind a mount."""
+    with ExitStack() as stack:
+
+        def mounted(name: str, content: str) -> str:
+            file = stack.enter_context((tmp_path / name).open("w+", encoding="utf-8"))
+            file.write(content)
+            file.flush()
+            (tmp_path / name).unlink()
+            return f"/proc/self/fd/{file.fileno()}"
+
+        text = WORKSPACE.replace(
+            "api_key: ${SEACHAT_API_KEY}", f"api_key_file: {mounted('key', 'sk-canary')}"
+        )
+        text += f"    http: {{ca_file: {mounted('ca', 'canary')}}}\n"
+        file = mounted("seasalt.yml", text)
+
+        found = load([file], {}, TODAY).warnings
+
+    assert [(one.line, one.path, one.text) for one in found] == [
+        (0, "", ORPHANED),
+        (5, "workspaces[0].api_key_file", ORPHANED),
+        (6, "workspaces[0].http", ORPHANED),
+    ]
+
+
+def test_of_a_file_that_has_a_name_nobody_is_warned(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-canary", encoding="utf-8")
+    text = WORKSPACE.replace("api_key: ${SEACHAT_API_KEY}", "api_key_file: key")
+
+    assert loaded(tmp_path, text).warnings == ()

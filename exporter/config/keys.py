@@ -40,6 +40,13 @@ def elsewhere(file: Path, folder: Path) -> str:
     return ""
 
 
+def orphaned(file: Path) -> bool:
+    """Whether a file has no name any more: it was replaced, and a container still has the old one."""
+    with suppress(OSError):
+        return file.stat().st_nlink == 0
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key, given in the configuration or in a file of its own.

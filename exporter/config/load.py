@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from exporter.apis import APIS
 from exporter.catalogue import REPORTS, of_api
 from exporter.config.document import Document, Place, read
-from exporter.config.keys import ApiKey, elsewhere
+from exporter.config.keys import ApiKey, elsewhere, orphaned
 from exporter.config.models import Settings, Workspace
 from exporter.contract import AnyReport, Entry, Form, Options, Windows
 from exporter.durations import show
@@ -34,6 +34,12 @@ ADVISED_DAYS: Final = 90
 RESERVED_LABELS: Final = frozenset(
     (*COMMON_LABELS, *REPORT_LABELS, *BOT_LABELS, "le", "quantile", "job", "instance")
 ) | {label for report in REPORTS for family in report.families for label in family.labels}
+
+ORPHANED: Final = (
+    "warning: the file that is mounted here has been replaced where it comes from, and this is the"
+    " old one: mount its folder"
+)
+"""What is said of a file that no change will ever reach."""
 
 LIST_OF_BOTS: Final = "bots"
 """The value of the label `report` that is the list of bots' own."""
@@ -69,6 +75,8 @@ def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> C
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
     for file in files:
+        if orphaned(Path(file)):
+            warnings.append(Mistake(file, 0, "", ORPHANED))
         try:
             document = read(file, environment)
         except ConfigError as error:
@@ -168,6 +176,9 @@ class _Reader:
                 (*place, "base_url"),
                 f"must be without {written}, which the exporter adds itself; path says otherwise",
             )
+        for name, file in (*workspace.files, *(("http", each) for each in workspace.http.files)):
+            if orphaned(file):
+                self.warnings.append(self.document.note((*place, name), ORPHANED))
         if workspace.interval < GUIDANCE and not workspace.allow_fast_polling:
             where = () if "interval" in inherited else place
             self.document.wrong((*where, "interval"), _TOO_FAST)

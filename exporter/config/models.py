@@ -2,7 +2,7 @@
 
 import re
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -191,6 +191,11 @@ class Http(Shape):
     cert_file: File | None = Field(None, description="A client certificate.")
     key_file: File | None = Field(None, description="Its key, where it is not in the same file.")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that are named."""
+        return tuple(file for file in (self.ca_file, self.cert_file, self.key_file) if file)
+
 
 class Settings(Shape):
     """What can be set for all workspaces, and again for each."""
@@ -356,6 +361,14 @@ class Workspace(Settings):
         if self.bots_api_key or self.bots_api_key_file:
             return ApiKey(self.bots_api_key, self.bots_api_key_file)
         return self.key
+
+    @property
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """The files of its keys, by the names of their settings."""
+        for name in ("api_key_file", "bots_api_key_file"):
+            file: Path | None = getattr(self, name)
+            if file is not None:
+                yield name, file
 
     @property
     def bots_url(self) -> str:
