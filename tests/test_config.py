@@ -499,6 +499,14 @@ def test_a_megabyte_of_anything_is_refused_within_5_seconds_in_100_lines_or_so(
     assert len(found) <= MOST_TOLD + 1
 
 
+def test_the_end_of_a_default_is_not_looked_for_again_and_again(tmp_path: Path) -> None:
+    begun = time.process_time()
+
+    mistakes(tmp_path, "a: " + "${A:-" * 40_000, {})
+
+    assert time.process_time() - begun < 1  # 0.05 if each is read once, 10 if each looks to the end
+
+
 def test_of_very_many_mistakes_the_first_are_told_and_how_many_more_there_are(
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,8 @@
 """The commands as a user has them: real processes, their output and their exit status."""
 
+import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -365,3 +367,18 @@ def test_without_time_zones_the_package_that_has_them_is_named(
     assert (ended.status, ended.stdout) == (1, "")
     for line in ended.stderr.splitlines():
         assert line.endswith("no time zones are here, install the package tzdata")
+
+
+def test_a_mounted_file_that_was_replaced_outside_is_told_at_the_start_and_at_each_reload(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    file = Path(config.removeprefix("--config.file="))
+    with file.open("rb") as mounted:
+        file.unlink()  # as behind a mount, where an editor has put another file in its place
+        old = f"--config.file=/proc/{os.getpid()}/fd/{mounted.fileno()}"
+        with serving(exporter, old, small_sandbox) as (process, url):
+            answered(f"{url}/-/ready")
+            process.said(r"^(/proc/\S+: warning: the file that is mounted here has been replaced)")
+            process.send(signal.SIGHUP)
+            process.said(r'level=warn .*msg=configuration reason="(.*mount its folder)"')
+            assert process.end().status == 0

@@ -315,13 +315,34 @@ PROTECTIONS: Final = (
         ("tests/test_config.py",),
     ),
     Protection(
+        "a file that is replaced where it is mounted from is warned of",
+        "exporter/config/keys.py",
+        "return file.stat().st_nlink == 0",
+        "return False",
+        ("tests/test_config.py::test_a_mounted_file_that_was_replaced_outside_is_warned_of",),
+    ),
+    Protection(
+        "a key file's variable is no key",
+        "exporter/config/keys.py",
+        "if _VARIABLE.fullmatch(key):",
+        "if False:",
+        ("tests/test_config.py::test_a_key_file_that_holds_a_variable_is_told",),
+    ),
+    Protection(
+        "a file of the working directory is told from one beside the configuration",
+        "exporter/config/keys.py",
+        "if file.is_relative_to(folder) and folder != Path():",
+        "if False:",
+        (
+            "tests/test_config.py::test_a_file_of_the_working_directory_is_not_taken_for_one_beside_the_configuration",
+        ),
+    ),
+    Protection(
         "a default does not look for its end without an end",
         "exporter/config/document.py",
         "(?:(?!\\$\\{)[^}])*",
         "[^}]*",
-        (
-            "tests/test_config.py::test_a_megabyte_of_anything_is_refused_within_5_seconds_in_100_lines_or_so",
-        ),
+        ("tests/test_config.py::test_the_end_of_a_default_is_not_looked_for_again_and_again",),
     ),
     Protection(
         "a file has so many values",
