@@ -1,18 +1,21 @@
-# syntax=docker/dockerfile:1
 # docker build --build-arg REVISION="$(git rev-parse HEAD)" -t seasalt-exporter .
 # docker run -p 9877:9877 seasalt-exporter demo --web.listen-address=:9877
-# docker run -p 9877:9877 -v "$PWD/seasalt.yml:/etc/seasalt-exporter/seasalt.yml:ro" seasalt-exporter
+# docker run -p 9877:9877 -e SEACHAT_API_KEY -v "$PWD/config:/etc/seasalt-exporter:ro" \
+#   -v seasalt-state:/var/lib/seasalt-exporter seasalt-exporter serve --state.file=/var/lib/seasalt-exporter/state
 #
+# Mount the folder, not the file: an editor that replaces a file leaves the old one mounted.
 # It writes nothing but its --state.file, for which a volume that 65534 may write is needed: a named one
 # at /var/lib/seasalt-exporter is. So give it --read-only --cap-drop=ALL --security-opt=no-new-privileges.
 # The demo alone wants --tmpfs /tmp as well.
 # The health check asks where the flags and the environment say, over TLS if that is spoken; a password
 # or a certificate it needs not.
 
+# tests/pin-images writes the digest behind the tag, and the update bot keeps both current.
 FROM python:3.11-slim AS build
-RUN python -m venv /venv
+# What runs has no pip and no setuptools: the one that installs stays in this stage.
+RUN python -m venv --without-pip /venv
 COPY requirements.lock /
-RUN /venv/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements.lock
+RUN PIP_PYTHON=/venv/bin/python pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements.lock
 COPY exporter/ /app/exporter/
 RUN /venv/bin/python -m compileall -q /app
 
@@ -30,6 +33,8 @@ ENV PATH="/venv/bin:${PATH}" \
     SEASALT_EXPORTER_REVISION=${REVISION} \
     SEASALT_EXPORTER_CONFIG_FILE=/etc/seasalt-exporter/seasalt.yml
 WORKDIR /app
+RUN /usr/local/bin/python -m pip uninstall --yes --root-user-action=ignore setuptools wheel pip \
+ && rm -rf /usr/local/lib/python3*/ensurepip
 RUN install -d -m 700 -o 65534 -g 65534 /var/lib/seasalt-exporter
 # Nobody; by number, so that Kubernetes' runAsNonRoot can tell that it is not root.
 USER 65534:65534

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final
@@ -64,7 +65,21 @@ def _run(invocation: Invocation) -> int:
     except Exception as error:
         if isinstance(error, RuntimeError) and str(error) == _NOT_STARTED:
             raise
+        if missing := _missing(error):
+            raise StartError(missing) from None
         # The end, like any other bug's, but told as one line that holds no secret.
         log.critical("ended by a bug", exc_info=True)
         return BUG
     return status
+
+
+def _missing(error: Exception) -> str:
+    """What to install, if somebody else's package is not there or is another than we know."""
+    module = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if module in {"", "exporter"}:
+        return ""
+    if module.removeprefix("_") in sys.stdlib_module_names:
+        return f"this Python was built without its module {module}: install it whole"
+    package = {"yaml": "pyyaml"}.get(module, module.replace("_", "-"))
+    why = "is not installed" if isinstance(error, ModuleNotFoundError) else "is of an unfit version"
+    return f"the Python package {package} {why}: install what requirements.lock says"

@@ -12,6 +12,7 @@ ExporterError
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -31,13 +32,17 @@ class ExporterError(Exception):
     """What every error raised on purpose is."""
 
 
+AFTER_ALL: Final = -1
+"""The line of what is said after all that stands in a line."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
     """One thing to mend in a configuration file.
 
     Attributes:
         file: As the operator named it.
-        line: From 1; 0 where the file could not be read at all.
+        line: From 1; 0 where the file could not be read at all, or `AFTER_ALL`.
         path: Where in the document, `workspaces[0].metrics[2].window`; may be empty.
         text: What is wrong and what would be right. Never a value from the file.
     """
@@ -49,7 +54,7 @@ class Mistake:
 
     def __str__(self) -> str:
         """The mistake as `file:line: path: text`."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
+        place = f"{self.file}:{self.line}" if self.line > 0 else self.file
         return ": ".join(filter(None, (place, self.path, self.text)))
 
 
@@ -57,7 +62,9 @@ class ConfigError(ExporterError):
     """The configuration cannot be used; says every mistake."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(sorted(mistakes))
+        self.mistakes = tuple(
+            sorted(mistakes, key=lambda one: (one.file, one.line == AFTER_ALL, one))
+        )
         super().__init__("\n".join(map(str, self.mistakes)))
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
@@ -10,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from exporter import __version__, logs
 from exporter.errors import StartError
+from exporter.printing import tell
 
 OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
 """What the exporter answers beside the metrics."""
@@ -19,6 +21,10 @@ MENDABLE: Final = 1
 MISUSE: Final = 2
 BUG: Final = 70
 """Exit statuses: all went well; the operator can mend it; the command line is not understood; ours."""
+
+ON: Final = ("true", "yes", "on", "1")
+OFF: Final = ("false", "no", "off", "0", "")
+"""What a switch's environment variable may say, in any case."""
 
 COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",
@@ -59,6 +65,20 @@ class Flag:
         """The environment variable that sets it."""
         return "SEASALT_EXPORTER_" + self.name.replace(".", "_").replace("-", "_").upper()
 
+
+_MEANT: Final = {
+    "help": "--help",
+    "version": "--version",
+    "check": "--config.check",
+    "validate": "--config.check",
+    "start": "serve",
+    "run": "serve",
+    "-c": "--config.file",
+    "-f": "--config.file",
+    "-v": "--version",
+    "-V": "--version",
+}
+"""What other programs call it."""
 
 _CONFIGURED: Final = ("serve", "once", "plan", "bots")
 _SERVING: Final = ("serve", "demo")
@@ -174,7 +194,13 @@ def prefix(invocation: Invocation) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what it does not understand."""
+    """Says in one line what it does not understand, in UTF-8 whatever the locale."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        if file is sys.stdout:
+            tell(message)
+        else:
+            logs.say(message.rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         """Print the line and end."""
@@ -189,13 +215,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocatio
         StartError: If a flag's value cannot be right.
     """
     parser = _parser()
+    misread = _misread(arguments)
+    if misread:
+        parser.error(misread)
     space, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        near = get_close_matches(
-            unknown[0].split("=")[0], [f"--{flag.name}" for flag in FLAGS], n=1
-        )
-        hint = f", did you mean {near[0]}?" if near else ""
-        parser.error(f"unknown argument {unknown[0].split('=')[0]}{hint}")
+        parser.error(f"one command is enough, {unknown[0]} is a second one")
     command = space.command or "serve"
     values: dict[str, tuple[str, ...]] = {}
     given: set[str] = set()
@@ -203,29 +228,80 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocatio
         found: Any = getattr(space, flag.name)
         if found and flag.commands and command not in flag.commands:
             parser.error(f"--{flag.name} is no flag of {command}")
+        name = f"--{flag.name}"
         if not found and flag.variable in environment:
-            found = [line for line in environment[flag.variable].split("\n") if line]
-            if flag.switch:
-                found = [value for value in found if value.lower() not in {"0", "false"}]
+            name = flag.variable
+            found = _from_environment(flag, environment[name])
         if found:
             given.add(flag.name)
         values[flag.name] = tuple(found or ([flag.default] if flag.default else []))
-        _check(flag, values[flag.name])
+        _check(flag, name, values[flag.name])
     return Invocation(command, values, frozenset(given), environment)
 
 
-def _check(flag: Flag, values: tuple[str, ...]) -> None:
+def _misread(arguments: Sequence[str]) -> str:
+    """What is wrong with the first argument that is neither flag, value nor command; or nothing.
+
+    argparse would take the value of a flag that it does not know for the command.
+    """
+    flags = {f"--{flag.name}": flag for flag in FLAGS}
+    rest, command = iter(arguments), ""
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        flag = flags.get(name)
+        if flag and flag.switch and equals:
+            return (
+                f"{name} takes no value: it is on where it is given, and off where it is left out"
+            )
+        if flag and not flag.switch and not equals:
+            next(rest, None)
+        elif flag is None and argument.startswith("-"):
+            if argument not in {"-h", "--help", "--version"}:
+                return f"unknown argument {name}{_near(name, flags)}"
+        elif flag is None and not command:
+            command = argument
+            if command.endswith((".yml", ".yaml")):
+                return f"a file is no command, did you mean --config.file={command}?"
+            if command not in COMMANDS:
+                known = ", ".join(COMMANDS)
+                return f"unknown command {command}{_near(command, COMMANDS) or f', must be one of {known}'}"
+    return ""
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """The question whether another word was meant; nothing where none is near."""
+    on = word.removeprefix("--no-")
+    if on != word and f"--{on}" in known:
+        return f", leave --{on} out instead"
+    meant = _MEANT.get(word) or "".join(get_close_matches(word, known, n=1))
+    return f", did you mean {meant}?" if meant else ""
+
+
+def _from_environment(flag: Flag, value: str) -> list[str]:
+    """What a flag's variable says, in lines; a switch that is off says nothing."""
+    if not flag.switch:
+        return [line.strip() for line in value.splitlines() if line.strip()]
+    word = value.strip().lower()
+    if word not in (*ON, *OFF):
+        raise StartError(f"{flag.variable} must be one of {', '.join(filter(None, (*ON, *OFF)))}")
+    return ["true"] if word in ON else []
+
+
+def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
+    """Refuse a value that cannot be right, by the name under which it was given."""
     for value in values:
         if flag.choices and value not in flag.choices:
-            raise StartError(f"--{flag.name} must be one of {', '.join(flag.choices)}")
+            raise StartError(f"{name} must be one of {', '.join(flag.choices)}")
         if flag.name == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value):
-            raise StartError(f"--{flag.name} must be a whole number")
+            raise StartError(f"{name} must be a whole number")
         if flag.name.endswith(("-path", "-prefix")) and not _is_path(value):
-            raise StartError(f"--{flag.name} must be a path that begins with /")
+            raise StartError(f"{name} must be a path that begins with /")
         if flag.name == "web.telemetry-path" and unquote(value) in OTHER_ROUTES:
-            raise StartError(f"--{flag.name} must not be {', '.join(OTHER_ROUTES)}")
+            raise StartError(f"{name} must not be {', '.join(OTHER_ROUTES)}")
         if flag.name == "web.external-url" and not _is_url(value):
-            raise StartError(f"--{flag.name} must be a URL like https://metrics.internal/seasalt")
+            raise StartError(f"{name} must be a URL like https://metrics.internal/seasalt")
+        if flag.name.endswith(".file") and value.startswith("~"):
+            raise StartError(f"{name} must be a whole path: nobody expands the ~ in it")
 
 
 def _is_path(value: str) -> bool:

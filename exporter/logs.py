@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from traceback import walk_tb
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeVar
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PLAIN: Final = frozenset(
@@ -28,6 +28,9 @@ _PLAIN: Final = frozenset(
 )
 _WHICH: Final = frozenset({"bot_id", "report", "window"})
 """Fields in which an event may differ from another and still be its repetition."""
+
+_ABOUT: Final = ("workspace", *sorted(_WHICH), "file")
+"""Fields that say what an event is about."""
 
 _LONGEST_VALUE: Final = 2000
 _DEEPEST: Final = 5
@@ -60,6 +63,9 @@ REASONS: Final = ("repeated", "overrun", "unwritable")
 
 lost: Final = Counter(dict.fromkeys(REASONS, 0))
 """Lines of this process that were not written, by reason."""
+
+
+KeptT = TypeVar("KeptT")
 
 
 class Formatter(logging.Formatter):
@@ -157,30 +163,47 @@ def _quoted(value: str) -> str:
 class Repeats:
     """Which events were told a short while ago, and how often they have happened since. Pure.
 
+    What a subject's last line says is never out of date: an event that another one of the same
+    subject has overtaken is news again.
+
     Args:
-        remembered: How many different events at most.
+        remembered: How many different events, and how many subjects, at most.
     """
 
     def __init__(self, remembered: int = 1000) -> None:
         self._remembered = remembered
         self._told: OrderedDict[object, tuple[float, int]] = OrderedDict()
+        self._last: OrderedDict[object, tuple[float, object]] = OrderedDict()
 
-    def since(self, event: object, at: float) -> int | None:
+    def since(self, event: object, at: float, about: object = None) -> int | None:
         """How often an event was left out since it was last told; None if it is to be left out.
 
         Args:
             event: What happened.
             at: The present on the monotonic clock, in seconds.
+            about: To what; None where that cannot be said.
         """
         when, times = self._told.get(event, (-FOLDED_FOR, 0))
-        if at - when < FOLDED_FOR:
+        if at - when < FOLDED_FOR and not self._overtaken(event, when, about):
             self._told[event] = when, times + 1
-            return None
-        self._told[event] = at, 0
-        self._told.move_to_end(event)
-        if len(self._told) > self._remembered:
-            self._told.popitem(last=False)
-        return times
+            told = None
+        else:
+            self._keep(self._told, event, (at, 0))
+            told = times
+        if about is not None:
+            self._keep(self._last, about, (at, event))
+        return told
+
+    def _overtaken(self, event: object, when: float, about: object) -> bool:
+        """Whether something else has happened to a subject since an event was told."""
+        at, last = self._last.get(about, (-FOLDED_FOR, event))
+        return last != event and at >= when
+
+    def _keep(self, kept: OrderedDict[object, KeptT], key: object, value: KeptT) -> None:
+        kept[key] = value
+        kept.move_to_end(key)
+        if len(kept) > self._remembered:
+            kept.popitem(last=False)
 
 
 class Pace:
@@ -257,13 +280,16 @@ class Writer(logging.Handler):
                 for name, value in given.items()
                 if name != "ts" and name not in _WHICH
             )
-            repeated = self._repeats.since(event, self._clock())
+            about = (record.name, *(str(given.get(name, "")) for name in _ABOUT))
+            repeated = self._repeats.since(
+                event, self._clock(), about if _ours(record.name) else None
+            )
             if repeated is None:
                 lost["repeated"] += 1
                 return
             if repeated:
                 given["repeated"] = repeated
-            line = self._lines.line(given).encode(errors="backslashreplace") + b"\n"
+            line = utf_8(self._lines.line(given)) + b"\n"
         except Exception:  # noqa: BLE001 - a log line that cannot be made ends nobody's work
             lost["unwritable"] += 1
             return
@@ -355,10 +381,45 @@ def _warned(
 
 def say(text: object) -> None:
     """Print something for the operator on standard error; where that cannot be, go on."""
+    with suppress(OSError):
+        deliver(sys.stderr, utf_8(f"{text}\n"))
+
+
+def utf_8(text: str) -> bytes:
+    """A text as UTF-8; what the locale could not read of a file's name is as it was."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        content = text.encode(errors="surrogateescape")
+        content.decode()
+    except UnicodeError:
+        return text.encode(errors="backslashreplace")
+    return content
+
+
+def deliver(stream: TextIO | None, content: bytes) -> None:
+    """Write some bytes to a standard stream now, past its encoding and however slow the reader is.
+
+    Raises:
+        OSError: If that cannot be; what is left, and what comes later, goes nowhere then.
+    """
+    if stream is None:  # closed before we were started
+        return
+    try:
+        while True:
+            try:
+                stream.buffer.write(content)
+                content = b""
+                stream.buffer.flush()
+            except BlockingIOError as error:  # somebody shares it who wants it so
+                content = content[error.characters_written :]
+                select.select([], [stream.buffer], [])
+            else:
+                return
     except OSError:
-        sys.stderr = _nowhere()  # or Python tries again at the end, and fails the whole process
+        # Or Python tries again at the end, and fails the whole process.
+        with suppress(OSError), _nowhere() as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+            stream.buffer.flush()
+        raise
 
 
 def _keep_descriptors() -> None:

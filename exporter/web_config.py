@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -128,7 +129,10 @@ def _http2(value: bool) -> bool:  # noqa: FBT001 - pydantic gives it
 
 
 def _hash(value: SecretStr) -> SecretStr:
-    found = _HASH.fullmatch(value.get_secret_value())
+    given = value.get_secret_value()
+    found = _HASH.fullmatch(given)
+    if not found and _HASH.fullmatch(given.partition(":")[2]):
+        raise ValueError("must be the hash alone, without the NAME: that htpasswd prints before it")
     if not found:
         raise ValueError("must be a bcrypt hash, as `htpasswd -nBC 10 NAME` prints it")
     if not 4 <= int(found[1]) <= DEAREST:
@@ -158,9 +162,13 @@ class _Tls(Shape):
     client_allowed_sans: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     min_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS12"
     max_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS13"
-    cipher_suites: tuple[Annotated[str, _one_of((*SUITES, *SUITES_OF_TLS13))], ...] = ()
+    cipher_suites: Annotated[
+        tuple[Annotated[str, _one_of((*SUITES, *SUITES_OF_TLS13))], ...], Field(max_length=100)
+    ] = ()
     prefer_server_cipher_suites: bool = True
-    curve_preferences: tuple[Annotated[str, _one_of(CURVES)], ...] = ()
+    curve_preferences: Annotated[
+        tuple[Annotated[str, _one_of(CURVES)], ...], Field(max_length=100)
+    ] = ()
 
 
 class _Http(Shape):
@@ -201,6 +209,12 @@ def load(file: str, environment: Mapping[str, str]) -> WebConfig:
     if document.mistakes:
         raise ConfigError(document.mistakes)
     return found
+
+
+def _no_such_header(name: str) -> str:
+    near = get_close_matches(name, HEADERS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"only {', '.join(HEADERS)} can be set{hint}"
 
 
 def mistakes(file: str, environment: Mapping[str, str]) -> tuple[Mistake, ...]:
@@ -255,7 +269,7 @@ class _Reader:
             return model.model_validate(given)
         except ValidationError as error:
             for detail in error.errors(include_url=False, include_input=False):
-                self.document.wrong((*place, *detail["loc"]), words(detail, known))
+                self.document.wrong((*place, *detail["loc"]), partial(words, detail, known))
             return None
 
     def _headers(self, data: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
@@ -267,9 +281,7 @@ class _Reader:
         for name, value in http.headers.items():
             where = (*place, "headers", name)
             if name not in HEADERS:
-                near = get_close_matches(name, HEADERS, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                self.document.wrong(where, f"only {', '.join(HEADERS)} can be set{hint}")
+                self.document.wrong(where, partial(_no_such_header, name))
             elif not value:
                 continue
             elif HEADERS[name] and value not in HEADERS[name]:
@@ -397,6 +409,9 @@ class _Reader:
 
     def _file(self, name: str, place: Place) -> bytes | None:
         """What a file holds that is named beside this one, if it can be read."""
+        if name.startswith("~"):
+            self.document.wrong(place, "must be a whole path: nobody expands the ~ in it")
+            return None
         file = Followed(Path(self.document.file).parent / name, LARGEST_PEM)
         self.document.files.append(file)
         try:

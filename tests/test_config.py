@@ -1,7 +1,10 @@
 import json
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Final
 
 import jsonschema
 import pytest
@@ -10,7 +13,9 @@ from hypothesis import given, settings, strategies as st
 from support.workspaces import workspace
 
 from exporter.config import Config, load, schema, show
+from exporter.config.document import MOST_TOLD
 from exporter.config.keys import ApiKey
+from exporter.config.load import ORPHANED
 from exporter.errors import ConfigError, Mistake, RequestFailed
 from exporter.plan import target
 
@@ -212,7 +217,8 @@ def test_what_yaml_would_take_for_something_else_stays_what_was_written(tmp_path
         pytest.param("${UNSET:-default}", "default", id="default"),
         pytest.param("${EMPTY:-default}", "default", id="default-of-an-empty-one"),
         pytest.param("$$KEY", "$KEY", id="dollar"),
-        pytest.param("$KEY", "$KEY", id="no-braces"),
+        pytest.param("$key", "$key", id="no-variable"),
+        pytest.param("a$KEY", "a$KEY", id="dollar-inside"),
     ],
 )
 def test_variables_of_the_environment_expand(tmp_path: Path, text: str, key: str) -> None:
@@ -411,3 +417,197 @@ def test_no_label_of_the_operators_is_ever_rewritten(value: str) -> None:
     if value.strip():
         one = workspace(["total_usage"], labels={"mine": value})
         assert one.static_labels() == (("mine", value),)
+
+
+# Files that are named in the configuration.
+
+
+def test_files_are_found_beside_the_configuration_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "etc"
+    (folder / "secrets").mkdir(parents=True)
+    for name in ("key", "bots-key", "ca.pem", "client.pem"):
+        (folder / "secrets" / name).write_text(f"{name}-0123456789", encoding="utf-8")
+    (folder / "seasalt.yml").write_text(
+        """\
+http: {ca_file: secrets/ca.pem}
+workspaces:
+  - name: acme
+    api: seachat
+    api_key_file: secrets/key
+    bots_api_key_file: ./secrets/bots-key
+    workspace_id: ws-1
+    discover_bots: {}
+  - name: other
+    api: portal
+    api_key_file: %s
+    http: {cert_file: secrets/client.pem}
+"""
+        % (folder / "secrets" / "key"),
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    for file in ("etc/seasalt.yml", str(folder / "seasalt.yml")):
+        acme, other = load([file], {}, TODAY).workspaces
+        assert (acme.key.read(), acme.bots_key.read()) == ("key-0123456789", "bots-key-0123456789")
+        assert acme.http.ca_file
+        assert acme.http.ca_file.read_text(encoding="utf-8") == "ca.pem-0123456789"
+        assert other.key.read() == "key-0123456789"
+        assert other.http.cert_file
+        assert other.http.cert_file.is_file()
+        assert other.http.ca_file is None
+
+
+def test_a_file_of_the_working_directory_is_not_taken_for_one_beside_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    for name in ("key", "ca.pem"):
+        (tmp_path / name).write_text("canary", encoding="utf-8")
+    (tmp_path / "etc" / "seasalt.yml").write_text(
+        WORKSPACE.replace("api_key: ${SEACHAT_API_KEY}", "api_key_file: key")
+        + "    http: {ca_file: ca.pem}\n"
+        + WORKSPACE.removeprefix("\nworkspaces:\n").replace(
+            "name: acme\n    api: seachat\n    api_key: ${SEACHAT_API_KEY}",
+            "name: b\n    api: seachat\n    api_key_file: key",
+        ),
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError) as caught:
+        load(["etc/seasalt.yml"], {}, TODAY)
+
+    hint = "; it is looked for beside this file, not in the working directory"
+    assert [(found.path, found.text) for found in caught.value.mistakes] == [
+        ("workspaces[0].api_key_file", f"cannot be read: No such file or directory{hint}"),
+        ("workspaces[0].http.ca_file", f"must be a file that exists{hint}"),
+        ("workspaces[1].api_key_file", f"cannot be read: No such file or directory{hint}"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["${CANARY_KEY}", "$CANARY_KEY\n", "$(canary)"])
+def test_a_key_file_that_holds_a_variable_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content, encoding="utf-8")
+
+    (mistake,) = mistakes(
+        tmp_path, WORKSPACE.replace("api_key: ${SEACHAT_API_KEY}", "api_key_file: key")
+    )
+
+    assert mistake.text == "must hold the key itself: nobody expands a variable in a key file"
+
+
+# Odd files of the largest size.
+
+MIB: Final = 1_048_576
+ONE: Final = "workspaces: [{name: a, api: seachat, api_key: x, "
+ODD: Final = {
+    "defaults that do not end": "a: " + "${A:-" * 150_000,
+    "braces that do not close": "a: " + "${" * 400_000,
+    "unknown keys": "workspaces: [{}]\n" + "".join(f"k{at}: 1\n" for at in range(49_000)),
+    "unknown keys of a workspace": ONE
+    + ", ".join(f"intervall{at}: 1" for at in range(45_000))
+    + "}]",
+    "keys": "".join(f"k{at}: 1\n" for at in range(100_000)),
+    "keys twice": "k: 1\n" * 140_000,
+    "keys that are no words": "[a]: 1\n" * 33_000,
+    "variables that are not set": "a:\n" + "- ${A}\n" * 99_000,
+    "workspaces of nothing": "workspaces: [" + "{}," * 99_000 + "]",
+    "workspaces of an odd zone": "workspaces: [" + "{timezone: Q}," * 33_000 + "]",
+    "bots of an odd kind": ONE + "bots: [" + "b," * 99_000 + "]}]",
+    "bots twice": ONE + "bots: [" + "{id: b}," * 33_000 + "]}]",
+    "metrics twice": ONE + "metrics: [" + "csat," * 99_000 + "]}]",
+    "tags": "a: [" + "!x a," * 99_000 + "]",
+    "levels of a list": "[" * 1_000_000,
+    "levels of a block": "- " * 500_000,
+    "a list": "a: [" + "a," * 500_000 + "]",
+    "a list that is not too long": "a: [" + "a," * 99_000 + "]",
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_a_megabyte_of_anything_is_refused_within_5_seconds_in_100_lines_or_so(
+    tmp_path: Path, text: str
+) -> None:
+    assert len(text) < MIB
+    begun = time.process_time()
+
+    found = mistakes(tmp_path, text, {})
+
+    assert time.process_time() - begun < 5
+    assert len(found) <= MOST_TOLD + 1
+
+
+def test_the_end_of_a_default_is_not_looked_for_again_and_again(tmp_path: Path) -> None:
+    begun = time.process_time()
+
+    mistakes(tmp_path, "a: " + "${A:-" * 40_000, {})
+
+    assert time.process_time() - begun < 1  # 0.05 if each is read once, 10 if each looks to the end
+
+
+def test_of_very_many_mistakes_the_first_are_told_and_how_many_more_there_are(
+    tmp_path: Path,
+) -> None:
+    text = WORKSPACE + "".join(f"    canary{at}: 1\n" for at in range(80_000 // 8))
+
+    found = mistakes(tmp_path, text)
+
+    assert [mistake.line for mistake in found[:100]] == list(range(6, 106))
+    assert str(found[-1]) == f"{tmp_path}/seasalt.yml: and at least 9900 more; mend these first"
+    assert len(found) == 101
+
+
+def test_what_variables_bring_has_a_bound_for_the_whole_file(tmp_path: Path) -> None:
+    text = WORKSPACE + "    labels:\n      a: " + "${A}" * 1000
+
+    found = mistakes(tmp_path, text, ENVIRONMENT | {"A": "canary" * 1000})
+
+    assert str(found[0]) == (
+        f"{tmp_path}/seasalt.yml:2: its variables expand to more than 1048576 characters"
+    )
+
+
+def test_the_largest_configuration_of_bots_that_there_may_be_is_read(tmp_path: Path) -> None:
+    bots = ", ".join(f"{{id: b{at}, name: Support}}" for at in range(19_000))
+
+    (found,) = loaded(tmp_path, WORKSPACE + f"    bots: [{bots}]\n").workspaces
+
+    assert len(found.bots) == 19_000
+
+
+# Files that a container has mounted one by one.
+
+
+def test_a_mounted_file_that_was_replaced_outside_is_warned_of(tmp_path: Path) -> None:
+    """An unlinked file behind a path is what a replaced one is behind a mount."""
+    with ExitStack() as stack:
+
+        def mounted(name: str, content: str) -> str:
+            file = stack.enter_context((tmp_path / name).open("w+", encoding="utf-8"))
+            file.write(content)
+            file.flush()
+            (tmp_path / name).unlink()
+            return f"/proc/self/fd/{file.fileno()}"
+
+        text = WORKSPACE.replace(
+            "api_key: ${SEACHAT_API_KEY}", f"api_key_file: {mounted('key', 'sk-canary')}"
+        )
+        text += f"    http: {{ca_file: {mounted('ca', 'canary')}}}\n"
+        file = mounted("seasalt.yml", text)
+
+        found = load([file], {}, TODAY).warnings
+
+    assert [(one.line, one.path, one.text) for one in found] == [
+        (0, "", ORPHANED),
+        (5, "workspaces[0].api_key_file", ORPHANED),
+        (6, "workspaces[0].http", ORPHANED),
+    ]
+
+
+def test_of_a_file_that_has_a_name_nobody_is_warned(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-canary", encoding="utf-8")
+    text = WORKSPACE.replace("api_key: ${SEACHAT_API_KEY}", "api_key_file: key")
+
+    assert loaded(tmp_path, text).warnings == ()

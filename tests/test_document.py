@@ -2,8 +2,11 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
+from hypothesis import given, strategies as st
 
 from exporter.config import document
 from exporter.config.document import LARGEST_FILE, read
@@ -100,3 +103,48 @@ def test_a_key_that_is_no_word_is_told_where_it_stands(tmp_path: Path, key: str)
         f"{file}:3: top.inner: a key must be a plain word"
     ]
     assert found.data == {"top": {"inner": {"good": "y"}}}
+
+
+SLIPS = {
+    "a: b: c\n": "1: not valid YAML (column 5): mapping values are not allowed here: a text with a"
+    " colon and a space in it needs quotation marks",
+    "a: [canary\nb: canary": "2: not valid YAML (column 2): expected ',' or ']', but got ':'",
+    "a:\n\tb: canary\n": "2: not valid YAML (column 1): YAML is indented with spaces, not with tabs",
+    "a: @canary\n": "1: not valid YAML (column 4): a value that begins with @, % or ` needs"
+    " quotation marks",
+    "a: !canary!x 1\n": "1: not valid YAML (column 4)",
+    "a: *canary\n": "1: not valid YAML (column 4): anchors and aliases are not supported",
+}
+
+
+@pytest.mark.parametrize(("text", "says"), SLIPS.items())
+def test_without_libyaml_a_slip_is_told_as_well(
+    tmp_path: Path, text: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "Loader", document.PureLoader)
+    file = tmp_path / "seasalt.yml"
+    file.write_text(text, encoding="utf-8")
+
+    assert refused(file) == f"{file}:{says}"
+
+
+TEXTS = st.recursive(
+    st.text(st.characters(codec="utf-8", exclude_characters="$"), max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", max_size=3), inner),
+    max_leaves=12,
+)
+
+
+@given(TEXTS)
+def test_with_and_without_libyaml_a_file_means_the_same(content: object) -> None:
+    text = yaml.safe_dump({"a": content})
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "seasalt.yml")
+        file.write_text(text, encoding="utf-8")
+        with_it = read(str(file), {}).data
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(document, "Loader", document.PureLoader)
+            without = read(str(file), {}).data
+
+    assert with_it == without

@@ -1,3 +1,5 @@
+from typing import Final
+
 import pytest
 
 from exporter.errors import StartError
@@ -35,7 +37,7 @@ def test_without_a_sub_command_it_serves_with_the_defaults() -> None:
 @pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
 def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
     value = {"web.external-url": "http://x/y", "sandbox.seed": "7"}.get(flag.name, "/x")
-    value = flag.choices[-1] if flag.choices else value
+    value = flag.choices[-1] if flag.choices else "true" if flag.switch else value
 
     command = flag.commands[:1] or ("serve",)
     found = parse(list(command), {flag.variable: value})
@@ -55,9 +57,54 @@ def test_a_repeatable_flag_takes_lines_from_the_environment() -> None:
     assert found.values["config.file"] == ("a.yml", "b.yml")
 
 
-@pytest.mark.parametrize("value", ["false", "0", ""])
-def test_a_switch_can_be_off_in_the_environment(value: str) -> None:
-    assert parse([], {"SEASALT_EXPORTER_CONFIG_CHECK": value}).one("config.check") == ""
+SWITCHES: Final = [flag for flag in FLAGS if flag.switch]
+
+each_switch = pytest.mark.parametrize("flag", SWITCHES, ids=[flag.name for flag in SWITCHES])
+
+
+@each_switch
+@pytest.mark.parametrize(
+    "value", ["false", "no", "off", "0", "", "False", "NO", "oFf", " off\n", " "]
+)
+def test_a_switch_can_be_off_in_the_environment(flag: Flag, value: str) -> None:
+    found = parse([], {flag.variable: value})
+
+    assert found.one(flag.name) == ""
+    assert flag.name not in found.given
+
+
+@each_switch
+@pytest.mark.parametrize("value", ["true", "yes", "on", "1", "True", "YES", "On", "true\r\n"])
+def test_a_switch_can_be_on_in_the_environment(flag: Flag, value: str) -> None:
+    assert parse([], {flag.variable: value}).one(flag.name) == "true"
+
+
+@each_switch
+@pytest.mark.parametrize("value", ["nope", "disabled", "2", "-1", "true false", "off\non", "n"])
+def test_what_is_neither_on_nor_off_is_refused_by_the_name_of_its_variable(
+    flag: Flag, value: str
+) -> None:
+    with pytest.raises(StartError) as caught:
+        parse([], {flag.variable: value})
+
+    assert str(caught.value) == (
+        f"{flag.variable} must be one of true, yes, on, 1, false, no, off, 0"
+    )
+
+
+def test_a_value_of_the_environment_is_refused_by_the_name_of_its_variable() -> None:
+    with pytest.raises(StartError) as caught:
+        parse([], {"SEASALT_EXPORTER_LOG_LEVEL": "loud"})
+
+    assert str(caught.value) == (
+        "SEASALT_EXPORTER_LOG_LEVEL must be one of debug, info, warn, error"
+    )
+
+
+def test_a_line_of_the_environment_may_end_as_windows_ends_it() -> None:
+    found = parse([], {"SEASALT_EXPORTER_CONFIG_FILE": "a.yml\r\nb.yml\r\n"})
+
+    assert found.values["config.file"] == ("a.yml", "b.yml")
 
 
 @pytest.mark.parametrize(
@@ -68,8 +115,51 @@ def test_a_switch_can_be_off_in_the_environment(value: str) -> None:
             "unknown argument --confg.file, did you mean --config.file?",
             id="flag",
         ),
-        pytest.param(["pol"], "argument command: invalid choice: 'pol'", id="command"),
-        pytest.param(["once", "twice"], "unknown argument twice", id="second-command"),
+        pytest.param(["pol"], "unknown command pol, must be one of serve, demo,", id="command"),
+        pytest.param(["plann"], "unknown command plann, did you mean plan?", id="near-command"),
+        pytest.param(["help"], "unknown command help, did you mean --help?", id="help"),
+        pytest.param(["version"], "unknown command version, did you mean --version?", id="version"),
+        pytest.param(["check"], "unknown command check, did you mean --config.check?", id="check"),
+        pytest.param(["start"], "unknown command start, did you mean serve?", id="start"),
+        pytest.param(
+            ["once", "twice"],
+            "one command is enough, twice is a second one",
+            id="second-command",
+        ),
+        pytest.param(
+            ["conf/seasalt.yml"],
+            "a file is no command, did you mean --config.file=conf/seasalt.yml?",
+            id="file",
+        ),
+        pytest.param(
+            ["-c", "a.yml"], "unknown argument -c, did you mean --config.file?", id="short"
+        ),
+        pytest.param(["-v"], "unknown argument -v, did you mean --version?", id="short-version"),
+        pytest.param(
+            ["-config.file", "a.yml", "serve"],
+            "unknown argument -config.file, did you mean --config.file?",
+            id="one-dash",
+        ),
+        pytest.param(
+            ["--config-file", "a.yml"],
+            "unknown argument --config-file, did you mean --config.file?",
+            id="dashes",
+        ),
+        pytest.param(
+            ["--config.check=true"],
+            "--config.check takes no value: it is on where it is given, and off where it is left out",
+            id="switch-with-a-value",
+        ),
+        pytest.param(
+            ["serve", "--web.enable-lifecycle=false"],
+            "--web.enable-lifecycle takes no value",
+            id="switch-off",
+        ),
+        pytest.param(
+            ["serve", "--no-web.enable-lifecycle"],
+            "unknown argument --no-web.enable-lifecycle, leave --web.enable-lifecycle out instead",
+            id="switch-with-no",
+        ),
         pytest.param(
             ["--config.file"], "argument --config.file: expected one argument", id="no-value"
         ),
@@ -140,6 +230,14 @@ def test_misuse_is_one_line_and_status_2(
             "--web.telemetry-path must not be /, /-/healthy, /-/ready, /-/reload, /api/v1/status",
         ),
         (["demo", "--sandbox.seed=x"], "--sandbox.seed must be a whole number"),
+        (
+            ["--config.file=~/seasalt.yml"],
+            "--config.file must be a whole path: nobody expands the ~ in it",
+        ),
+        (
+            ["--state.file=~root/state"],
+            "--state.file must be a whole path: nobody expands the ~ in it",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_right_is_one_line(arguments: list[str], says: str) -> None:

@@ -252,6 +252,88 @@ def test_an_event_is_told_once_a_minute_and_says_how_often_it_happened() -> None
     assert repeats.since("a", FOLDED_FOR + 1) is None
 
 
+GOOD, BAD = "good", "bad"
+
+
+@pytest.mark.parametrize("events", [(GOOD, BAD, GOOD), (BAD, GOOD, BAD), (1, 2, 3, 2, 1)])
+def test_a_change_of_state_is_told_however_soon_it_comes(events: tuple[object, ...]) -> None:
+    repeats = Repeats()
+
+    assert [repeats.since(event, at, "a") for at, event in enumerate(events)] == [0] * len(events)
+    assert repeats.since(events[-1], len(events), "a") is None
+
+
+def test_what_was_left_out_before_a_change_is_counted_after_it() -> None:
+    repeats = Repeats()
+
+    told = [repeats.since(event, at, "a") for at, event in enumerate([GOOD, GOOD, BAD, GOOD])]
+
+    assert told == [0, None, 0, 1]
+
+
+def test_what_happens_to_one_subject_does_not_tell_another_anew() -> None:
+    repeats = Repeats()
+
+    assert repeats.since(BAD, 0, "a") == 0
+    assert repeats.since(GOOD, 1, "b") == 0
+    assert repeats.since(BAD, 2, "c") is None
+    assert repeats.since(BAD, 3, "a") is None
+    assert repeats.since(BAD, 4, "b") == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.floats(0, 40)), max_size=60
+    )
+)
+def test_the_last_line_of_a_subject_says_what_happened_to_it_last(
+    events: list[tuple[str, str, float]],
+) -> None:
+    """By itself, or by another subject's same line, which stands for both."""
+    repeats, at = Repeats(), 0.0
+    lines: list[tuple[float, str, str]] = []
+    happened: list[tuple[float, str, str]] = []
+    for about, event, pause in events:
+        at += pause
+        happened.append((at, about, event))
+        if repeats.since(event, at, about) is None:
+            told = max(when for when, _, line in lines if line == event)
+            assert at - told < FOLDED_FOR
+            assert {each for when, one, each in happened if one == about and when > told} <= {event}
+        else:
+            lines.append((at, about, event))
+
+
+def test_of_subjects_without_end_a_thousand_are_remembered() -> None:
+    repeats = Repeats()
+    for subject in range(100_000):
+        repeats.since("a", 0, subject)
+
+    assert len(repeats._last) == 1000  # noqa: SLF001 - what the promise is about
+
+
+def test_after_a_good_a_bad_and_a_good_configuration_the_last_line_says_good() -> None:
+    ended = script("""
+        reload = logging.getLogger("exporter.reload")
+        for _ in range(2):
+            reload.info("configuration in force", extra={"workspaces": 1})
+            reload.error("configuration refused", extra={"reason": "seasalt.yml:1: unknown key"})
+            reload.error("configuration refused", extra={"reason": "seasalt.yml:1: unknown key"})
+        reload.info("configuration in force", extra={"workspaces": 1})
+    """)
+
+    assert [line["level"] for line in told(ended)] == ["info", "error", "info", "error", "info"]
+
+
+def test_bots_that_fail_for_two_reasons_in_turn_are_two_lines() -> None:
+    ended = script("""
+        for bot in range(300):
+            log.warning("report failed", extra={"workspace": "acme", "bot_id": str(bot), "reason": f"HTTP {500 + bot % 2}"})
+    """)
+
+    assert [line["reason"] for line in told(ended)] == ["HTTP 500", "HTTP 501"]
+
+
 def test_of_events_without_end_a_thousand_are_remembered() -> None:
     repeats = Repeats()
     for event in range(100_000):

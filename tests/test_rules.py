@@ -485,3 +485,40 @@ def test_every_query_of_a_runbook_is_right_and_names_what_is_there(
     path.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": asked}]}), "utf-8")
     checked = finished([promtool, "check", "rules", "--lint=none", str(path)])
     assert checked.status == 0, checked.stdout + checked.stderr
+
+
+# The name of the job.
+
+
+def test_the_job_is_named_in_one_rule_and_it_is_the_one_that_prometheus_scrapes() -> None:
+    (named,) = [rule for rule in RULES if rule.labels.get("job")]
+    assert (named.file, named.record) == ("thresholds.yml", "seasalt:exporter:job")
+
+    scraped = read(PROMETHEUS / "prometheus.yml")["scrape_configs"][0]
+    assert scraped["job_name"] == named.labels["job"]
+
+
+@each_rule
+def test_no_rule_picks_a_job_by_its_name(rule: Rule) -> None:
+    for text in (rule.expr, *rule.annotations.values()):
+        assert not re.search(r"\bjob\s*(=|!=|=~|!~)", text)
+
+
+@pytest.mark.parametrize("tests", ["exporter", "exporter-hours", "outages"])
+def test_a_job_of_another_name_needs_one_change_of_the_rules(
+    promtool: str, tmp_path: Path, tests: str
+) -> None:
+    shutil.copytree(PROMETHEUS, tmp_path / "prometheus")
+    thresholds = tmp_path / "prometheus" / "rules" / "thresholds.yml"
+    text = thresholds.read_text(encoding="utf-8")
+    assert text.count("job: seasalt\n") == 1
+    thresholds.write_text(text.replace("job: seasalt\n", "job: chat\n"), encoding="utf-8")
+    path = tmp_path / "prometheus" / "tests" / f"{tests}.yml"
+    asked = path.read_text(encoding="utf-8")
+    renamed = re.sub(r'(job="|job: |(?:in|of) job )seasalt\b', r"\g<1>chat", asked)
+    assert "seasalt," not in renamed
+    path.write_text(renamed, encoding="utf-8")
+
+    tested = finished([promtool, "test", "rules", str(path)], within=LONGEST)
+
+    assert tested.status == 0, tested.stdout + tested.stderr

@@ -1,5 +1,6 @@
 """What users install and what makes it: pinned, the same each time, with no more rights than needed."""
 
+import ast
 import hashlib
 import os
 import re
@@ -11,7 +12,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from support.processes import finished
+from support import lowest
+from support.processes import Ended, finished
 
 ROOT: Final = Path(__file__).parents[1]
 LOCKS: Final = sorted(ROOT.glob("requirements*.lock"))
@@ -107,3 +109,90 @@ def test_every_promise_of_the_threat_model_names_a_test_that_there_is() -> None:
     assert len(named) > 20
     for test, file in named:
         assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), (test, file)
+
+
+# The oldest and the newest.
+
+
+def test_each_dependency_has_a_lower_bound_that_the_tests_can_be_run_with() -> None:
+    lines = list(lowest.requirements())
+    for name, version in lowest.bounds().items():
+        assert f"{name}=={version}" in lines
+        assert sum(line.startswith(f"{name}==") for line in lines) == 1
+    locked = lowest.locked("requirements.lock")
+    assert {name.lower() for name in lowest.bounds()} <= locked.keys()
+
+
+def test_whatever_the_package_imports_it_asks_for() -> None:
+    names = {"yaml": "pyyaml", "prometheus_client": "prometheus-client"}
+    ours = {"pydantic_core": "pydantic"}  # which asks for just one version of it
+    found = set()
+    for file in (ROOT / "exporter").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    others = found - sys.stdlib_module_names - {"exporter"}
+    assert {names.get(name) or ours.get(name) or name for name in others} <= lowest.bounds().keys()
+
+
+def test_the_oldest_prometheus_client_that_is_allowed_has_what_we_call() -> None:
+    """0.23.0 does not import, and 0.23.1 cannot remove series by some of their labels."""
+    major, minor, *_ = map(int, lowest.bounds()["prometheus-client"].split("."))
+    assert (major, minor) >= (0, 24)
+
+
+def test_a_job_runs_the_tests_with_the_oldest_dependencies() -> None:
+    runs = [
+        step.get("run", "")
+        for file in WORKFLOWS
+        for job in workflow(file)["jobs"].values()
+        for step in job["steps"]
+    ]
+    assert "tests/lowest" in runs
+    assert os.access(ROOT / "tests" / "lowest", os.X_OK)
+
+
+# Images.
+
+
+def pinned(folder: Path, digest: str, *flags: str) -> Ended:
+    """What `tests/pin-images` does in a folder, with a registry that knows one digest."""
+    (folder / "bin").mkdir(exist_ok=True)
+    docker = folder / "bin" / "docker"
+    docker.write_text(f"#!/bin/sh\necho {digest}\n")
+    docker.chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    return finished(
+        [str(ROOT / "tests" / "pin-images"), *flags], {"PIN_ROOT": str(folder), "PATH": path}
+    )
+
+
+def test_every_image_gets_the_digest_of_its_tag_and_keeps_its_tag(tmp_path: Path) -> None:
+    for name in ("Dockerfile", "compose.yaml"):
+        text = re.sub("@sha256:[0-9a-f]{64}", "", (ROOT / name).read_text())
+        (tmp_path / name).write_text(text)
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    assert pinned(tmp_path, digest, "--check").status == 1
+    assert pinned(tmp_path, "no such manifest").status == 1
+
+    assert pinned(tmp_path, digest).status == 0
+
+    assert pinned(tmp_path, "sha256:other", "--check").status == 0
+    image = (tmp_path / "Dockerfile").read_text()
+    bases = re.findall("^FROM (.*)$", image, re.MULTILINE)
+    assert bases == [f"python:3.11-slim@{digest} AS build", f"python:3.11-slim@{digest}"]
+    services = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    images = {service["image"] for service in services.values() if "build" not in service}
+    assert len(images) == 3
+    assert all(re.fullmatch(rf"[a-z]+/[a-z]+:v?[0-9.]+@{digest}", image) for image in images)
+
+
+def test_the_update_bot_keeps_dependencies_actions_and_images_current() -> None:
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {
+        *("pip", "github-actions", "docker", "docker-compose")
+    }
+    # A frontend would be one more image to pin.
+    assert "# syntax" not in (ROOT / "Dockerfile").read_text()

@@ -150,6 +150,21 @@ def told(folder: Path, text: str) -> list[str]:
             id="no-hash",
         ),
         pytest.param(
+            f"{PAIR}basic_auth_users:\n  john: john:{HASH}\n",
+            [
+                (
+                    "5: basic_auth_users.john: must be the hash alone, without the NAME: that"
+                    " htpasswd prints before it"
+                )
+            ],
+            id="name-and-hash",
+        ),
+        pytest.param(
+            "tls_server_config:\n  cert_file: ~/canary.pem\n  key_file: server.key\n",
+            ["2: tls_server_config.cert_file: must be a whole path: nobody expands the ~ in it"],
+            id="home",
+        ),
+        pytest.param(
             f"{PAIR}  cipher_suites:\n  - TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048\n",
             ["5: tls_server_config.cipher_suites[0]: must be one of "],
             id="an-invented-suite",

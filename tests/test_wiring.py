@@ -495,7 +495,8 @@ def test_every_rule_runs_over_the_demo_and_the_watchdog_arrives_with_its_links(
 @pytest.mark.parametrize("service", SERVICES)
 def test_compose_pins_its_images_and_opens_nothing_to_the_network(service: str) -> None:
     told = SERVICES[service]
-    assert "build" in told or re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", told["image"])
+    pinned = r"[\w./-]+:v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?"
+    assert "build" in told or re.fullmatch(pinned, told["image"])
     for port in told["ports"]:
         assert port.startswith("127.0.0.1:")
 
@@ -517,7 +518,10 @@ def test_compose_mounts_what_is_there(service: str) -> None:
 def test_grafana_finds_its_dashboards_and_prometheus_where_compose_puts_them() -> None:
     provisioning = ROOT / "grafana" / "provisioning"
     mounts = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
-    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    for kind in ("dashboards", "datasources"):
+        assert mounts[f"./grafana/provisioning/{kind}"] == f"/etc/grafana/provisioning/{kind}"
+    # Over the whole folder the image's own plugins and alerting would be gone.
+    assert "/etc/grafana/provisioning" not in mounts.values()
     (provider,) = read(provisioning / "dashboards" / "seasalt.yml")["providers"]
     assert provider["options"]["path"] == mounts["./grafana/dashboards"]
     (source,) = read(provisioning / "datasources" / "prometheus.yml")["datasources"]
@@ -546,6 +550,44 @@ def test_compose_starts_the_exporter_where_others_reach_it(command: str) -> None
     invocation = parse([command], own)
     assert invocation.one("web.listen-address") == ":9877"
     assert "web.listen-address" in invocation.given
+
+
+def test_compose_mounts_folders_so_that_a_file_that_an_editor_replaces_is_seen() -> None:
+    for service in SERVICES.values():
+        for mount in service["volumes"]:
+            source = mount.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).is_dir(), mount
+    mounts = dict(mount.split(":")[:2] for mount in SERVICES["exporter"]["volumes"])
+    assert mounts["./config"] == "/etc/seasalt-exporter"
+    assert (ROOT / "config" / "seasalt.yml").is_file()
+
+
+def test_what_starts_compose_stands_in_a_file_that_every_later_command_reads_as_well() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert given.pop("SEASALT_COMMAND") == "serve"
+    asked = set(re.findall(r"\$\{(\w+)", COMPOSE.read_text(encoding="utf-8")))
+    assert given.keys() == asked - {"SEASALT_COMMAND"}
+    assert set(given.values()) == {""}
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert ".env" in ignored
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "SEASALT_COMMAND=serve docker compose" not in readme + COMPOSE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", ["README.md", "Dockerfile"])
+def test_whoever_starts_the_image_by_hand_gives_it_key_state_and_folder(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8").replace("\\\n#", "").replace("\\\n", "")
+    (command,) = re.findall(r"docker run [^`\n]*seasalt-exporter serve[^`\n]*", text)
+    words = command.split()
+    assert "SEACHAT_API_KEY" in words
+    volumes = [words[at + 1].strip('"') for at, word in enumerate(words) if word == "-v"]
+    folder, state = (volume.split(":") for volume in volumes)
+    assert folder[1:] == ["/etc/seasalt-exporter", "ro"]
+    assert "." not in folder[0]
+    assert state[1] == "/var/lib/seasalt-exporter"
+    assert f"--state.file={state[1]}/state" in words
 
 
 def test_compose_keeps_the_state_file_on_a_volume_that_the_image_gives_to_its_user() -> None:

@@ -1,8 +1,9 @@
 """bots: the bots of each workspace as a section to paste into the configuration."""
 
 import asyncio
-import sys
+from collections.abc import Iterator
 
+from exporter import logs
 from exporter.bots import DEFAULT_MOST, ListedBot, Listing
 from exporter.client import Client
 from exporter.commands.configured import configuration, now
@@ -11,6 +12,7 @@ from exporter.discovery import whole_list
 from exporter.errors import ReplyError, RequestFailed
 from exporter.flags import DONE, MENDABLE, Invocation
 from exporter.gate import Gate
+from exporter.printing import tell
 from exporter.telemetry import Telemetry
 from exporter.values import Drift
 
@@ -24,35 +26,36 @@ def run(invocation: Invocation) -> int:
 async def _listed(config: Config) -> int:
     status = DONE
     if not any(workspace.dialect.per_bot for workspace in config.workspaces):
-        print("no workspace of an API that has bots", file=sys.stderr)
+        logs.say("no workspace of an API that has bots")
         status = MENDABLE
     for workspace in config.workspaces:
         if not workspace.dialect.per_bot:
             continue
         if workspace.workspace_id is None:
-            print(f"workspace {workspace.name}: needs a workspace_id", file=sys.stderr)
+            logs.say(f"workspace {workspace.name}: needs a workspace_id")
             status = MENDABLE
             continue
         try:
             listing = await _listing(workspace)
         except (RequestFailed, ReplyError) as error:
-            print(f"workspace {workspace.name}: {error}", file=sys.stderr)
+            logs.say(f"workspace {workspace.name}: {error}")
             status = MENDABLE
         else:
             if listing.left_out:
-                print(
+                logs.say(
                     f"workspace {workspace.name}: the list has {listing.left_out} more"
-                    f" than max_bots {listing.most}",
-                    file=sys.stderr,
+                    f" than max_bots {listing.most}"
                 )
                 status = MENDABLE
-            print(f"# workspace {workspace.name}: {len(listing.bots)} bots")
-            print("bots:" if listing.bots else "bots: []")
-            for bot in listing.bots.values():
-                print(
-                    f"  - {{id: {_quoted(str(bot.id))}, name: {_quoted(bot.shown_name)}}}{_note(bot)}"
-                )
+            tell("".join(f"{line}\n" for line in _section(workspace, listing)))
     return status
+
+
+def _section(workspace: Workspace, listing: Listing) -> Iterator[str]:
+    yield f"# workspace {workspace.name}: {len(listing.bots)} bots"
+    yield "bots:" if listing.bots else "bots: []"
+    for bot in listing.bots.values():
+        yield f"  - {{id: {_quoted(str(bot.id))}, name: {_quoted(bot.shown_name)}}}{_note(bot)}"
 
 
 async def _listing(workspace: Workspace) -> Listing:

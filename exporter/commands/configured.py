@@ -1,12 +1,16 @@
 """What the sub-commands that read a configuration have in common."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from exporter import logs
 from exporter.config import Config, load
+from exporter.config.keys import orphaned
+from exporter.config.load import ORPHANED
 from exporter.config.show import text
-from exporter.errors import ConfigError, StartError
+from exporter.errors import ConfigError, Mistake, StartError
 from exporter.flags import DONE, Invocation
+from exporter.printing import tell
 from exporter.web_config import mistakes
 
 
@@ -61,10 +65,13 @@ def configuration(invocation: Invocation) -> Config | None:
         raise ConfigError((*error.mistakes, *wrong)) from None
     if wrong:
         raise ConfigError(wrong)
+    web = invocation.one("web.config.file")
+    if web and orphaned(Path(web)):
+        logs.say(Mistake(web, 0, "", ORPHANED))
     for warning in config.warnings:
         logs.say(warning)
     if invocation.one("config.check"):
         rehearsed(config)
-        print(text(config), end="")
+        tell(text(config))
         return None
     return config

@@ -12,6 +12,7 @@ from exporter.commands.serve import serve
 from exporter.config import Config, load
 from exporter.ending import signalled
 from exporter.flags import DONE, Invocation, prefix
+from exporter.printing import tell
 from exporter.sandbox import Sandbox
 from exporter.server import bound, listen
 
@@ -54,8 +55,8 @@ async def _until_signalled(
     polled = ", ".join(
         f"{workspace.name} ({workspace.dialect.title})" for workspace in config.workspaces
     )
-    print(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)")
-    print(f"Metrics      http://{bound(sockets[0])}{page}")
-    print(f"Polls        {polled}, as {CONFIGURATION.name} says")
-    print("Ctrl-C ends both.", flush=True)
+    tell(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)\n")
+    tell(f"Metrics      http://{bound(sockets[0])}{page}\n")
+    tell(f"Polls        {polled}, as {CONFIGURATION.name} says\n")
+    tell("Ctrl-C ends both.\n")
     await serve(config, invocation, sockets, stop)

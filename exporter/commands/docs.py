@@ -8,13 +8,14 @@ from exporter.catalogue import REPORTS
 from exporter.contract import AnyReport, Windows
 from exporter.exposition import REPORT_FAMILIES
 from exporter.flags import DONE, Invocation
+from exporter.printing import tell
 from exporter.samples import COMMON_LABELS
 from exporter.telemetry import OWN_FAMILIES
 
 
 def run(_invocation: Invocation) -> int:
     """Print the reference."""
-    print("\n".join(lines()))
+    tell("".join(f"{line}\n" for line in lines()))
     return DONE
 
 

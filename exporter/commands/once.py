@@ -1,9 +1,11 @@
 """once: one round of every call, the page on standard output, what failed on standard error."""
 
 import asyncio
+import re
 import secrets
-import sys
+from typing import Final
 
+from exporter import logs
 from exporter.commands.configured import configuration, now
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
@@ -12,9 +14,12 @@ from exporter.keyring import Keyring
 from exporter.pages import Pages
 from exporter.plan import plan
 from exporter.poller import Failure
+from exporter.printing import tell
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
+
+_OURS: Final = re.compile(rb"(?:# \w+ )?seasalt_")
 
 
 def run(invocation: Invocation) -> int:
@@ -44,7 +49,12 @@ async def _round(config: Config) -> int:
         for failure in failed
     ]
     page = b"".join(Pages(store, telemetry, now).snapshot.page.text())
-    sys.stdout.write((page + telemetry.text(openmetrics=False)).decode())
+    tell(page + _of_ours(telemetry.text(openmetrics=False)))
     for failure in failures:
-        print(failure, file=sys.stderr)
+        logs.say(failure)
     return MENDABLE if failures else DONE
+
+
+def _of_ours(page: bytes) -> bytes:
+    """The lines of a page that tell of more than this process, which is over in a moment."""
+    return b"".join(line for line in page.splitlines(keepends=True) if _OURS.match(line))

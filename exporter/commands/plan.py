@@ -12,6 +12,7 @@ from exporter.durations import show
 from exporter.exposition import REPORT_FAMILIES
 from exporter.flags import DONE, Invocation
 from exporter.plan import Call, plan
+from exporter.printing import tell
 from exporter.schedule import requests_per_hour, shortages
 
 _TICK: Final = timedelta(microseconds=1)
@@ -22,7 +23,7 @@ def run(invocation: Invocation) -> int:
     """Print the plan of every workspace."""
     config = configuration(invocation)
     for workspace in config.workspaces if config else ():
-        print("\n".join(lines(workspace)))
+        tell("".join(f"{line}\n" for line in lines(workspace)))
     return DONE
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from exporter.commands.configured import now
 from exporter.ending import signalled
 from exporter.flags import DONE, Invocation
+from exporter.printing import tell
 from exporter.sandbox import Sandbox
 from exporter.server import TRUSTED, Server, bound, listen
 
@@ -28,14 +29,14 @@ def make(invocation: Invocation) -> Sandbox:
 
 async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> None:
     stop = signalled()
-    print(f"Sandbox API at http://{bound(sockets[0])}, made-up data, same seed same numbers.")
+    tell(f"Sandbox API at http://{bound(sockets[0])}, made-up data, same seed same numbers.\n")
     for workspace in sandbox.workspaces:
-        print(f"  workspace_id {workspace.id} ({workspace.name}, {workspace.timezone})")
+        tell(f"  workspace_id {workspace.id} ({workspace.name}, {workspace.timezone})\n")
         for api in ("seachat", "portal", "seax"):
-            print(f"    {api} key {getattr(workspace, f'{api}_key')}")
+            tell(f"    {api} key {getattr(workspace, f'{api}_key')}\n")
         for bot in workspace.bots:
-            print(f"    bot {bot.id} ({bot.name})")
-    print("Ctrl-C ends it.", flush=True)
+            tell(f"    bot {bot.id} ({bot.name})\n")
+    tell("Ctrl-C ends it.\n")
     await Server(sandbox, limits=TRUSTED).serve_until(stop, sockets)
 
 

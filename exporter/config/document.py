@@ -6,24 +6,59 @@ it may be a key.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
-from exporter.errors import ConfigError, Mistake
+from exporter.errors import AFTER_ALL, ConfigError, Mistake
 from exporter.files import Followed, reason
+
+if TYPE_CHECKING or yaml.__with_libyaml__:
+    from yaml._yaml import CParser
+else:
+    CParser = Parser  # five times as slow, and never made
 
 Place = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top."""
 
 LARGEST_FILE: Final = 1_048_576
+"""Bytes of a file; also of what all its variables together expand to."""
+
+MOST_VALUES: Final = 100_000
+DEEPEST: Final = 32
+"""Values of a file, and levels of them: more than any configuration has, less than a minute's work."""
+
+MOST_TOLD: Final = 100
+"""Mistakes of a file that are told one by one."""
 
 _VARIABLE: Final = re.compile(
-    r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{))", re.ASCII
+    # A default ends before the next ${: looking for its brace any further takes quadratic time.
+    r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}|(\{))",
+    re.ASCII,
 )
+_WITHOUT_BRACES: Final = re.compile(
+    r"\$(?:\([A-Za-z_][A-Za-z0-9_]*\)|[A-Z_][A-Z0-9_]*(?=/|$)).*", re.ASCII
+)
+_HARMLESS: Final = re.compile(r"""(?:[^'"]|'(?:<[a-z ]+>|[\[\]{},:?-])')*""", re.ASCII)
+"""A parser's reason in which nothing but YAML's own signs is between quotation marks."""
+
+_MEANT: Final = {
+    "found a tab character": "YAML is indented with spaces, not with tabs",
+    "found character": "a value that begins with @, % or ` needs quotation marks",
+    "found unknown escape character": "a backslash between double quotes is written \\\\",
+    "mapping values are not allowed": "a text with a colon and a space in it needs quotation marks",
+}
+"""What a parser's reason means to whoever has written the file, by how it begins."""
+
 _SHOWN_KEY: Final = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _NULL: Final = "tag:yaml.org,2002:null"
 
@@ -48,8 +83,10 @@ class Document:
     Attributes:
         file: As the operator named it.
         data: Nested mappings and lists of texts; None for null.
-        mistakes: Those found so far, by whoever looks at the document.
+        mistakes: Those found so far, by whoever looks at the document; of very many the first ones,
+            and how many more there are.
         files: It, and those beside it that were read for it, as they were then.
+        found: How many mistakes have been found.
     """
 
     file: str
@@ -57,6 +94,8 @@ class Document:
     lines: dict[Place, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     files: list[Followed] = field(default_factory=list)
+    found: int = 0
+    _room: int = LARGEST_FILE
     _told: set[Place] = field(default_factory=set)
 
     def line(self, place: Place) -> int:
@@ -73,23 +112,85 @@ class Document:
         """Whether a mistake at a place is known already."""
         return place in self._told
 
-    def wrong(self, place: Place, text: str) -> None:
-        """Add a mistake at a place; the first one at a place is the cause of any other."""
+    @property
+    def full(self) -> bool:
+        """Whether enough mistakes are known: to look for more may take long, and helps nobody."""
+        return self.found > MOST_TOLD
+
+    def wrong(self, place: Place, text: str | Callable[[], str]) -> None:
+        """Add a mistake at a place; the first one at a place is the cause of any other.
+
+        Args:
+            place: Where.
+            text: What is wrong, or what finds the words for it.
+        """
         if place not in self._told:
             self._told.add(place)
-            self.mistakes.append(self.note(place, text))
+            self.add(lambda: self.note(place, text if isinstance(text, str) else text()))
+
+    def add(self, mistake: Callable[[], Mistake]) -> None:
+        """Add a mistake, if there is room to tell it."""
+        self.found += 1
+        if not self.full:
+            self.mistakes.append(mistake())
+            return
+        more = f"and at least {self.found - MOST_TOLD} more; mend these first"
+        self.mistakes[MOST_TOLD:] = [Mistake(self.file, AFTER_ALL, "", more)]
+
+    def spend(self, size: int) -> bool:
+        """Whether there is still room for so many characters that a variable has brought."""
+        self._room -= size
+        return self._room >= 0
 
 
-class _Loader(yaml.SafeLoader):
-    """Composes nodes, refusing anchors: shared nodes are how a small file becomes a huge one."""
+class _Composer(Composer):
+    """Composes nodes, so many and so deep, refusing anchors: shared ones make a huge file of a small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._values = 0
+        self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's own gap
+        event = self.peek_event()  # type: ignore[attr-defined]  # of the parser beside this
         if getattr(event, "anchor", None) is not None:
             raise yaml.MarkedYAMLError(
                 problem="anchors and aliases are not supported", problem_mark=event.start_mark
             )
-        return super().compose_node(parent, index)
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise _TooMuch(f"more than {MOST_VALUES} values")
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise _TooMuch("nested too deeply")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+class _TooMuch(Exception):
+    """A file that no configuration is as large as."""
+
+
+class PureLoader(_Composer, Reader, Scanner, Parser, Resolver):
+    """Reads YAML in Python alone."""
+
+    def __init__(self, content: str) -> None:
+        Reader.__init__(self, content)
+        for part in (Scanner, Parser, _Composer, Resolver):
+            part.__init__(self)
+
+
+class FastLoader(_Composer, CParser, Resolver):
+    """Reads YAML with libyaml."""
+
+    def __init__(self, content: str) -> None:
+        CParser.__init__(self, content)
+        _Composer.__init__(self)
+        Resolver.__init__(self)
+
+
+Loader: type[FastLoader] | type[PureLoader] = FastLoader if yaml.__with_libyaml__ else PureLoader
 
 
 def read(file: str, environment: Mapping[str, str]) -> Document:
@@ -99,32 +200,33 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
         ConfigError: If it cannot be read or is not YAML. Mistakes of single values are left in
             the document, to be told together with all others.
     """
-    document = Document(file)
+    document, content = Document(file), ""
     document.files.append(Followed(Path(file), LARGEST_FILE))
     try:
         content = _content(document.files[0])
         node = _node(file, content)
         document.data = _value(node, (), document, environment) if node else None
     except yaml.MarkedYAMLError as error:
-        raise ConfigError([_syntax(file, error)]) from None
+        raise ConfigError([_syntax(file, content, error)]) from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigError(
             [Mistake(file, 1, "", "not a UTF-8 text without control characters")]
         ) from None
-    except RecursionError:
-        raise ConfigError([Mistake(file, 1, "", "nested too deeply")]) from None
+    except _TooMuch as error:
+        raise ConfigError([Mistake(file, 1, "", str(error))]) from None
     return document
 
 
 def _node(file: str, content: str) -> yaml.Node | None:
-    loader = _Loader(content)
+    loader = Loader(content)
     try:
-        return loader.get_single_node()
+        node: yaml.Node | None = loader.get_single_node()
     except (ValueError, OverflowError):  # from PyYAML's scanner, for \UFFFFFFFF or %YAML 1.999…
         text = "not valid YAML: a number that stands for nothing"
-        raise ConfigError([Mistake(file, loader.line + 1, "", text)]) from None
+        raise ConfigError([Mistake(file, getattr(loader, "line", 0) + 1, "", text)]) from None
     finally:
         loader.dispose()
+    return node
 
 
 def _content(file: Followed) -> str:
@@ -140,13 +242,17 @@ def _content(file: Followed) -> str:
         raise ConfigError([Mistake(str(file.path), 0, "", reason(error))]) from None
 
 
-def _syntax(file: str, error: yaml.MarkedYAMLError) -> Mistake:
+def _syntax(file: str, content: str, error: yaml.MarkedYAMLError) -> Mistake:
     """A syntax error without the quotation that PyYAML would make of it."""
     mark = error.problem_mark or error.context_mark
-    problem = error.problem or ""
-    text = f": {problem}" if problem and not set(problem) & set("'\"") else ""
-    column = f" (column {mark.column + 1})" if mark else ""
-    return Mistake(file, mark.line + 1 if mark else 1, "", f"not valid YAML{column}{text}")
+    reason = error.problem or ""
+    if mark and content[mark.index : mark.index + 1] == "\t":
+        meant = _MEANT["found a tab character"]
+    else:
+        meant = next((words for begin, words in _MEANT.items() if reason.startswith(begin)), "")
+    head = f"not valid YAML (column {mark.column + 1})" if mark else "not valid YAML"
+    told = (head, reason if _HARMLESS.fullmatch(reason) else "", meant)
+    return Mistake(file, mark.line + 1 if mark else 1, "", ": ".join(filter(None, told)))
 
 
 def _value(
@@ -175,15 +281,13 @@ def _items(
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            document.mistakes.append(
-                Mistake(document.file, line, path_text(place), "a key must be a plain word")
-            )
+            told = path_text(place)
+            document.add(partial(Mistake, document.file, line, told, "a key must be a plain word"))
             continue
         name = str(key.value)
         if name in seen:
-            document.mistakes.append(
-                Mistake(document.file, line, path_text((*place, name)), "given twice")
-            )
+            told = path_text((*place, name))
+            document.add(partial(Mistake, document.file, line, told, "given twice"))
             continue
         seen.add(name)
         document.lines[(*place, name)] = line
@@ -198,13 +302,22 @@ def _expanded(
         if dollar:
             return "$"
         if broken:
-            document.wrong(place, "must be ${NAME} or ${NAME:-default}; $$ is a dollar sign")
+            document.wrong(
+                place,
+                "must be ${NAME} or ${NAME:-default}, with no other ${ in the default;"
+                " $$ is a dollar sign",
+            )
         elif name in environment and (environment[name] or default is None):
-            return environment[name]
+            if document.spend(len(environment[name])):
+                return environment[name]
+            document.wrong((), f"its variables expand to more than {LARGEST_FILE} characters")
         elif default is None:
             # A key may have been pasted between the braces; no key looks like such a name.
             shown = f" {name}" if name.isupper() else " that is named here"
             document.wrong(place, f"the environment variable{shown} is not set")
         return default or ""
 
+    if _WITHOUT_BRACES.fullmatch(text):
+        document.wrong(place, "must be ${NAME}, with braces; $$ is a dollar sign")
+        return ""
     return _VARIABLE.sub(replace, text)

@@ -1,7 +1,10 @@
 """How an API key may look, and where it is taken from each time it is needed."""
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydantic import SecretStr
 
@@ -9,6 +12,8 @@ from exporter import files
 from exporter.errors import Outcome, RequestFailed
 
 LARGEST_KEY = 4096
+
+_VARIABLE: Final = re.compile(r"\$(?:\{.*\}|\(.*\)|[A-Z_][A-Z0-9_]*)", re.ASCII)
 
 
 def cleaned(text: str) -> str:
@@ -25,6 +30,22 @@ def cleaned(text: str) -> str:
     if len(key) > LARGEST_KEY or not all("!" <= character <= "~" for character in key):
         raise ValueError("must be ASCII letters, digits and signs, without white space in it")
     return key
+
+
+def elsewhere(file: Path, folder: Path) -> str:
+    """The hint for a file that is not beside the configuration, but where the exporter was started."""
+    if file.is_relative_to(folder) and folder != Path():
+        with suppress(OSError):
+            if file.relative_to(folder).is_file():
+                return "; it is looked for beside this file, not in the working directory"
+    return ""
+
+
+def orphaned(file: Path) -> bool:
+    """Whether a file has no name any more: it was replaced, and a container still has the old one."""
+    with suppress(OSError):
+        return file.stat().st_nlink == 0
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +81,11 @@ class ApiKey:
             return cleaned(self.secret.get_secret_value() if self.secret else "")
         try:
             # In the largest, white space is around a key, and each of its signs may take two bytes.
-            return cleaned(files.read(self.file, LARGEST_KEY * 4).decode())
+            key = cleaned(files.read(self.file, LARGEST_KEY * 4).decode())
         except OSError as error:  # of looking for it, too: its folder may be closed to us
             raise ValueError(files.reason(error)) from None
         except UnicodeDecodeError:
             raise ValueError("must be a text file that holds the key alone") from None
+        if _VARIABLE.fullmatch(key):
+            raise ValueError("must hold the key itself: nobody expands a variable in a key file")
+        return key

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from exporter.apis import APIS
 from exporter.catalogue import REPORTS, of_api
 from exporter.config.document import Document, Place, read
-from exporter.config.keys import ApiKey
+from exporter.config.keys import ApiKey, elsewhere, orphaned
 from exporter.config.models import Settings, Workspace
 from exporter.contract import AnyReport, Entry, Form, Options, Windows
 from exporter.durations import show
@@ -33,6 +35,12 @@ ADVISED_DAYS: Final = 90
 RESERVED_LABELS: Final = frozenset(
     (*COMMON_LABELS, *REPORT_LABELS, *BOT_LABELS, "le", "quantile", "job", "instance")
 ) | {label for report in REPORTS for family in report.families for label in family.labels}
+
+ORPHANED: Final = (
+    "warning: the file that is mounted here has been replaced where it comes from, and this is the"
+    " old one: mount its folder"
+)
+"""What is said of a file that no change will ever reach."""
 
 LIST_OF_BOTS: Final = "bots"
 """The value of the label `report` that is the list of bots' own."""
@@ -68,6 +76,8 @@ def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> C
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
     for file in files:
+        if orphaned(Path(file)):
+            warnings.append(Mistake(file, 0, "", ORPHANED))
         try:
             document = read(file, environment)
         except ConfigError as error:
@@ -90,6 +100,7 @@ class _Reader:
         self.today = today
         self.names = names
         self.warnings: list[Mistake] = []
+        self.folder = Path(document.file).parent
 
     def workspaces(self) -> list[Workspace]:
         """Those that are right; an incomplete list where there are mistakes."""
@@ -104,10 +115,11 @@ class _Reader:
         if not isinstance(items, list) or not items:
             self.document.wrong(("workspaces",), "must be a list of at least one workspace")
             return []
-        found = (
-            self._workspace(item, inherited, ("workspaces", index))
-            for index, item in enumerate(items)
-        )
+        found = []
+        for index, item in enumerate(items):
+            if self.document.full:
+                break
+            found.append(self._workspace(item, inherited, ("workspaces", index)))
         return [workspace for workspace in found if workspace]
 
     def _shape(
@@ -115,12 +127,13 @@ class _Reader:
     ) -> tuple[ModelT | None, set[str | int]]:
         """The model that some data make, or None with the keys that are wrong, all noted."""
         try:
-            return model.model_validate(data), set()
+            return model.model_validate(data, context=self.folder), set()
         except ValidationError as error:
             known = (*model.model_fields, *others)
             details = error.errors(include_url=False, include_input=False)
             for detail in details:
-                self.document.wrong((*place, *detail["loc"]), words(detail, known))
+                where = (*place, *detail["loc"])
+                self.document.wrong(where, partial(words, detail, known))
             return None, {detail["loc"][0] for detail in details if detail["loc"]}
 
     def _workspace(
@@ -136,7 +149,7 @@ class _Reader:
             kept = {key: value for key, value in data.items() if key not in broken}
             stand_ins = {key: _STAND_INS[key] for key in broken & _STAND_INS.keys()}
             try:
-                workspace = Workspace.model_validate(kept | stand_ins)
+                workspace = Workspace.model_validate(kept | stand_ins, context=self.folder)
             except ValidationError:
                 return None  # a key of the mapping itself that no text can hold
         self._alone(workspace, place, inherited.keys() - item.keys())
@@ -158,6 +171,15 @@ class _Reader:
             self.document.wrong(
                 (*place, "base_url"), "must be https, or set allow_insecure_http: true"
             )
+        written = workspace.path_of_the_api
+        if written:
+            self.document.wrong(
+                (*place, "base_url"),
+                f"must be without {written}, which the exporter adds itself; path says otherwise",
+            )
+        for name, file in (*workspace.files, *(("http", each) for each in workspace.http.files)):
+            if orphaned(file):
+                self.warnings.append(self.document.note((*place, name), ORPHANED))
         if workspace.interval < GUIDANCE and not workspace.allow_fast_polling:
             where = () if "interval" in inherited else place
             self.document.wrong((*where, "interval"), _TOO_FAST)
@@ -179,7 +201,9 @@ class _Reader:
         try:
             key.check()
         except ValueError as error:
-            self.document.wrong((*place, name if key.file is None else f"{name}_file"), str(error))
+            hint = elsewhere(key.file, self.folder) if key.file else ""
+            where = (*place, name if key.file is None else f"{name}_file")
+            self.document.wrong(where, f"{error}{hint}")
 
     def _labels(self, workspace: Workspace, place: Place) -> None:
         given = [((*place, "labels"), workspace.labels)]
@@ -231,6 +255,8 @@ class _Reader:
         )
         entries: dict[int, Entry] = {}
         for index, item in enumerate(items):
+            if self.document.full:
+                break
             where = (*place, "metrics", index)
             entry = self._entry(item, workspace, reports, where)
             if entry:
@@ -252,7 +278,7 @@ class _Reader:
         if data["metric"] not in reports:
             self.document.wrong(
                 (*place, "metric") if isinstance(item, dict) else place,
-                _no_such_metric(data["metric"], workspace.api, reports),
+                partial(_no_such_metric, data["metric"], workspace.api, reports),
             )
             return None
         report, form = reports[data["metric"]]
@@ -277,7 +303,7 @@ class _Reader:
         self, options: Options, report: AnyReport, form: Form, workspace: Workspace, place: Place
     ) -> bool:
         """Whether an item asks for what its API and its workspace can give; tells why not."""
-        before = len(self.document.mistakes)
+        before = self.document.found
         for name in sorted(options.model_fields_set & report.foreign(form)):
             able = [APIS[api].title for api, other in report.apis.items() if name in other.options]
             self.document.wrong((*place, name), f"is an option of {', '.join(able)} alone")
@@ -310,7 +336,7 @@ class _Reader:
                     f"warning: the API advises at most {ADVISED_DAYS} days{relief}",
                 )
             )
-        return len(self.document.mistakes) == before
+        return self.document.found == before
 
     def _apart(self, entry: Entry, others: Mapping[int, Entry], place: Place) -> None:
         """Note where an entry cannot be told from an earlier one."""
@@ -319,6 +345,7 @@ class _Reader:
                 self.document.wrong(
                     place, f"has the name and the window of metrics[{index}]: give one a name"
                 )
+                return
             if (
                 entry.report is other.report
                 and entry.scope == other.scope
@@ -329,6 +356,7 @@ class _Reader:
                     f"could write the same series as metrics[{index}]: ask for another window,"
                     " or for what the other does not",
                 )
+                return
 
 
 _STAND_INS: Final[Mapping[str | int, Any]] = {

@@ -2,9 +2,11 @@
 
 import re
 import zoneinfo
+from collections.abc import Iterator
 from datetime import timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -13,15 +15,17 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationInfo,
 )
 from pydantic.json_schema import WithJsonSchema
 
 from exporter.apis import APIS, Api
-from exporter.config.keys import ApiKey
+from exporter.config.keys import ApiKey, elsewhere
 from exporter.contract import Entry, matching, printable
 from exporter.durations import Duration
 from exporter.paths import BOTS
@@ -35,7 +39,13 @@ _ID_WORDS: Final = "letters, digits and . _ : @ -"
 _NOT_ZONES: Final = {"Factory", "posixrules", "localtime"}
 _NOT_TREES: Final = ("posix/", "right/")
 # Not in the tz database, but offered as an example by the API's own document.
-_ZONE_MEANT: Final = {"asia/mumbai": "Asia/Kolkata"}
+_ZONE_MEANT: Final = {
+    "asia/mumbai": "Asia/Kolkata",
+    "pst": "America/Los_Angeles",
+    "pdt": "America/Los_Angeles",
+    "edt": "America/New_York",
+}
+_OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])(\d{1,2})(?::?\d\d)?", re.ASCII | re.IGNORECASE)
 
 
 def _is_zone(name: str) -> bool:
@@ -50,14 +60,34 @@ def _zone(name: str) -> str:
             return name
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         pass  # the name of a folder, of nothing, or a path out of the database
-    folded = {
-        zone.casefold(): zone for zone in sorted(filter(_is_zone, zoneinfo.available_timezones()))
-    }
+    if not zoneinfo.available_timezones():
+        raise ValueError("cannot be looked up: no time zones are here, install the package tzdata")
+    raise ValueError(f"must be a name of the IANA time zone database{_zone_hint(name)}")
+
+
+def _zone_hint(name: str) -> str:
+    """What would be right instead of a name that is no time zone's."""
+    offset = _OFFSET.fullmatch(name.strip())
+    if offset:
+        sign, hours = offset.groups()
+        turned = f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"
+        known = turned in zoneinfo.available_timezones() and int(hours)
+        exact = (
+            f", or {turned} (the sign is turned round there) for a fixed offset" if known else ""
+        )
+        return f": a place like Asia/Taipei, which knows its summer time{exact}"
     wanted = name[:64].casefold()
+    folded = _zones()
     near = [folded[found] for found in get_close_matches(wanted, folded, n=1, cutoff=0.8)]
     meant = _ZONE_MEANT.get(wanted) or "".join(near)
-    hint = f"; did you mean {meant}?" if meant else ", like America/Los_Angeles or UTC"
-    raise ValueError(f"must be a name of the IANA time zone database{hint}")
+    return f"; did you mean {meant}?" if meant else ", like America/Los_Angeles or UTC"
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """The names of the database, by how they are written without capitals."""
+    names = sorted(filter(_is_zone, zoneinfo.available_timezones()))
+    return {name.casefold(): name for name in names}
 
 
 def _api(name: str) -> str:
@@ -112,19 +142,23 @@ def _proxy(value: SecretStr) -> SecretStr:
     return value
 
 
-def _named(path: Path) -> Path:
+def _named(path: Path, info: ValidationInfo) -> Path:
+    """Where a file is: beside the configuration that names it."""
     if not str(path).isprintable():
         raise ValueError("must be the name of a file")
-    return path
+    if str(path).startswith("~"):
+        raise ValueError("must be a whole path: nobody expands the ~ in it")
+    return info.context / path if isinstance(info.context, Path) else path
 
 
-def _file(path: Path) -> Path:
+def _file(path: Path, info: ValidationInfo) -> Path:
     try:
         found = path.is_file()
     except OSError as error:  # a folder that is closed to us, a name that is too long
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if not found:
-        raise ValueError("must be a file that exists")
+        hint = elsewhere(path, info.context) if isinstance(info.context, Path) else ""
+        raise ValueError(f"must be a file that exists{hint}")
     return path
 
 
@@ -161,6 +195,11 @@ class Http(Shape):
     cert_file: File | None = Field(None, description="A client certificate.")
     key_file: File | None = Field(None, description="Its key, where it is not in the same file.")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that are named."""
+        return tuple(file for file in (self.ca_file, self.cert_file, self.key_file) if file)
+
 
 class Settings(Shape):
     """What can be set for all workspaces, and again for each."""
@@ -169,7 +208,9 @@ class Settings(Shape):
         timedelta(minutes=10), description="How often a report is polled; the API asks for 10m-15m."
     )
     timezone: ZoneName = Field(
-        "UTC", description="IANA name; sets where days, months and years begin."
+        "UTC",
+        description="IANA name; sets where days, months and years begin.",
+        validate_default=True,  # a system without time zones does not even know this one
     )
     timeout: Duration = Field(timedelta(seconds=60), description="For one request, whole.")
     concurrency: int = Field(4, ge=1, le=1000, description="Requests in flight.")
@@ -209,6 +250,12 @@ class Bot(Shape):
     def shown_name(self) -> str:
         """The value of the label `bot`: the name, or the id."""
         return self.name if self.name.strip() else self.id
+
+
+def _bot(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError("must be a mapping like {id: bot_12345}, not the id alone")  # noqa: TRY004 - pydantic's
+    return value
 
 
 class Discovery(Shape):
@@ -263,11 +310,13 @@ class Workspace(Settings):
         None, description="The API's id of the workspace; the list of bots needs it."
     )
     labels: StaticLabels = Field({}, description="Put on every series of the workspace.")
-    bots: tuple[Bot, ...] = Field((), description="Asked for one by one.")
+    bots: tuple[Annotated[Bot, BeforeValidator(_bot)], ...] = Field(
+        (), description="Asked for one by one."
+    )
     discover_bots: Discovery | None = Field(
         None, description="Asks the API for the bots, instead of naming them or beside it."
     )
-    metrics: Annotated[tuple[Any, ...], Field(min_length=1)] | None = Field(
+    metrics: Annotated[tuple[Any, ...], Field(min_length=1, max_length=500)] | None = Field(
         None, description="The reports to poll."
     )
     _entries: tuple[Entry, ...] = PrivateAttr(())
@@ -294,6 +343,19 @@ class Workspace(Settings):
         return (self.base_url or self.dialect.base_url) + (self.path or self.dialect.path)
 
     @property
+    def path_of_the_api(self) -> str:
+        """What the base URL has of the path that comes after it anyway; a single step may be a proxy's."""
+        host = urlsplit(self.url).hostname
+        least = 1 if host == urlsplit(self.dialect.base_url).hostname else 2
+        has = urlsplit(self.base_url or "").path.split("/")[1:]
+        for path in () if self.path else (self.dialect.path, self.dialect.old_path, BOTS):
+            steps = path.split("/")[1:]
+            for count in range(len(steps), least - 1, -1):
+                if has[-count:] == steps[:count]:
+                    return "/" + "/".join(steps[:count])
+        return ""
+
+    @property
     def other_url(self) -> str:
         """Where its own samples ask it, if that is elsewhere and nobody has named a path."""
         old = "" if self.path else self.dialect.old_path
@@ -315,6 +377,14 @@ class Workspace(Settings):
         if self.bots_api_key or self.bots_api_key_file:
             return ApiKey(self.bots_api_key, self.bots_api_key_file)
         return self.key
+
+    @property
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """The files of its keys, by the names of their settings."""
+        for name in ("api_key_file", "bots_api_key_file"):
+            file: Path | None = getattr(self, name)
+            if file is not None:
+                yield name, file
 
     @property
     def bots_url(self) -> str:

@@ -1,6 +1,8 @@
 """The commands as a user has them: real processes, their output and their exit status."""
 
+import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -320,3 +322,63 @@ def test_bots_with_a_wrong_key_says_so_in_one_line_without_the_key(
     detailed = finished([*exporter, "bots", f"--config.file={file}", "--log.level=debug"], wrong)
     assert detailed.status == 1
     assert WRONG_KEY not in detailed.stdout + detailed.stderr
+
+
+@pytest.mark.parametrize(
+    ("hidden", "raises", "says"),
+    [
+        ("yaml", "ModuleNotFoundError", "the Python package pyyaml is not installed"),
+        ("prometheus_client", "ModuleNotFoundError", "the Python package prometheus-client is not"),
+        ("httpx", "ModuleNotFoundError", "the Python package httpx is not installed"),
+        ("h11", "ModuleNotFoundError", "the Python package h11 is not installed"),
+        ("pydantic", "ImportError", "the Python package pydantic is of an unfit version"),
+        ("_ssl", "ModuleNotFoundError", "this Python was built without its module _ssl"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_in_one_line(
+    exporter: Command, config: str, tmp_path: Path, hidden: str, raises: str, says: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {hidden!r}:\n"
+        f"            raise {raises}(f'No module named {{name}}', name=name)\n"
+        f"sys.modules.pop({hidden!r}, None)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+    )
+
+    ended = finished([*exporter, "serve", config], {"PYTHONPATH": str(tmp_path)})
+
+    assert (ended.status, ended.stdout) == (1, ""), ended.stderr
+    assert ended.stderr.startswith(says)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_without_time_zones_the_package_that_has_them_is_named(
+    exporter: Command, config: str, tmp_path: Path, small_sandbox: ServedSandbox
+) -> None:
+    (tmp_path / "tzdata").mkdir()
+    (tmp_path / "tzdata" / "__init__.py").touch()
+    nowhere = {"PYTHONTZPATH": "", "PYTHONPATH": str(tmp_path)}
+
+    ended = finished([*exporter, "plan", config], small_sandbox.environment | nowhere)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    for line in ended.stderr.splitlines():
+        assert line.endswith("no time zones are here, install the package tzdata")
+
+
+def test_a_mounted_file_that_was_replaced_outside_is_told_at_the_start_and_at_each_reload(
+    exporter: Command, config: str, small_sandbox: ServedSandbox
+) -> None:
+    file = Path(config.removeprefix("--config.file="))
+    with file.open("rb") as mounted:
+        file.unlink()  # as behind a mount, where an editor has put another file in its place
+        old = f"--config.file=/proc/{os.getpid()}/fd/{mounted.fileno()}"
+        with serving(exporter, old, small_sandbox) as (process, url):
+            answered(f"{url}/-/ready")
+            process.said(r"^(/proc/\S+: warning: the file that is mounted here has been replaced)")
+            process.send(signal.SIGHUP)
+            process.said(r'level=warn .*msg=configuration reason="(.*mount its folder)"')
+            assert process.end().status == 0

@@ -60,6 +60,25 @@ def test_every_dependency_is_pinned_by_its_hash() -> None:
     assert install.endswith("requirements.lock")
 
 
+def test_what_runs_has_neither_pip_nor_setuptools() -> None:
+    runs = [rest for word, rest in instructions() if word == "RUN"]
+    assert "python -m venv --without-pip /venv" in runs
+    [install] = [rest for rest in runs if "PIP_PYTHON=/venv/bin/python pip install" in rest]
+    last_stage = [rest for rest in runs[runs.index(install) :] if "pip uninstall" in rest]
+    assert "--yes --root-user-action=ignore setuptools wheel pip" in last_stage[0]
+    assert "ensurepip" in last_stage[0]
+
+
+def test_an_environment_without_pip_is_filled_from_outside(tmp_path: Path) -> None:
+    made = finished([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")])
+    assert made.status == 0, made.stderr
+    python = str(tmp_path / "venv/bin/python")
+    pip = [sys.executable, "-m", "pip", "list", "--format=json"]
+    asked = finished(pip, {"PIP_PYTHON": python})
+    assert (asked.status, json.loads(asked.stdout)) == (0, [])
+    assert finished([python, "-m", "pip", "--version"]).status == 1
+
+
 def test_it_does_not_run_as_root() -> None:
     user, _, group = last("USER").partition(":")
     assert int(user) > 0
