@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 from support.processes import started, wait_for
-from support.serving import LINE, LOOPBACK, Serving, program, rest, serving
+from support.serving import LIMITS, LINE, LOOPBACK, PATIENCE, Serving, program, rest, serving
 
 from exporter.server import Limits
 
@@ -64,17 +64,17 @@ def test_a_head_that_does_not_come_in_time_ends_the_connection(head: bytes) -> N
     with serving(limits=QUICK) as server:
         begun = time.monotonic()
         assert server.ask(head) == b""
-        assert 0.2 < time.monotonic() - begun < 2
+        assert 0.2 < time.monotonic() - begun < LIMITS.head_seconds
 
 
 def test_a_head_that_drips_gains_no_time() -> None:
     with serving(limits=QUICK) as server, closing(server.connect()) as connection:
         begun = time.monotonic()
-        while not closed(connection) and time.monotonic() - begun < 5:
+        while not closed(connection) and time.monotonic() - begun < LIMITS.head_seconds:
             with suppress(OSError):
                 connection.sendall(b"G")
             time.sleep(0.05)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < LIMITS.head_seconds
 
 
 def test_a_later_head_has_its_time_from_its_first_byte() -> None:
@@ -87,7 +87,7 @@ def test_a_later_head_has_its_time_from_its_first_byte() -> None:
         connection.sendall(GET[:10])
         begun = time.monotonic()
         assert rest(connection) == b""
-        assert 0.2 < time.monotonic() - begun < 2
+        assert 0.2 < time.monotonic() - begun < LIMITS.head_seconds
 
 
 def test_an_idle_connection_is_closed_after_a_while() -> None:
@@ -96,7 +96,7 @@ def test_an_idle_connection_is_closed_after_a_while() -> None:
         connection.sendall(GET)
         begun = time.monotonic()
         assert rest(connection).count(b"HTTP/1.1 200") == 1
-        assert 0.8 < time.monotonic() - begun < 3
+        assert 0.8 < time.monotonic() - begun < PATIENCE
 
 
 def test_who_takes_nothing_of_a_page_is_let_go() -> None:
@@ -127,7 +127,7 @@ def test_who_takes_a_page_slowly_gets_all_of_it() -> None:
 
 def test_slow_heads_do_not_make_a_scrape_wait(capsys: pytest.CaptureFixture[str]) -> None:
     with serving(limits=Limits(head_seconds=5)) as server, ExitStack() as stack:
-        slow = []
+        alone, slow = seconds(server), []
         for number in range(250):  # as many as there is room for, almost
             connection = stack.enter_context(closing(server.connect(f"127.0.1.{number % 250}")))
             connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
@@ -136,7 +136,7 @@ def test_slow_heads_do_not_make_a_scrape_wait(capsys: pytest.CaptureFixture[str]
         wait_for(lambda: all(map(closed, slow)), "some are still open", 10)
     with capsys.disabled():
         print(f" [{len(slow)} slow heads: scrape p99 {percentile(took) * 1000:.0f} ms]", end="")
-    assert percentile(took) < 0.25
+    assert percentile(took) < 0.25 + 5 * max(alone)  # which grows with what else the machine does
 
 
 # Room

@@ -17,7 +17,7 @@ import bcrypt
 import pytest
 from support.loopback import Authority
 from support.processes import wait_for
-from support.serving import LINE, LOOPBACK, Serving, rest, serving
+from support.serving import LINE, LOOPBACK, PATIENCE, Serving, rest, serving
 
 from exporter.passwords import WAITING, Busy, Passwords
 from exporter.server import Limits
@@ -179,7 +179,7 @@ def test_a_handshake_that_does_not_end_is_ended(folder: Path) -> None:
         begun = time.monotonic()
         connection.sendall(b"\x16\x03\x01")
         assert rest(connection) == b""
-        assert 4 < time.monotonic() - begun < 7
+        assert 4 < time.monotonic() - begun < PATIENCE
 
 
 def test_who_takes_nothing_of_a_page_is_let_go_over_tls_too(
@@ -292,6 +292,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         "http_server_config: {headers: {X-Frame-Options: deny}}\n"
     )
     with serving(written(tmp_path_factory.mktemp("guarded"), text)) as found:
+        assert found.status(basic("long", "x" * 72)) == 200  # its worker runs before any test
         yield found
 
 
@@ -440,6 +441,13 @@ def test_nothing_shows_whether_a_name_is_known(capsys: pytest.CaptureFixture[str
     assert known / 1.25 < unknown < known * 1.25
 
 
+def scrape(server: Serving, right: str) -> float:
+    """How long one takes, in seconds."""
+    begun = time.perf_counter()
+    assert server.status(right) == 200
+    return time.perf_counter() - begun
+
+
 def test_who_guesses_does_not_make_who_is_known_wait(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -447,6 +455,7 @@ def test_who_guesses_does_not_make_who_is_known_wait(
     with serving(file) as server:
         right = basic("alice", "right")
         assert server.status(right) == 200
+        alone = [scrape(server, right) for _ in range(20)]
         statuses: list[int] = []
 
         def guess(part: int) -> None:
@@ -460,9 +469,7 @@ def test_who_guesses_does_not_make_who_is_known_wait(
             thread.start()
         took = []
         while any(thread.is_alive() for thread in threads):
-            begun = time.perf_counter()
-            assert server.status(right) == 200
-            took.append(time.perf_counter() - begun)
+            took.append(scrape(server, right))
         for thread in threads:
             thread.join()
     p99 = statistics.quantiles(took, n=100, method="inclusive")[98]
@@ -470,7 +477,7 @@ def test_who_guesses_does_not_make_who_is_known_wait(
         counts = {status: statuses.count(status) for status in sorted(set(statuses))}
         print(f" [{counts}: {len(took)} scrapes, p99 {p99 * 1000:.0f} ms]", end="")
     assert set(statuses) == {401, 429}
-    assert p99 < 0.25
+    assert p99 < 0.25 + 5 * max(alone)  # which grows with what else the machine does
 
 
 def test_the_dearest_cost_is_what_bcrypt_takes() -> None:
