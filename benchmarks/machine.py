@@ -108,8 +108,12 @@ def fetched(port: int, path: str = "/metrics", **headers: str) -> tuple[Mapping[
         OSError: If there is none with status 200.
     """
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
-        return {name.lower(): text for name, text in answer.headers.items()}, answer.read()
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
+            return {name.lower(): text for name, text in answer.headers.items()}, answer.read()
+    except urllib.error.HTTPError as error:
+        error.close()  # it is an answer, too, with a file behind it
+        raise
 
 
 def page(port: int, path: str = "/metrics") -> str:

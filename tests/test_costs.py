@@ -140,7 +140,9 @@ def renewed(bots: int) -> int:
 def test_what_was_not_polled_is_not_looked_through_when_a_page_is_made_anew() -> None:
     few, many = (renewed(bots) for bots in (300, 1200))
 
-    assert many - few <= 3200  # of 9,000 records more: the checksums of a thousand pieces
+    # Of 9,000 records more: the checksums of a thousand pieces. From Python 3.12 on no comprehension
+    # is a call, which the few have more of.
+    assert many - few <= 4900
 
 
 def test_a_report_is_read_and_kept_in_calls_that_its_values_need() -> None:

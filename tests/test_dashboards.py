@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -502,15 +502,16 @@ def test_every_family_is_shown_somewhere_or_left_out_for_a_reason() -> None:
     assert all(len(reason) > 20 for reason in UNUSED.values())
 
 
-def test_the_demo_polls_all_that_the_dashboards_need() -> None:
+def test_the_demo_polls_all_that_the_dashboards_need(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
     now = datetime.now(UTC)
-    sandbox = Sandbox.make(now=lambda: now, days=1, ahead_days=0, conversations_per_day=1)
+    sandbox = make_sandbox(now=lambda: now, days=1, ahead_days=0, conversations_per_day=1)
     polled: set[tuple[str, str, str]] = set()
     for workspace in demo.configuration(sandbox, "http://127.0.0.1:1").workspaces:
         for entry in workspace.entries:
             names = {family.name for family in entry.report.families}
             polled |= {(workspace.api, name, entry.window) for name in names}
-    sandbox.close()
     for uid in UIDS:
         for query in queries(uid):
             for one in selectors(query):

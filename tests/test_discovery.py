@@ -398,9 +398,11 @@ class Counting(httpx.ASGITransport):
         return await super().handle_async_request(request)
 
 
-def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_requests() -> None:
+def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_requests(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
     world, cycle = World(), timedelta(minutes=10)
-    sandbox = Sandbox.make(now=world.now, bots=2000, days=3, conversations_per_day=0.5)
+    sandbox = make_sandbox(now=world.now, bots=2000, days=3, conversations_per_day=0.5)
     (company,) = sandbox.workspaces
     one = workspace(
         ["communication_volume", "activity_trend", "csat", "label_overview"],

@@ -128,6 +128,7 @@ def test_few_requests_in_flight_begin_their_last_polls_earlier() -> None:
     assert longest[1] < timedelta(minutes=3)
 
 
+@pytest.mark.usefixtures("_our_zones")
 @pytest.mark.parametrize(
     ("zone", "day"),
     [

@@ -64,6 +64,7 @@ def test_what_can_be_said_of_a_workspace_is_said_before_its_first_request(line: 
     assert line in page(begun())
 
 
+@pytest.mark.usefixtures("_our_zones")
 def test_the_utc_offset_follows_daylight_saving() -> None:
     now = [datetime(2026, 11, 1, 8, 59, 59, tzinfo=UTC)]
     telemetry = Telemetry()

@@ -163,6 +163,7 @@ def test_another_window_is_an_error_that_says_which_there_are(name: str) -> None
 # Local days
 
 
+@pytest.mark.usefixtures("_our_zones")
 @pytest.mark.parametrize(
     ("zone", "day", "expected"),
     [
@@ -203,6 +204,7 @@ def test_days_follow_one_another_and_are_about_a_day_long(zone: str) -> None:
         assert timedelta(hours=23) <= length <= timedelta(hours=25), day
 
 
+@pytest.mark.usefixtures("_our_zones")
 @pytest.mark.parametrize(
     ("zone", "day", "hours"),
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -25,11 +26,11 @@ def run(invocation: Invocation) -> int:
     given = "web.listen-address" in invocation.given
     sockets = listen(invocation.values["web.listen-address"] if given else [_LISTEN])
     api = listen([invocation.one("sandbox.listen-address")])
-    sandbox = make(invocation)
     url = f"http://{bound(api[0])}"
-    config = configuration(sandbox, url)
-    with beside(sandbox, api[0]):
-        asyncio.run(_until_signalled(config, invocation, sockets, url))
+    with closing(make(invocation)) as sandbox:
+        config = configuration(sandbox, url)
+        with beside(sandbox, api[0]):
+            asyncio.run(_until_signalled(config, invocation, sockets, url))
     return DONE
 
 

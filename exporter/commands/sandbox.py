@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from exporter.commands.configured import now
 from exporter.ending import signalled
@@ -17,8 +17,8 @@ from exporter.server import TRUSTED, Server, bound, listen
 def run(invocation: Invocation) -> int:
     """Serve the sandbox until a signal says to stop."""
     sockets = listen([invocation.one("sandbox.listen-address")])
-    sandbox = make(invocation)
-    asyncio.run(_until_signalled(sandbox, sockets))
+    with closing(make(invocation)) as sandbox:
+        asyncio.run(_until_signalled(sandbox, sockets))
     return DONE
 
 

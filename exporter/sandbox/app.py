@@ -95,12 +95,13 @@ class Sandbox:
         made = people.make_workspaces(seed, workspaces, bots)
         # Whoever serves this may do so in another thread than the one that made it.
         connection = sqlite3.connect(path, check_same_thread=False)
-        connection.execute("PRAGMA synchronous = OFF")
-        fill.fill(
-            connection,
-            made,
-            fill.Plan(seed, start, days, ahead_days, conversations_per_day),
-        )
+        try:
+            connection.execute("PRAGMA synchronous = OFF")
+            plan = fill.Plan(seed, start, days, ahead_days, conversations_per_day)
+            fill.fill(connection, made, plan)
+        except BaseException:
+            connection.close()  # nobody else knows of it yet
+            raise
         # A day more than the local days can differ from those of UTC.
         since = int(start.timestamp()) - (days + 2) * 86_400
         return cls(connection, made, now, since)

@@ -87,6 +87,7 @@ def test_the_window_that_the_api_means_is_shown_beside_the_one_that_was_asked() 
     assert conversations.labels == ("last_30_days", "")
 
 
+@pytest.mark.usefixtures("_our_zones")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -18,12 +18,17 @@ from exporter.sandbox import Sandbox
 
 START = datetime(2025, 7, 16, 15, 30, tzinfo=UTC)
 Call = Callable[..., httpx.Response]
+Make = Callable[..., Sandbox]
 
 
-def small(*, seed: int = 1, start: datetime = START, days: int = 5) -> Sandbox:
-    return Sandbox.make(
-        seed=seed, now=lambda: start, bots=2, days=days, conversations_per_day=6.0, workspaces=2
-    )
+@pytest.fixture
+def small(make_sandbox: Make) -> Make:
+    def make(*, seed: int = 1, start: datetime = START, days: int = 5) -> Sandbox:
+        return make_sandbox(
+            seed=seed, now=lambda: start, bots=2, days=days, conversations_per_day=6.0, workspaces=2
+        )
+
+    return make
 
 
 def dump(sandbox: Sandbox) -> list[str]:
@@ -50,38 +55,32 @@ def events(sandbox: Sandbox, since: datetime, until: datetime) -> list[list[tupl
     ]
 
 
-def test_same_seed_and_start_make_the_same_sandbox() -> None:
+def test_same_seed_and_start_make_the_same_sandbox(small: Make) -> None:
     one, other = small(), small()
     assert one.workspaces == other.workspaces
     assert dump(one) == dump(other)
-    one.close()
-    other.close()
 
 
-def test_another_seed_makes_other_keys_and_other_numbers() -> None:
+def test_another_seed_makes_other_keys_and_other_numbers(small: Make) -> None:
     one, other = small(), small(seed=2)
     assert {one.workspaces[0].seachat_key, one.workspaces[0].id}.isdisjoint(
         {other.workspaces[0].seachat_key, other.workspaces[0].id}
     )
     assert dump(one) != dump(other)
-    one.close()
-    other.close()
 
 
-def test_sandboxes_made_at_different_instants_agree_about_the_days_they_share() -> None:
+def test_sandboxes_made_at_different_instants_agree_about_the_days_they_share(small: Make) -> None:
     one, other = small(days=8), small(start=START + timedelta(days=3, hours=7), days=8)
     since, until = START - timedelta(days=3), START + timedelta(days=2)
     found = events(one, since, until)
     assert one.workspaces == other.workspaces
     assert all(found)
     assert found == events(other, since, until)
-    one.close()
-    other.close()
 
 
-def test_more_workspaces_and_bots_leave_the_first_ones_as_they_were() -> None:
-    few = Sandbox.make(now=lambda: START, bots=1, days=2)
-    many = Sandbox.make(now=lambda: START, bots=3, days=2, workspaces=2)
+def test_more_workspaces_and_bots_leave_the_first_ones_as_they_were(make_sandbox: Make) -> None:
+    few = make_sandbox(now=lambda: START, bots=1, days=2)
+    many = make_sandbox(now=lambda: START, bots=3, days=2, workspaces=2)
     bot = few.workspaces[0].bots[0]
     assert many.workspaces[0].bots[0] == bot
     sql = "SELECT * FROM conversation WHERE bot = ? ORDER BY number"
@@ -89,12 +88,10 @@ def test_more_workspaces_and_bots_leave_the_first_ones_as_they_were() -> None:
         sandbox.connection.execute(sql, (bot.number,)).fetchall() for sandbox in (few, many)
     )
     assert found == again != []
-    few.close()
-    many.close()
 
 
-def test_identifiers_and_keys_are_all_different() -> None:
-    sandbox = Sandbox.make(now=lambda: START, workspaces=8, bots=30, days=0, ahead_days=0)
+def test_identifiers_and_keys_are_all_different(make_sandbox: Make) -> None:
+    sandbox = make_sandbox(now=lambda: START, workspaces=8, bots=30, days=0, ahead_days=0)
     names = [
         name
         for workspace in sandbox.workspaces
@@ -111,12 +108,13 @@ def test_identifiers_and_keys_are_all_different() -> None:
     for workspace in sandbox.workspaces:
         assert len({bot.name for bot in workspace.bots}) == 30
         ZoneInfo(workspace.timezone)
-    sandbox.close()
 
 
-def test_events_after_now_stay_invisible_until_their_time_comes(call: Call) -> None:
+def test_events_after_now_stay_invisible_until_their_time_comes(
+    call: Call, make_sandbox: Make
+) -> None:
     clock = [START]
-    sandbox = Sandbox.make(now=lambda: clock[0], days=4, bots=2)
+    sandbox = make_sandbox(now=lambda: clock[0], days=4, bots=2)
     workspace = sandbox.workspaces[0]
 
     def ask(api: str, key: str, **body: object) -> Any:  # noqa: ANN401
@@ -158,12 +156,13 @@ def test_events_after_now_stay_invisible_until_their_time_comes(call: Call) -> N
         assert max(ends) < clock[0].isoformat().replace("+00:00", "Z")
     [(in_all,)] = sandbox.connection.execute("SELECT count(*) FROM message")
     assert in_all > happened
-    sandbox.close()
 
 
-def test_a_reply_that_is_still_to_come_does_not_keep_its_conversation(call: Call) -> None:
+def test_a_reply_that_is_still_to_come_does_not_keep_its_conversation(
+    call: Call, make_sandbox: Make
+) -> None:
     clock = [START]
-    sandbox = Sandbox.make(now=lambda: clock[0], days=2, bots=2)
+    sandbox = make_sandbox(now=lambda: clock[0], days=2, bots=2)
     [(started_at, replied_at)] = sandbox.connection.execute(
         "SELECT started_at, first_reply_at FROM conversation"
         " WHERE first_reply_at > started_at + 30 AND started_at > ? LIMIT 1",
@@ -184,12 +183,11 @@ def test_a_reply_that_is_still_to_come_does_not_keep_its_conversation(call: Call
         return sum(row["count"] for row in reply.json()["data"])
 
     assert conversations(replied_at + 1) == conversations(replied_at) + 1
-    sandbox.close()
 
 
-def test_a_call_that_is_going_on_counts_its_minutes_so_far(call: Call) -> None:
+def test_a_call_that_is_going_on_counts_its_minutes_so_far(call: Call, make_sandbox: Make) -> None:
     clock = [START]
-    sandbox = Sandbox.make(now=lambda: clock[0], days=6, bots=3)
+    sandbox = make_sandbox(now=lambda: clock[0], days=6, bots=3)
     [(started_at, seconds)] = sandbox.connection.execute(
         "SELECT started_at, seconds FROM call WHERE seconds > 120 AND started_at < ?"
         " ORDER BY started_at LIMIT 1",
@@ -204,12 +202,11 @@ def test_a_call_that_is_going_on_counts_its_minutes_so_far(call: Call) -> None:
         reply = call(sandbox, "POST", paths.SEAX_REPORT, headers=headers, json=body)
         found.append(reply.json()["total_usage"]["total_voice_minutes"])
     assert found == [None, 1.0, round(seconds / 60, 2), round(seconds / 60, 2)]
-    sandbox.close()
 
 
-def test_a_live_agent_is_counted_from_when_one_is_asked_for(call: Call) -> None:
+def test_a_live_agent_is_counted_from_when_one_is_asked_for(call: Call, make_sandbox: Make) -> None:
     clock = [START]
-    sandbox = Sandbox.make(now=lambda: clock[0], days=4, bots=2)
+    sandbox = make_sandbox(now=lambda: clock[0], days=4, bots=2)
     workspace = sandbox.workspaces[0]
     [(asked_at,)] = sandbox.connection.execute(
         "SELECT min(live_agent_at) FROM conversation WHERE live_agent_at > ?",
@@ -223,7 +220,6 @@ def test_a_live_agent_is_counted_from_when_one_is_asked_for(call: Call) -> None:
         reply = call(sandbox, "POST", paths.SEACHAT_REPORT, headers=headers, json=body)
         found.append(reply.json()["conversation_overview"]["live_agent_requests"])
     assert found[1] == found[0] + 1
-    sandbox.close()
 
 
 def test_a_naive_clock_is_refused() -> None:
@@ -236,16 +232,18 @@ def test_only_http_is_spoken(sandbox: Sandbox) -> None:
         asyncio.run(sandbox({"type": "lifespan"}, AsyncMock(), AsyncMock()))
 
 
-def test_a_sandbox_can_live_in_a_file_and_overwrites_none(tmp_path: Path) -> None:
+def test_a_sandbox_can_live_in_a_file_and_overwrites_none(
+    tmp_path: Path, make_sandbox: Make
+) -> None:
     path = str(tmp_path / "sandbox.db")
-    made = Sandbox.make(now=lambda: START, days=1, path=path)
+    made = make_sandbox(now=lambda: START, days=1, path=path)
     expected = dump(made)
     made.close()
     connection = sqlite3.connect(path)
     assert list(connection.iterdump()) == expected
     connection.close()
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
-        Sandbox.make(now=lambda: START, days=1, path=path)
+        make_sandbox(now=lambda: START, days=1, path=path)
 
 
 def test_office_hours_are_busy_nights_quiet_and_weekends_weak(sandbox: Sandbox) -> None:
@@ -335,12 +333,11 @@ def test_first_instants_of_a_conversation_are_those_of_its_messages(sandbox: San
     assert unasked > 0
 
 
-def test_a_disabled_bot_has_no_conversations() -> None:
-    sandbox = Sandbox.make(now=lambda: START, bots=10, days=3)
+def test_a_disabled_bot_has_no_conversations(make_sandbox: Make) -> None:
+    sandbox = make_sandbox(now=lambda: START, bots=10, days=3)
     disabled = [bot.number for bot in sandbox.workspaces[0].bots if not bot.is_enabled]
     [(often,)] = sandbox.connection.execute(
         "SELECT count(*) FROM conversation WHERE bot = ?", disabled
     )
     assert len(disabled) == 1
     assert often == 0
-    sandbox.close()

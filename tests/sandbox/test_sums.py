@@ -151,6 +151,7 @@ def test_label_days_add_up_to_months(seachat: Ask, zone: str, start: str, end: s
     assert fold("day")
 
 
+@pytest.mark.usefixtures("_our_zones")
 def test_the_day_that_the_clocks_go_back_has_25_hours(sandbox: Sandbox, seachat: Ask) -> None:
     day = between("America/New_York", "2025-11-02T00:00:00", "2025-11-02T23:59:59")
     since, until = edges("America/New_York", "2025-11-02T00:00:00", "2025-11-02T23:59:59")

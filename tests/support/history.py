@@ -9,7 +9,7 @@ import random
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -123,10 +123,8 @@ def write(
             out.write("# EOF\n")
             return samples
 
-    with path.open("w", encoding="utf-8") as out:
-        samples = world.run(lambda: pages(out))
-    made.close()
-    return samples
+    with closing(made), path.open("w", encoding="utf-8") as out:
+        return world.run(lambda: pages(out))
 
 
 def blocks(promtool: str, history: Path, data: Path) -> None:

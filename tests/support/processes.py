@@ -10,8 +10,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import IO, Final, Protocol, TypeVar
 
 PATIENCE: Final = 40.0
@@ -19,6 +20,12 @@ PATIENCE: Final = 40.0
 
 _PAUSE: Final = 0.02
 _OWN: Final = "SEASALT_EXPORTER_"
+
+_LOOPBACK: Final = "127.0.0.1"
+_LOWEST: Final = 10_000
+_HIGHEST: Final = 32_767  # from 32,768 on the kernel picks
+_FIRST: Final = _LOWEST + os.getpid() * 101 % (_HIGHEST - _LOWEST)
+_PORTS: Final = cycle((*range(_FIRST, _HIGHEST), *range(_LOWEST, _FIRST)))
 
 T = TypeVar("T")
 
@@ -183,10 +190,15 @@ def inherited() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A port on loopback that nobody listens on, nor is given without asking for it by number.
+
+    One that the kernel picks may be picked again for another test's server or client before it is
+    used. Each process walks through the ports below those, from a place of its own.
+    """
+    for port in islice(_PORTS, _HIGHEST - _LOWEST):
+        with suppress(OSError), socket.create_server((_LOOPBACK, port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_for(

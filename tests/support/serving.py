@@ -32,7 +32,7 @@ from exporter.web import Web
 from exporter.web_config import Kept
 
 LOOPBACK: Final = "127.0.0.1"
-PATIENCE: Final = 10.0
+PATIENCE: Final = 40.0
 LIMITS: Final = Limits()
 LINE: Final = b"own_total 1\n"
 
