@@ -283,6 +283,12 @@ def test_calls_that_are_exactly_allowed_are_no_shortage() -> None:
             assert real_interval(given, per_minute) == timedelta(minutes=minutes)
 
 
+def test_what_is_left_for_the_often_ones_may_be_exactly_nothing() -> None:
+    given = mixed([(10, 60), (600, 600)])
+
+    assert real_interval(given, 60) == timedelta(seconds=610)
+
+
 def test_with_nothing_but_defaults_every_number_of_calls_is_planned() -> None:
     for number in (*range(1, 600, 50), *range(590, 2200), *range(2200, 5001, 100)):
         given = [CALL] * number

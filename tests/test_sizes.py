@@ -34,6 +34,8 @@ SIZES = (1, 60, 599, 600, 601, 760, 1100, 1170, 2099, 2100, 3333, 5000)
 LISTENING = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 USES = next(f for f in API_FAMILIES if f.name == "seasalt_label_usage_uses")
 
+TOLD = Record(3600.0, samples=Samples.of(ListedBot(id="b0", is_enabled=True).samples()))
+
 
 def configuration(bots: int) -> str:
     listed = "".join(f"      - id: b{number}\n" for number in range(bots))
@@ -173,12 +175,7 @@ def test_over_the_default_max_series_no_report_holds_the_loop(bots: int) -> None
 def test_what_the_list_says_of_bots_counts_as_series_and_gives_way_last() -> None:
     reports = Reports(1000)
     reports.come()
-    facts = {
-        Key(target(reports.one, bot), "", ""): Record(
-            3600.0, samples=Samples.of(ListedBot(id=bot.id, is_enabled=True).samples())
-        )
-        for bot in reports.one.bots
-    }
+    facts = {Key(target(reports.one, bot), "", ""): TOLD for bot in reports.one.bots}
 
     asyncio.run(reports.poller.tell(facts))
 
@@ -188,25 +185,31 @@ def test_what_the_list_says_of_bots_counts_as_series_and_gives_way_last() -> Non
     assert reports.kept() == {98}
 
 
-def test_bots_that_are_only_listed_are_never_more_series_than_allowed() -> None:
+def test_what_is_told_of_bots_alone_is_never_more_series_than_allowed() -> None:
+    one, store, telemetry = workspace(["label_usage"], bots=50, max_series=70), Store(), Telemetry()
+    poller = Poller(one, None, store, telemetry, lambda: START)  # type: ignore[arg-type]
+    facts = {Key(target(one, bot), "", ""): TOLD for bot in one.bots}
+
+    for _ in range(3):
+        asyncio.run(poller.tell(facts))
+        assert store.series("acme") == 70
+    assert {len(record.samples) for _, record in store} == {1, 2}
+
+
+def test_the_list_of_bots_is_stored_within_max_series() -> None:
     run = Run([f"b{number}" for number in range(50)], max_series=30)
     run.lasts(timedelta(hours=2))
 
     page = run.telemetry.text(openmetrics=False).decode()
     assert run.store.series("acme") == 30
     line = 'seasalt_series_dropped_total{api="seachat",reason="max_series",workspace="acme"} '
-    assert float(page.split(line)[1].split("\n")[0]) > 20
+    assert float(page.split(line)[1].split("\n")[0]) > 100
 
 
 def test_the_list_of_many_bots_is_stored_a_few_at_a_time() -> None:
     reports, turns = Reports(1000), 0
     reports.come()
-    facts = {
-        Key(target(reports.one, bot), "", ""): Record(
-            3600.0, samples=Samples.of(ListedBot(id=bot.id).samples())
-        )
-        for bot in reports.one.bots
-    }
+    facts = {Key(target(reports.one, bot), "", ""): TOLD for bot in reports.one.bots}
 
     async def go() -> None:
         nonlocal turns
@@ -220,24 +223,32 @@ def test_the_list_of_many_bots_is_stored_a_few_at_a_time() -> None:
     assert turns >= 1000 // 64
 
 
-def test_a_lower_max_series_is_kept_before_anything_is_asked() -> None:
-    bots = [f"b{number}" for number in range(300)]
-    metrics = [{"metric": "label_overview", "scope": "bots"}]
+def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> None:
     rows = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(20)]
-    before = Run(bots, metrics=metrics)
-    before.api.answer = lambda _: (200, {"label_overview": rows})
-    before.lasts(timedelta(minutes=5))
-    assert before.store.series("acme") == 300 * 21
-
-    after = Run(bots, metrics=metrics, max_series=2000)
-    seen: list[int] = []
+    world, store, telemetry, seen = World(), Store(), Telemetry(), list[int]()
 
     def answer(_: dict[str, Any]) -> Answer:
-        seen.append(after.store.series("acme"))
+        seen.append(store.series("acme"))
         return 200, {"label_overview": rows}
 
-    after.store, after.api.answer = before.store, answer
-    after.lasts(timedelta(minutes=5))
+    def start(one: Workspace, memory: Memory) -> Watch:
+        api = FakeApi(world.now, answer)
+        return Watch(one, store, telemetry, world.now, transport=api.transport, memory=memory)
 
+    async def go() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            fleet = Fleet(start, tasks, store, telemetry)
+            for limit in (100_000, 2000):
+                file = tmp_path / "seasalt.yml"
+                text = configuration(300).replace(
+                    "[communication_volume]", "[{metric: label_overview, scope: bots}]"
+                )
+                file.write_text(f"max_series: {limit}\n{text}", encoding="utf-8")
+                seen.clear()
+                await fleet.adopt(load([str(file)], {}, TODAY))
+                await asyncio.sleep(6 * 60)
+            await fleet.close()
+
+    world.run(go)
     assert seen
-    assert max(seen) <= 2000
+    assert 1800 <= min(seen) <= max(seen) <= 2000

@@ -554,7 +554,7 @@ PROTECTIONS: Final = (
         "exporter/schedule.py",
         "        if left > 0:",
         "        if left > -1e-9:",
-        ("tests/test_schedule.py", "tests/test_sizes.py"),
+        ("tests/test_schedule.py::test_what_is_left_for_the_often_ones_may_be_exactly_nothing",),
     ),
     Protection(
         "who asks for more than is allowed is told",
@@ -1350,7 +1350,7 @@ PROTECTIONS: Final = (
         "exporter/poller.py",
         "            kept, left_out = self._capped(key, tuple(record.samples))",
         "            kept, left_out = tuple(record.samples), 0",
-        ("tests/test_sizes.py::test_bots_that_are_only_listed_are_never_more_series_than_allowed",),
+        ("tests/test_sizes.py::test_what_is_told_of_bots_alone_is_never_more_series_than_allowed",),
     ),
     Protection(
         "the list of many bots does not hold the loop",
