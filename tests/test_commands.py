@@ -5,22 +5,26 @@ import gc
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.loopback import Listening, listening
 from support.processes import finished
+from support.states import real
 from support.workspaces import TODAY, workspace
 
-from exporter import paths
+from exporter import __version__, paths
 from exporter.client import Client
 from exporter.commands import bots, docs, once, plan, serve
 from exporter.commands.configured import configuration
 from exporter.config import Config, load
-from exporter.flags import DONE, MENDABLE, parse
+from exporter.flags import DONE, MENDABLE, Invocation, parse
+from exporter.memory import Origin, Turns
 from exporter.plan import Call
 from exporter.poller import Poller
+from exporter.state import State, decoded, encoded
 from exporter.watch import Watch
 
 GOOD = {"total_usage": {"total_chat_responses": 1}}
@@ -248,6 +252,64 @@ def test_all_is_settled_once_when_there_is_something_to_poll_and_nothing_that_po
     assert len(found) == 1
     assert Call in found[0]
     assert not found[0] & {Watch, Poller, Client}
+
+
+def test_a_state_that_nothing_can_be_begun_with_is_put_aside_and_it_serves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def harm(_: Poller, turns: Turns) -> None:
+        if turns.due:
+            raise OverflowError
+
+    caplog.set_level("INFO")
+    file = folder / "seasalt.state"
+    flags = [flag(folder, "http://127.0.0.1:9"), f"--state.file={file}"]
+    config, invocation = serving(*flags)
+    memory = replace(real().memories[0], origin=Origin.of(config.workspaces[0]))
+    content = encoded(State((memory,), real().records))
+    file.write_bytes(content)
+    monkeypatch.setattr(Poller, "recall", harm)
+
+    asyncio.run(for_a_moment(config, invocation))
+
+    assert (folder / "seasalt.state.corrupt").read_bytes() == content
+    assert decoded(file.read_bytes()).memories[0].origin == memory.origin
+    told = [record.getMessage() for record in caplog.records]
+    assert "state not used" in told
+    assert any("bug" in text for text in told)
+    assert told[-1] == "stopped"
+
+
+def test_a_start_says_what_is_running_and_how_much_it_will_ask_for(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bots = [{"id": f"b{number}"} for number in range(20)]
+    config, invocation = serving(
+        flag(folder, "http://127.0.0.1:9", bots=bots, discover_bots={"interval": "1h"})
+    )
+
+    asyncio.run(for_a_moment(config, invocation))
+
+    (line,) = [record for record in caplog.records if record.getMessage() == "started"]
+    told = vars(line)
+    assert told["version"] == __version__
+    assert told["config"] == str(folder / "seasalt.yml")
+    assert told["workspaces"] == 1
+    assert told["requests_per_minute"] == pytest.approx(20 / 10 + 1 / 60, abs=0.01)
+
+
+def serving(*flags: str) -> tuple[Config, Invocation]:
+    invocation = parse(["serve", *flags], {})
+    config = configuration(invocation)
+    assert config
+    return config, invocation
+
+
+async def for_a_moment(config: Config, invocation: Invocation) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(1, stop.set)
+    await serve.serve(config, invocation, [], stop)
 
 
 # bots

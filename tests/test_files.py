@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter import files
 from exporter.files import Followed, Unfit, read, reason
 
 LATER = 10**10
@@ -23,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what was written a moment ago be old."""
     now = time.time_ns
-    monkeypatch.setattr(files.time, "time_ns", lambda: now() + LATER)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + LATER)
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -35,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(size)
         return real(descriptor, size)
 
-    monkeypatch.setattr(files.os, "read", counted)
+    monkeypatch.setattr(os, "read", counted)
     return asked
 
 
@@ -61,7 +60,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_no_further_than_its_bound(
             stream.write(b"x" * 600)
         return real(descriptor, size)
 
-    monkeypatch.setattr(files.os, "read", growing)
+    monkeypatch.setattr(os, "read", growing)
     with pytest.raises(Unfit, match="larger than 1000 bytes"):
         read(file, 1000)
 
@@ -96,7 +95,7 @@ def test_a_file_that_is_swapped_for_a_pipe_when_it_is_opened_is_not_waited_for(
         os.mkfifo(file)
         return real(path, flags)
 
-    monkeypatch.setattr(files.os, "open", swapped)
+    monkeypatch.setattr(os, "open", swapped)
     with pytest.raises(Unfit):
         read(file, 1000)
 
@@ -116,7 +115,7 @@ def test_a_change_between_stamp_and_reading_or_after_it_is_seen_by_the_next_look
             other.replace(file)
         return found
 
-    monkeypatch.setattr(files.os, "read", late)
+    monkeypatch.setattr(os, "read", late)
     assert followed.read() == b"one"
     assert followed.changed()  # two
     assert followed.changed()  # three

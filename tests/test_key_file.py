@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def gone(file: Path) -> None:
     file.unlink()
 
 
-async def held_for(what: asyncio.Future[object]) -> float:
+async def held_for(what: asyncio.Future[Any]) -> float:
     """The longest that the event loop is held until something is done."""
     worst = 0.0
     while not what.done():

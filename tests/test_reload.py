@@ -108,8 +108,10 @@ def test_whatever_a_reload_leads_to_is_refused_told_as_a_bug_counted_and_ends_no
         setattr(files, where, error)
         task = asyncio.ensure_future(files.reloader.run())
         files.reloader.ask()
-        while files.successful:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(10):
+            while b'bugs_total{where="reload"} 1.0' not in files.telemetry.text(openmetrics=False):
+                await asyncio.sleep(0.001)
+        assert not files.successful
         says = await files.reloader.reload()
         assert "bug" in says
         assert "canary" not in says
@@ -118,7 +120,8 @@ def test_whatever_a_reload_leads_to_is_refused_told_as_a_bug_counted_and_ends_no
         assert b'seasalt_exporter_bugs_total{where="reload"} 2.0' in page
         setattr(files, where, None)
         assert await files.reloader.reload() == ""
-        assert files.successful
+        page = files.telemetry.text(openmetrics=False)
+        assert b"seasalt_exporter_config_last_reload_successful 1.0" in page
         task.cancel()
 
     run(go)

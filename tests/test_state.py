@@ -304,6 +304,28 @@ def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: obje
         decoded(sealed(lines[:1], lines[1:]))
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("standing", "not_before", "2026-11-21T12:00:00"),
+        ("standing", "open_until", "9999-12-31T23:59:59Z"),
+        ("standing", "day", "0001-01-01"),
+        ("standing", "spent", -1),
+        ("turns", "due", {"x": "2026-11-21T12:00:00"}),
+        ("turns", "split_in_vain", {"x": "0001-01-01T00:00:00Z"}),
+        ("listed", "due", "2026-11-21T12:00:00"),
+        ("listed", "bots", [[{"id": "a b"}, 0]]),
+        ("listed", "bots", [[{"id": "b1"}, -1]]),
+    ],
+)
+def test_a_memory_that_cannot_be_is_no_state(part: str, name: str, value: object) -> None:
+    memory, rows = whole(ONE)
+    memory[part][name] = value
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    with pytest.raises(StateError, match="says what cannot be"):
+        decoded(sealed(lines[:1], lines[1:]))
+
+
 def test_nothing_is_written_that_would_not_be_read_again() -> None:
     state = real()
     size = len(encoded(state))

@@ -186,10 +186,8 @@ def test_a_state_that_nobody_would_read_again_is_not_written_and_the_one_before_
     kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = State(real().memories)
-    usual = state_file.encoded
-    monkeypatch.setattr(
-        state_file, "encoded", lambda state: usual(state, len(encoded(before)) + 200)
-    )
+    most = len(encoded(before)) + 200
+    monkeypatch.setattr(state_file, "encoded", lambda state: encoded(state, most))
 
     async def go() -> None:
         with kept.file as file:

@@ -1259,14 +1259,14 @@ PROTECTIONS: Final = (
         "exporter/state.py",
         "all(_possible(*row) for row in records)",
         "True",
-        ("tests/test_state.py",),
+        ("tests/test_state.py::test_a_record_that_cannot_be_is_no_state",),
     ),
     Protection(
         "a memory that cannot be is no state",
         "exporter/state.py",
         "all(map(_possible_memory, memories))",
         "True",
-        ("tests/test_state.py",),
+        ("tests/test_state.py::test_a_memory_that_cannot_be_is_no_state",),
     ),
     Protection(
         "nothing is written that would not be read again",
