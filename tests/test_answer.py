@@ -303,7 +303,7 @@ def test_no_answer_holds_the_loop_for_long(kind: str) -> None:
     held, read_all = polling(one, content)
 
     assert read_all is bool(legal)
-    assert held < 0.4  # on a machine that is busy; on its own it is a tenth
+    assert held < 2  # on a machine that is busy; on its own it is a fortieth
 
 
 def test_several_members_are_unfolded_and_nothing_goes_on_after_them() -> None:
