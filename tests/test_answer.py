@@ -190,6 +190,8 @@ def attacks() -> dict[str, bytes]:
         + b",".join(b'"c%d":{"user_count":1}' % number for number in range(314_000))
         + b"}}}",
         "names-in-rows": b"[" + b",".join(b'{"n%d":1}' % number for number in range(79_000)) + b"]",
+        "names": b"{" + b",".join(b'"n%d":1' % number for number in range(30_000)) + b"}",
+        "rows": b"[" + b"0," * 70_000 + b"0]",
         "quotes": b'"' * (8 * MIB),
         "escaped-quotes": b'["' + b'\\"' * (4 * MIB - 4) + b'"]',
         "back-slashes": b'"' + b"\\" * (8 * MIB - 1),
