@@ -190,6 +190,8 @@ def attacks() -> dict[str, bytes]:
         + b",".join(b'"c%d":{"user_count":1}' % number for number in range(314_000))
         + b"}}}",
         "names-in-rows": b"[" + b",".join(b'{"n%d":1}' % number for number in range(79_000)) + b"]",
+        "names": b"{" + b",".join(b'"n%d":1' % number for number in range(30_000)) + b"}",
+        "rows": b"[" + b"0," * 70_000 + b"0]",
         "quotes": b'"' * (8 * MIB),
         "escaped-quotes": b'["' + b'\\"' * (4 * MIB - 4) + b'"]',
         "back-slashes": b'"' + b"\\" * (8 * MIB - 1),
@@ -303,7 +305,7 @@ def test_no_answer_holds_the_loop_for_long(kind: str) -> None:
     held, read_all = polling(one, content)
 
     assert read_all is bool(legal)
-    assert held < 0.4  # on a machine that is busy; on its own it is a tenth
+    assert held < 2  # on a machine that is busy; on its own it is a fortieth
 
 
 def test_several_members_are_unfolded_and_nothing_goes_on_after_them() -> None:

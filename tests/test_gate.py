@@ -863,7 +863,7 @@ def test_answers_that_cost_too_much_open_the_breaker() -> None:
 
         return httpx.Response(200, content=body())
 
-    asked.handle = handle  # type: ignore[method-assign]
+    asked.handle = handle  # type: ignore[assignment, method-assign]
 
     *found, standing = asked.run(*[report] * 20, standing_of)
 

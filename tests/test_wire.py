@@ -80,8 +80,8 @@ def test_a_response_that_nobody_asked_for_is_no_answer(
 
     tls = authority.serves(HOST) if scheme == "https" else None
     with wire(write, tls) as api:
-        http = {"ca_file": authority.certificate} if tls else {}
-        assert asked(at(api.url(scheme), **http), 3, 0.2 if late else 0.0) == [1, 2, 3]
+        http: dict[str, Any] = {"ca_file": authority.certificate} if tls else {}
+        assert asked(at(api.url(scheme), "10s", **http), 3, 0.2 if late else 0.0) == [1, 2, 3]
 
 
 def test_half_a_response_that_nobody_asked_for_is_no_part_of_an_answer() -> None:
