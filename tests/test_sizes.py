@@ -18,6 +18,7 @@ from test_discovery import Run
 
 from exporter.agenda import Agenda
 from exporter.bots import ListedBot
+from exporter.client import Trust
 from exporter.commands import plan
 from exporter.config import Workspace, load
 from exporter.exposition import API_FAMILIES
@@ -64,8 +65,13 @@ def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_d
     api = FakeApi(world.now)
     file = tmp_path / "seasalt.yml"
 
-    def start(one: Workspace, memory: Memory) -> Watch:
-        return Watch(one, store, telemetry, world.now, transport=api.transport, memory=memory)
+    def start(one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+        return Watch(
+            *(one, store, telemetry, world.now),
+            transport=api.transport,
+            memory=memory,
+            trusted=trusted,
+        )
 
     async def go() -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -231,9 +237,13 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
         seen.append(store.series("acme"))
         return 200, {"label_overview": rows}
 
-    def start(one: Workspace, memory: Memory) -> Watch:
-        api = FakeApi(world.now, answer)
-        return Watch(one, store, telemetry, world.now, transport=api.transport, memory=memory)
+    def start(one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+        return Watch(
+            *(one, store, telemetry, world.now),
+            transport=FakeApi(world.now, answer).transport,
+            memory=memory,
+            trusted=trusted,
+        )
 
     async def go() -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -195,6 +195,7 @@ def free_port() -> int:
     One that the kernel picks may be picked again for another test's server or client before it is
     used. Each process walks through the ports below those, from a place of its own.
     """
+    port: int
     for port in islice(_PORTS, _HIGHEST - _LOWEST):
         with suppress(OSError), socket.create_server((_LOOPBACK, port)):
             return port
