@@ -3,17 +3,18 @@
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from exporter.addresses import party
 from exporter.passwords import Busy, Passwords
-from exporter.web import Answer, Receive, Scope, Send, reply
+from exporter.web import Answer, Header, Receive, Scope, Send, reply
 from exporter.web_config import RateLimit, WebConfig
 
 LARGEST_HEAD: Final = 16_384
 """Bytes of a request's target and headers: far above what a scraper sends."""
 
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _CLOSE: Final = (b"connection", b"close")
 
 BAD_REQUEST: Final = Answer(400, b"Bad Request\n", headers=(_CLOSE,))
@@ -55,7 +56,10 @@ class Guard:
             await self._app(scope, receive, send)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Answer | None:
-        if refusal := _of_form(scope) or await _of_body(scope, receive):
+        if refusal := _of_form(scope):
+            return refusal
+        framing = [header for header in scope["headers"] if header[0] in _FRAMING]
+        if framing and (refusal := await _of_body(framing, receive)):
             return refusal
         config = self._config()
         if not self._in_time(config.rate_limit):
@@ -109,15 +113,13 @@ def _of_form(scope: Scope) -> Answer | None:
         return BAD_REQUEST
     if _head(scope) > LARGEST_HEAD:
         return HEAD_TOO_LARGE
-    if any(name == b"content-length" and value.strip(b"0") for name, value in scope["headers"]):
-        return TOO_LARGE
     return None
 
 
-async def _of_body(scope: Scope, receive: Receive) -> Answer | None:
-    """What is said to a body that comes in chunks: it is let through if nothing is in it."""
-    if all(name != b"transfer-encoding" for name, _ in scope["headers"]):
-        return None
+async def _of_body(framing: Sequence[Header], receive: Receive) -> Answer | None:
+    """What is said to a body, which its headers announce; an empty one is let through."""
+    if any(name == b"content-length" and value.strip(b"0") for name, value in framing):
+        return TOO_LARGE
     while True:
         message = await receive()  # which the server bounds in time
         if message.get("body"):

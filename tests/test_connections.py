@@ -287,6 +287,7 @@ def test_a_request_that_has_come_makes_no_room_even_if_it_is_not_read_yet() -> N
     ):
         first.sendall(GET)
         with closing(door.accept()[0]):
+            other.settimeout(2)
             assert other.recv(1) == b""
 
 
