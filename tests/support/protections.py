@@ -1672,6 +1672,43 @@ PROTECTIONS: Final = (
         ("tests/test_connections.py::test_a_head_that_is_broken_gets_no_body",),
     ),
     Protection(
+        "everywhere is IPv6 and IPv4",
+        "exporter/server.py",
+        "if everywhere(host) and",
+        "if not host and",
+        ("tests/test_server.py::test_an_address_is_listened_on",),
+    ),
+    Protection(
+        "an empty line before a request is no mistake",
+        "exporter/server.py",
+        'while held.startswith((b"\\r\\n", b"\\n")):',
+        "while False:",
+        ("tests/test_connections.py::test_an_unusual_way_to_ask_is_answered",),
+    ),
+    Protection(
+        "paths are such as clients ask for",
+        "exporter/flags.py",
+        'and "" not in steps[1:-1]',
+        "and True",
+        ("tests/test_flags.py::test_a_value_that_cannot_be_right_is_one_line",),
+    ),
+    Protection(
+        "a prefix is compared as it is asked for",
+        "exporter/flags.py",
+        'return unquote(path).rstrip("/")',
+        'return path.rstrip("/")',
+        (
+            "tests/test_flags.py::test_the_external_urls_path_comes_before_every_route_unless_told_otherwise",
+        ),
+    ),
+    Protection(
+        "the health check speaks TLS",
+        "exporter/commands/health.py",
+        "if _greets(host, port, context):",
+        "if False:",
+        ("tests/test_health.py::test_it_speaks_tls_where_that_is_spoken",),
+    ),
+    Protection(
         "no secret of TLS is written",
         "exporter/__main__.py",
         'os.environ.pop("SSLKEYLOGFILE", None)',
