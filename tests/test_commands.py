@@ -376,7 +376,7 @@ def test_bots_of_the_other_workspaces_are_listed_where_one_cannot_be_asked(
     assert written.out.startswith("# workspace acme: 1 bots\nbots:\n")
     assert written.err.splitlines() == [
         "workspace nameless: needs a workspace_id",
-        "workspace refusing: the API cannot be reached (ConnectError)",
+        "workspace refusing: the API cannot be reached: connection refused",
     ]
 
 

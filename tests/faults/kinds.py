@@ -214,6 +214,21 @@ def _forbidden(case: Case) -> Dealt:
     return _status(403, {"detail": f"forbidden for {case.asked.secret}"}, final=True)
 
 
+@_row("U10 a gateway's page")
+def _gateway(case: Case) -> Dealt:
+    content = f"<html><title>{PRIVATE[0]}</title>Just a moment".encode()
+    return Dealt((response(case.rng.choice((401, 403)), content, {"Content-Type": "text/html"}),))
+
+
+@_row("U14 a status whose body cannot be read")
+def _status_alone(case: Case) -> Dealt:
+    seconds = case.rng.choice((30, 120))
+    headers = {"Retry-After": str(seconds), "Content-Type": "application/json"}
+    odd = case.rng.choice(({}, {"Content-Encoding": "br"}, {"Content-Encoding": "gzip"}))
+    content = response(429, b'{"detail": "' + b"\xff" * 40, headers | odd)
+    return Dealt((content[: -case.rng.choice((1, 20))], End.CLOSE), parks=seconds)
+
+
 @_row("U11 404")
 def _not_found(_: Case) -> Dealt:
     return _status(404, {"detail": "Bot not found"}, final=True)
@@ -432,12 +447,22 @@ def _not_json(case: Case) -> Dealt:
         b"[" * 100_000,
         b'{"total_usage":{"total_chat_responses":' + b"9" * 4301 + b"}}",
         text.encode("utf-16"),
-        text.encode().replace(b'"', b'"\xff', 1),
+        text.encode()[:-1] + b"\xff}",
         text.replace(":", ": NaN, ", 1).encode(),
         text.encode()[:-1] + b",}",
         b"\0" + text.encode(),
     )
     return _body(case.rng.choice(wrong))
+
+
+@_row("U29 a text that nobody can read")
+def _unreadable(case: Case) -> Dealt:
+    served = case.served()
+    odd = case.rng.choice(
+        (b"Nice \\ud83d", b"\\ude00\\ud83d", b"a\tb", b"\0", b"caf\xe9", b"\xed\xa0\xbd")
+    )
+    content = json.dumps(served.answer).encode()[:-1] + b',"comment":"' + odd + b'"}'
+    return Dealt((response(200, content),), served.values, good=True)
 
 
 @_row("U29 a byte order mark")
