@@ -404,16 +404,19 @@ def deliver(stream: TextIO | None, content: bytes) -> None:
     if stream is None:  # closed before we were started
         return
     try:
+        rest = content
         while True:
             try:
-                stream.buffer.write(content)
-                content = b""
+                # Less than all of it where PYTHONUNBUFFERED is set; None where it would have to wait.
+                rest = rest[stream.buffer.write(rest) or 0 :]
                 stream.buffer.flush()
             except BlockingIOError as error:  # somebody shares it who wants it so
-                content = content[error.characters_written :]
+                rest = rest[error.characters_written :]
                 select.select([], [stream.buffer], [])
             else:
-                return
+                if not rest:
+                    return
+                select.select([], [stream.buffer], [])
     except OSError:
         # Or Python tries again at the end, and fails the whole process.
         with suppress(OSError), _nowhere() as nowhere:

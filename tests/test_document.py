@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, strategies as st
 
 from exporter.config import document
-from exporter.config.document import LARGEST_FILE, read
+from exporter.config.document import DEEPEST, LARGEST_FILE, MOST_VALUES, read
 from exporter.errors import ConfigError
 
 
@@ -148,3 +148,28 @@ def test_with_and_without_libyaml_a_file_means_the_same(content: object) -> None
             without = read(str(file), {}).data
 
     assert with_it == without
+
+
+@pytest.mark.parametrize("loader", [document.FastLoader, document.PureLoader])
+def test_a_file_has_so_many_values_and_levels_and_no_more(
+    tmp_path: Path, loader: type[document.PureLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "Loader", loader)
+    file = tmp_path / "seasalt.yml"
+    file.write_text("[" * DEEPEST + "]" * DEEPEST, encoding="utf-8")
+    assert read(str(file), {}).mistakes == []
+    file.write_text("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), encoding="utf-8")
+    assert refused(file) == f"{file}:1: nested too deeply"
+
+    monkeypatch.setattr(document, "MOST_VALUES", 100)
+    file.write_text("[" + "a," * 99 + "]", encoding="utf-8")
+    assert read(str(file), {}).mistakes == []
+    file.write_text("[" + "canary," * 100 + "]", encoding="utf-8")
+    assert refused(file) == f"{file}:1: more than 100 values"
+
+
+def test_no_configuration_has_more_than_100000_values(tmp_path: Path) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text("[" + "a," * MOST_VALUES + "]", encoding="utf-8")
+
+    assert refused(file) == f"{file}:1: more than 100000 values"

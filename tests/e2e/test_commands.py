@@ -336,7 +336,7 @@ def test_bots_with_a_wrong_key_says_so_in_one_line_without_the_key(
     ],
 )
 def test_a_package_that_is_missing_is_named_in_one_line(
-    exporter: Command, config: str, tmp_path: Path, hidden: str, raises: str, says: str
+    config: str, tmp_path: Path, hidden: str, raises: str, says: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
@@ -348,7 +348,8 @@ def test_a_package_that_is_missing_is_named_in_one_line(
         "sys.meta_path.insert(0, Hidden())\n"
     )
 
-    ended = finished([*exporter, "serve", config], {"PYTHONPATH": str(tmp_path)})
+    command = [sys.executable, "-m", "exporter", "serve", config]
+    ended = finished(command, {"PYTHONPATH": str(tmp_path)})
 
     assert (ended.status, ended.stdout) == (1, ""), ended.stderr
     assert ended.stderr.startswith(says)
@@ -356,13 +357,14 @@ def test_a_package_that_is_missing_is_named_in_one_line(
 
 
 def test_without_time_zones_the_package_that_has_them_is_named(
-    exporter: Command, config: str, tmp_path: Path, small_sandbox: ServedSandbox
+    config: str, tmp_path: Path, small_sandbox: ServedSandbox
 ) -> None:
     (tmp_path / "tzdata").mkdir()
     (tmp_path / "tzdata" / "__init__.py").touch()
     nowhere = {"PYTHONTZPATH": "", "PYTHONPATH": str(tmp_path)}
 
-    ended = finished([*exporter, "plan", config], small_sandbox.environment | nowhere)
+    command = [sys.executable, "-m", "exporter", "plan", config]
+    ended = finished(command, small_sandbox.environment | nowhere)
 
     assert (ended.status, ended.stdout) == (1, "")
     for line in ended.stderr.splitlines():

@@ -1,8 +1,10 @@
 """What the commands print, by real processes: in every locale, to readers that go, to full disks."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -85,22 +87,29 @@ def test_a_mistake_is_told_in_utf_8_whatever_the_locale(tmp_path: Path, locale: 
     assert ended.stderr == f"{file}: cannot be read: No such file or directory\n"
 
 
+buffered = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+
+
+@buffered
 @each
 def test_a_reader_that_is_gone_ends_nothing_and_is_told_nothing(
-    environment: dict[str, str], arguments: list[str]
+    environment: dict[str, str], arguments: list[str], unbuffered: str
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    environment["PYTHONUNBUFFERED"] = unbuffered
     try:
         assert printed(arguments, environment, writing) == (0, "")
     finally:
         os.close(writing)
 
 
+@buffered
 @each
 def test_a_full_disk_is_one_line_and_status_1(
-    environment: dict[str, str], arguments: list[str]
+    environment: dict[str, str], arguments: list[str], unbuffered: str
 ) -> None:
+    environment["PYTHONUNBUFFERED"] = unbuffered
     with FULL.open("wb") as full:
         status, said = printed(arguments, environment, full.fileno())
 
@@ -119,14 +128,18 @@ def test_without_an_output_there_is_no_traceback(
     assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@buffered
 def test_a_slow_reader_that_shares_its_pipe_without_waiting_gets_all(
-    environment: dict[str, str],
+    environment: dict[str, str], unbuffered: str
 ) -> None:
+    environment["PYTHONUNBUFFERED"] = unbuffered
     reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # less than there is to say
     os.set_blocking(writing, False)
     process = subprocess.Popen(
         [*EXPORTER, "docs"], env=inherited() | environment, stdout=writing, stderr=subprocess.PIPE
     )
+    time.sleep(1)  # until the pipe is full
     os.close(writing)
     with open(reading, "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor
         found = b"".join(iter(lambda: stream.read(512), b""))

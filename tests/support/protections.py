@@ -775,7 +775,7 @@ PROTECTIONS: Final = (
         "exporter/config/document.py",
         "if self._values > MOST_VALUES:",
         "if False:",
-        ("tests/test_config.py",),
+        ("tests/test_document.py",),
     ),
     Protection(
         "a file has so many levels",
