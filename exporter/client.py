@@ -69,6 +69,9 @@ _CONNECT: Final = 10.0
 _REFUSAL: Final = 5.0
 """Seconds for the body of a refusal: its status counts, with or without."""
 
+_REFUSAL_WITH_A_WISH: Final = 0.5
+"""Where a header asks for a pause already: until that is heard, others go on asking."""
+
 _LARGEST_REFUSAL: Final = 64 * 1024
 
 
@@ -175,7 +178,9 @@ class Client:
                 response = await self._http.send(out, stream=True)
         try:
             if response.status_code != 200:
-                by = min(deadline, time() + _REFUSAL)
+                asked = "Retry-After" in response.headers
+                patience = _REFUSAL_WITH_A_WISH if asked else _REFUSAL
+                by = min(deadline, time() + patience)
                 raise self._refusal(response, await _of_refusal(response, by))
             with self._in_our_words():
                 async with asyncio.timeout_at(deadline):

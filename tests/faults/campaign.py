@@ -370,7 +370,9 @@ class Campaign:
         if self._struck(asked):
             self.figures.faults["U37 the list of bots"] += 1
             token = asked.secret
-            some: list[dict[str, Any]] = [{"id": bot, "name": "x"} for bot in self.listed[:1]]
+            some: list[dict[str, Any]] = [
+                {"id": bot, "name": bot_name(bot)} for bot in self.listed[:1]
+            ]
             return self.rng.choice(
                 (
                     (as_json(200, {"data": some, "total": 23}),),  # and the same page again

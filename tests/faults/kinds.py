@@ -214,21 +214,6 @@ def _forbidden(case: Case) -> Dealt:
     return _status(403, {"detail": f"forbidden for {case.asked.secret}"}, final=True)
 
 
-@_row("U10 a gateway's page")
-def _gateway(case: Case) -> Dealt:
-    content = f"<html><title>{PRIVATE[0]}</title>Just a moment".encode()
-    return Dealt((response(case.rng.choice((401, 403)), content, {"Content-Type": "text/html"}),))
-
-
-@_row("U14 a status whose body cannot be read")
-def _status_alone(case: Case) -> Dealt:
-    seconds = case.rng.choice((30, 120))
-    headers = {"Retry-After": str(seconds), "Content-Type": "application/json"}
-    odd = case.rng.choice(({}, {"Content-Encoding": "br"}, {"Content-Encoding": "gzip"}))
-    content = response(429, b'{"detail": "' + b"\xff" * 40, headers | odd)
-    return Dealt((content[: -case.rng.choice((1, 20))], End.CLOSE), parks=seconds)
-
-
 @_row("U11 404")
 def _not_found(_: Case) -> Dealt:
     return _status(404, {"detail": "Bot not found"}, final=True)
@@ -455,16 +440,6 @@ def _not_json(case: Case) -> Dealt:
     return _body(case.rng.choice(wrong))
 
 
-@_row("U29 a text that nobody can read")
-def _unreadable(case: Case) -> Dealt:
-    served = case.served()
-    odd = case.rng.choice(
-        (b"Nice \\ud83d", b"\\ude00\\ud83d", b"a\tb", b"\0", b"caf\xe9", b"\xed\xa0\xbd")
-    )
-    content = json.dumps(served.answer).encode()[:-1] + b',"comment":"' + odd + b'"}'
-    return Dealt((response(200, content),), served.values, good=True)
-
-
 @_row("U29 a byte order mark")
 def _mark(case: Case) -> Dealt:
     served = case.served()
@@ -614,7 +589,7 @@ WRONG_NUMBERS: Final[tuple[object, ...]] = (
         "1_000",
         "\uff11\uff12",
         "0x10",
-        "1e3",
+        "1e3 ",
         "-3",
         "",
         "null",

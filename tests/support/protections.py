@@ -118,8 +118,8 @@ PROTECTIONS: Final = (
     Protection(
         "the body of a refusal is not waited for",
         "exporter/client.py",
-        "min(deadline, time() + _REFUSAL)",
-        "deadline + _REFUSAL * 0",
+        "min(deadline, time() + patience)",
+        "deadline + patience * 0",
         ("tests/test_wire.py::test_a_refusal_is_not_held_up_by_its_body",),
     ),
     Protection(
