@@ -22,7 +22,7 @@ from exporter.breaker import PROBE_EVERY
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
-from exporter.errors import NotSent, Outcome, RequestFailed
+from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.key_file import KeyAtHand
 from exporter.keyring import Keyring
 from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
@@ -348,6 +348,13 @@ class Gate:
             outcome, wish, fault = failure.outcome, failure.wish, failure.fault
             self.answered = self.answered or failure.status is not None
             raise
+        except ReplyError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # Whatever an answer leads to, the process goes on, and so do the values from before.
+            outcome = Outcome.INVALID
+            self._telemetry.bug("answer", error)
+            raise RequestFailed(outcome, "refused because of a bug in the exporter") from None
         finally:
             if outcome:
                 self._telemetry.requested(*self._place, outcome, self._time() - begun)

@@ -11,6 +11,7 @@ from exporter.store import Store
 from exporter.telemetry import PAGE_BYTES, SERIES, Telemetry
 
 _SHORTEST_PAUSE: Final = 0.1
+_PAUSE_AFTER_A_BUG: Final = 5.0
 _SHARE_OF_TIME: Final = 10  # rendering takes at most a tenth of the process's time
 _AT_ONCE: Final = 500  # so many values are forgotten before others get a turn
 _LONGEST_AHEAD: Final = timedelta(seconds=30)
@@ -62,6 +63,9 @@ class Pages:
     async def refresh(self, *, unless_it_holds: bool = False) -> None:
         """Make the snapshot of what the store has now.
 
+        An error of our own is told as a bug. Then the last snapshot stays until one of its values
+        expires; whoever asks later gets the error, and no old value.
+
         Args:
             unless_it_holds: Only if another has not made one that holds meanwhile.
         """
@@ -72,12 +76,24 @@ class Pages:
             self._changed.clear()
             at = begun + min(2 * self._took, _LONGEST_AHEAD)
             records = self._store.generation()
-            made = await self._elsewhere(snapshot, records, at, self.snapshot)
+            try:
+                made = await self._elsewhere(snapshot, records, at, self.snapshot)
+            except Exception as error:
+                self._telemetry.bug("page", error)
+                raise
             self._took = max(self._now() - begun, timedelta())
             self._take(made)
             for some in range(0, len(made.hidden), _AT_ONCE):
                 self._store.expire(made.hidden[some : some + _AT_ONCE], at)
                 await asyncio.sleep(0)
+
+    async def renewed(self) -> bool:
+        """Refresh; whether that went well. What a page cannot be made of ends nobody's work."""
+        try:
+            await self.refresh()
+        except Exception:  # noqa: BLE001 - told already, whatever it was
+            return False
+        return True
 
     def _take(self, made: Snapshot) -> None:
         self.snapshot = made
@@ -97,6 +113,7 @@ class Pages:
             except TimeoutError:
                 pass  # something expires now
             begun = time.perf_counter()
-            await self.refresh()
+            made = await self.renewed()
             took = time.perf_counter() - begun
-            await asyncio.sleep(max(_SHORTEST_PAUSE, _SHARE_OF_TIME * took))
+            least = _SHORTEST_PAUSE if made else _PAUSE_AFTER_A_BUG
+            await asyncio.sleep(max(least, _SHARE_OF_TIME * took))

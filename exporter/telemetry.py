@@ -193,7 +193,7 @@ OWN_FAMILIES: Final = (
     *(BUGS, LOG_LINES_DROPPED),
 )
 
-CONTAINED: Final = ("reload", "discovery", "web_config", "state")
+CONTAINED: Final = ("reload", "discovery", "answer", "page", "web_config", "state")
 """What an error of our own refuses, and does not end."""
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -904,3 +904,24 @@ def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
     asyncio.run(go())
 
     assert (threads == [threading.main_thread()]) is (rows == 1)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("canary"), RecursionError(), KeyError("x"), MemoryError()], ids=repr
+)
+def test_whatever_an_answer_leads_to_the_process_goes_on(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 200)
+
+    def raising(*_: object) -> bool:
+        raise error
+
+    told, after = asked.run(lambda gate: gate.report(dict, raising), report)
+
+    assert isinstance(told, RequestFailed)
+    assert str(told) == "refused because of a bug in the exporter"
+    assert after is None
+    assert asked.told('seasalt_exporter_bugs_total{where="answer"}') == 1
+    assert asked.counted("invalid") == 1
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]

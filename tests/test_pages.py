@@ -37,6 +37,7 @@ class Kept:
         self.takes, self.most_at_once = takes, 0
         self.telemetry.begin(workspace(), self.world.now)
         self._at_once = 0
+        self.makes: Callable[..., object] = lambda make, *of: make(*of)
         self.pages = Pages(self.store, self.telemetry, self.world.now, self._elsewhere)
 
     async def _elsewhere(self, make: Callable[..., Any], *of: object) -> object:
@@ -44,7 +45,7 @@ class Kept:
         self.most_at_once = max(self.most_at_once, self._at_once)
         await asyncio.sleep(self.takes)
         self._at_once -= 1
-        return make(*of)
+        return self.makes(make, *of)
 
     async def scrape(self) -> str:
         """The page as a scrape gets it now."""
@@ -305,5 +306,31 @@ def test_a_workspace_that_is_gone_while_a_page_is_made_is_told_of_no_more() -> N
         kept.telemetry.forget("seachat", "acme")
         await making
         assert "seasalt_series{" not in kept.telemetry.text(openmetrics=False).decode()
+
+    World().run(go)
+
+
+def test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work() -> None:
+    async def go() -> None:
+        kept = Kept()
+        kept.store.succeed(KEY, record(1, timedelta(minutes=1)))
+        task = asyncio.ensure_future(kept.pages.run())
+        kept.pages.changed()
+        await asyncio.sleep(1)
+        made, kept.makes = kept.makes, lambda *_: 1 / 0
+        kept.store.succeed(KEY, record(2, timedelta(minutes=1)))
+        kept.pages.changed()
+        await asyncio.sleep(10)
+        assert 'direction="inbound"} 1\n' in await kept.scrape()  # which is still true
+        await asyncio.sleep(60)
+        with pytest.raises(ZeroDivisionError):  # an old value is not shown instead
+            await kept.scrape()
+        assert not task.done()
+        kept.makes = made
+        kept.store.succeed(KEY, record(3, timedelta(hours=1)))
+        await asyncio.sleep(6)
+        assert 'direction="inbound"} 3\n' in await kept.scrape()
+        assert b'bugs_total{where="page"} 0' not in kept.telemetry.text(openmetrics=False)
+        task.cancel()
 
     World().run(go)

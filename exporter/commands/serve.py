@@ -120,7 +120,7 @@ async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the 
 
     async def adopt(config: Config) -> None:
         await fleet.adopt(config)
-        await pages.refresh()  # the next page is of the new configuration
+        await pages.renewed()  # the next page is of the new configuration
 
     def state() -> State:
         return State(tuple(watch.memory for watch in fleet), tuple(store))

@@ -222,6 +222,20 @@ PROTECTIONS: Final = (
         ("tests/test_gate.py::test_a_large_answer_is_prepared_beside_the_loop",),
     ),
     Protection(
+        "no answer ends the process",
+        "exporter/gate.py",
+        "        except Exception as error:  # noqa: BLE001\n            # Whatever",
+        "        except ZeroDivisionError as error:\n            # Whatever",
+        ("tests/test_gate.py::test_whatever_an_answer_leads_to_the_process_goes_on",),
+    ),
+    Protection(
+        "no page that cannot be made ends the process",
+        "exporter/pages.py",
+        "        except Exception:  # noqa: BLE001 - told already",
+        "        except ZeroDivisionError:  # noqa: BLE001 - told already",
+        ("tests/test_pages.py::test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work",),
+    ),
+    Protection(
         "a fault is counted by the breaker",
         "exporter/terms.py",
         "failed=fault or outcome in _BROKEN",
