@@ -167,34 +167,61 @@ def configuration(
     concurrency: int = 16,
     per_minute: int = 600_000,
     ca_file: str = "",
+    max_series: int | None = 10_000_000,
 ) -> str:
-    """A configuration of one workspace with so many bots, each asked for `METRICS`."""
-    # No midnight comes near: reports on `today` are polled once more before it.
-    ahead = (3 - datetime.now(UTC).hour + 9) % 24 - 9
+    """A configuration of one workspace with so many bots, each asked for `METRICS`.
+
+    Args:
+        url: Where the API is.
+        bots: How many.
+        interval: How often each is asked.
+        concurrency: Requests in flight.
+        per_minute: Requests a minute.
+        ca_file: Certificates to trust.
+        max_series: Of the workspace; None for the default.
+    """
+    ahead = _ahead()
     http = f"\n    http: {{ca_file: {ca_file}}}" if ca_file else ""
-    names = "\n".join(
-        f"      - {{id: bot-{number:05}, name: {_TOPICS[number % 10]} {number // 10}}}"
-        for number in range(bots)
-    )
-    today = "\n".join(f"      - {{metric: {metric}, window: today}}" for metric in METRICS)
     return f"""\
 interval: {interval}
 allow_fast_polling: true
 timezone: Etc/GMT{-ahead:+}
 concurrency: {concurrency}
 requests_per_minute: {per_minute}
-max_series: 10000000
+{f"max_series: {max_series}" if max_series else ""}
 stale_after: 100
 workspaces:
   - name: benchmark
     api: seachat
     base_url: {url}
     api_key: {KEY}{http}
-    metrics:
-{today}
-    bots:
-{names}
-"""
+{_asked(bots)}"""
+
+
+def defaults(url: str, bots: int) -> str:
+    """The same with nothing but defaults; the time zone is no limit."""
+    return f"""\
+timezone: Etc/GMT{-_ahead():+}
+workspaces:
+  - name: benchmark
+    api: seachat
+    base_url: {url}
+    api_key: {KEY}
+{_asked(bots)}"""
+
+
+def _ahead() -> int:
+    """A zone where no midnight comes near: reports on `today` are polled once more before it."""
+    return (3 - datetime.now(UTC).hour + 9) % 24 - 9
+
+
+def _asked(bots: int) -> str:
+    today = "\n".join(f"      - {{metric: {metric}, window: today}}" for metric in METRICS)
+    names = "\n".join(
+        f"      - {{id: bot-{number:05}, name: {_TOPICS[number % 10]} {number // 10}}}"
+        for number in range(bots)
+    )
+    return f"    metrics:\n{today}\n    bots:\n{names}\n"
 
 
 class Api(asyncio.Protocol):

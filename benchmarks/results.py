@@ -24,6 +24,11 @@ HEADS: Final[Mapping[str, str]] = {
         " /-/healthy p99 ms | at most | the API's own p99 ms | at most |\n"
         "|---|---|---|---|---|---|---|---|---|---|"
     ),
+    "defaults": (
+        "| bots, at the default `max_series` | filled in s | CPU ms a report | series | MB at most |"
+        " /-/healthy p99 ms | at most | in a minute with nothing but defaults: requests |"
+        " /-/healthy at most |\n|---|---|---|---|---|---|---|---|---|"
+    ),
 }
 """The heads of the tables that show more than the goals ask for."""
 

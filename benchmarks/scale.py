@@ -7,11 +7,16 @@ From the start its page is scraped every few seconds; once it is filled, and unt
 over, the server is asked 20 times a second whether it is healthy, which tells how long its loop is
 held. The stand-in API is asked as often: what it shows is the machine's own noise. In the other
 half nothing is asked, and what a report costs is measured.
+
+All limits are out of the way there. So each size is measured a second time as users have it: at the
+default `max_series`, over which 1,000 bots are, and for a minute with nothing but defaults, at whose
+rate more than 600 bots are more than can be polled.
 """
 
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +30,7 @@ from statistics import median
 from typing import Final, Self
 
 from benchmarks import results
-from benchmarks.api import SERIES, configuration, requests
+from benchmarks.api import SERIES, configuration, defaults, requests
 from benchmarks.goals import Figures
 from benchmarks.machine import (
     OF_A_BOT,
@@ -54,6 +59,9 @@ _PROBES: Final = 20
 _SCRAPE_EVERY: Final = 5.0
 _SHORTEST: Final = 59
 _STEADY: Final = 5.0
+_MINUTE: Final = 60.0
+_NO_LIMIT: Final = 10_000_000
+_SERIES: Final = re.compile(r"(?m)^seasalt_exporter_series\{.*\} (\S+)$")
 
 
 class Probe(threading.Thread):
@@ -118,6 +126,7 @@ class Size:
         late_ms: And 99 of 100.
         noise_ms: The longest that the stand-in API took.
         noise_late_ms: And 99 of 100.
+        series: Values from the API on the page.
     """
 
     bots: int
@@ -134,6 +143,7 @@ class Size:
     late_ms: float
     noise_ms: float
     noise_late_ms: float
+    series: int = 0
 
     def row(self) -> str:
         """It in Markdown."""
@@ -144,13 +154,50 @@ class Size:
         )
 
 
-def measure(python: str, bots: int, seconds: float) -> Size:
+@dataclass
+class Minute:
+    """What was seen in a minute with nothing but defaults.
+
+    Attributes:
+        requests: How many came.
+        held_ms: The longest that an answer to a probe took.
+    """
+
+    requests: int
+    held_ms: float
+
+    def row(self, size: Size) -> str:
+        """It in Markdown, and what was seen of the same bots at the default `max_series`."""
+        return (
+            f"| {size.bots:,} | {size.filled:.0f} | {size.report_ms:.2f} | {size.series:,}"
+            f" | {size.most_megabytes:.0f} | {size.late_ms:.1f} | {size.held_ms:.0f}"
+            f" | {self.requests} | {self.held_ms:.0f} |"
+        )
+
+
+def minute(python: str, bots: int) -> Minute:
+    """Poll so many bots for a minute with nothing but defaults."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        api, port, file = free_port(), free_port(), folder / "seasalt.yml"
+        file.write_text(defaults(f"http://127.0.0.1:{api}", bots), encoding="utf-8")
+        it, exporter = _both(stack, python, api, port, file)
+        patiently(it, lambda: requests(api) is not None, pause=0.05)
+        patiently(exporter, lambda: page(port), pause=0.05)
+        before = requests(api).total()
+        loop = stack.enter_context(Probe(port, "/-/healthy", 1 / _PROBES))
+        time.sleep(_MINUTE)
+        return Minute(requests(api).total() - before, loop.late(1))
+
+
+def measure(python: str, bots: int, seconds: float, *, capped: bool = False) -> Size:
     """Fill a size, poll it at the rate of all sizes, and see what that costs.
 
     Args:
         python: One that has what the exporter needs.
         bots: How many.
         seconds: In which 10,000 bots would be polled.
+        capped: Whether `max_series` is the default, and not out of the way.
     """
     interval = max(1, round(bots * seconds / 10_000))
     rounds = math.ceil(min(_SHORTEST, seconds) / interval)
@@ -158,29 +205,24 @@ def measure(python: str, bots: int, seconds: float) -> Size:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         api, port, file = free_port(), free_port(), folder / "seasalt.yml"
         url = f"http://127.0.0.1:{api}"
-        file.write_text(
-            configuration(url, bots, interval=f"{interval}s", concurrency=_IN_FLIGHT),
-            encoding="utf-8",
+        text = configuration(
+            url,
+            bots,
+            interval=f"{interval}s",
+            concurrency=_IN_FLIGHT,
+            max_series=None if capped else _NO_LIMIT,
         )
-        with (
-            started(
-                [python, "-m", "benchmarks.api", f"--port={api}", f"--seconds={LATENCY}"]
-            ) as it,
-            started(
-                [
-                    *(python, "-m", "exporter", "serve", "--log.level=error"),
-                    *(f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"),
-                ]
-            ) as exporter,
-            ExitStack() as probing,
-        ):
+        file.write_text(text, encoding="utf-8")
+        with ExitStack() as running, ExitStack() as probing:
+            it, exporter = _both(running, python, api, port, file)
             patiently(it, lambda: requests(api) is not None, pause=0.05)
             patiently(exporter, lambda: page(port), pause=0.05)
             begun = time.monotonic()
             scrapes = probing.enter_context(Probe(port, "/metrics", _SCRAPE_EVERY))
             patiently(exporter, lambda: requests(api).total() >= bots, pause=0.5)
             filled = time.monotonic() - begun
-            patiently(exporter, lambda: page(port).count(OF_A_BOT) == bots * SERIES, pause=2)
+            if not capped:
+                patiently(exporter, lambda: page(port).count(OF_A_BOT) == bots * SERIES, pause=2)
             patiently(exporter, _steady(api, bots / interval), pause=_STEADY)
             loop, noise = (
                 probing.enter_context(Probe(*where, 1 / _PROBES))
@@ -193,6 +235,7 @@ def measure(python: str, bots: int, seconds: float) -> Size:
             time.sleep(max(0.0, end - time.monotonic()))
             after, cpu = requests(api).total(), cpu_seconds(exporter.pid) - cpu
             megabytes = [resident_megabytes(exporter.pid, peak=peak) for peak in (False, True)]
+            series = sum(float(number) for number in _SERIES.findall(page(port)))
         refreshing = stack.enter_context(
             started([python, "-m", "benchmarks.refresh", str(file)], talks=True)
         )
@@ -215,7 +258,20 @@ def measure(python: str, bots: int, seconds: float) -> Size:
         late_ms=loop.late(0.99),
         noise_ms=noise.late(1),
         noise_late_ms=noise.late(0.99),
+        series=round(series),
     )
+
+
+def _both(
+    stack: ExitStack, python: str, api: int, port: int, file: Path
+) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """The stand-in API and the exporter that polls it, until the stack ends."""
+    stand_in = [python, "-m", "benchmarks.api", f"--port={api}", f"--seconds={LATENCY}"]
+    exporter = [
+        *(python, "-m", "exporter", "serve", "--log.level=error"),
+        *(f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"),
+    ]
+    return stack.enter_context(started(stand_in)), stack.enter_context(started(exporter))
 
 
 def _steady(api: int, rate: float) -> Callable[[], bool]:
@@ -289,14 +345,19 @@ def main() -> None:
     if not bots or given.seconds < 10 or not all(1 <= number <= 99_999 for number in bots):
         parser.error("--bots must be numbers up to 99,999, and --seconds at least 10")
     ends_its_programs()
-    python, sizes = runtime(), list[Size]()
+    python, sizes, second = runtime(), list[Size](), list[str]()
     print(results.HEADS["scale"])
     for number in bots:
         sizes.append(measure(python, number, given.seconds))
         print(sizes[-1].row(), flush=True)
+    print(results.HEADS["defaults"])
+    for number in bots:
+        capped = measure(python, number, given.seconds, capped=True)
+        second.append(minute(python, number).row(capped))
+        print(second[-1], flush=True)
     command = " ".join(["benchmarks/scale", *sys.argv[1:]])
     rows = [size.row() for size in sizes]
-    run = results.Run.now(command, figures(sizes), {"scale": rows})
+    run = results.Run.now(command, figures(sizes), {"scale": rows, "defaults": second})
     results.save("scale", run)
     print("\n".join(results.document()))
     if given.write:
