@@ -273,6 +273,7 @@ class Attack:
         more: Keys of the configuration.
         bots: How many there are.
         users: Whether a password is asked for, so that every scrape is somebody's first.
+        share: Of the time that an attack may go on: the harm of most is done within a minute.
     """
 
     client: Client | None = None
@@ -280,13 +281,14 @@ class Attack:
     more: Mapping[str, Any] = field(default_factory=dict)
     bots: int = 5
     users: bool = False
+    share: float = 0.1
 
 
 _LISTED: Final = {"discover_bots": {"interval": "1s"}, "workspace_id": "ws-1"}
 
 ATTACKS: Final[Mapping[str, Attack]] = {
-    "resets": Attack(resets),
-    "resets without a password": Attack(resets, users=True),
+    "resets": Attack(resets, share=1.0),
+    "resets without a password": Attack(resets, users=True, share=1.0),
     "wrong passwords": Attack(passwords, users=True),
     "all places": Attack(places),
     "slow readers of the status": Attack(readers, bots=2000),

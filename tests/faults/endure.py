@@ -98,6 +98,22 @@ HELD: Final = (
         "a bad configuration changes nothing",
         ("tests/test_reload.py", "tests/test_fleet.py", "tests/e2e/test_reload.py"),
     ),
+    Held("R25", "valid configurations at default limits", ("tests/test_sizes.py",)),
+    Held(
+        "R26",
+        "answers with unreadable text",
+        (
+            "tests/test_answer.py",
+            "tests/test_wire.py",
+            "-k",
+            "unreadable or cannot_be_read or text",
+        ),
+    ),
+    Held(
+        "R27",
+        "connection faults told apart",
+        ("tests/test_wire.py", "tests/test_network.py", "-k", "told or believed or refuses"),
+    ),
 )
 
 
@@ -234,7 +250,8 @@ def measured(
         cut_off = [lived(partial(processes.cut_off, way)) for way in WAYS]
         held = [submit("tests", partial(tested, one)) for one in HELD]
         harmed = {
-            name: submit("attacks", partial(attacks.attacked, name, attack)) for name in ATTACKS
+            name: submit("attacks", partial(attacks.attacked, name, attack * one.share))
+            for name, one in ATTACKS.items()
         }
         if part:
             return None
@@ -463,7 +480,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--terms", type=int, default=200)
-    parser.add_argument("--attack", type=float, default=600, help="seconds of each attack")
+    parser.add_argument("--attack", type=float, default=600, help="seconds of the longest attack")
     parser.add_argument("--write", action="store_true", help="put it into docs/reliability.md")
     parser.add_argument("--workers", type=int, default=2, help="processes for each part")
     parser.add_argument("--part", choices=PARTS, default="", help="measure that for --keep alone")
