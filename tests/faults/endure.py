@@ -4,6 +4,7 @@ import argparse
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -34,9 +35,9 @@ END: Final = "<!-- figures: end -->\n"
 _A_DAY: Final = 2500  # about as many faults come of a virtual day at the share below
 _SHARE: Final = 0.7
 _KILLS_AT_ONCE: Final = 25
-_UNDER_ATTACK: Final = 100_000_000
+_UNDER_ATTACK: Final = 64 * 1024 * 1024
 _SCRAPED_IN: Final = 0.1
-"""Bytes and seconds: what an attack may make of the exporter's memory and of a scrape."""
+"""Bytes by which an attack may make the exporter grow, and seconds that a scrape may take then."""
 
 _STORMS: Final = (0.0, 0.05, 0.3, 0.5, 1.0)
 
@@ -63,7 +64,7 @@ class Held:
     def command(self) -> str:
         """As it is typed."""
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        return " ".join((*variables, ".venv/bin/pytest", *self.arguments))
+        return " ".join((*variables, ".venv/bin/pytest", shlex.join(self.arguments)))
 
 
 _LONG: Final = "--hypothesis-profile=long"
@@ -438,7 +439,7 @@ def lines(found: Found) -> Iterator[Line]:
             what,
             "<br>".join(f"{name}: {harm}" for name, harm in harmed.items()),
             all(
-                harm.most < _UNDER_ATTACK
+                harm.most - harm.before < _UNDER_ATTACK
                 and harm.p99 < _SCRAPED_IN
                 and not (harm.refused or harm.wrong)
                 for harm in harmed.values()
