@@ -61,7 +61,7 @@ _SHORTEST: Final = 59
 _STEADY: Final = 5.0
 _MINUTE: Final = 60.0
 _NO_LIMIT: Final = 10_000_000
-_SERIES: Final = re.compile(r"(?m)^seasalt_exporter_series\{.*\} (\S+)$")
+_SERIES: Final = re.compile(r"(?m)^seasalt_series\{.*\} (\S+)$")
 
 
 class Probe(threading.Thread):
