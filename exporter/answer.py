@@ -65,9 +65,9 @@ _SOUND: Final = re.compile(rb"(?:[ !#-\[\]-\x7f]|\\[^u])*+")
 _UNSOUND: Final = re.compile(
     r"((?:[^\\\x00-\x1f\ud800-\udfff]"
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair is one character
-    r"|\\(?!u[dD][89a-fA-F]).)++)"
-    r"|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|([\x00-\x1f\ud800-\udfff])",
-    re.DOTALL,
+    r"|\\(?!u[dD][89a-fA-F])[^\x00-\x1f\ud800-\udfff])++)"
+    r"|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"|(\\(?=[\x00-\x1f\ud800-\udfff])|[\x00-\x1f\ud800-\udfff])"
 )
 _BLANK: Final = bytes(range(33))
 _NOT_OF_A_KEY: Final = re.compile(r"[^!-~]+")

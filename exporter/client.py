@@ -191,13 +191,18 @@ class Client:
             with suppress(httpx.HTTPError, OSError):  # all that was wanted is here
                 await response.aclose()
         quick = small(content)
-        judge = partial(self._judged, response.headers.get("Content-Type", ""), content)
+        judge = partial(self._judged, response.headers.get("Content-Type", ""), content, key)
         del content  # it is as large as an answer may be
         found, odd = judge() if quick else await asyncio.to_thread(judge)
         return Answer(found, large=not quick, odd=odd)
 
-    def _judged(self, kind: str, content: Content) -> tuple[object, bool]:
+    def _judged(self, kind: str, content: Content, key: str) -> tuple[object, bool]:
         """What is in an answer of status 200, and whether it came in an undocumented way.
+
+        Args:
+            kind: The header Content-Type.
+            content: The body.
+            key: What was sent with the request; another may have been sent since.
 
         Raises:
             RequestFailed: If it cannot be used.
@@ -214,7 +219,7 @@ class Client:
             raise self._rejected(200)
         if found is None:
             raise _unfit(Unfit("null"))
-        if holds(content, found, self._sent.values()):
+        if holds(content, found, {key, *self._sent.values()}):
             raise _unfit(Unfit("with the key that was sent in it"))
         return found, odd
 
@@ -222,7 +227,7 @@ class Client:
         """What an answer of another status says; None for content that did not come whole."""
         status, headers = response.status_code, response.headers
         found: object = None
-        with suppress(Unfit):
+        with suppress(Exception):  # the status counts, whatever becomes of the body
             found = read(content or b"")
         own = _own(found)
         asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
@@ -231,7 +236,7 @@ class Client:
             return self._rejected(status)
         media = _media(headers.get("Content-Type", ""))
         if status in {401, 403}:
-            if not asked and (own or (content is None and _is_json(media))):
+            if not asked and (own or (content is None and media and _is_json(media))):
                 return self._rejected(status)
             form = "not in the API's form" if found is not None else _not_json(media)
             why = "which asks to wait" if asked else form

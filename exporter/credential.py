@@ -5,6 +5,7 @@ that works for others is not to blame, and rests only when it is rejected twice 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from exporter.errors import NotSent, Outcome, RequestFailed
@@ -74,6 +75,14 @@ class Credential:
             text = f"{judgement.why}; nothing is sent until it changes, but one probe a minute"
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
+
+    def rests_until(self, at: float) -> float:
+        """Until when the key is not sent, on the monotonic clock in seconds; 0 if it may be."""
+        until = self._first_rests_until
+        with suppress(RequestFailed):
+            judgement = self._known(self._key.read())
+            until = max(until, judgement.until) if judgement.why else until
+        return until if at < until else 0.0
 
     def accepted(self, key: str, about: str = "") -> None:
         """Note that a key brought an answer about something: what was rejected since is barred."""

@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
@@ -152,9 +152,16 @@ class Gate:
     def _resting(self) -> Iterator[tuple[str, str, float]]:
         """The uses and marks of the keys that rest, and until when."""
         at = self._time()
-        for use in _USES:
-            for mark, until in self._keyring.resting(self._host, use, at):
-                yield use, mark, until
+        # Its own keys alone: a later life can tell none from another's by its mark.
+        for use, credential in zip(_USES, (self._key, self._bots_key), strict=True):
+            if until := credential.rests_until(at):
+                yield use, self._mark(credential), until
+
+    def _mark(self, credential: Credential) -> str:
+        """The mark of a key; empty where none could be read yet."""
+        with suppress(RequestFailed):
+            return self._keyring.mark(self._at_hand[credential].read())
+        return ""
 
     @property
     def waits(self) -> object:

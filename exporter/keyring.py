@@ -4,7 +4,6 @@ Workspaces that share a key share its fate: a pause that one of them is told is 
 each of the others, and a key that is rejected is not tried by all in turn.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -110,12 +109,6 @@ class Keyring:
     def judgement(self, host: str, use: str, key: str) -> Judgement:
         """What a host makes of a key for some use: each has a scope of its own."""
         return _found(self._judgements, (host, use, self.mark(key)), Judgement)
-
-    def resting(self, host: str, use: str, at: float) -> Iterator[tuple[str, float]]:
-        """The marks of the keys that rest, and until when."""
-        for (where, what, mark), judgement in self._judgements.items():
-            if (where, what) == (host, use) and judgement.why and at < judgement.until:
-                yield mark, judgement.until
 
 
 def _found(

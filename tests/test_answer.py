@@ -33,6 +33,9 @@ UNREADABLE = {
     "latin-1": b"\xe9",
     "cut-character": b"\xf0\x9f\x98",
     "surrogate-in-utf-8": b"\xed\xa0\xbd",
+    "escaped-byte": b"\\\xff",
+    "escaped-new-line": b"\\\n",
+    "escaped-surrogate": b"\\\xed\xa0\xbd",
 }
 
 

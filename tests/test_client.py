@@ -136,6 +136,8 @@ HTML = b"<html><title>Just a moment...</title></html>"
         ({"content-type": "text/html"}, b"", "not JSON but text/html", None),
         ({}, HTML, "not JSON", None),
         ({}, b"", "not JSON", None),
+        ({}, HTML + b" " * 100_000, "not JSON", None),
+        ({"content-encoding": "br"}, HTML, "not JSON", None),
         (
             {"content-type": "application/json"},
             b'{"success": false}',
@@ -146,7 +148,18 @@ HTML = b"<html><title>Just a moment...</title></html>"
         ({"retry-after": "30"}, b'{"detail": "slow down"}', "which asks to wait", 30),
         ({"retry-after": "30", "content-type": "text/html"}, HTML, "which asks to wait", 30),
     ],
-    ids=["page", "empty-page", "no-type", "nothing", "other", "list", "waits", "page-waits"],
+    ids=[
+        "page",
+        "empty-page",
+        "no-type",
+        "nothing",
+        "long",
+        "coded",
+        "other",
+        "list",
+        "waits",
+        "page-waits",
+    ],
 )
 def test_a_refusal_from_before_the_api_is_no_judgement_of_the_key(
     status: int, headers: dict[str, str], body: bytes, says: str, wish: float | None
@@ -161,7 +174,11 @@ def test_a_refusal_from_before_the_api_is_no_judgement_of_the_key(
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 500])
 @pytest.mark.parametrize(
     "body",
-    [b'{"detail": "why"}', b'{"detail": [{"loc": []}]}', b'{"message": "why", "code": "x"}'],
+    [
+        b'{"detail": "why"}',
+        b'{"detail": [{"loc": []}]}',
+        b'{"message": "why", "code": "x", "status_code": 4}',
+    ],
     ids=["text", "list", "message"],
 )
 def test_a_refusal_in_the_apis_own_form_is_told_as_its_own(status: int, body: bytes) -> None:
@@ -727,3 +744,41 @@ def test_a_connection_that_fails_is_told_in_words(error: Exception, says: str) -
         assert str(caught.value) == says
 
     asyncio.run(go())
+
+
+def test_an_answer_to_a_key_that_was_rotated_meanwhile_is_refused_if_it_holds_it() -> None:
+    old, new = "sk-canary-of-yesterday", "sk-canary-of-today"
+    asked = asyncio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        key = request.headers["x-api-key"]
+        if key == new:
+            asked.set()
+            return response(200, GOOD)
+        await asked.wait()
+        return response(200, b'{"total_usage": {}, "debug": "%s"}' % key.encode())
+
+    async def go() -> str:
+        client = Client(workspace(), httpx.MockTransport(handler))
+        first = asyncio.ensure_future(client.report(workspace().url, {}, old))
+        await asyncio.sleep(1)
+        await client.report(workspace().url, {}, new)
+        with pytest.raises(RequestFailed) as caught:
+            await first
+        await client.close()
+        return str(caught.value)
+
+    assert World().run(go) == "HTTP 200, with the key that was sent in it"
+
+
+def test_the_status_counts_even_if_reading_the_body_fails_in_a_way_that_nobody_thought_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: object) -> object:
+        raise RecursionError
+
+    monkeypatch.setattr("exporter.client.read", broken)
+
+    told = failure(lambda _: response(429, b"{}", **{"retry-after": "600"}))
+
+    assert (told.outcome, told.wish) == (Outcome.RATE_LIMITED, 600)

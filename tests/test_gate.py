@@ -19,6 +19,7 @@ from exporter.client import Client
 from exporter.config import Workspace
 from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.gate import Gate
+from exporter.keyring import Keyring
 from exporter.retries import SHARE, SPARE
 from exporter.standing import Standing
 from exporter.telemetry import Telemetry
@@ -494,6 +495,36 @@ def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts()
 
     assert 3 <= len(times) <= 4
     assert all(later - earlier >= 56 for earlier, later in pairwise(times))
+
+
+def test_a_rejected_key_lets_no_other_workspaces_key_rest_in_a_later_life() -> None:
+    good, bad = busy(), workspace(["total_usage"], name="other", api_key="sk-rejected-canary")
+
+    async def go() -> tuple[Standing, Standing]:
+        ring = Keyring(b"one process")
+        world, telemetry = World(), Telemetry()
+        asked = {one.name: Asked(one, lambda *_: 200) for one in (good, bad)}
+        asked[bad.name].statuses = lambda *_: 401
+        gates = [
+            Gate(
+                one,
+                Client(one, httpx.MockTransport(asked[one.name].handle)),
+                telemetry,
+                world.now,
+                keyring=ring,
+            )
+            for one in (good, bad)
+        ]
+        await report(gates[0])
+        with pytest.raises(RequestFailed):
+            await report(gates[1])
+        return gates[0].standing, gates[1].standing
+
+    of_good, of_bad = World().run(go)
+    assert of_good.resting == ()
+    assert [use for use, *_ in of_bad.resting] == ["reports"]
+    (answered,) = Asked(good, lambda *_: 200, standing=of_good).run(report)
+    assert answered is None
 
 
 def test_nothing_of_a_rejected_key_is_kept_that_another_life_could_compare() -> None:

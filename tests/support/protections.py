@@ -125,7 +125,7 @@ PROTECTIONS: Final = (
     Protection(
         "what is before the API does not judge the key",
         "exporter/client.py",
-        "if not asked and (own or (content is None and _is_json(media))):",
+        "if not asked and (own or (content is None and media and _is_json(media))):",
         "if True:",
         ("tests/test_client.py", "tests/test_gate.py"),
     ),
@@ -152,7 +152,7 @@ PROTECTIONS: Final = (
     Protection(
         "an answer that holds the key is refused",
         "exporter/client.py",
-        "if holds(content, found, self._sent.values()):",
+        "if holds(content, found, {key, *self._sent.values()}):",
         "if False:",
         ("tests/test_client.py", "tests/test_wire.py"),
     ),
@@ -220,6 +220,24 @@ PROTECTIONS: Final = (
         "await asyncio.to_thread(prepare, content) if answer.large else prepare(content)",
         "prepare(content)",
         ("tests/test_gate.py::test_a_large_answer_is_prepared_beside_the_loop",),
+    ),
+    Protection(
+        "a key rests in a later life for its own workspace alone",
+        "exporter/gate.py",
+        "if until := credential.rests_until(at):",
+        "if until := at + 50:",
+        (
+            "tests/test_gate.py::test_a_rejected_key_lets_no_other_workspaces_key_rest_in_a_later_life",
+        ),
+    ),
+    Protection(
+        "the status counts even if the body cannot be read in a way that nobody thought of",
+        "exporter/client.py",
+        "with suppress(Exception):  # the status counts",
+        "with suppress(Unfit):  # the status counts",
+        (
+            "tests/test_client.py::test_the_status_counts_even_if_reading_the_body_fails_in_a_way_that_nobody_thought_of",
+        ),
     ),
     Protection(
         "no answer ends the process",
