@@ -199,11 +199,12 @@ def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole:
                 pieces[family] = Piece.of("".join(lines[family]).encode())
     series, hidden, until, since = Counter[tuple[str, str]](), list[Key](), NEVER, EVER
     for key, record in part.items():
-        shown = record.shown(at)
-        series[key.target.api, key.target.workspace] += len(shown)
-        if shown and record.expires:
+        series[key.target.api, key.target.workspace] += len(record.shown(at))
+        if not (record.samples or record.left_out):
+            continue  # nothing of it is shown, and nothing wants room
+        if record.expires and record.valid(at):
             until, since = min(until, record.expires), max(since, record.since or EVER)
-        elif record.samples:
+        else:
             hidden.append(key)
     return _Block(part, at, until, since, pieces, series, hidden)
 

@@ -106,6 +106,8 @@ class Fleet:
         for one in after.values():
             one.task = one.task or self._tasks.create_task(_poll(one.watch))
         self._running = after
+        for one in after.values():
+            await one.watch.settle()
         places = {one.place for one in after.values()}
         for old in replaced:
             if old.place not in places:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from exporter.exposition import Snapshot, snapshot
+from exporter.exposition import EMPTY, Snapshot, snapshot
 from exporter.store import Store
 from exporter.telemetry import PAGE_BYTES, SERIES, Telemetry
 
@@ -48,6 +48,7 @@ class Pages:
         self._changed = asyncio.Event()
         self._one = asyncio.Lock()
         self._took = timedelta()
+        self.snapshot = EMPTY
         self._take(snapshot(store.generation(), now()))
 
     def changed(self) -> None:
@@ -96,10 +97,11 @@ class Pages:
         return True
 
     def _take(self, made: Snapshot) -> None:
-        self.snapshot = made
         self._telemetry.set(PAGE_BYTES, made.page.size, "identity")
         self._telemetry.set(PAGE_BYTES, made.page.compressed, "gzip")
-        for place, series in made.series.items():
+        gone = dict.fromkeys(self.snapshot.series.keys() - made.series.keys(), 0)
+        self.snapshot = made
+        for place, series in (gone | dict(made.series)).items():
             if self._telemetry.tells(*place):  # else it is gone since the page was begun
                 self._telemetry.set(SERIES, series, *place)
 

@@ -315,7 +315,7 @@ class Poller:
 
     async def run(self) -> None:
         """Send every call when it is due, for ever."""
-        await self._settle()
+        await self.settle()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._slots.acquire()
@@ -589,7 +589,7 @@ class Poller:
             if number % _TOGETHER == 0:
                 await asyncio.sleep(0)
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Cut what is over a limit that is lower than it was, before anything is asked; a few at a time."""
         name, limit = self.workspace.name, self.workspace.max_series
         number = 0

@@ -114,17 +114,15 @@ def real_interval(calls: Iterable[Call], per_minute: int) -> timedelta:
         per_minute: How many requests are allowed.
     """
     counted = sorted(Counter(call.interval for call in calls).items())
-    left = per_minute - sum(here * _a_minute(interval) for interval, here in counted)
+    left = Fraction(per_minute) - sum(here * _a_minute(interval) for interval, here in counted)
     shortest, number = counted[0][0], 0
-    found = shortest
     for index, (interval, here) in enumerate(counted, 1):
         number += here
         left += here * _a_minute(interval)
-        if left > 0:
-            found = _minutes(number / left)
-            if index == len(counted) or found <= counted[index][0]:
-                break
-    return max(found, shortest)
+        # As rates: where hardly anything is left, the interval would be longer than any can be.
+        if index == len(counted) or number * _a_minute(counted[index][0]) <= left:
+            break
+    return max(_minutes(number / left), shortest)
 
 
 def requests_per_hour(calls: Iterable[Call]) -> Fraction:

@@ -204,7 +204,7 @@ class Store:
         """Forget those of these keys' values that must not be shown from an instant on."""
         for key in keys:
             record = self._find(key)
-            if record and record.samples and not record.shown(now):
+            if record and (record.samples or record.left_out) and not record.valid(now):
                 self._put(key, record.without_values())
 
     def series(self, workspace: str) -> int:

@@ -116,6 +116,10 @@ class Watch:
             record.valid(now) for key, record in self._store if key.target.workspace == name
         )
 
+    async def settle(self) -> None:
+        """Keep limits that are lower than they were, so that no page is over them."""
+        await self.poller.settle()
+
     def tell_again(self) -> None:
         """Tell what is told from the beginning, where another watch of the name has told its own."""
         self._gate.begin()

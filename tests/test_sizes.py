@@ -256,6 +256,7 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
                 file.write_text(f"max_series: {limit}\n{text}", encoding="utf-8")
                 seen.clear()
                 await fleet.adopt(load([str(file)], {}, TODAY))
+                assert store.series("acme") <= limit  # a page is made of it right after
                 await asyncio.sleep(6 * 60)
             await fleet.close()
 

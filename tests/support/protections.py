@@ -1393,9 +1393,9 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "a lower limit of series is kept from the start",
-        "exporter/poller.py",
-        "        await self._settle()\n",
-        "",
+        "exporter/fleet.py",
+        "            await one.watch.settle()\n",
+        "            pass\n",
         ("tests/test_sizes.py::test_a_lower_max_series_is_kept_before_anything_is_asked",),
     ),
     Protection(
