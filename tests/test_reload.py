@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,14 @@ from exporter.telemetry import Telemetry
 
 GOOD = Config(())
 BAD = ConfigError([Mistake("a.yml", 2, "x", "is wrong"), Mistake("a.yml", 1, "y", "is too")])
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_as_before() -> Iterator[None]:
+    """Whoever is asked to reload by a signal listens to it for good, as a process does."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Files:
