@@ -496,7 +496,8 @@ def test_whatever_a_list_leads_to_is_refused_told_as_a_bug_counted_and_the_last_
     run.lasts(3 * HOUR, grow, mend)
 
     page = run.telemetry.text(openmetrics=False).decode()
-    assert 'seasalt_exporter_bugs_total{where="discovery"} 1.0' in page
+    where = "answer" if name == "page" else "discovery"
+    assert f'seasalt_exporter_bugs_total{{where="{where}"}} 1.0' in page
     assert not any("canary" in Formatter("json").format(record) for record in caplog.records)
     assert "CRITICAL" in {record.levelname for record in caplog.records}
     assert 'bot_id="b3"' not in shown[0]

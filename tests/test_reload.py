@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,14 @@ from exporter.telemetry import Telemetry
 
 GOOD = Config(())
 BAD = ConfigError([Mistake("a.yml", 2, "x", "is wrong"), Mistake("a.yml", 1, "y", "is too")])
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_as_before() -> Iterator[None]:
+    """Whoever is asked to reload by a signal listens to it for good, as a process does."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Files:

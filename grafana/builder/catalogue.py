@@ -49,6 +49,7 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": (
         "for an alert; the dashboard says whether the last good one is in force"
     ),
+    "seasalt_exporter_bugs_total": "0 unless the exporter has a bug; the log says where, at critical",
     "seasalt_exporter_log_lines_dropped_total": (
         "for who reads the log and misses something; repeated lines are left out on purpose"
     ),

@@ -584,8 +584,8 @@ PROTECTIONS: Final = (
     Protection(
         "any load has an interval at which it can be kept",
         "exporter/schedule.py",
-        "        if left > 0:",
-        "        if left > -1e-9:",
+        "number * _a_minute(counted[index][0]) <= left:",
+        "_minutes(number / left) <= counted[index][0]:",
         ("tests/test_schedule.py::test_what_is_left_for_the_often_ones_may_be_exactly_nothing",),
     ),
     Protection(
