@@ -351,16 +351,39 @@ PROTECTIONS: Final = (
     Protection(
         "names shaped like personal data are redacted",
         "exporter/values.py",
-        'return "redacted" if personal(name) or personal(short) else short',
+        'return "redacted" if personal(name) or (short != name and personal(short)) else short',
         "return short",
         ("tests/test_values.py", "tests/fuzz/test_leaks.py"),
     ),
     Protection(
         "names are cleaned of what is not printed",
         "exporter/values.py",
-        '_HIDDEN.sub("", raw)[:_LOOKED_AT]',
+        '_HIDDEN.sub("", raw[:_LOOKED_AT])',
         "raw[:_LOOKED_AT]",
         ("tests/test_values.py",),
+    ),
+    Protection(
+        "no name is dear to look at",
+        "exporter/values.py",
+        '_HIDDEN.sub("", raw[:_LOOKED_AT])',
+        '_HIDDEN.sub("", raw)',
+        ("tests/test_values.py::test_no_name_is_dear",),
+    ),
+    Protection(
+        "no part of what is personal is shown before a cut",
+        "exporter/values.py",
+        "most = len(name) - _BEYOND_A_CUT if",
+        "most = len(name) if",
+        ("tests/test_values.py::test_no_part_of_what_is_personal_is_shown_before_a_cut",),
+    ),
+    Protection(
+        "a telephone number glued to a word is one",
+        "exporter/values.py",
+        "if len(groups) == 1 and (hung",
+        "if glued or len(groups) == 1 and (hung",
+        (
+            "tests/test_values.py::test_whatever_stands_between_the_groups_of_a_telephone_number_it_is_one",
+        ),
     ),
     Protection(
         "joiners hide no name",
@@ -372,7 +395,7 @@ PROTECTIONS: Final = (
     Protection(
         "a date is no telephone number",
         "exporter/values.py",
-        'name = _DATE.sub("/", name)',
+        'name = _OF_ITS_OWN.sub("!", name)',
         "pass",
         ("tests/test_values.py::test_no_date_is_a_telephone_number",),
     ),
@@ -386,8 +409,8 @@ PROTECTIONS: Final = (
     Protection(
         "a telephone number among words is one",
         "exporter/values.py",
-        "        return groups > 2 or not hung\n",
-        "        return not before + after\n",
+        "        return not (of_parts and (hung or glued))  # as in conv-12345-67890\n",
+        "        return found[0] == name\n",
         ("tests/test_values.py::test_a_number_with_its_area_code_is_redacted_wherever_it_stands",),
     ),
     Protection(
