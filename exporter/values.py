@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,10 +21,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainValidator,
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 UNREADABLE: Final = math.nan
 LARGEST: Final = 2**53  # beyond it, a float no longer tells neighbouring integers apart
@@ -84,8 +86,16 @@ class Reply(BaseModel):
     @model_validator(mode="after")
     def _note(self, info: ValidationInfo) -> Self:
         if isinstance(info.context, Drift):
-            info.context.had.setdefault(type(self).__name__, set()).update(self.model_fields_set)
+            info.context.had.setdefault(type(self).__name__, set()).update(
+                self.model_fields_set - _internal(type(self))
+            )
         return self
+
+
+@lru_cache(maxsize=64)
+def _internal(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a model that are no fields of the documents', see `MadeOf`."""
+    return frozenset(name for name, field in model.model_fields.items() if not field.repr)
 
 
 def _drift(info: ValidationInfo) -> Drift:
@@ -251,24 +261,114 @@ def _of_another_shape(value: object, info: ValidationInfo) -> None:
         _drift(info).unreadable(info.field_name)
 
 
-def _distinct(value: object, info: ValidationInfo) -> object:
-    """The rows of a list without those that are there already, letter by letter."""
-    if not isinstance(value, list):
-        raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
-    rows = {repr(row): row for row in reversed(value)}
-    for _ in range(len(value) - len(rows)):
-        _drift(info).add(info.field_name)
-    return value if len(rows) == len(value) else [*reversed(rows.values())]
+class _Distinct:
+    """Leaves out the rows of a list that are there already, as far as the documents know them."""
 
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401 - any type
+        handler: GetCoreSchemaHandler,
+    ) -> CoreSchema:
+        model = _model_in(source)
+
+        def distinct(value: object, info: ValidationInfo) -> object:
+            if not isinstance(value, list):
+                raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
+            kept = _kept(value, model)
+            for _ in range(len(value) - len(kept)):
+                _drift(info).add(info.field_name)
+            return kept
+
+        return BeforeValidator(distinct).__get_pydantic_core_schema__(source, handler)
+
+
+def _model_in(kind: Any) -> type[Reply]:  # noqa: ANN401 - any type
+    """The model of what a type holds.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    found = _nested(kind)
+    if found is None:
+        raise TypeError("rows of no model")
+    return found
+
+
+def _nested(kind: Any) -> type[Reply] | None:  # noqa: ANN401 - any type
+    if isinstance(kind, type) and not get_args(kind):
+        return kind if issubclass(kind, Reply) else None
+    return next(filter(None, map(_nested, get_args(kind))), None)
+
+
+class _Documented(NamedTuple):
+    """What is known of a kind of rows.
+
+    Attributes:
+        names: Its fields, as answers name them.
+        folded: The same without regard to upper and lower case, as one report takes them.
+        nested: The models of those that hold objects.
+    """
+
+    names: tuple[str, ...]
+    folded: frozenset[str]
+    nested: dict[str, type[Reply]]
+
+
+@lru_cache(maxsize=64)
+def _documented(model: type[Reply]) -> _Documented:
+    names: dict[str, type[Reply] | None] = {"id": None}  # what another id has is another thing
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias or name
+        spellings = alias.choices if isinstance(alias, AliasChoices) else (alias,)
+        names |= {str(spelling): _nested(field.annotation) for spelling in spellings}
+    nested = {name: inner for name, inner in names.items() if inner}
+    return _Documented(tuple(names), frozenset(map(str.casefold, names)), nested)
+
+
+def _kept(rows: list[Any], model: type[Reply]) -> list[Any]:
+    """The rows without those that say what an earlier one says."""
+    if len({_said(row, model, deep=False) for row in rows}) == len(rows):
+        return rows  # nearly always: no day comes twice
+    found: dict[object, Any] = {}
+    for row in rows:
+        found.setdefault(_said(row, model), row)
+    return rows if len(found) == len(rows) else [*found.values()]
+
+
+def _said(value: object, model: type[Reply] | None, *, deep: bool = True) -> object:
+    """What is the same for two parts of an answer if they say the same in documented fields.
+
+    What is in other fields is not looked at, however much that is.
+    """
+    if type(value) is bool:
+        return bool, value  # which is no number
+    if type(value) is dict and model:
+        names, folded, nested = _documented(model)
+        others = [name for name in value if name not in names and name.casefold() in folded]
+        return (
+            *[
+                _said(value[name], nested.get(name), deep=deep)
+                if name in value and (deep or name not in nested)
+                else _ABSENT
+                for name in names
+            ],
+            *[(name, _said(value[name], None)) for name in sorted(others)],
+        )
+    if type(value) is list and model:
+        return tuple([_said(one, model, deep=deep) for one in value])
+    return ("other", id(value)) if type(value) in {dict, list} else value
+
+
+_ABSENT: Final = object()
 
 T = TypeVar("T")
-Rows = Annotated[tuple[T, ...], BeforeValidator(_distinct)]
+Rows = Annotated[tuple[T, ...], _Distinct()]
 """A list of rows; one that comes twice is there once, and is drift.
 
 It is the raw rows that are compared: two names that are shown alike are two rows.
 """
 
-ManyRows = Annotated[Iterable[T], BeforeValidator(_distinct), Field(default=())]
+ManyRows = Annotated[Iterable[T], _Distinct(), Field(default=())]
 """Rows of which there may be tens of thousands: each is read as it is looked at, once.
 
 So a long list takes no more than what is made of it.
