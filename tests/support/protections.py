@@ -159,7 +159,7 @@ PROTECTIONS: Final = (
     Protection(
         "an answer that hides the key is refused",
         "exporter/answer.py",
-        '            shown = node if seen else _NOT_OF_A_KEY.sub("", node)',
+        '            shown = node if seen else "".join(map(_of_a_key, node))',
         "            shown = node",
         ("tests/test_answer.py",),
     ),
@@ -673,6 +673,13 @@ PROTECTIONS: Final = (
         (
             "tests/test_poller.py::test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_came_after_it",
         ),
+    ),
+    Protection(
+        "no long text of a list of bots is kept, and its patterns see what is shown",
+        "exporter/bots.py",
+        'return text(value) if value.strip() else ""',
+        "return value",
+        ("tests/test_bots.py::test_nothing_of_a_page_is_kept_that_is_longer_than_what_is_shown",),
     ),
     Protection(
         "a bot is gone after two lists without it",
