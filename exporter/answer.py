@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+from unicodedata import normalize
 from urllib.parse import quote
 
 from pydantic_core import from_json
@@ -41,6 +42,13 @@ MOST_NAMES: Final = 5_000
 
 LONGEST_TEXT: Final = 1024 * 1024
 """Characters of one text."""
+
+LONGEST_NUMBER: Final = 100
+"""Characters of a number; a longer one is unreadable, and the rest of the answer is read."""
+
+_UNREADABLE_NUMBER: Final = b"9" * 40  # beyond all that `values.number` believes
+_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_NUMBER_OR_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[-+.eE0-9]++', re.DOTALL)
 
 _MOST_MARKS: Final = 20_000
 _MANY_PARTS: Final = 10_000
@@ -182,6 +190,8 @@ def read(content: Content) -> object:
     if not content.strip():
         raise Unfit("empty")
     _bounded(content)
+    if b"0" * LONGEST_NUMBER in content.translate(_AS_ZEROS):
+        content = _NUMBER_OR_TEXT.sub(_readable, content)
     try:
         answer = from_json(content, allow_inf_nan=False)
     except ValueError:
@@ -221,6 +231,12 @@ def _bounded(content: Content) -> None:
             names.add(found[1])
             if len(names) > MOST_NAMES:
                 raise TooMuch("more names in it than any answer may hold")
+
+
+def _readable(found: re.Match[bytes]) -> bytes:
+    """A text as it stands, and a number unless it is one that nobody means."""
+    meant = found[0].startswith(b'"') or len(found[0]) < LONGEST_NUMBER
+    return found[0] if meant else _UNREADABLE_NUMBER
 
 
 def _bounded_text(found: re.Match[bytes]) -> None:
@@ -296,13 +312,22 @@ def holds(content: Content, answer: object, secrets: Iterable[str]) -> bool:
         elif type(node) is list:
             nodes.extend(node)
         elif type(node) is str:
-            # Whoever looks at a name does not see what hides between its letters.
             seen = node.isascii() and node.isprintable()
-            shown = node if seen else _NOT_OF_A_KEY.sub("", node)
+            shown = node if seen else "".join(map(_of_a_key, node))
             for shape in shapes:
                 if shape in shown:
                     return True
     return False
+
+
+@lru_cache(maxsize=8192)
+def _of_a_key(one: str) -> str:
+    """What a character may be of a key: nothing where it only hides between its letters.
+
+    What is written in full-width, circled or other such letters is composed to plain ones, by
+    `values.text` or by whoever reads it.
+    """
+    return _NOT_OF_A_KEY.sub("", one if one.isascii() else normalize("NFKD", one))
 
 
 @lru_cache(maxsize=64)

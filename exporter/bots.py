@@ -10,7 +10,7 @@ from functools import cached_property
 from math import isnan
 from typing import Annotated, Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from exporter.config import BOT_ID, Bot, Discovery
 from exporter.config.load import LIST_OF_BOTS
@@ -43,38 +43,39 @@ DEFAULT_MOST: Final[int] = Discovery.model_fields["max_bots"].default
 _ID: Final = re.compile(BOT_ID, re.ASCII)
 
 
+def _short(value: str) -> str:
+    return text(value) if value.strip() else ""
+
+
+Shown = Annotated[Text, AfterValidator(_short)]
+"""A text as it may be shown, from when it is read: nothing longer is kept of a page.
+
+So patterns are matched with the same names before a restart and after it.
+"""
+
+
 class ListedBot(Reply):
     """One bot as the list has it; its description and its model are not read."""
 
     id: str | int
-    name: Lenient[Text] = None
-    use_case: Lenient[Text] = None
-    default_response_language: Lenient[Text] = None
+    name: Lenient[Shown] = None
+    use_case: Lenient[Shown] = None
+    default_response_language: Lenient[Shown] = None
     live_agent_transfer: Lenient[bool] = None
     is_enabled: Lenient[bool] = None
 
     @property
     def shown_name(self) -> str:
         """The value of the label `bot`."""
-        name = self.name or ""
-        return text(name) if name.strip() else str(self.id)
-
-    def clean(self) -> "ListedBot":
-        """The same with every text as it may be shown."""
-        texts = {
-            name: text(value)
-            for name in ("name", "use_case", "default_response_language")
-            if (value := getattr(self, name))
-        }
-        return self.model_copy(update=texts)
+        return self.name or str(self.id)
 
     def samples(self) -> Iterable[Sample]:
         """What is told of the bot itself."""
         transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
         yield INFO.sample(
             1,
-            text(self.use_case) if self.use_case else "",
-            text(self.default_response_language) if self.default_response_language else "",
+            self.use_case or "",
+            self.default_response_language or "",
             transfer,
         )
         if self.is_enabled is not None:

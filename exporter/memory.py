@@ -117,11 +117,6 @@ class Memory:
     turns: Turns = field(default_factory=Turns)
     listed: Listed = field(default_factory=Listed)
 
-    def shown(self) -> "Memory":
-        """With every name as it may be shown, for a file: what the page hides is hidden there."""
-        bots = tuple((bot.clean(), missed) for bot, missed in self.listed.bots)
-        return replace(self, listed=replace(self.listed, bots=bots))
-
     def forgiving(self) -> "Memory":
         """Without what the API refused, for a reload: the operator may have mended it."""
         return replace(self, turns=Turns(self.turns.due))

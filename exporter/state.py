@@ -106,7 +106,7 @@ def encoded(state: State, most: int = LARGEST) -> bytes:
 
 def _lines(state: State) -> Iterator[bytes]:
     for memory in state.memories:
-        yield _memories().dump_json(memory.shown()) + b"\n"
+        yield _memories().dump_json(memory) + b"\n"
     for key, record in state.records:
         yield _rows().dump_json(_row(key, record)) + b"\n"
 

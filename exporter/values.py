@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,16 +21,28 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainValidator,
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 UNREADABLE: Final = math.nan
 LARGEST: Final = 2**53  # beyond it, a float no longer tells neighbouring integers apart
 
 _READABLE_NAME: Final = 120
-_LOOKED_AT: Final = 1000  # no more of a name: whoever fills an answer with one gains nothing
+_LOOKED_AT: Final = 256
+"""Characters of a name that are looked at: whoever fills an answer with one gains nothing."""
+
+_BEYOND_A_CUT: Final = _LOOKED_AT - _READABLE_NAME
+"""Characters before a cut that are looked at but not shown: no part of an address or a telephone
+number is shown whose rest is beyond it."""
+
+_MOST_JOINERS: Final = 32
+"""Joiners of a name that are looked at one by one; no writing needs more in so short a text."""
+
+_MOST_TURNS: Final = 4
 
 
 class Drift(Counter[str]):
@@ -74,8 +86,16 @@ class Reply(BaseModel):
     @model_validator(mode="after")
     def _note(self, info: ValidationInfo) -> Self:
         if isinstance(info.context, Drift):
-            info.context.had.setdefault(type(self).__name__, set()).update(self.model_fields_set)
+            info.context.had.setdefault(type(self).__name__, set()).update(
+                self.model_fields_set - _internal(type(self))
+            )
         return self
+
+
+@lru_cache(maxsize=64)
+def _internal(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a model that are no fields of the documents', see `MadeOf`."""
+    return frozenset(name for name, field in model.model_fields.items() if not field.repr)
 
 
 def _drift(info: ValidationInfo) -> Drift:
@@ -241,24 +261,114 @@ def _of_another_shape(value: object, info: ValidationInfo) -> None:
         _drift(info).unreadable(info.field_name)
 
 
-def _distinct(value: object, info: ValidationInfo) -> object:
-    """The rows of a list without those that are there already, letter by letter."""
-    if not isinstance(value, list):
-        raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
-    rows = {repr(row): row for row in reversed(value)}
-    for _ in range(len(value) - len(rows)):
-        _drift(info).add(info.field_name)
-    return value if len(rows) == len(value) else [*reversed(rows.values())]
+class _Distinct:
+    """Leaves out the rows of a list that are there already, as far as the documents know them."""
 
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401 - any type
+        handler: GetCoreSchemaHandler,
+    ) -> CoreSchema:
+        model = _model_in(source)
+
+        def distinct(value: object, info: ValidationInfo) -> object:
+            if not isinstance(value, list):
+                raise ValueError("must be a list")  # noqa: TRY004 - pydantic's
+            kept = _kept(value, model)
+            for _ in range(len(value) - len(kept)):
+                _drift(info).add(info.field_name)
+            return kept
+
+        return BeforeValidator(distinct).__get_pydantic_core_schema__(source, handler)
+
+
+def _model_in(kind: Any) -> type[Reply]:  # noqa: ANN401 - any type
+    """The model of what a type holds.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    found = _nested(kind)
+    if found is None:
+        raise TypeError("rows of no model")
+    return found
+
+
+def _nested(kind: Any) -> type[Reply] | None:  # noqa: ANN401 - any type
+    if isinstance(kind, type) and not get_args(kind):
+        return kind if issubclass(kind, Reply) else None
+    return next(filter(None, map(_nested, get_args(kind))), None)
+
+
+class _Documented(NamedTuple):
+    """What is known of a kind of rows.
+
+    Attributes:
+        names: Its fields, as answers name them.
+        folded: The same without regard to upper and lower case, as one report takes them.
+        nested: The models of those that hold objects.
+    """
+
+    names: tuple[str, ...]
+    folded: frozenset[str]
+    nested: dict[str, type[Reply]]
+
+
+@lru_cache(maxsize=64)
+def _documented(model: type[Reply]) -> _Documented:
+    names: dict[str, type[Reply] | None] = {"id": None}  # what another id has is another thing
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias or name
+        spellings = alias.choices if isinstance(alias, AliasChoices) else (alias,)
+        names |= {str(spelling): _nested(field.annotation) for spelling in spellings}
+    nested = {name: inner for name, inner in names.items() if inner}
+    return _Documented(tuple(names), frozenset(map(str.casefold, names)), nested)
+
+
+def _kept(rows: list[Any], model: type[Reply]) -> list[Any]:
+    """The rows without those that say what an earlier one says."""
+    if len({_said(row, model, deep=False) for row in rows}) == len(rows):
+        return rows  # nearly always: no day comes twice
+    found: dict[object, Any] = {}
+    for row in rows:
+        found.setdefault(_said(row, model), row)
+    return rows if len(found) == len(rows) else [*found.values()]
+
+
+def _said(value: object, model: type[Reply] | None, *, deep: bool = True) -> object:
+    """What is the same for two parts of an answer if they say the same in documented fields.
+
+    What is in other fields is not looked at, however much that is.
+    """
+    if type(value) is bool:
+        return bool, value  # which is no number
+    if type(value) is dict and model:
+        names, folded, nested = _documented(model)
+        others = [name for name in value if name not in names and name.casefold() in folded]
+        return (
+            *[
+                _said(value[name], nested.get(name), deep=deep)
+                if name in value and (deep or name not in nested)
+                else _ABSENT
+                for name in names
+            ],
+            *[(name, _said(value[name], None)) for name in sorted(others)],
+        )
+    if type(value) is list and model:
+        return tuple([_said(one, model, deep=deep) for one in value])
+    return ("other", id(value)) if type(value) in {dict, list} else value
+
+
+_ABSENT: Final = object()
 
 T = TypeVar("T")
-Rows = Annotated[tuple[T, ...], BeforeValidator(_distinct)]
+Rows = Annotated[tuple[T, ...], _Distinct()]
 """A list of rows; one that comes twice is there once, and is drift.
 
 It is the raw rows that are compared: two names that are shown alike are two rows.
 """
 
-ManyRows = Annotated[Iterable[T], BeforeValidator(_distinct), Field(default=())]
+ManyRows = Annotated[Iterable[T], _Distinct(), Field(default=())]
 """Rows of which there may be tens of thousands: each is read as it is looked at, once.
 
 So a long list takes no more than what is made of it.
@@ -277,25 +387,41 @@ _HIDDEN: Final = re.compile(
 _NON_JOINER: Final = "\u200c"
 _JOINER: Final = "\u200d"
 _JOINERS: Final = re.compile(f"[{_NON_JOINER}{_JOINER}]+")
+_ENDS_NO_NAME: Final = f" {_NON_JOINER}{_JOINER}"
 _VIRAMA: Final = 9  # its combining class
 _JOINS_NOTHING: Final = frozenset("اآأإٱدذرزژڑڈوؤۇۆۈۋةەى")
 """Arabic letters that are never joined to the next, so that a joiner after one shows nothing."""
 
-_EMAIL: Final = re.compile(r"[^\s@]@[^\s@]+\.[^\s@]")
+_EMAIL: Final = re.compile(
+    r"[^\s@](?:@[^\s@]+[.\u3002][^\s@]|(?:\s@|@\s)[^\s@]+[.\u3002][^\W\d_]{2})"
+)
 _DASHES: Final = r"\u2010-\u2015\u2212-"
-_GAP: Final = rf"[\s().\u115f\u1160\u2800{_DASHES}]*"  # what stands between the digits of a number
+_BETWEEN: Final = (  # what people put between the groups of a number, and what looks like it
+    rf"./\\\u2044\u2215\xb7\u2022\u2027\u2219\u22c5\u30fb_:|\xa6~\u223c\u301c*={_DASHES}"
+)
+_GAP: Final = rf"[\s()\[\]{{}}\u115f\u1160\u2800{_BETWEEN}]*+"
 _CALLED: Final = re.compile(rf"\+{_GAP}(?:\d{_GAP}){{7}}")
-_DIGITS: Final = re.compile(rf"\d(?:{_GAP}\d)*")
+_DIGITS: Final = re.compile(rf"\d(?:{_GAP}\d){{6,}}+")
 _YEAR: Final = r"(?:19|20|21)\d\d"
 _MONTH: Final = r"(?:0?[1-9]|1[0-2])"
 _DAY: Final = r"(?:0?[1-9]|[12]\d|3[01])"
-_DATE: Final = re.compile(
-    # Between other digits it is a part of a number that happens to look like one.
-    rf"(?<!\d)(?<!\d[.{_DASHES}])(?:"
-    rf"{_YEAR}(?P<a>[.{_DASHES}]){_MONTH}(?P=a){_DAY}(?!(?P=a)?\d)"
-    rf"|(?:{_DAY}(?P<b>[.{_DASHES}]){_MONTH}|{_MONTH}(?P<c>[.{_DASHES}]){_DAY})"
-    rf"[.{_DASHES}]{_YEAR}(?![.{_DASHES}]?\d)"
-    rf"|{_YEAR}\s?[{_DASHES}]\s?{_YEAR}(?![.{_DASHES}]?\d))",
+_MINUTES: Final = r"(?:[01]?\d|2[0-3]):[0-5]\d"
+_SECONDS: Final = r":[0-5]\d(?:[.,]\d{1,9})?"
+_TIME: Final = rf"{_MINUTES}(?:{_SECONDS})?"
+_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_OF_ITS_OWN: Final = re.compile(
+    # Dates, times, addresses, versions and UUIDs. Between other digits, what looks like one is a
+    # part of a number.
+    rf"(?<!\d)(?<!\d[{_BETWEEN}])(?:"
+    rf"{_YEAR}(?P<a>[{_BETWEEN}]){_MONTH}(?P=a){_DAY}(?!(?P=a)?\d)"
+    rf"|(?:{_DAY}(?P<b>[{_BETWEEN}]){_MONTH}|{_MONTH}(?P<c>[{_BETWEEN}]){_DAY})"
+    rf"[{_BETWEEN}]{_YEAR}(?![{_BETWEEN}]?\d)"
+    rf"|{_YEAR}\s?[{_DASHES}]\s?{_YEAR}(?![{_BETWEEN}]?\d)"
+    rf"|{_TIME}(?:[\s{_DASHES}]{{1,3}}+{_TIME})*+(?![\s{_BETWEEN}]?\d)"
+    rf"|{_MINUTES}{_SECONDS}(?![{_BETWEEN}]?\d)"
+    rf"|{_OCTET}(?:\.{_OCTET}){{3}}(?:[:/]\d{{1,5}})?(?![{_BETWEEN}]?\d))"
+    r"|(?<![^\W_])[vV]\d+(?:\.\d+)++"
+    r"|(?<![^\W_])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![^\W_])"
 )
 _LONG: Final = 10
 """Digits of a telephone number with its area code; a number of fewer may count anything."""
@@ -303,31 +429,41 @@ _LONG: Final = 10
 _LOCAL: Final = 7
 """And without: only where they stand in groups, and are all of the name."""
 
+_NEVER_LOCAL: Final = frozenset(":|~*=")
+"""Between few digits, these are of a ratio, a range or a product."""
+
+_AREA_CODE: Final = re.compile(r"0\d{1,3}|\d{1,3}")
+
 
 def personal(value: str) -> bool:
     """Whether a text holds what is shaped like a telephone number or an e-mail address."""
     name = _bare(value)
     if _EMAIL.search(name) or _CALLED.search(name):
         return True
-    name = _DATE.sub("/", name)
+    if not _DIGITS.search(name):
+        return False
+    name = _OF_ITS_OWN.sub("!", name)
     return any(_telephone(name, found) for found in _DIGITS.finditer(name))
 
 
 def _telephone(name: str, found: re.Match[str]) -> bool:
     """Whether digits, and what stands between them, are a number to call; of no date any more."""
-    groups = len(re.findall(r"\d+", found[0]))
-    digits = sum(map(str.isdigit, found[0]))
-    before, after = name[: found.start()], name[found.end() :]
-    left, right = before[-1:], after[:1]
-    if left.isalpha() or left == "_":
+    groups = re.findall(r"\d+", found[0])
+    digits = sum(map(len, groups))
+    left, right = name[: found.start()][-1:], name[found.end() :][:1]
+    led = not left.isspace() and name[: found.start()][-2:-1].isalnum()
+    hung = led and left in {"-", "."}  # as in label-1234567890
+    glued = left.isalpha() or left == "_"
+    if len(groups) == 1 and (hung or glued or right.isalpha() or right == "_"):
         return False  # an identifier
-    hung = left in {"-", "."} and before[-2:-1].isalnum()  # as in label-1234567890
-    if groups == 1 and (hung or right.isalpha() or right == "_"):
-        return False
+    if (led or glued) and re.fullmatch(_YEAR, groups[0]):
+        return False  # as in INV/2026/11/00012
     if digits >= _LONG:
-        return groups > 2 or not hung
-    alone = not (before + after).strip(" \t().-")
-    return alone and groups > 1 and digits >= _LOCAL
+        of_parts = len(groups) == 2 and not _AREA_CODE.fullmatch(groups[0])
+        return not (of_parts and (hung or glued))  # as in conv-12345-67890
+    around = name[: found.start()] + name[found.end() :]
+    alone = not around.strip(" \t()[].-") and _NEVER_LOCAL.isdisjoint(found[0])
+    return alone and len(groups) > 1 and digits >= _LOCAL
 
 
 def text(value: object) -> str:
@@ -336,37 +472,55 @@ def text(value: object) -> str:
     `redacted` for what is shaped like a telephone number or an e-mail address, `unnamed` for
     what has nothing to show.
     """
-    raw = value if type(value) is str else _raw(value)
-    return _fit(raw) if len(raw) <= _REMEMBERED else _fit.__wrapped__(raw)
-
-
-_REMEMBERED: Final = 256
-"""Characters of the longest name that is remembered, so that a hostile answer fills no memory."""
+    raw = _raw(value)
+    # A longer one is not remembered, so that a hostile answer fills no memory.
+    return _fit(raw) if len(raw) <= _LOOKED_AT else _fit.__wrapped__(raw)
 
 
 @lru_cache(maxsize=8192)  # the same names come in every answer
 def _fit(raw: str) -> str:
-    name, short = _cleaned(raw), shown(raw)
-    return "redacted" if personal(name) or personal(short) else short
+    name = _cleaned(raw)
+    short = _cut(name, raw)
+    return "redacted" if personal(name) or (short != name and personal(short)) else short
 
 
 def shown(value: object) -> str:
     """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
-    cut = _cleaned(_raw(value))[:_READABLE_NAME]
-    return cut.rstrip(f" {_NON_JOINER}{_JOINER}") or "unnamed"
+    raw = _raw(value)
+    return _cut(_cleaned(raw), raw)
+
+
+def _cut(name: str, raw: str) -> str:
+    most = len(name) - _BEYOND_A_CUT if len(raw) > _LOOKED_AT else _READABLE_NAME
+    return name[: max(0, min(most, _READABLE_NAME))].rstrip(_ENDS_NO_NAME) or "unnamed"
 
 
 def _bare(name: str) -> str:
     """The letters and digits of a name without what is put on or between them, seen or not."""
-    plain = unicodedata.normalize("NFKD", name)
-    return "".join(one for one in plain if unicodedata.category(one) not in {"Mn", "Me", "Cf"})
+    return name if name.isascii() else "".join(map(_bare_character, name))[:_MOST_BARE]
+
+
+@lru_cache(maxsize=8192)
+def _bare_character(one: str) -> str:
+    if not unicodedata.decomposition(one):
+        return "" if unicodedata.category(one) in _UNSEEN else one
+    plain = unicodedata.normalize("NFKD", one)
+    bare = "".join(part for part in plain if unicodedata.category(part) not in _UNSEEN)
+    return bare if len(bare) <= _MOST_PARTS else bare[:1]  # no longer one has a digit in it
+
+
+_UNSEEN: Final = frozenset({"Mn", "Me", "Cf"})
+_MOST_PARTS: Final = 4
+_MOST_BARE: Final = 5 * _READABLE_NAME  # all that is shown, and what follows
 
 
 def _cleaned(raw: str) -> str:
-    name = unicodedata.normalize("NFC", _HIDDEN.sub("", raw)[:_LOOKED_AT])
-    while _JOINERS.search(name):
+    name = unicodedata.normalize("NFC", _HIDDEN.sub("", raw[:_LOOKED_AT]))
+    joiners = len(_JOINERS.findall(name))
+    for turn in range(_MOST_TURNS if joiners else 0):
         # One that is dropped may let its neighbours be composed, and be others to the next.
-        joined = unicodedata.normalize("NFC", _JOINERS.sub(_joining, name))
+        none = joiners > _MOST_JOINERS or turn == _MOST_TURNS - 1
+        joined = unicodedata.normalize("NFC", _JOINERS.sub("" if none else _joining, name))
         if joined == name:
             break
         name = joined
@@ -380,7 +534,8 @@ def _joining(found: re.Match[str]) -> str:
     """
     if len(found[0]) > 1:
         return ""
-    before, after = found.string[: found.start()], found.string[found.end() :]
+    before = found.string[max(found.start() - _MARKS, 0) : found.start()]
+    after = found.string[found.end() : found.end() + _MARKS]
     if not before or not after:
         return ""
     if unicodedata.combining(before[-1]) == _VIRAMA:
@@ -397,8 +552,12 @@ def _joining(found: re.Match[str]) -> str:
     return found[0] if arabic and letters[0] not in _JOINS_NOTHING else ""
 
 
+_MARKS: Final = 4
+"""Characters on either side of a joiner that are looked at: a letter and what is put on it."""
+
+
 def _raw(value: object) -> str:
-    return str(value) if isinstance(value, str | int | float) else ""
+    return str(value).strip() if isinstance(value, str | int | float) else ""
 
 
 def writable(value: str) -> str:

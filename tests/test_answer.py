@@ -365,6 +365,9 @@ ECHOES = {
     "escaped": "".join(f"\\u{ord(one):04x}" for one in KEY),
     "some-escaped": KEY.replace("k", "\\u006B"),
     "with-what-is-not-seen": KEY.replace("-", "-\u200b\u2060"),
+    "full-width": "".join(chr(ord(one) + 0xFEE0) for one in KEY),
+    "mathematical": KEY.replace("a", "\U0001d41a"),
+    "with-marks": KEY.replace("a", "\u00e1"),
     "with-control-characters": KEY.replace("-", "-\\u0007"),
     "with-raw-control-characters": KEY.replace("-", "-\t"),
     "base64": "c2stY2FuYXJ5LTAxMjM0NTY3ODlhYmNkZWY=",
@@ -378,6 +381,36 @@ def test_a_key_in_an_answer_is_found(kind: str, shape: str) -> None:
 
     assert holds(content, read(content), ["another-key", KEY])
     assert not holds(content, read(content), ["another-key", "", "1"])
+
+
+def test_a_key_that_is_composed_where_it_is_shown_is_found() -> None:
+    content = json.dumps({"name": "S\u212aEY-0123456789"}, ensure_ascii=False).encode()
+    assert text("S\u212aEY-0123456789") == "SKEY-0123456789"
+    assert holds(content, read(content), ["SKEY-0123456789"])
+
+
+def test_to_look_for_a_key_takes_no_more_than_the_answer_is_worth() -> None:
+    content = json.dumps(["\ufdfa" * 100_000] * 8, ensure_ascii=False).encode()
+    answer = read(content)
+    tracemalloc.start()
+    begun = time.process_time()
+    try:
+        assert not holds(content, answer, [KEY])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - begun < 3
+    assert peak < 24 * MIB
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "-" + "1" * 4000, "0." + "1" * 5000, "1" * 200])
+def test_a_number_that_is_too_long_spoils_nothing_but_itself(number: str) -> None:
+    content = f'{{"a":{number},"b":"{number}\\"{number}","c":[12.5,{number}]}}'.encode()
+    found = read(content)
+    assert isinstance(found, dict)
+    assert found["b"] == f'{number}"{number}'
+    assert found["a"] == found["c"][1] == int("9" * 40)
+    assert found["c"][0] == 12.5
 
 
 def test_a_small_answer_is_read_at_once_and_a_large_one_is_not() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.bots import Listing, Roster, page
+from exporter.bots import ListedBot, Listing, Roster, page
 from exporter.config import Bot, Discovery
 from exporter.errors import ReplyError
 from exporter.values import Drift
@@ -75,6 +75,29 @@ def test_a_bot_named_like_a_telephone_number_is_redacted() -> None:
 
     assert roster.bots[0].shown_name == "redacted"
     assert [found.shown_name for found, _ in roster.facts()] == ["redacted"]
+
+
+def test_nothing_of_a_page_is_kept_that_is_longer_than_what_is_shown() -> None:
+    made = Listing()
+    long = "x" * 80_000
+    texts = {"name": long, "use_case": long, "default_response_language": long}
+    add(made, {"data": [bot(1, **texts), bot(2, id=long), bot(3, id=10**200)]})
+
+    assert list(made.bots) == ["b1"]
+    assert len(made.bots["b1"].model_dump_json()) < 600
+
+
+@pytest.mark.parametrize("name", ["test@corp.io", "redacted", "a\u200bb", "x" * 200, "", " "])
+@pytest.mark.parametrize("pattern", ["*@corp.io", "redacted", "ab", "x" * 120, "", "?*"])
+def test_patterns_choose_the_same_bots_before_and_after_a_restart(name: str, pattern: str) -> None:
+    discovery = Discovery(exclude=(pattern,))
+    before = Roster((), discovery).after(listing(bot(1, name=name), bot(2)))
+    again = [
+        (ListedBot.model_validate_json(one.model_dump_json()), n) for one, n in before.remembered
+    ]
+
+    assert ids(Roster((), discovery, again)) == ids(before)
+    assert Roster((), discovery, again).remembered == before.remembered
 
 
 def add(made: Listing, answer: object) -> bool:

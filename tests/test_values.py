@@ -541,3 +541,73 @@ def test_a_huge_name_takes_no_time(value: str) -> None:
     start = time.process_time()
     assert len(text(value)) <= 120
     assert time.process_time() - start < 1
+
+
+DEAR = {
+    "joiners": "\u0628\u200d",
+    "emoji": "\U0001f600\u200d",
+    "ligatures": "\ufdfa",
+    "bracketed-digits": "\u2487",
+    "digits-and-letters": "1a",
+    "digits-and-spaces": "1 ",
+    "dates": "2026-11-",
+    "times": "10:30-",
+    "addresses": "1.1.1.1 ",
+    "ats": "a@",
+    "marks": "\u0628\u0651\u0651\u0651\u200d",
+}
+
+
+@pytest.mark.parametrize("kind", DEAR)
+def test_no_name_is_dear(kind: str) -> None:
+    names = [f"{number} {DEAR[kind] * 500}" for number in range(100)]
+    start = time.process_time()
+    for name in names:
+        text(name)
+    assert time.process_time() - start < 0.1  # on its own it is a tenth
+
+
+@given(
+    st.integers(0, 260),
+    st.sampled_from(["x", " x", "x\u200b", "\u200b", "e\u0301", "x ", "\u1100\u1161\u11a8"]),
+    st.sampled_from(["206-555-0142", "2 0 6 5 5 5 0 1 4 2", "someone@example.com"]),
+)
+def test_no_part_of_what_is_personal_is_shown_before_a_cut(
+    before: int, filling: str, what: str
+) -> None:
+    name = text(f"{(filling * 300)[:before]} {what} {filling * 300}")
+    assert name in {"redacted", "unnamed"} or not set("2065so") & set(name)
+
+
+@pytest.mark.parametrize("gap", "/\\·•・∙⋅‧⁄∕_:|¦~∼〜*=-. \uff0f\uff1a\uff5c\uff5e")  # noqa: RUF001
+@pytest.mark.parametrize("before", ["", "Mike", "Mike_", "tel", "Mike-", "VIP: ", "\u5fae\u4fe1"])
+def test_whatever_stands_between_the_groups_of_a_telephone_number_it_is_one(
+    gap: str, before: str
+) -> None:
+    assert text(f"{before}206{gap}555{gap}0142") == "redacted"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("[206] 555-0142", "{206} 555-0142", "Mike206-5550142", "tel0912 345678"),
+        *("mike @corp.io", "mike@ corp.io", "mike@corp\u3002io", "mike@corp\uff61io"),
+    ],
+)
+def test_another_spelling_hides_neither_a_telephone_number_nor_an_email(value: str) -> None:
+    assert text(value) == "redacted"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("2026/11/28", "28/11/2026", "11_28_2026", "2026:11:28", "Q1/2026", "1/2/3"),
+        *("2026-11-28T10:30:15.123456Z", "2026-11-28T10:30:15+08:00", "Nov 28 2026 10:30:15"),
+        *("10:30-11:30", "Mon 08:00-12:00 13:00-17:00", "Nov 28 10:30:15 2026"),
+        *("1.2.3.4", "v1.20.300.4000", "v2024.11.28.1234", "192.168.100.200", "10.0.0.1:8080"),
+        *("ORD2065550142", "ORD12345-67890", "INV2026-000123", "INV/2026/11/00012"),
+        *("report_2026_11_28_001", "1920*1080", "1920:1080", "1000~5000"),
+    ],
+)
+def test_what_has_many_digits_and_is_no_telephone_number_is_shown(value: str) -> None:
+    assert text(value) == value

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -89,6 +90,45 @@ def test_a_row_that_comes_twice_counts_once() -> None:
     found = read("seachat", METRIC, part, **MONTH)
     assert found.series == uses(a=3)
     assert found.drift == {"data": 2, "labels": 1}
+
+
+def test_a_row_that_says_the_same_in_another_spelling_counts_once() -> None:
+    part = [
+        {"period": "2024-01-01", "labels": [label("a", 1), {"count": 1.0, "name": "a"}]},
+        {"labels": [{"count": 1, "name": "a"}, label("a", 1)], "period": "2024-01-01", "x": [1]},
+    ]
+    found = read("seachat", METRIC, part, **MONTH)
+    assert found.series == uses(a=1)
+    assert found.drift == {"data": 1, "labels": 1}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "counted"),
+    [
+        pytest.param(label("a", 1), label("a", 2), 3, id="another-count"),
+        pytest.param({"id": 1} | label("a", 1), {"id": 2} | label("a", 1), 2, id="another-id"),
+        pytest.param(label("a", 1), label("a", "1"), 2, id="another-type"),
+    ],
+)
+def test_rows_that_do_not_say_the_same_both_count(
+    one: dict[str, object], two: dict[str, object], counted: int
+) -> None:
+    found = read("seachat", METRIC, [row("2024-01-01", one, two)], **MONTH)
+    assert found.series == uses(a=counted)
+
+
+def test_what_is_in_no_documented_field_costs_nothing() -> None:
+    part = [row("2024-01-01", label("a", n)) | {"x": [10**4000] * 1000} for n in (1, 2)]
+    before = time.process_time()
+    found = read("seachat", METRIC, part, **MONTH)
+    assert time.process_time() - before < 0.05
+    assert found.series == uses(a=3)
+
+
+def test_a_label_without_a_name_is_drift_in_documented_fields_alone() -> None:
+    reading = entry("seachat", METRIC, **MONTH).reading(JANUARY)
+    entry("seachat", METRIC, **MONTH).report.read([row("2024-01", label("a", 1))], reading)
+    assert reading.drift.had["Label"] == {"name", "count"}
 
 
 @pytest.mark.parametrize(
