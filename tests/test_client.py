@@ -24,7 +24,13 @@ from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.answer import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE
+from exporter.answer import (
+    BYTES_A_CHUNK,
+    DEEPEST,
+    LARGEST_BODY,
+    LARGEST_ON_WIRE,
+    MOST_CHUNKS,
+)
 from exporter.client import Client, trust
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
@@ -416,6 +422,21 @@ def test_a_slow_answer_ends_at_the_deadline_whatever_comes_meanwhile() -> None:
 
     assert told.outcome is Outcome.TIMEOUT
     assert 19 <= len(drops) <= 21  # ten seconds of them, not all that would fit in an answer
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_an_answer_comes_in_so_many_chunks_and_no_more(coding: str) -> None:
+    def sent(size: int, step: int) -> httpx.Response:
+        whole = GOOD + b" " * size
+        whole = gzip.compress(whole, 0) if coding == "gzip" else whole
+        cut = [whole[at : at + step] for at in range(0, len(whole), step)]
+        return response(200, *cut, **{"content-encoding": coding})
+
+    assert ask(lambda _: sent(30_000, 1)) == json.loads(GOOD)
+    assert ask(lambda _: sent(4 * MOST_CHUNKS * BYTES_A_CHUNK // 16, 2 * BYTES_A_CHUNK))
+    told = failure(lambda _: sent(40_000, 1))
+    assert str(told) == "HTTP 200, in more chunks than any answer may come in"
+    assert told.fault
 
 
 def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:

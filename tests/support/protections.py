@@ -55,8 +55,8 @@ PROTECTIONS: Final = (
     Protection(
         "no proxy of the environment is used",
         "exporter/client.py",
-        "trust_env=False,",
-        "trust_env=True,",
+        "trust_env=False,  # neither",
+        "trust_env=True,  # neither",
         ("tests/test_client.py", "tests/test_network.py"),
     ),
     Protection(
@@ -79,6 +79,59 @@ PROTECTIONS: Final = (
         "            if len(body) > most:",
         "            if False:",
         ("tests/test_client.py",),
+    ),
+    Protection(
+        "interim answers have an end",
+        "exporter/streams.py",
+        "if self._before > LARGEST_HEAD:",
+        "if False:",
+        (
+            "tests/test_wire.py::test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody",
+        ),
+    ),
+    Protection(
+        "httpx's connections are bounded",
+        "exporter/client.py",
+        "Streams(pool._network_backend)",
+        "pool._network_backend",
+        (
+            "tests/test_wire.py::test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody",
+        ),
+    ),
+    Protection(
+        "the bound of a head is none of a body",
+        "exporter/client.py",
+        "            stream.headed = True",
+        "            pass",
+        ("tests/test_wire.py::test_some_interim_answers_and_a_long_head_are_no_flood",),
+    ),
+    Protection(
+        "an answer comes in so many chunks",
+        "exporter/answer.py",
+        "if self._chunks > MOST_CHUNKS + self._wire // BYTES_A_CHUNK:",
+        "if False:",
+        ("tests/test_client.py::test_an_answer_comes_in_so_many_chunks_and_no_more",),
+    ),
+    Protection(
+        "what is no HTTP is told so",
+        "exporter/client.py",
+        "    return behind is not None and behind.__context__ is not None",
+        "    return False",
+        ("tests/test_wire.py::test_what_is_no_http_is_not_told_as_a_broken_connection",),
+    ),
+    Protection(
+        "an early end is no broken HTTP",
+        "exporter/client.py",
+        "if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):",
+        "if _is_garbled(error):",
+        ("tests/test_wire.py::test_an_early_end_is_told_as_a_broken_connection",),
+    ),
+    Protection(
+        "a reset under TLS is a reset",
+        "exporter/reasons.py",
+        "if isinstance(one, ssl.SSLError) and one.reason in _TLS:\n            return _TLS[one.reason]",
+        'if isinstance(one, ssl.SSLError):\n            return _TLS.get(one.reason, "TLS protocol")',
+        ("tests/test_wire.py::test_a_reset_under_tls_is_told_as_one",),
     ),
     Protection(
         "an answer is strict JSON",
