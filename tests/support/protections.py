@@ -709,7 +709,7 @@ PROTECTIONS: Final = (
     Protection(
         "a page that comes again completes no list",
         "exporter/bots.py",
-        "self._counted += identity in here or identity not in self.bots",
+        "self._counted += identity in here or identity not in self._seen",
         "self._counted += 1",
         ("tests/test_bots.py::test_a_page_that_comes_again_brings_no_list_to_its_total",),
     ),
@@ -732,11 +732,34 @@ PROTECTIONS: Final = (
     Protection(
         "a list has a largest number of bots",
         "exporter/bots.py",
-        "if identity in self.bots or len(self.bots) < self.most:",
+        "if identity in self.known or len(self.bots) < self.most:",
         "if True:",
         (
             "tests/test_bots.py::test_of_a_list_that_is_too_long_the_first_are_taken_and_the_rest_is_counted",
         ),
+    ),
+    Protection(
+        "a list that is too long is read on for the known bots",
+        "exporter/bots.py",
+        "if all(identity in self._seen for identity in self.known):",
+        "if True:",
+        (
+            "tests/test_bots.py::test_a_bot_of_a_list_that_is_too_long_stays_wherever_it_comes_to_stand",
+        ),
+    ),
+    Protection(
+        "a list that has no end proves nobody gone",
+        "exporter/discovery.py",
+        "        listing.proves = False  # whatever it has beyond",
+        "        pass",
+        ("tests/test_discovery.py::test_a_list_that_is_too_long_to_be_read_proves_nobody_gone",),
+    ),
+    Protection(
+        "no list is longer than can be read",
+        "exporter/bots.py",
+        "min(self._total or 0, LONGEST_LIST)",
+        "(self._total or 0)",
+        ("tests/test_bots.py::test_a_total_that_no_list_can_have_is_not_counted",),
     ),
     Protection(
         "a newcomer takes no bot's place",
