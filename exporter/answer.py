@@ -96,8 +96,9 @@ class Unfolding:
     """
 
     def __init__(self, coding: str) -> None:
-        self._coding = coding.strip().lower()
-        if self._coding not in {"", "identity", *_FOLDED}:
+        folds = (fold.strip() for fold in coding.lower().split(","))
+        self._coding = ", ".join(fold for fold in folds if fold not in {"", "identity"})
+        if self._coding not in {"", *_FOLDED}:
             known = self._coding if self._coding in _CODINGS else "unknown"
             raise Unfit(f"an encoding that was not asked for: {known}")
         self._bits = _FOLDED.get(self._coding, 0)

@@ -43,7 +43,13 @@ BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
 
 
-_UNDOCUMENTED_MEDIA: Final = frozenset({"text/json", "text/plain", "application/octet-stream"})
+_UNDOCUMENTED_MEDIA: Final = frozenset(
+    {
+        *("text/json", "text/plain", "text/javascript"),
+        *("application/octet-stream", "application/x-json"),
+        "application/json, application/json",  # the header twice
+    }
+)
 """What JSON is sometimes sent as all the same."""
 
 _KNOWN_MEDIA: Final = _UNDOCUMENTED_MEDIA | {
@@ -235,7 +241,7 @@ class Client:
             text = f"HTTP {status} from something before the API, {why}"
             return RequestFailed(Outcome.RATE_LIMITED, text, status, wish)
         text = f"HTTP {status}: the proxy wants a password" if status == 407 else f"HTTP {status}"
-        if status not in {429, 503}:
+        if status < 400:
             wish = None
         return RequestFailed(_outcome(status), text, status, wish, own=own)
 

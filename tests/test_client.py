@@ -11,6 +11,8 @@ import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,7 +178,11 @@ def test_a_refusal_in_the_apis_own_form_is_told_as_its_own(status: int, body: by
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/json", "text/plain; charset=utf-8", "application/octet-stream"]
+    "kind",
+    [
+        *("text/json", "text/plain; charset=utf-8", "application/octet-stream"),
+        *("application/x-json", "text/javascript", "application/json, application/json"),
+    ],
 )
 def test_json_of_another_media_type_is_read_and_odd(kind: str) -> None:
     async def go(headers: dict[str, str]) -> Any:  # noqa: ANN401
@@ -339,6 +345,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
         pytest.param("deflate", zlib.compress(GOOD), id="deflate"),
         pytest.param("identity", GOOD, id="identity"),
         pytest.param("GZIP", gzip.compress(GOOD), id="upper-case"),
+        pytest.param("gzip, identity", gzip.compress(GOOD), id="and-identity"),
     ],
 )
 def test_an_encoded_answer_is_unfolded(encoding: str, body: bytes) -> None:
@@ -692,6 +699,10 @@ def test_an_answer_has_so_many_levels_and_no_more(opening: bytes, closing: bytes
     assert failure(lambda _: response(200, nested(DEEPEST + 1))).outcome is Outcome.INVALID
 
 
+THEN = datetime.now(UTC) - timedelta(hours=1)
+WITH_A_WISH = (404, 408, 413, 425, 500, 502, 504)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "body", "wish"),
     [
@@ -699,19 +710,19 @@ def test_an_answer_has_so_many_levels_and_no_more(opening: bytes, closing: bytes
         (503, {"retry-after": "120"}, b"{}", 120),
         (429, {}, b'{"retry_after": 60}', 60),
         (429, {}, b"{}", None),
-        (500, {"retry-after": "120"}, b"{}", None),
-        (404, {"retry-after": "120"}, b"{}", None),
+        *((status, {"retry-after": "120"}, b"{}", 120) for status in WITH_A_WISH),
+        (301, {"retry-after": "120"}, b"{}", None),
         (
             429,
             {
-                "retry-after": "Sat, 21 Nov 2026 12:00:30 GMT",
-                "date": "Sat, 21 Nov 2026 12:00:10 GMT",
+                "retry-after": format_datetime(THEN + timedelta(seconds=20), usegmt=True),
+                "date": format_datetime(THEN, usegmt=True),
             },
             b"{}",
             20,
         ),
     ],
-    ids=["429", "503", "body", "none", "500", "404", "date"],
+    ids=["429", "503", "body", "none", *map(str, WITH_A_WISH), "301", "date"],
 )
 def test_what_the_api_wishes_comes_with_its_refusal(
     status: int, headers: dict[str, str], body: bytes, wish: float | None

@@ -324,6 +324,20 @@ PROTECTIONS: Final = (
         ("tests/test_retry_after.py", "tests/test_client.py"),
     ),
     Protection(
+        "a date that is far off is no clock",
+        "exporter/retry_after.py",
+        "if at is None or abs(at - now) > _FAR_OFF:",
+        "if at is None:",
+        ("tests/test_retry_after.py",),
+    ),
+    Protection(
+        "a part of a second is waited for",
+        "exporter/retry_after.py",
+        'more = bool(asked[found.end(1) :].strip(".0"))',
+        "more = False",
+        ("tests/test_retry_after.py",),
+    ),
+    Protection(
         "a wish may be an instant",
         "exporter/retry_after.py",
         "if number > _INSTANT else number, LONGEST)",
@@ -1417,8 +1431,8 @@ PROTECTIONS: Final = (
     Protection(
         "what the API wishes is heard",
         "exporter/client.py",
+        "if status < 400:",
         "if status not in {429, 503}:",
-        "if True:",
         ("tests/test_client.py", "tests/test_gate.py"),
     ),
     Protection(
