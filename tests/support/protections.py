@@ -631,6 +631,13 @@ PROTECTIONS: Final = (
         ("tests/test_schedule.py",),
     ),
     Protection(
+        "the list of bots is a part of the load",
+        "exporter/agenda.py",
+        "load=load(turns, *allowed)",
+        "load=load(given, *allowed)",
+        ("tests/test_schedule.py::test_the_pages_of_the_list_of_bots_are_asked_for_as_well",),
+    ),
+    Protection(
         "any load has an interval at which it can be kept",
         "exporter/schedule.py",
         "        if left > 0:",
