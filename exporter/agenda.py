@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Self
 
+from exporter.bots import PAGE_SIZE
 from exporter.config import Bot, Workspace
 from exporter.contract import Entry
 from exporter.plan import Call, Key, plan
-from exporter.schedule import Rhythm, Shortage, load, rhythms, shortages
+from exporter.schedule import Rhythm, Shortage, Turn, load, rhythms, shortages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class Agenda:
         polled = tuple(bots)
         calls = {call.identity: call for call in plan(workspace, polled)}
         given = calls.values()
+        turns: list[Turn] = [*given, *listings(workspace, len(polled))]
         allowed = (workspace.requests_per_minute, workspace.requests_per_day)
         return cls(
             bots=polled,
@@ -46,9 +49,15 @@ class Agenda:
                 for call in given
                 for key, entry in zip(call.keys, call.entries, strict=True)
             },
-            load=load(given, *allowed),
-            shortages=tuple(shortages(given, *allowed)),
+            load=load(turns, *allowed),
+            shortages=tuple(shortages(turns, *allowed)),
         )
+
+
+def listings(workspace: Workspace, bots: int) -> list[Turn]:
+    """The turns of the pages of the list of bots, which are asked for as well; none without one."""
+    found = workspace.discover_bots
+    return [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
 
 
 EMPTY = Agenda(bots=(), calls={}, rhythms={}, wanted={}, load=0.0, shortages=())

@@ -27,6 +27,10 @@ LARGEST_BODY: Final = 8 * 1024 * 1024
 DEEPEST: Final = 32
 """Levels of objects and lists in an answer; the documents know six."""
 
+MOST_CHUNKS: Final = 32_768
+BYTES_A_CHUNK: Final = 64
+"""Chunks that an answer may come in, and how large those beyond must be: each costs the same."""
+
 MOST_OBJECTS: Final = 190_000
 MOST_LISTS: Final = 80_000
 MOST_PARTS: Final = 560_000
@@ -100,14 +104,16 @@ class Unfolding:
     """
 
     def __init__(self, coding: str) -> None:
-        self._coding = coding.strip().lower()
-        if self._coding not in {"", "identity", *_FOLDED}:
+        folds = (fold.strip() for fold in coding.lower().split(","))
+        self._coding = ", ".join(fold for fold in folds if fold not in {"", "identity"})
+        if self._coding not in {"", *_FOLDED}:
             known = self._coding if self._coding in _CODINGS else "unknown"
             raise Unfit(f"an encoding that was not asked for: {known}")
         self._bits = _FOLDED.get(self._coding, 0)
         self._inflate: Any = None
         self._members = 0
         self._wire = 0
+        self._chunks = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """What some more bytes bring, in pieces that cost little each.
@@ -116,6 +122,9 @@ class Unfolding:
             Unfit: If they are not in the encoding, go on after its end, or are too many.
         """
         self._wire += len(chunk)
+        self._chunks += 1
+        if self._chunks > MOST_CHUNKS + self._wire // BYTES_A_CHUNK:
+            raise TooMuch("in more chunks than any answer may come in")
         if not self._bits:
             yield chunk
             return

@@ -4,7 +4,7 @@ SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/pu
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isnan
@@ -31,6 +31,7 @@ FAMILIES: Final = (INFO, ENABLED)
 
 PAGE_SIZE: Final = 100
 MOST_PAGES: Final = 1000
+LONGEST_LIST: Final = MOST_PAGES * PAGE_SIZE
 UNREADABLE_PAGES: Final = 3
 """Pages in a row of which not one row can be read, after which there is no use in more."""
 
@@ -117,8 +118,10 @@ class Listing:
     """Pages put together: bots by id, in the order of the list.
 
     Attributes:
-        most: How many bots are taken; the rest is not read.
-        bots: Those seen so far.
+        most: How many bots are taken, beside those that are known.
+        known: The ids of bots that are known: the list is read on until it has them all, however
+            many others come before.
+        bots: Those taken so far.
         rows: Rows seen so far, which is where the next page begins.
         unreadable: Pages in a row of which not one row could be read.
         proves: Whether a bot that is not in it is gone: not where rows could not be read, or
@@ -127,11 +130,13 @@ class Listing:
     """
 
     most: int = DEFAULT_MOST
+    known: Collection[str] = frozenset()
     bots: dict[str, ListedBot] = field(default_factory=dict)
     rows: int = 0
     unreadable: int = 0
     proves: bool = True
     left_out: int = 0
+    _seen: set[str] = field(default_factory=set)
     _counted: int = 0
     _total: float | None = None
     _contradicted: bool = False
@@ -142,22 +147,25 @@ class Listing:
         Raises:
             ReplyError: If page after page cannot be read, or the list ends before its total.
         """
-        before = len(self.bots)
+        before = len(self._seen)
         readable = self._take(one.data, drift)
         self.rows += len(one.data)
         self._hear(one.total, drift)
         self.unreadable = self.unreadable + 1 if one.data and not readable else 0
         if self.unreadable >= UNREADABLE_PAGES:
             raise ReplyError("bots: page after page cannot be read")
+        self.left_out = len(self._seen) - len(self.bots)
         if self.left_out:
-            self.left_out = int(max(self.left_out, (self._total or 0) - len(self.bots)))
-            return False
+            said = min(self._total or 0, LONGEST_LIST) - len(self.bots)
+            self.left_out = int(max(self.left_out, said))
+            if all(identity in self._seen for identity in self.known):
+                return False
         if self._total is not None and self._counted >= self._total:
             return False
-        if len(self.bots) > before or self.unreadable:
+        if len(self._seen) > before or self.unreadable:
             return True
         if self._total is not None:
-            text = f"bots: the list ends after {len(self.bots)} of {self._total:.0f}"
+            text = f"bots: the list ends after {len(self._seen)} of {self._total:.0f}"
             raise ReplyError(text)
         if one.data:
             self.proves = False  # a list that does not say its length, and begins anew
@@ -175,12 +183,11 @@ class Listing:
                     drift.add("id")
                 continue
             # A row of an earlier page again brings the list no nearer to its total.
-            self._counted += identity in here or identity not in self.bots
+            self._counted += identity in here or identity not in self._seen
             here.add(identity)
-            if identity in self.bots or len(self.bots) < self.most:
+            self._seen.add(identity)
+            if identity in self.known or len(self.bots) < self.most:
                 self.bots.setdefault(identity, bot)
-            else:
-                self.left_out += 1
         return bool(here)
 
     def _hear(self, total: float | None, drift: Drift) -> None:
@@ -249,6 +256,11 @@ class Roster:
             else:
                 left_out += 1
         return Roster(self._configured.values(), self._discovery, found.values(), left_out)
+
+    @property
+    def known(self) -> Collection[str]:
+        """The ids of the listed bots."""
+        return self._listed.keys()
 
     @property
     def remembered(self) -> tuple[tuple[ListedBot, int], ...]:

@@ -36,13 +36,20 @@ from exporter.config.models import Http
 from exporter.errors import Outcome, RequestFailed, StartError
 from exporter.files import LARGEST_PEM, read as read_file
 from exporter.reasons import reason
+from exporter.streams import NoEnd, Stream, Streams
 from exporter.tls import held
 
 BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
 
 
-_UNDOCUMENTED_MEDIA: Final = frozenset({"text/json", "text/plain", "application/octet-stream"})
+_UNDOCUMENTED_MEDIA: Final = frozenset(
+    {
+        *("text/json", "text/plain", "text/javascript"),
+        *("application/octet-stream", "application/x-json"),
+        "application/json, application/json",  # the header twice
+    }
+)
 """What JSON is sometimes sent as all the same."""
 
 _KNOWN_MEDIA: Final = _UNDOCUMENTED_MEDIA | {
@@ -110,11 +117,8 @@ class Client:
             trusted = trust(workspace)
         self._leaves = {("POST", url): _address(workspace, url) for url in reports}
         self._leaves["GET", workspace.bots_url] = _address(workspace, workspace.bots_url)
-        proxy = _proxy(workspace, trusted)
         self._http = httpx.AsyncClient(
-            transport=transport,
-            verify=trusted,
-            proxy=proxy,
+            transport=transport or _transport(workspace, trusted),
             trust_env=False,  # neither proxies nor credentials that nobody configured
             follow_redirects=False,  # the key would go along
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
@@ -126,10 +130,6 @@ class Client:
                 "Connection": "close",
             },
             timeout=httpx.Timeout(None, connect=_CONNECT),  # the whole has its own, see _answer
-            limits=httpx.Limits(
-                max_connections=workspace.concurrency + 1,  # and one for the list of bots
-                max_keepalive_connections=0,
-            ),
         )
         self._sent: dict[str, str] = {}  # the last key of each kind of request
 
@@ -176,13 +176,16 @@ class Client:
             out = self._http.build_request(method, address, **request)
             async with asyncio.timeout_at(deadline):
                 response = await self._http.send(out, stream=True)
+        stream = response.extensions.get("network_stream")
+        if isinstance(stream, Stream):
+            stream.headed = True
         try:
             if response.status_code != 200:
                 asked = "Retry-After" in response.headers
                 patience = _REFUSAL_WITH_A_WISH if asked else _REFUSAL
                 by = min(deadline, time() + patience)
                 raise self._refusal(response, await _of_refusal(response, by))
-            with self._in_our_words():
+            with self._in_our_words(stream):
                 async with asyncio.timeout_at(deadline):
                     content = await _content(response, LARGEST_BODY)
         except Unfit as unfit:
@@ -243,7 +246,7 @@ class Client:
             text = f"HTTP {status} from something before the API, {why}"
             return RequestFailed(Outcome.RATE_LIMITED, text, status, wish)
         text = f"HTTP {status}: the proxy wants a password" if status == 407 else f"HTTP {status}"
-        if status not in {429, 503}:
+        if status < 400:
             wish = None
         return RequestFailed(_outcome(status), text, status, wish, own=own)
 
@@ -253,8 +256,12 @@ class Client:
         return RequestFailed(Outcome.UNAUTHORIZED, text, status, own=True)
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
-        """Tell what goes wrong on the network without a word of the network's."""
+    def _in_our_words(self, stream: object = None) -> Iterator[None]:
+        """Tell what goes wrong on the network without a word of the network's.
+
+        Args:
+            stream: The connection, once the head of the answer is here.
+        """
         try:
             yield
         except httpx.ConnectTimeout:
@@ -264,7 +271,12 @@ class Client:
         except (httpx.InvalidURL, UnicodeError):
             # httpx looks at where a redirect would lead even if it is never followed.
             raise RequestFailed(Outcome.INVALID, "a redirect that leads nowhere") from None
+        except NoEnd:
+            text = "no answer, but more before one than any may have"
+            raise RequestFailed(Outcome.INVALID, text, fault=True) from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+            if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):
+                raise RequestFailed(Outcome.CONNECT, "not HTTP/1.1, or broken HTTP") from None
             proxied = self._workspace.http.proxy_url is not None
             raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None
 
@@ -282,6 +294,15 @@ def _words(error: Exception, *, proxied: bool) -> str:
         tls = why.startswith(("certificate", "self-signed", "TLS"))
         what = f"the {'proxy' if proxied and not tls else 'API'} {what}"
     return f"{what or 'no connection'}{f': {why}' if why else f' ({kind})'}"
+
+
+def _is_garbled(error: Exception) -> bool:
+    """Whether a parser of HTTP says so; who merely closes early has no parser's error behind it.
+
+    But for an end within a body, which the parser tells as well.
+    """
+    behind = error.__cause__ if isinstance(error, httpx.RemoteProtocolError) else None
+    return behind is not None and behind.__context__ is not None
 
 
 def _media(kind: str) -> str:
@@ -375,6 +396,26 @@ def _address(workspace: Workspace, url: str) -> httpx.URL:
         if found.host and found.host == urlsplit(url).hostname:
             return found
     raise StartError(f"workspace {workspace.name}: base_url is no address that can be asked")
+
+
+def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport:
+    """The way to the API.
+
+    Raises:
+        StartError: If the proxy's URL cannot be used.
+    """
+    made = httpx.AsyncHTTPTransport(
+        verify=trusted,
+        proxy=_proxy(workspace, trusted),
+        trust_env=False,
+        limits=httpx.Limits(
+            max_connections=workspace.concurrency + 1,  # and one for the list of bots
+            max_keepalive_connections=0,
+        ),
+    )
+    pool: Any = made._pool  # noqa: SLF001 - httpx has no way to name the backend
+    pool._network_backend = Streams(pool._network_backend)  # noqa: SLF001
+    return made
 
 
 def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:

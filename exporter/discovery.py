@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,19 +23,24 @@ from exporter.values import Drift
 log = logging.getLogger(__name__)
 
 
-async def whole_list(gate: Gate, drift: Drift, most: int = DEFAULT_MOST) -> tuple[Listing, float]:
+async def whole_list(
+    gate: Gate, drift: Drift, most: int = DEFAULT_MOST, known: Collection[str] = frozenset()
+) -> tuple[Listing, float]:
     """Every page of a workspace's list of bots, and the seconds that the API took for them.
+
+    Of a list that is too long, only the pages that have the first and the known bots.
 
     Args:
         gate: The way to the API.
         drift: Takes note of rows that cannot be read.
         most: How many bots are taken.
+        known: The ids of those that are known.
 
     Raises:
         RequestFailed: If a page did not come.
         ReplyError: If a page cannot be read, or there is no end to them.
     """
-    listing, seconds, more = Listing(most), 0.0, True
+    listing, seconds, more = Listing(most, known), 0.0, True
 
     def read(answer: object, took: float) -> bool:
         nonlocal seconds, more
@@ -47,6 +52,9 @@ async def whole_list(gate: Gate, drift: Drift, most: int = DEFAULT_MOST) -> tupl
         await gate.bots(listing.rows, read)
         if not more:
             return listing, seconds
+    if listing.left_out:
+        listing.proves = False  # whatever it has beyond
+        return listing, seconds
     raise ReplyError(f"bots: more than {MOST_PAGES} pages")
 
 
@@ -130,7 +138,7 @@ class Finder:
         """Read the list one time and have its bots polled; what went wrong, if something did."""
         drift = Drift()
         try:
-            listing, seconds = await whole_list(self._gate, drift, self._most)
+            listing, seconds = await whole_list(self._gate, drift, self._most, self._roster.known)
             # Beside the loop, as thousands of bots take their time.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)
@@ -184,7 +192,9 @@ class Finder:
             return
         workspace = self._workspace
         self._telemetry.count(SERIES_DROPPED, number, workspace.api, workspace.name, "max_bots")
-        reason = f"the list has {number} more than max_bots {self._most}, which are not polled"
+        reason = (
+            f"the list has at least {number} more than max_bots {self._most}, which are not polled"
+        )
         log.warning("bots left out", extra={"workspace": workspace.name, "reason": reason})
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":

@@ -69,16 +69,22 @@ def reason(error: BaseException) -> str:
         if isinstance(one, ssl.SSLCertVerificationError):
             return _CERTIFICATE.get(one.verify_code, f"certificate not valid ({one.verify_code})")
     for one in found:
-        if isinstance(one, ssl.SSLError):
-            return _TLS.get(one.reason, "TLS protocol")
+        if isinstance(one, ssl.SSLError) and one.reason in _TLS:
+            return _TLS[one.reason]
     for one in found:
         if isinstance(one, socket.gaierror):
             return _LOOK_UP.get(one.errno, "name lookup failed")
-    return next((_SYSTEM[one.errno] for one in found if _of_system(one)), "")  # type: ignore[attr-defined]  # OSError
+    for one in found:
+        if _of_system(one):
+            return _SYSTEM[one.errno]  # type: ignore[attr-defined]  # OSError
+    # Last: a connection that is reset under TLS breaks its protocol, too.
+    return "TLS protocol" if any(isinstance(one, ssl.SSLError) for one in found) else ""
 
 
 def _of_system(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _SYSTEM
+    # OpenSSL's numbers are others than the system's.
+    own = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
+    return own and error.errno in _SYSTEM  # type: ignore[attr-defined]
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

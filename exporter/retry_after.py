@@ -1,7 +1,7 @@
 """How long the API asks to be left alone: the header Retry-After, or the same in the body. Pure."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 LONGEST: Final = 24 * 3600.0
@@ -10,9 +10,13 @@ LONGEST: Final = 24 * 3600.0
 _FORMS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 """The three forms of a date in HTTP; all are UTC, wherever the host is."""
 
-_SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
+_SECONDS: Final = re.compile(r"([0-9]+)(?:\.[0-9]+)?", re.ASCII)
+"""Fractions are not HTTP, and yet some send them."""
 _ONE: Final = re.compile(r"(?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+", re.ASCII)
 """One of several values, which stand between commas; a date may have one of its own."""
+
+_FAR_OFF: Final = timedelta(days=1)
+"""By this much no clock differs from ours that is believed."""
 
 _INSTANT: Final = 1e9
 """A number above is no length of time but an instant, in Unix time: some APIs confuse the two."""
@@ -27,7 +31,9 @@ def seconds(header: str, date: str, answer: object, now: datetime) -> float | No
         answer: The body as JSON, which counts where the header says nothing.
         now: The present.
     """
-    at = _instant(date.strip()) or now
+    at = _instant(date.strip())
+    if at is None or abs(at - now) > _FAR_OFF:
+        at = now
     wishes = [_wish(one.strip(), at) for one in _ONE.findall(header)]
     said = [wish for wish in wishes if wish is not None]
     return max(said) if said else _of_body(answer, at)
@@ -35,8 +41,10 @@ def seconds(header: str, date: str, answer: object, now: datetime) -> float | No
 
 def _wish(asked: str, at: datetime) -> float | None:
     """What one value asks for: seconds, or an instant."""
-    if _SECONDS.fullmatch(asked):
-        return _length(float(asked[-400:]) if len(asked.lstrip("0")) < 400 else LONGEST, at)
+    if found := _SECONDS.fullmatch(asked):
+        whole = found[1].lstrip("0")
+        more = bool(asked[found.end(1) :].strip(".0"))
+        return _length(float(int(whole or "0") + more) if len(whole) < 20 else LONGEST, at)
     until = _instant(asked)
     return min(max((until - at).total_seconds(), 0.0), LONGEST) if until else None
 
@@ -58,7 +66,7 @@ def _instant(text: str) -> datetime | None:
 
 def _of_body(answer: object, at: datetime) -> float | None:
     wish = answer.get("retry_after") if isinstance(answer, dict) else None
-    if isinstance(wish, str) and _SECONDS.fullmatch(wish) and len(wish) <= 10:
+    if isinstance(wish, str) and _SECONDS.fullmatch(wish) and len(wish) <= 10 and "." not in wish:
         wish = int(wish)
     if isinstance(wish, bool) or not isinstance(wish, int | float):
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from math import ceil
-from typing import Final
+from typing import Final, Protocol
 
 from exporter.durations import show
 from exporter.plan import Call, fraction
@@ -31,6 +31,14 @@ _MARGIN: Final = Fraction(5, 4)
 
 _TICK: Final = timedelta(microseconds=1)
 _MINUTE: Final = timedelta(minutes=1)
+
+
+class Turn(Protocol):
+    """What is sent again and again: a call, or a page of the list of bots."""
+
+    @property
+    def interval(self) -> timedelta:
+        """How often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ def rhythms(
     }
 
 
-def real_interval(calls: Iterable[Call], per_minute: int) -> timedelta:
+def real_interval(calls: Iterable[Turn], per_minute: int) -> timedelta:
     """How often the calls that come too often for what is allowed can really be sent.
 
     As the one that has waited longest goes first, these all get the same interval; those that come
@@ -125,7 +133,7 @@ def real_interval(calls: Iterable[Call], per_minute: int) -> timedelta:
     return max(_minutes(number / left), shortest)
 
 
-def requests_per_hour(calls: Iterable[Call]) -> Fraction:
+def requests_per_hour(calls: Iterable[Turn]) -> Fraction:
     """How many requests an hour takes, without those before midnight and those after failures."""
     counted = Counter(call.interval for call in calls)
     return 60 * sum(
@@ -167,7 +175,7 @@ class Shortage:
         )
 
 
-def load(calls: Iterable[Call], per_minute: int, per_day: int | None) -> float:
+def load(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> float:
     """What the intervals ask for as a share of what is allowed; above 1 they cannot be kept.
 
     An alert compares it with 1, so it is rounded but once, at the end.
@@ -176,7 +184,7 @@ def load(calls: Iterable[Call], per_minute: int, per_day: int | None) -> float:
     return float(max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0))
 
 
-def shortages(calls: Iterable[Call], per_minute: int, per_day: int | None) -> Iterator[Shortage]:
+def shortages(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> Iterator[Shortage]:
     """The settings of a workspace that its calls are too many for."""
     given = list(calls)
     hourly = requests_per_hour(given)

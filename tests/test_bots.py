@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.bots import ListedBot, Listing, Roster, page
+from exporter.bots import LONGEST_LIST, ListedBot, Listing, Roster, page
 from exporter.config import Bot, Discovery
 from exporter.errors import ReplyError
 from exporter.values import Drift
@@ -279,6 +279,7 @@ def test_whatever_the_pages_hold_no_bot_of_a_list_that_ends_is_made_up_or_lost(
     seen = [f"b{n}" for numbers in pages for n in numbers]
     assert len(made.bots) <= most
     assert list(made.bots) == list(dict.fromkeys(seen))[: len(made.bots)]
+    assert made.left_out <= LONGEST_LIST
     if ended and not made.left_out and made.proves and total is not None:
         assert made.rows >= total >= len(made.bots)
 
@@ -289,7 +290,58 @@ def test_of_a_list_that_is_too_long_the_first_are_taken_and_the_rest_is_counted(
     assert add(made, {"data": [bot(n) for n in range(100)], "total": 450_000})
     assert not add(made, {"data": [bot(n) for n in range(100, 200)], "total": 450_000})
     assert len(made.bots) == 150
-    assert made.left_out == 450_000 - 150
+    assert made.left_out == LONGEST_LIST - 150
+
+
+def test_a_total_that_no_list_can_have_is_not_counted() -> None:
+    made = Listing(50)
+    assert not add(made, {"data": [bot(n) for n in range(100)], "total": 2**53 - 1})
+    assert made.left_out == LONGEST_LIST - 50
+
+
+def lists_of(numbers: Iterable[int], roster: Roster, most: int) -> tuple[Listing, int]:
+    """A list of so many bots, read as far as is needed, and how many of its pages are."""
+    rows = [bot(n) for n in numbers]
+    made = Listing(most, roster.known)
+    for index in range(0, len(rows) + 1, 100):
+        if not add(made, {"data": rows[index : index + 100], "total": len(rows)}):
+            return made, index // 100 + 1
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize(
+    ("later", "pages"),
+    [
+        (range(249, -1, -1), 3),
+        ((999, *range(250)), 2),
+        ((*range(1000, 1200), *range(250)), 4),
+        (range(250), 2),
+    ],
+    ids=["another-order", "a-new-one-first", "many-new-ones-first", "the-same"],
+)
+def test_a_bot_of_a_list_that_is_too_long_stays_wherever_it_comes_to_stand(
+    later: Iterable[int], pages: int
+) -> None:
+    roster = Roster((), everything())
+    roster = roster.after(lists_of(range(250), roster, 150)[0])
+
+    for _ in range(3):
+        made, read = lists_of(later, roster, 150)
+        roster = roster.after(made)
+        assert ids(roster) == [f"b{n}" for n in range(150)]
+        assert read == pages
+        assert roster.left_out == len(list(later)) - 150
+
+
+def test_a_bot_that_a_list_that_is_too_long_has_no_more_makes_room() -> None:
+    roster = Roster((), everything())
+    roster = roster.after(lists_of(range(250), roster, 150)[0])
+
+    for _ in range(2):
+        made, read = lists_of(range(1, 250), roster, 150)
+        assert read == 3  # to the end, as nothing else proves it
+        roster = roster.after(made)
+    assert ids(roster) == [f"b{n}" for n in range(1, 151)]
 
 
 def test_a_bot_that_is_known_gives_its_place_to_no_newcomer() -> None:

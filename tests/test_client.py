@@ -11,6 +11,8 @@ import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,13 @@ from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.answer import DEEPEST, LARGEST_BODY, LARGEST_ON_WIRE
+from exporter.answer import (
+    BYTES_A_CHUNK,
+    DEEPEST,
+    LARGEST_BODY,
+    LARGEST_ON_WIRE,
+    MOST_CHUNKS,
+)
 from exporter.client import Client, trust
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
@@ -187,7 +195,11 @@ def test_a_refusal_in_the_apis_own_form_is_told_as_its_own(status: int, body: by
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/json", "text/plain; charset=utf-8", "application/octet-stream"]
+    "kind",
+    [
+        *("text/json", "text/plain; charset=utf-8", "application/octet-stream"),
+        *("application/x-json", "text/javascript", "application/json, application/json"),
+    ],
 )
 def test_json_of_another_media_type_is_read_and_odd(kind: str) -> None:
     async def go(headers: dict[str, str]) -> Any:  # noqa: ANN401
@@ -350,6 +362,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
         pytest.param("deflate", zlib.compress(GOOD), id="deflate"),
         pytest.param("identity", GOOD, id="identity"),
         pytest.param("GZIP", gzip.compress(GOOD), id="upper-case"),
+        pytest.param("gzip, identity", gzip.compress(GOOD), id="and-identity"),
     ],
 )
 def test_an_encoded_answer_is_unfolded(encoding: str, body: bytes) -> None:
@@ -433,6 +446,21 @@ def test_a_slow_answer_ends_at_the_deadline_whatever_comes_meanwhile() -> None:
 
     assert told.outcome is Outcome.TIMEOUT
     assert 19 <= len(drops) <= 21  # ten seconds of them, not all that would fit in an answer
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_an_answer_comes_in_so_many_chunks_and_no_more(coding: str) -> None:
+    def sent(size: int, step: int) -> httpx.Response:
+        whole = GOOD + b" " * size
+        whole = gzip.compress(whole, 0) if coding == "gzip" else whole
+        cut = [whole[at : at + step] for at in range(0, len(whole), step)]
+        return response(200, *cut, **{"content-encoding": coding})
+
+    assert ask(lambda _: sent(30_000, 1)) == json.loads(GOOD)
+    assert ask(lambda _: sent(4 * MOST_CHUNKS * BYTES_A_CHUNK // 16, 2 * BYTES_A_CHUNK))
+    told = failure(lambda _: sent(40_000, 1))
+    assert str(told) == "HTTP 200, in more chunks than any answer may come in"
+    assert told.fault
 
 
 def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
@@ -688,6 +716,10 @@ def test_an_answer_has_so_many_levels_and_no_more(opening: bytes, closing: bytes
     assert failure(lambda _: response(200, nested(DEEPEST + 1))).outcome is Outcome.INVALID
 
 
+THEN = datetime.now(UTC) - timedelta(hours=1)
+WITH_A_WISH = (404, 408, 413, 425, 500, 502, 504)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "body", "wish"),
     [
@@ -695,19 +727,19 @@ def test_an_answer_has_so_many_levels_and_no_more(opening: bytes, closing: bytes
         (503, {"retry-after": "120"}, b"{}", 120),
         (429, {}, b'{"retry_after": 60}', 60),
         (429, {}, b"{}", None),
-        (500, {"retry-after": "120"}, b"{}", None),
-        (404, {"retry-after": "120"}, b"{}", None),
+        *((status, {"retry-after": "120"}, b"{}", 120) for status in WITH_A_WISH),
+        (301, {"retry-after": "120"}, b"{}", None),
         (
             429,
             {
-                "retry-after": "Sat, 21 Nov 2026 12:00:30 GMT",
-                "date": "Sat, 21 Nov 2026 12:00:10 GMT",
+                "retry-after": format_datetime(THEN + timedelta(seconds=20), usegmt=True),
+                "date": format_datetime(THEN, usegmt=True),
             },
             b"{}",
             20,
         ),
     ],
-    ids=["429", "503", "body", "none", "500", "404", "date"],
+    ids=["429", "503", "body", "none", *map(str, WITH_A_WISH), "301", "date"],
 )
 def test_what_the_api_wishes_comes_with_its_refusal(
     status: int, headers: dict[str, str], body: bytes, wish: float | None

@@ -217,7 +217,20 @@ def test_of_more_bots_than_may_be_the_first_are_polled_and_the_rest_is_told(
     counted = 'dropped_total{api="seachat",reason="max_bots",workspace="acme"} 230.0'
     assert counted in run.telemetry.text(openmetrics=False).decode()
     [told] = [one for one in caplog.records if one.getMessage() == "bots left out"]
-    assert "230 more than max_bots 120" in vars(told)["reason"]
+    assert "at least 230 more than max_bots 120" in vars(told)["reason"]
+
+
+def test_a_list_that_is_too_long_to_be_read_proves_nobody_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(discovery, "MOST_PAGES", 1)
+    run = Run([f"b{number}" for number in range(150)], discover_bots={"max_bots": 9})
+
+    run.lasts(8 * HOUR, run.api.bots.reverse)
+
+    assert run.asked(START + 7 * HOUR).keys() == {f"b{number}" for number in range(9)}
+    page = text(run.store, START + 8 * HOUR)
+    assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 1' in page
 
 
 def test_a_failed_list_is_asked_again_within_ten_minutes() -> None:

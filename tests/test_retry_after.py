@@ -19,7 +19,17 @@ def asked(header: str = "", date: str = "", answer: object = None) -> float | No
 
 @pytest.mark.parametrize(
     ("header", "wish"),
-    [("0", 0), ("120", 120), (" 42 ", 42), ("007", 7), ("86400", 86400), ("86401", LONGEST)],
+    [
+        ("0", 0),
+        ("120", 120),
+        (" 42 ", 42),
+        ("007", 7),
+        ("86400", 86400),
+        ("86401", LONGEST),
+        ("120.5", 121),
+        ("120.0", 120),
+        ("0.5", 1),
+    ],
 )
 def test_seconds_are_taken_as_they_are(header: str, wish: float) -> None:
     assert asked(header) == wish
@@ -33,7 +43,19 @@ def test_a_wish_is_a_day_at_most(header: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        *("-1", "+1", "1.5", "1e9", "\N{SUPERSCRIPT TWO}", "\uff11\uff12", "soon", "", "soon, now"),
+        *(
+            "-1",
+            "+1",
+            "1.",
+            ".5",
+            "1.5.1",
+            "1e9",
+            "\N{SUPERSCRIPT TWO}",
+            "\uff11\uff12",
+            "soon",
+            "",
+            "soon, now",
+        ),
         *("Wed, 99 Oct 2019 11:30:12 GMT", "Mon, 03 Jun 2019", "Mon, 03 Jun 2019 11:30:12 PST"),
     ],
     ids=ascii,
@@ -71,6 +93,12 @@ def test_a_date_is_utc_in_each_of_its_forms_wherever_the_host_is(form: str) -> N
 def test_a_date_counts_from_the_apis_own_clock_where_it_tells_it(form: str) -> None:
     assert asked(form, date="Mon, 03 Jun 2019 11:30:00 GMT") == 12
     assert asked(form, date="no date") == 1812
+
+
+def test_a_date_that_is_far_off_is_no_clock() -> None:
+    assert asked(FORMS[0], date="Mon, 03 Jun 2013 11:30:00 GMT") == 1812
+    assert asked(FORMS[0], date="Wed, 05 Jun 2019 11:30:00 GMT") == 1812
+    assert asked(FORMS[0], date="Mon, 03 Jun 2019 01:30:12 GMT") == 36_000
 
 
 @pytest.mark.parametrize(

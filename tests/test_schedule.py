@@ -9,6 +9,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from support.workspaces import workspace
 
+from exporter.agenda import Agenda
+from exporter.config import Bot
 from exporter.plan import Call, Target, plan
 from exporter.schedule import (
     RETRY_AFTER,
@@ -318,3 +320,15 @@ def test_however_much_is_asked_for_the_last_polls_of_a_day_are_spread(
 
     assert len(leads) == len(given)
     assert all(timedelta(seconds=90) <= lead < timedelta(hours=6, seconds=90) for lead in leads)
+
+
+def test_the_pages_of_the_list_of_bots_are_asked_for_as_well() -> None:
+    bots = [Bot(id=f"b{number}") for number in range(600)]
+    found_in = workspace(["total_usage"], workspace_id="ws-1", discover_bots={})
+    found = Agenda.of(found_in, bots)
+
+    given = found.calls.values()
+    hourly = requests_per_hour(given)
+    assert hourly == 3600
+    alone = load(given, found_in.requests_per_minute, found_in.requests_per_day)
+    assert found.load / alone == pytest.approx(float((hourly + 6) / hourly), rel=1e-9)

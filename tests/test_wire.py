@@ -24,6 +24,7 @@ from exporter.client import Client
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed
 from exporter.gate import Gate
+from exporter.streams import LARGEST_HEAD
 from exporter.telemetry import Telemetry
 
 HOST = "IP:127.0.0.1"
@@ -257,6 +258,109 @@ def test_a_connection_that_is_reset_is_told_so() -> None:
     with wire(write) as api:
         said = told_of(at(api.url()))
     assert said == "the connection broke before the answer was whole: connection reset"
+
+
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody(
+    authority: Authority, scheme: str
+) -> None:
+    def write(_: int, connection: socket.socket) -> None:
+        while True:  # until the client has had enough
+            connection.sendall(INTERIM * 2000)
+
+    async def go(one: Workspace) -> tuple[RequestFailed, float]:
+        client, longest = Client(one), 0.0
+
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0)
+                longest = max(longest, time.perf_counter() - before)
+
+        await asyncio.sleep(0.1)  # what a context of TLS costs is not meant
+        beats = asyncio.create_task(beat())
+        with pytest.raises(RequestFailed) as caught:
+            await client.report(one.url, {}, KEY)
+        beats.cancel()
+        await client.close()
+        return caught.value, longest
+
+    tls = authority.serves(HOST) if scheme == "https" else None
+    with wire(write, tls) as api:
+        http: dict[str, Any] = {"ca_file": authority.certificate} if tls else {}
+        failed, longest = asyncio.run(go(at(api.url(scheme), "5s", **http)))
+    assert str(failed) == "no answer, but more before one than any may have"
+    assert (failed.outcome, failed.fault) == (Outcome.INVALID, True)
+    assert longest < 0.25
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_some_interim_answers_and_a_long_head_are_no_flood(
+    authority: Authority, scheme: str
+) -> None:
+    def write(number: int, connection: socket.socket) -> None:
+        long = f"X-Policy: {'x' * (LARGEST_HEAD // 2)}"
+        connection.sendall(INTERIM * 20 + response(200, body(number) + b" " * 200_000, long))
+
+    tls = authority.serves(HOST) if scheme == "https" else None
+    with wire(write, tls) as api:
+        http: dict[str, Any] = {"ca_file": authority.certificate} if tls else {}
+        assert asked(at(api.url(scheme), **http)) == [1]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+TWO_LENGTHS = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        TWO_LENGTHS,
+        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+        CHUNKED + b"zz\r\n",
+    ],
+    ids=["http-2", "ssh", "two-lengths", "a-bad-header", "a-bad-chunk"],
+)
+def test_what_is_no_http_is_not_told_as_a_broken_connection(sent: bytes) -> None:
+    with wire(lambda _, connection: connection.sendall(sent)) as api:
+        assert told_of(at(api.url())) == "not HTTP/1.1, or broken HTTP"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"HTTP/1.1 200 OK\r\nX-A", response(200, b"{", length=9), CHUNKED + b"9\r\n{"],
+    ids=["nothing", "within-the-head", "within-the-body", "within-a-chunk"],
+)
+def test_an_early_end_is_told_as_a_broken_connection(sent: bytes) -> None:
+    def write(_: int, connection: socket.socket) -> None:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with wire(write) as api:
+        broke = "the connection broke before the answer was whole"
+        assert told_of(at(api.url())).startswith(broke)
+
+
+@pytest.mark.parametrize("begun", [b"", response(200, b"{", length=9)], ids=["head", "body"])
+def test_a_reset_under_tls_is_told_as_one(authority: Authority, begun: bytes) -> None:
+    def write(_: int, connection: socket.socket) -> None:
+        connection.sendall(begun)
+        time.sleep(0.1)
+        linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        with socket.socket(fileno=connection.detach()):
+            pass  # without a word of TLS
+
+    with wire(write, authority.serves(HOST)) as api:
+        said = told_of(at(api.url("https"), ca_file=authority.certificate))
+    assert said.startswith("the connection broke before the answer was whole")
+    assert "TLS" not in said
 
 
 def certificates(authority: Authority, folder: Path) -> dict[str, tuple[ssl.SSLContext, str]]:

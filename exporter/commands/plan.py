@@ -1,11 +1,11 @@
 """plan: every request that the configuration leads to, and what they add up to. Sends none."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from fractions import Fraction
 from math import ceil
 from typing import Final
 
+from exporter.agenda import listings
 from exporter.commands.configured import configuration
 from exporter.config import Bot, Workspace
 from exporter.durations import show
@@ -15,7 +15,6 @@ from exporter.plan import Call, plan
 from exporter.printing import tell
 from exporter.schedule import requests_per_hour, shortages
 
-_TICK: Final = timedelta(microseconds=1)
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
 
 
@@ -42,15 +41,14 @@ def lines(workspace: Workspace) -> Iterator[str]:
             for entry in call.entries
         )
         yield f"  every {show(call.interval):<6} {call.target.bot_id or 'workspace'}: {asked}"
-    hourly = requests_per_hour(calls)
-    if workspace.discover_bots:
-        hourly += Fraction(timedelta(hours=1) // _TICK, workspace.discover_bots.interval // _TICK)
+    turns = [*calls, *listings(workspace, len(workspace.bots))]
+    hourly = requests_per_hour(turns)
     seconds = Fraction(60 * len(calls), workspace.requests_per_minute)
     yield f"  {_number(hourly)} requests an hour, {_number(hourly * 24)} a day"
     yield (
         f"  a round takes {_number(seconds)} s at {workspace.requests_per_minute} requests a minute"
     )
-    for shortage in shortages(calls, workspace.requests_per_minute, workspace.requests_per_day):
+    for shortage in shortages(turns, workspace.requests_per_minute, workspace.requests_per_day):
         yield f"  {shortage}"
     yield f"  about {sum(map(_series, calls))} series, more with more labels and channels"
     if each:

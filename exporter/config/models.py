@@ -265,7 +265,9 @@ class Discovery(Shape):
     """Which bots of the workspace's list are polled."""
 
     include: tuple[str, ...] = Field(
-        ("*",), min_length=1, description="Shell patterns; the name must fit one of these."
+        ("*",),
+        min_length=1,
+        description="Shell patterns; the name, as it is shown, must fit one of these.",
     )
     exclude: tuple[str, ...] = Field((), description="And none of these.")
     interval: Duration = Field(timedelta(hours=1), description="How often the list is read.")

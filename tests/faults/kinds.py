@@ -256,7 +256,7 @@ def _limited_by_body(case: Case) -> Dealt:
 
 @_row("U14 429 with nonsense")
 def _limited_somehow(case: Case) -> Dealt:
-    wait = case.rng.choice(("-1", "+1", "1.5", "1e9", "soon", "", "120, 60", "Wed, 99 Oct 2026"))
+    wait = case.rng.choice(("-1", "+1", ".5", "1e9", "soon", "", "120, 60", "Wed, 99 Oct 2026"))
     return Dealt((as_json(429, {}, {"Retry-After": wait}),))
 
 

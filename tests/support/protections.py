@@ -55,8 +55,8 @@ PROTECTIONS: Final = (
     Protection(
         "no proxy of the environment is used",
         "exporter/client.py",
-        "trust_env=False,",
-        "trust_env=True,",
+        "trust_env=False,  # neither",
+        "trust_env=True,  # neither",
         ("tests/test_client.py", "tests/test_network.py"),
     ),
     Protection(
@@ -79,6 +79,59 @@ PROTECTIONS: Final = (
         "            if len(body) > most:",
         "            if False:",
         ("tests/test_client.py",),
+    ),
+    Protection(
+        "interim answers have an end",
+        "exporter/streams.py",
+        "if self._before > LARGEST_HEAD:",
+        "if False:",
+        (
+            "tests/test_wire.py::test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody",
+        ),
+    ),
+    Protection(
+        "httpx's connections are bounded",
+        "exporter/client.py",
+        "Streams(pool._network_backend)",
+        "pool._network_backend",
+        (
+            "tests/test_wire.py::test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody",
+        ),
+    ),
+    Protection(
+        "the bound of a head is none of a body",
+        "exporter/client.py",
+        "            stream.headed = True",
+        "            pass",
+        ("tests/test_wire.py::test_some_interim_answers_and_a_long_head_are_no_flood",),
+    ),
+    Protection(
+        "an answer comes in so many chunks",
+        "exporter/answer.py",
+        "if self._chunks > MOST_CHUNKS + self._wire // BYTES_A_CHUNK:",
+        "if False:",
+        ("tests/test_client.py::test_an_answer_comes_in_so_many_chunks_and_no_more",),
+    ),
+    Protection(
+        "what is no HTTP is told so",
+        "exporter/client.py",
+        "    return behind is not None and behind.__context__ is not None",
+        "    return False",
+        ("tests/test_wire.py::test_what_is_no_http_is_not_told_as_a_broken_connection",),
+    ),
+    Protection(
+        "an early end is no broken HTTP",
+        "exporter/client.py",
+        "if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):",
+        "if _is_garbled(error):",
+        ("tests/test_wire.py::test_an_early_end_is_told_as_a_broken_connection",),
+    ),
+    Protection(
+        "a reset under TLS is a reset",
+        "exporter/reasons.py",
+        "if isinstance(one, ssl.SSLError) and one.reason in _TLS:\n            return _TLS[one.reason]",
+        'if isinstance(one, ssl.SSLError):\n            return _TLS.get(one.reason, "TLS protocol")',
+        ("tests/test_wire.py::test_a_reset_under_tls_is_told_as_one",),
     ),
     Protection(
         "an answer is strict JSON",
@@ -287,6 +340,20 @@ PROTECTIONS: Final = (
         "return max(said) if said",
         "return said[0] if said",
         ("tests/test_retry_after.py", "tests/test_client.py"),
+    ),
+    Protection(
+        "a date that is far off is no clock",
+        "exporter/retry_after.py",
+        "if at is None or abs(at - now) > _FAR_OFF:",
+        "if at is None:",
+        ("tests/test_retry_after.py",),
+    ),
+    Protection(
+        "a part of a second is waited for",
+        "exporter/retry_after.py",
+        'more = bool(asked[found.end(1) :].strip(".0"))',
+        "more = False",
+        ("tests/test_retry_after.py",),
     ),
     Protection(
         "a wish may be an instant",
@@ -624,6 +691,13 @@ PROTECTIONS: Final = (
         ("tests/test_schedule.py",),
     ),
     Protection(
+        "the list of bots is a part of the load",
+        "exporter/agenda.py",
+        "load=load(turns, *allowed)",
+        "load=load(given, *allowed)",
+        ("tests/test_schedule.py::test_the_pages_of_the_list_of_bots_are_asked_for_as_well",),
+    ),
+    Protection(
         "any load has an interval at which it can be kept",
         "exporter/schedule.py",
         "number * _a_minute(counted[index][0]) <= left:",
@@ -723,7 +797,7 @@ PROTECTIONS: Final = (
     Protection(
         "a page that comes again completes no list",
         "exporter/bots.py",
-        "self._counted += identity in here or identity not in self.bots",
+        "self._counted += identity in here or identity not in self._seen",
         "self._counted += 1",
         ("tests/test_bots.py::test_a_page_that_comes_again_brings_no_list_to_its_total",),
     ),
@@ -746,11 +820,34 @@ PROTECTIONS: Final = (
     Protection(
         "a list has a largest number of bots",
         "exporter/bots.py",
-        "if identity in self.bots or len(self.bots) < self.most:",
+        "if identity in self.known or len(self.bots) < self.most:",
         "if True:",
         (
             "tests/test_bots.py::test_of_a_list_that_is_too_long_the_first_are_taken_and_the_rest_is_counted",
         ),
+    ),
+    Protection(
+        "a list that is too long is read on for the known bots",
+        "exporter/bots.py",
+        "if all(identity in self._seen for identity in self.known):",
+        "if True:",
+        (
+            "tests/test_bots.py::test_a_bot_of_a_list_that_is_too_long_stays_wherever_it_comes_to_stand",
+        ),
+    ),
+    Protection(
+        "a list that has no end proves nobody gone",
+        "exporter/discovery.py",
+        "        listing.proves = False  # whatever it has beyond",
+        "        pass",
+        ("tests/test_discovery.py::test_a_list_that_is_too_long_to_be_read_proves_nobody_gone",),
+    ),
+    Protection(
+        "no list is longer than can be read",
+        "exporter/bots.py",
+        "min(self._total or 0, LONGEST_LIST)",
+        "(self._total or 0)",
+        ("tests/test_bots.py::test_a_total_that_no_list_can_have_is_not_counted",),
     ),
     Protection(
         "a newcomer takes no bot's place",
@@ -1425,8 +1522,8 @@ PROTECTIONS: Final = (
     Protection(
         "what the API wishes is heard",
         "exporter/client.py",
+        "if status < 400:",
         "if status not in {429, 503}:",
-        "if True:",
         ("tests/test_client.py", "tests/test_gate.py"),
     ),
     Protection(
