@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import resource
 import socket
 import ssl
+import sys
 import time
+from asyncio import sslproto
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import count, groupby
 from typing import Any, Final, cast
 
 import h11
@@ -164,6 +167,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._head = _Alarm(self._limits.head_seconds, transport.abort)
         self._slow = _Alarm(self._limits.answer_seconds, transport.abort)
         self._place = self._crowd.place(transport.get_extra_info("socket").fileno())
+        if self._place:
+            self._place.abort = transport.abort
         # Whatever the kernel does not take pauses the writer: one piece of a page waits, no more.
         transport.set_write_buffer_limits(high=1, low=0)
         secured = transport.get_extra_info("ssl_object")
@@ -222,6 +227,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._slow.stop()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        self.transport.close()  # over TLS, the transport holds on to us until it is told twice
         if self._task:
             self._task.cancel()  # what it waits for, nobody waits for any more
         self.app, self.app_state = self._answered_by, {}
@@ -230,6 +236,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun already, and say no more."""
+        if error := sys.exc_info()[1]:
+            error.__traceback__ = None  # h11 raises it from a frame that holds it: a ring
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = b"" if self._bodiless else msg.encode() + b"\n"
             headers = [
@@ -288,11 +296,24 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         """Tell what it does at the moment."""
         if self._place is None or self._gone:
             return
-        if self._answering:
-            self._crowd.sorted(self._place, DOUBTED if self._doubted else ANSWERED)
+        if self._answering and self.conn.their_state is not h11.SEND_BODY:
+            self._place.stands(DOUBTED if self._doubted else ANSWERED)
         else:
             waits = self.conn.their_state is h11.IDLE and not self._unread
-            self._crowd.sorted(self._place, IDLE if waits else UNHEARD)
+            self._place.stands(IDLE if waits else UNHEARD)
+
+
+class Secured(sslproto.SSLProtocol):
+    """asyncio's TLS, of which nothing waits for the garbage collector and little is read at a time.
+
+    A handshake that fails would leave a ring: the frame that tells of it, and its exception.
+    """
+
+    max_size = _READ
+
+    def _fatal_error(self, exc: BaseException, message: str = "") -> None:
+        super()._fatal_error(exc, message)
+        exc.__traceback__ = None
 
 
 IDLE: Final = 0
@@ -302,12 +323,18 @@ ANSWERED: Final = 3
 """What a connection does: nothing since its last answer; it has not asked anything yet, or not to
 the end; it waits for the check of its password; it is being answered. The first is let go first."""
 
+_RESERVED: Final = 4
+"""Places for clients on this machine alone, so that a flood fails no health check."""
+
+_HERE: Final = frozenset({party("127.0.0.1"), party("::1")})
+
 
 class Crowd:
     """Who is connected, and whether one more may come in.
 
-    Where there is no room, somebody makes it: of those who are being answered nobody, of the others
-    whoever has been idle the longest. So nobody keeps others out by doing nothing.
+    Where there is no room, the party with the most places makes it, and of its connections the one
+    that can best be spared. Nobody keeps others out, whatever they do with their connections. Whoever
+    is being answered keeps their place, unless their party has many.
 
     Args:
         limits: How many connections there may be.
@@ -317,10 +344,10 @@ class Crowd:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._limit = max(2, min(limits.connections, descriptors // 2))
         self._per_address = min(limits.per_address, self._limit // 2)
+        self._few = self._per_address // 4
         self.patience = limits.write_seconds
         self._present: Counter[str] = Counter()
         self._places: dict[int, _Admitted] = {}
-        self._standing = [dict[_Admitted, None]() for _ in (IDLE, UNHEARD, DOUBTED)]
         self._untold: Counter[str] = Counter()
         self._told: dict[str, float] = {}
 
@@ -331,26 +358,19 @@ class Crowd:
     def room(self, client: str) -> bool:
         """Whether there is room for one more of a client, perhaps as another one goes."""
         if self._present[client] >= self._per_address:
-            return self._make_room(client)
-        return self._present.total() < self._limit or self._make_room()
+            return self._make_room(client, at_most=self._present[client])
+        limit = self._limit + (_RESERVED if client in _HERE else 0)
+        return len(self._places) < limit or self._make_room(client)
 
     def enter(self, admitted: "_Admitted") -> None:
         """Count somebody in."""
         self._present[admitted.client] += 1
         self._places[admitted.fileno()] = admitted
-        self._standing[UNHEARD][admitted] = None
-
-    def sorted(self, admitted: "_Admitted", standing: int) -> None:
-        """Learn what somebody does from now on."""
-        if admitted.counted and admitted not in self._list(standing):
-            self._forget(admitted)
-            self._list(standing)[admitted] = None
 
     def leave(self, admitted: "_Admitted") -> None:
         """Count somebody out, once."""
         if admitted.counted:
             admitted.counted = False
-            self._forget(admitted)
             self._places.pop(admitted.fileno(), None)
             self._present[admitted.client] -= 1
             if not self._present[admitted.client]:
@@ -363,22 +383,32 @@ class Crowd:
             log.warning(what, extra={"reason": reason, "count": self._untold.pop(what)})
             self._told[what] = time.monotonic()
 
-    def _list(self, standing: int) -> dict["_Admitted", None]:
-        return self._standing[standing] if standing < ANSWERED else {}
-
-    def _forget(self, admitted: "_Admitted") -> None:
-        for some in self._standing:
-            some.pop(admitted, None)
-
-    def _make_room(self, client: str = "") -> bool:
-        """Let go whoever can best be spared, of this client or of all."""
-        for admitted in chain(*self._standing):
-            if client in {"", admitted.client} and not admitted.asks():
-                self.leave(admitted)
-                admitted.end()
-                self.tell("connections closed to make room", "too many connections")
-                return True
+    def _make_room(self, client: str, at_most: float = math.inf) -> bool:
+        """Let go one of the client's own, or of a party that has more."""
+        size, own = self._present, self._present[client]
+        there = [
+            one
+            for one in self._places.values()
+            if one.client == client or own < size[one.client] <= at_most
+        ]
+        there.sort(key=lambda one: (-size[one.client], *one.rank))
+        for many, some in groupby(there, key=lambda one: size[one.client]):
+            busy = []
+            for one in some:
+                # What has come and is not read yet is about to be answered.
+                if (one.standing < DOUBTED and one.asks()) or one.standing == ANSWERED:
+                    busy.append(one)
+                else:
+                    return self._let_go(one)
+            if many > max(own, self._few):
+                return self._let_go(max(busy, key=lambda one: one.standing))
         return False
+
+    def _let_go(self, admitted: "_Admitted") -> bool:
+        self.leave(admitted)
+        admitted.end()
+        self.tell("connections closed to make room", "too many connections")
+        return True
 
 
 class Door(socket.socket):
@@ -436,12 +466,18 @@ class Door(socket.socket):
         super().close()
 
 
+_turns: Final = count()
+
+
 class _Admitted(socket.socket):
     """A connection that is counted until it is closed, or must go.
 
     Attributes:
         client: Who it is for the limits.
         counted: Whether it still is.
+        abort: Ends it where nobody reads from it at the moment; none during a TLS handshake.
+        standing: What it does at the moment.
+        rank: The lower, the better it can be spared.
     """
 
     def __init__(self, accepted: socket.socket, crowd: Crowd, client: str) -> None:
@@ -449,6 +485,8 @@ class _Admitted(socket.socket):
         self._crowd = crowd
         self.client = client
         self.counted = True
+        self.abort: Callable[[], None] | None = None
+        self.stands(UNHEARD)
         # asyncio does so only where the protocol's number is told. Without it the body of a small
         # answer waits until the client has acknowledged the head, which takes Linux 40 ms.
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -458,6 +496,15 @@ class _Admitted(socket.socket):
             milliseconds = int(crowd.patience * 1000)
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         crowd.enter(self)
+
+    def stands(self, standing: int) -> None:
+        """Learn what it does from now on.
+
+        Of those whose password waits to be checked the newest is spared first: the oldest is next.
+        """
+        if standing != getattr(self, "standing", None):
+            self.standing, turn = standing, next(_turns)
+            self.rank = standing, -turn if standing == DOUBTED else turn
 
     def asks(self) -> bool:
         """Whether something has come that is not read yet."""
@@ -470,9 +517,12 @@ class _Admitted(socket.socket):
         """Have it closed by whoever has it."""
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
+        if self.abort:
+            self.abort()
 
     def close(self) -> None:
         """Close it and make room."""
+        self.abort = None
         if self.fileno() >= 0:
             self._crowd.leave(self)
         super().close()
@@ -538,19 +588,27 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; as uvicorn does, which has no setting for how long a handshake may take."""
         loop = asyncio.get_running_loop()
-        limits: Mapping[str, Any] = {}
-        if self._tls:
-            seconds = self._limits.head_seconds
-            limits = {"ssl_handshake_timeout": seconds, "ssl_shutdown_timeout": seconds}
-        shared = self._limits, self._crowd, self._tls, bytearray(_READ)
-        self.servers = [
-            await loop.create_server(
-                lambda: Connection(*shared, self.config, self.server_state),
-                sock=door,
-                ssl=self._tls,
-                backlog=_BACKLOG,
-                **limits,
+        seconds: Any = self._limits.head_seconds  # asyncio takes a float, typeshed does not
+        tls = self._tls
+        shared = self._limits, self._crowd, tls, bytearray(_READ)
+
+        def connection() -> asyncio.BaseProtocol:
+            plain = Connection(*shared, self.config, self.server_state)
+            if tls is None:
+                return plain
+            # As asyncio would make it, but ours.
+            return Secured(
+                loop,
+                plain,
+                tls,
+                waiter=cast(Any, None),
+                server_side=True,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
             )
+
+        self.servers = [
+            await loop.create_server(connection, sock=door, backlog=_BACKLOG)
             for door in sockets or []
         ]
         self.started = True

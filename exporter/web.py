@@ -49,6 +49,9 @@ HELD: Final = 1.0
 _SHARE: Final = 4
 """Of this many seconds, one is spent on making them; scrapes need the others."""
 
+_PRIVATE_NAMES: Final = (".localhost", ".local", ".internal", ".svc")
+"""What names end with that no public name server knows, a Kubernetes service's among them."""
+
 _ABSOLUTE: Final = re.compile(r"https?://([^/]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 _GUARDED: Final = (
@@ -285,21 +288,25 @@ def _slash_after(path: str, query: bytes) -> Answer:
 
 
 def _is_own(scope: Scope, host: str, external: str) -> bool:
-    """Whether a request comes from no browser, or from a page of this very server.
+    """Whether a request comes from no page of another site.
 
     A browser tells where the page is from that asks. That this is where it asks is not enough: the
     page's own name may have been made to lead here. So what it asks must be an address, a name that
     no name server of the world has, or the external URL's.
     """
+    told = {name for name, _ in scope["headers"]}
     site, origin = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
-    if site not in {"", "same-origin", "none"}:
+    if (b"origin" in told and not origin) or (b"sec-fetch-site" in told and not site):
+        return False  # it says where it is from, and nobody can read it
+    if site not in {"", "same-origin", "none"} or origin == "null":
         return False
+    asked, outside = _place(host), _place(external) if external else None
     if not site and not origin:
-        return True
+        # No browser leaves out the host; and where it is there, it must be ours.
+        nowhere = not host and b"host" not in told
+        return nowhere or _is_private(asked[0]) or bool(outside and asked[0] == outside[0])
     asking = _place(origin or host)
-    if external and asking == _place(external):
-        return True
-    return asking == _place(host) and _is_private(asking[0])
+    return asking == outside or (asking == asked and _is_private(asking[0]))
 
 
 def _place(text: str) -> tuple[str, int | None]:
@@ -313,10 +320,13 @@ def _place(text: str) -> tuple[str, int | None]:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is one that no name server of somebody else can make to lead here."""
-    name = host.rstrip(".")
+    """Whether a host is one that no name server of somebody else can make to lead here.
+
+    A name of a cluster's or a home's own network is: no registry gives one away.
+    """
+    name = host.rstrip(".").lower()
     return bool(name) and (
-        literal(name) is not None or "." not in name or name.endswith(".localhost")
+        literal(name) is not None or "." not in name or name.endswith(_PRIVATE_NAMES)
     )
 
 

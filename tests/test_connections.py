@@ -1,6 +1,7 @@
 """What clients may do to the server: every wait has an end, and nothing malformed gets a 5xx."""
 
 import asyncio
+import base64
 import gc
 import logging
 import os
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import bcrypt
 import pytest
 from support.attackers import HALF_HEAD, LARGE_HEAD, attacked, besieged, idlers, resets
 from support.processes import started, wait_for
@@ -228,7 +230,7 @@ def test_whoever_is_being_answered_makes_no_room_and_whoever_comes_then_is_turne
         there = [reading(server, stack, number) for number in range(1, 9)]
         for _ in range(20):
             with suppress(ConnectionResetError):
-                assert server.ask(GET) == b""
+                assert server.ask(GET, source="127.0.0.9") == b""
         assert [record.message for record in caplog.records] == ["connections refused"]
         assert all(rest(connection).endswith(page) for connection in there)
         wait_for(lambda: server.status(path="/-/healthy") == 200, "no room again")
@@ -289,6 +291,72 @@ def test_a_request_that_has_come_makes_no_room_even_if_it_is_not_read_yet() -> N
         with closing(door.accept()[0]):
             other.settimeout(2)
             assert other.recv(1) == b""
+
+
+def wrong(number: int) -> bytes:
+    """A request with a password that is not right, each time another one."""
+    told = base64.b64encode(b"bob:wrong%d" % number)
+    return b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + told + b"\r\n\r\n"
+
+
+def guarded(folder: Path, cost: int) -> Path:
+    """A web configuration that asks for bob's password."""
+    file = folder / "web.yml"
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(cost)).decode()
+    file.write_text(f"basic_auth_users: {{bob: {hashed}}}\n", encoding="utf-8")
+    return file
+
+
+RIGHT: Final = b"Authorization: Basic " + base64.b64encode(b"bob:right") + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "users"),
+    [
+        *(("chunked", False), ("unread", False)),
+        *(("doubted_many", True), ("doubted_twice", True), ("doubted", True)),
+    ],
+)
+def test_nobody_keeps_others_out_whatever_they_do_with_their_connections(
+    tmp_path: Path, kind: str, users: bool
+) -> None:
+    """From 8 addresses, each with all the places that it may have; the scraper is a round trip away."""
+    sources = [f"127.0.5.{number}" for number in range(1, 9)]
+    served, times = 0, 20
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + RIGHT * users + b"\r\n"
+    with serving(guarded(tmp_path, 8) if users else None) as server:
+        assert server.ask(request).startswith(b"HTTP/1.1 200 ")  # remembered, as a scraper's is
+        with besieged(f"holders_{kind}", server.port, sources, 32):
+            time.sleep(1.5)
+            for _ in range(times):
+                with suppress(OSError), closing(server.connect("127.0.0.2")) as connection:
+                    connection.settimeout(5)
+                    time.sleep(0.04)
+                    connection.sendall(request)
+                    served += connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert served >= 0.95 * times
+
+
+def test_a_flood_of_connections_leaves_room_for_the_health_check() -> None:
+    limits = Limits(connections=8, per_address=4)
+    page = LINE * 1_000_000
+    with serving(limits=limits, own=lambda: page) as server, ExitStack() as stack:
+        for number in range(1, 9):
+            reading(server, stack, number)
+        assert server.status(path="/-/healthy") == 200
+
+
+def test_whoever_is_let_go_while_nothing_is_read_from_them_is_gone_at_once(tmp_path: Path) -> None:
+    limits = Limits(connections=8, per_address=2)
+    with serving(guarded(tmp_path, 10), limits) as server, ExitStack() as stack:
+        alone = alive()
+        for number in range(40):
+            connection = stack.enter_context(closing(server.connect("127.0.0.3")))
+            connection.setblocking(False)  # noqa: FBT003
+            with suppress(OSError):
+                connection.send(wrong(number) * 600)  # far more than is read at a time
+            time.sleep(0.02)
+        assert alive() - alone <= 4
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")

@@ -1,5 +1,9 @@
 """The health check finds the exporter wherever it listens, whoever it lets in."""
 
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import bcrypt
@@ -83,6 +87,37 @@ def test_where_nobody_listens_it_says_so_in_one_line(capsys: pytest.CaptureFixtu
 
     assert main(["health", f"--web.listen-address={address}"], {}) == MENDABLE
     assert capsys.readouterr().err.splitlines() == [f"not healthy: {address}: Connection refused"]
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "drips"])
+def test_it_is_done_before_a_container_engine_gives_up(drips: bool) -> None:
+    over = threading.Event()
+
+    def answers(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            while not over.wait(0.5):
+                if drips:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\n" if not over.is_set() else b"")
+
+    with socket.create_server((LOOPBACK, 0)) as listening:
+        thread = threading.Thread(target=answers, args=(listening,))
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(StartError, match="no answer"):
+            asked(f"--web.listen-address={LOOPBACK}:{listening.getsockname()[1]}")
+        took = time.monotonic() - begun
+        over.set()
+        thread.join()
+    assert took < 4.7
+
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 64], ids=["empty-label", "long-label"])
+def test_a_name_that_can_be_none_is_told_in_one_line(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["health", f"--web.listen-address={name}:1"], {}) == MENDABLE
+    assert capsys.readouterr().err.splitlines() == [f"not healthy: {name}:1: no such name"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """What of uvicorn's and h11's inside the server relies on, so that a new release fails here first."""
 
+import asyncio
 import inspect
 import re
+from asyncio import sslproto
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +64,19 @@ def test_a_connection_has_the_attributes_that_are_used() -> None:
     assert "disconnected" in inspect.getsource(RequestResponseCycle.__init__)
     assert "self.app_state.copy()" in inspect.getsource(H11Protocol.handle_events)
     assert "self.app" in inspect.getsource(H11Protocol.handle_events)
+
+
+def test_what_is_used_of_asyncios_tls_is_there() -> None:
+    assert parameters(sslproto.SSLProtocol._fatal_error) == ["self", "exc", "message"]  # noqa: SLF001
+    assert parameters(sslproto.SSLProtocol) == [
+        *("loop", "app_protocol", "sslcontext", "waiter", "server_side", "server_hostname"),
+        *("call_connection_made", "ssl_handshake_timeout", "ssl_shutdown_timeout"),
+    ]
+    source = inspect.getsource(sslproto.SSLProtocol)
+    assert "bytearray(self.max_size)" in source
+    assert "self._fatal_error(exc, msg)" in source
+    assert "if self._waiter is None:" in source or "if self._waiter is not None" in source
+    assert issubclass(sslproto.SSLProtocol, asyncio.BufferedProtocol)
 
 
 def test_the_state_of_a_server_has_what_is_used() -> None:

@@ -10,20 +10,22 @@ import ssl
 import statistics
 import sys
 import time
+from asyncio import sslproto
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import bcrypt
 import pytest
-from support.attackers import attacked, deserters, guessers
+from support.attackers import TLS_KINDS, attacked, deserters, guessers, tls_resets
 from support.loopback import Authority, listening
 from support.processes import started, wait_for
 from support.serving import LINE, LOOPBACK, PATIENCE, Serving, rest, serving
 
 from exporter.passwords import WAITING, Busy, Passwords
-from exporter.server import Connection, Limits
+from exporter.server import Connection, Limits, Secured
 from exporter.web_config import DEAREST, Kept
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
@@ -351,6 +353,28 @@ def test_over_tls_nothing_of_a_connection_outlives_it_either(
         time.sleep(0.5)
         gc.collect()
         assert sum(isinstance(one, Connection) for one in gc.get_objects()) == before
+
+
+@pytest.mark.parametrize("kind", TLS_KINDS)
+def test_over_tls_nothing_of_a_connection_outlives_its_reset(folder: Path, kind: str) -> None:
+    gc.collect()
+    with serving(written(folder, PAIR)) as server:
+        gc.disable()  # nothing waits for the garbage collector
+        try:
+            with attacked(partial(tls_resets, kind=kind), LOOPBACK, server.port) as attack:
+                wait_for(lambda: attack.times >= 100, "no 100 resets", 20)
+            wait_for(lambda: protocols() == 0, "some are still there", 3, protocols)
+        finally:
+            gc.enable()
+
+
+def protocols() -> int:
+    """How many sides of TLS there still are, in use or not."""
+    return sum(isinstance(one, sslproto.SSLProtocol) for one in gc.get_objects())
+
+
+def test_a_handshake_reads_little_at_a_time() -> None:
+    assert Secured.max_size <= 16_384
 
 
 def test_no_secret_of_tls_is_written(

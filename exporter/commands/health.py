@@ -1,9 +1,11 @@
 """health: asks the exporter that runs here whether it is alive, as a container's health check does."""
 
+import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
@@ -32,9 +34,13 @@ def run(invocation: Invocation) -> int:
     except ValueError as error:
         raise StartError(f"--web.listen-address {address} {error}") from None
     told: list[str] = []
+    end = time.monotonic() + _SECONDS
     for one in _hosts(host):
         try:
-            status = _status(one, port, path)
+            with _within(end):
+                status = _status(one, port, path)
+        except UnicodeError:
+            told.append(f"{joined(one, port)}: no such name")
         except (OSError, HTTPException) as error:
             told.append(f"{joined(one, port)}: {getattr(error, 'strerror', None) or 'no answer'}")
         else:
@@ -43,6 +49,26 @@ def run(invocation: Invocation) -> int:
                 return DONE
             told.append(f"{joined(one, port)}{path}: HTTP {status}")
     raise StartError(f"not healthy: {'; '.join(told)}")
+
+
+@contextmanager
+def _within(end: float) -> Iterator[None]:
+    """Have whatever it is end in time, an answer that drips and a look-up included.
+
+    Raises:
+        TimeoutError: If it is not done by then.
+    """
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, end - time.monotonic()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
@@ -86,7 +112,7 @@ def _status(host: str, port: int, path: str) -> int:
     """
     try:
         return _asked(HTTPConnection(host, port, timeout=_SECONDS), path)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, TimeoutError):
         raise
     except (OSError, HTTPException):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

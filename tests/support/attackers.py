@@ -8,15 +8,17 @@ they are not in the way of a server in the test's own process:
 import base64
 import itertools
 import os
+import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +30,20 @@ _LINGER: Final = struct.pack("ii", 1, 0)  # so that close() sends RST
 LARGE_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 14_000 + b"\r\n\r\n"
 SMALL_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000 + b"\r\n\r\n"
 HALF_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 12_000
+
+
+TLS_KINDS: Final = ("failed", "finished", "answered", "malformed")
+_NO_HELLO: Final = b"\x16\x03\x01\x40\x00\x01\x01\xff\xf0\x03\x03" + b"a" * 16_378
+
+_UNREAD: Final = b"GET /-/healthy "
+_GUESS: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n"
+HELD: Final = {
+    "chunked": b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "unread": (_UNREAD + b"HTTP/1.1\r\nHost: x\r\n\r\n") * 3_000,
+    "doubted": _GUESS,
+    "doubted_twice": _GUESS * 2,
+    "doubted_many": _GUESS * 600,
+}
 
 
 @dataclass
@@ -72,6 +88,60 @@ def resets(host: str, port: int, source: str, attack: Attack) -> None:
                 connection.sendall(sent)
                 attack.done[status(connection.recv(4096))] += 1
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+
+
+def secured() -> ssl.SSLContext:
+    """A client's side that believes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def tls_resets(host: str, port: int, source: str, attack: Attack, kind: str = "") -> None:
+    """TLS that is reset: in the handshake, after it, after an answer, after what is no HTTP."""
+    context = secured()
+    for one in itertools.cycle([kind] if kind else TLS_KINDS):
+        if attack.over.is_set():
+            return
+        with suppress(OSError):
+            connection = connected(host, port, source)
+            with connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+                if one == "failed":
+                    connection.sendall(_NO_HELLO)
+                else:
+                    connection = context.wrap_socket(connection)
+                    if one != "finished":
+                        connection.sendall(
+                            LARGE_HEAD + HALF_HEAD if one == "answered" else b"NO\r\n\r\n"
+                        )
+                        connection.recv(100)
+            connection.close()
+        attack.done[one] += 1
+
+
+def holders(host: str, port: int, source: str, attack: Attack, sent: bytes = b"") -> None:
+    """A connection that is held after something was sent, and another one when it is closed.
+
+    `%s` in what is sent is another password each time.
+    """
+    for number in itertools.count():
+        if attack.over.is_set():
+            return
+        with suppress(OSError), socket.socket() as connection:
+            if sent.startswith(_UNREAD):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+            connection.bind((source, 0))
+            connection.settimeout(PATIENCE)
+            connection.connect((host, port))
+            connection.setblocking(False)  # noqa: FBT003
+            told = base64.b64encode(b"bob:wrong%d-%d" % (threading.get_ident(), number))
+            connection.send(sent.replace(b"%s", told))
+            attack.done["held"] += 1
+            ended = select.poll()
+            ended.register(connection, select.POLLRDHUP)
+            while not (attack.over.is_set() or ended.poll(500)):
+                pass
 
 
 def deserters(host: str, port: int, source: str, attack: Attack) -> None:
@@ -180,9 +250,10 @@ def attacked(
             thread.join()
 
 
-ATTACKERS: Final[dict[str, Attacker]] = {
-    one.__name__: one for one in (resets, deserters, idlers, guessers, slow_readers, hammers)
-}
+ATTACKERS: Final[Mapping[str, Attacker]] = {
+    one.__name__: one
+    for one in (resets, tls_resets, deserters, idlers, guessers, slow_readers, hammers)
+} | {f"holders_{kind}": partial(holders, sent=sent) for kind, sent in HELD.items()}
 
 
 @contextmanager

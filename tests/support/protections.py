@@ -1102,8 +1102,8 @@ PROTECTIONS: Final = (
     Protection(
         "no page of another site reloads",
         "exporter/web.py",
-        'if site not in {"", "same-origin", "none"}:',
-        "if False:",
+        "return asking == outside or (asking == asked and _is_private(asking[0]))",
+        "return True",
         ("tests/test_web.py::test_no_page_of_another_site_reloads",),
     ),
     Protection(
@@ -1764,6 +1764,82 @@ PROTECTIONS: Final = (
         ("tests/test_connections.py::test_nothing_of_a_connection_outlives_its_reset",),
     ),
     Protection(
+        "no transport of TLS outlives its connection",
+        "exporter/server.py",
+        "self.transport.close()  # over TLS, the transport holds on to us until it is told twice",
+        "pass",
+        ("tests/test_secured.py::test_over_tls_nothing_of_a_connection_outlives_its_reset",),
+    ),
+    Protection(
+        "no failed handshake waits for the garbage collector",
+        "exporter/server.py",
+        "exc.__traceback__ = None",
+        "pass",
+        ("tests/test_secured.py::test_over_tls_nothing_of_a_connection_outlives_its_reset",),
+    ),
+    Protection(
+        "nothing malformed waits for the garbage collector",
+        "exporter/server.py",
+        "error.__traceback__ = None",
+        "pass",
+        ("tests/test_secured.py::test_over_tls_nothing_of_a_connection_outlives_its_reset",),
+    ),
+    Protection(
+        "a handshake reads little at a time",
+        "exporter/server.py",
+        "max_size = _READ",
+        "max_size = 262_144",
+        ("tests/test_secured.py::test_a_handshake_reads_little_at_a_time",),
+    ),
+    Protection(
+        "room is made by whoever has most",
+        "exporter/server.py",
+        "if many > max(own, self._few):",
+        "if False:",
+        (
+            "tests/test_connections.py::test_nobody_keeps_others_out_whatever_they_do_with_their_connections",
+        ),
+    ),
+    Protection(
+        "a flood fails no health check",
+        "exporter/server.py",
+        "_RESERVED if client in _HERE else 0",
+        "0",
+        (
+            "tests/test_connections.py::test_a_flood_of_connections_leaves_room_for_the_health_check",
+        ),
+    ),
+    Protection(
+        "whoever is let go is gone though nobody reads",
+        "exporter/server.py",
+        "if self.abort:",
+        "if False:",
+        (
+            "tests/test_connections.py::test_whoever_is_let_go_while_nothing_is_read_from_them_is_gone_at_once",
+        ),
+    ),
+    Protection(
+        "a reload that says unreadably where it is from is refused",
+        "exporter/web.py",
+        '(b"origin" in told and not origin)',
+        "False",
+        ("tests/test_web.py::test_no_page_of_another_site_reloads",),
+    ),
+    Protection(
+        "a foreign host reloads nothing",
+        "exporter/web.py",
+        "return nowhere or _is_private(asked[0])",
+        "return True or _is_private(asked[0])",
+        ("tests/test_web.py::test_no_page_of_another_site_reloads",),
+    ),
+    Protection(
+        "the health check has one deadline",
+        "exporter/commands/health.py",
+        "signal.setitimer(signal.ITIMER_REAL, max(0.001, end - time.monotonic()))",
+        "pass",
+        ("tests/test_health.py::test_it_is_done_before_a_container_engine_gives_up",),
+    ),
+    Protection(
         "no reference outlives a connection",
         "exporter/server.py",
         "self.app, self.app_state = self._answered_by, {}",
@@ -1821,8 +1897,8 @@ PROTECTIONS: Final = (
     Protection(
         "nobody keeps others out by being idle",
         "exporter/server.py",
-        "return self._present.total() < self._limit or self._make_room()",
-        "return self._present.total() < self._limit",
+        "return len(self._places) < limit or self._make_room(client)",
+        "return len(self._places) < limit",
         ("tests/test_connections.py::test_nobody_keeps_others_out_by_being_idle",),
     ),
     Protection(
@@ -1837,8 +1913,8 @@ PROTECTIONS: Final = (
     Protection(
         "a request that has come makes no room",
         "exporter/server.py",
-        "and not admitted.asks():",
-        "and True:",
+        "(one.standing < DOUBTED and one.asks())",
+        "False",
         (
             "tests/test_connections.py::test_a_request_that_has_come_makes_no_room_even_if_it_is_not_read_yet",
         ),
