@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from exporter.agenda import Agenda
@@ -44,7 +44,7 @@ class _Wanted:
     workspace: Workspace
     trusted: Trust
     agenda: Agenda | None = None
-    origin: Origin = Origin()
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def likeness(self) -> object:

@@ -891,8 +891,15 @@ PROTECTIONS: Final = (
     Protection(
         "a change of state is no repetition",
         "exporter/logs.py",
-        "if at - when < FOLDED_FOR and not self._overtaken(event, when, about):",
+        "if at - when < FOLDED_FOR and not self._overtaken(outcome, when, about):",
         "if at - when < FOLDED_FOR:",
+        ("tests/test_logs.py",),
+    ),
+    Protection(
+        "of several mistakes none overtakes the others",
+        "exporter/logs.py",
+        'outcome = "failed" if record.levelno > logging.WARNING else event',
+        "outcome = event",
         ("tests/test_logs.py",),
     ),
     Protection(
