@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -34,10 +35,10 @@ from exporter.bots import PAGE_SIZE
 from exporter.config import Workspace
 from exporter.config.models import Http
 from exporter.errors import Outcome, RequestFailed, StartError
-from exporter.files import LARGEST_PEM, read as read_file
+from exporter.files import LARGEST_PEM, Unfit as UnfitFile, read as read_file, reason as why_unread
 from exporter.reasons import reason
 from exporter.streams import NoEnd, Stream, Streams
-from exporter.tls import held
+from exporter.tls import NO_CERTIFICATES, held, no_pair
 
 BAD_KEY: Final = 40007
 """The API's own code for a key that it cannot decode, at whatever status it comes."""
@@ -439,6 +440,7 @@ _trusted: Final[WeakValueDictionary[tuple[bytes | None, ...], ssl.SSLContext]] =
     WeakValueDictionary()
 )
 _one_at_a_time: Final = threading.Lock()
+_PEM: Final = ("ca_file", "cert_file", "key_file")
 
 
 def trust(workspace: Workspace) -> Trust:
@@ -450,11 +452,10 @@ def trust(workspace: Workspace) -> Trust:
         StartError: If its certificates cannot be used.
     """
     http = workspace.http
-    given = (http.ca_file, http.cert_file, http.key_file)
-    if not any(given) and not workspace.url.startswith("https:"):
+    if not any(getattr(http, name) for name in _PEM) and not workspace.url.startswith("https:"):
         return False
     try:
-        ca, cert, key = (read_file(file, LARGEST_PEM) if file else None for file in given)
+        ca, cert, key = (_held(name, getattr(http, name)) for name in _PEM)
         # By digest: a key is not kept here beside the context that has it.
         digests = tuple(sha256(part).digest() if part else part for part in (ca, cert, key))
         with _one_at_a_time:
@@ -463,30 +464,48 @@ def trust(workspace: Workspace) -> Trust:
                 found = _trusted[digests] = _context(ca, cert, key, http)
     except (OSError, ValueError) as error:
         text = f"workspace {workspace.name}: its certificates cannot be used"
-        raise StartError(f"{text} ({type(error).__name__})") from None
+        why = f": {error}" if isinstance(error, UnfitFile) else f" ({type(error).__name__})"
+        raise StartError(f"{text}{why}") from None
     return found
+
+
+def _held(name: str, file: Path | None) -> bytes | None:
+    """What a file of certificates holds, by its name in the configuration.
+
+    Raises:
+        UnfitFile: If it cannot be read.
+    """
+    try:
+        return read_file(file, LARGEST_PEM) if file else None
+    except OSError as error:
+        raise UnfitFile(f"http.{name} {why_unread(error)}") from None
 
 
 def _context(ca: bytes | None, cert: bytes | None, key: bytes | None, http: Http) -> ssl.SSLContext:
     """A client's side of TLS, from what was read and not from what is in the files by now.
 
     Raises:
-        OSError: If it cannot be made of that, ssl.SSLError included.
+        OSError: If it cannot be made of that, with the reason if it is UnfitFile.
     """
-    if ca is not None:
+    if ca is None:
+        context = httpx.create_ssl_context(trust_env=False)
+    else:
         # Letters that are not ASCII are in remarks between the certificates, if anywhere.
         text = ca.decode("ascii", "replace").replace("\ufffd", "?")
-        context = ssl.create_default_context(cadata=text)
-    elif cert is not None:
-        context = ssl.create_default_context()
-    else:
-        context = httpx.create_ssl_context(trust_env=False)
+        try:
+            # Of nothing at all, Python would make every public authority and the environment's.
+            context = ssl.create_default_context(cadata=text or "nothing")
+        except (ssl.SSLError, ValueError):
+            raise UnfitFile(f"http.ca_file {NO_CERTIFICATES}") from None
     # Not what SSLKEYLOGFILE asks for: whoever had that file could read the API's key.
     context.keylog_filename = None  # type: ignore[assignment]  # typeshed knows no way back
     if cert is not None:
         with ExitStack() as opened:
             files = ((cert, http.cert_file), (key, http.key_file))
             paths = [file and opened.enter_context(held(part, file)) for part, file in files]
-            # A password that cannot be right, or OpenSSL would ask the terminal for one.
-            context.load_cert_chain(str(paths[0]), paths[1], password="")
+            try:
+                # A password that cannot be right, or OpenSSL would ask the terminal for one.
+                context.load_cert_chain(str(paths[0]), paths[1], password="")
+            except ssl.SSLError as error:
+                raise UnfitFile(f"http.cert_file and key_file: {no_pair(error)}") from None
     return context

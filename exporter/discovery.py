@@ -114,6 +114,10 @@ class Finder:
         for key in (self._key, *found.facts):
             self._store.adjust(key, "", self._interval, self._workspace.stale_after)
 
+    def retire(self, store: Store, telemetry: Telemetry) -> None:
+        """Keep and tell what still comes elsewhere."""
+        self._store, self._telemetry = store, telemetry
+
     @property
     def listed(self) -> Listed:
         """What is to be remembered of the list."""

@@ -66,7 +66,7 @@ def content(descriptor: int, status: os.stat_result, most: int) -> bytes:
         Unfit: If that is more than so many bytes; then hardly more than those are read.
         OSError: If it cannot be read.
     """
-    too_large = Unfit(f"larger than {most} bytes")
+    too_large = Unfit(f"must not be larger than {most} bytes")
     if status.st_size > most:
         raise too_large
     found, room = [], most + 1  # it may grow, and some systems tell no size

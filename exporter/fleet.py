@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from exporter.agenda import Agenda
 from exporter.client import Trust, trust
 from exporter.config import Config, Workspace
-from exporter.memory import Memory
+from exporter.memory import Memory, Origin
 from exporter.store import Store, undone_if_it_fails
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch, ahead
 
-Start = Callable[[Workspace, Memory, Trust], Watch]
-"""Makes the watch of a workspace, from what is remembered of it and whom it believes."""
+Start = Callable[[Workspace, Memory, Trust, Origin], Watch]
+"""Makes the watch of a workspace, from what is remembered of it, whom it believes, and where from."""
 
 
 @dataclass(slots=True)
@@ -39,11 +39,12 @@ class _Running:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A workspace, and what takes its time to work out."""
+    """A workspace, and what takes its time to work out; the last two where it is not as it was."""
 
     workspace: Workspace
     trusted: Trust
-    agenda: Agenda | None
+    agenda: Agenda | None = None
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def likeness(self) -> object:
@@ -100,6 +101,10 @@ class Fleet:
         before, after = self._running, self._begun(wanted)
         # Whatever could fail has not: what follows is the end of what polls no more, and names.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
+        # Until they have ended an answer may come to them, and it is nobody's any more.
+        elsewhere = Store(), Telemetry()
+        for old in replaced:
+            old.watch.retire(*elsewhere)
         await _end(replaced)
         if self._closed.is_set():
             return
@@ -119,12 +124,13 @@ class Fleet:
         Raises:
             StartError: If the workspace's certificates cannot be used.
         """
-        new = _Wanted(workspace, await asyncio.to_thread(trust, workspace), None)
+        new = _Wanted(workspace, await asyncio.to_thread(trust, workspace))
         old = self._running.get(workspace.name)
         if old and old.likeness == new.likeness:
             return new
         agenda = await asyncio.to_thread(ahead, workspace, self._memory(workspace))
-        return replace(new, agenda=agenda)
+        origin = await asyncio.to_thread(Origin.of, workspace)
+        return replace(new, agenda=agenda, origin=origin)
 
     def _begun(self, wanted: list[_Wanted]) -> dict[str, _Running]:
         """Those that poll from now on, each new one begun; what waits in here waits for nothing.
@@ -142,7 +148,8 @@ class Fleet:
                         after[name] = before[name]
                         continue
                     # Only now: what the watch before it remembers changes with every request.
-                    watch = self._start(one.workspace, self._memory(one.workspace), one.trusted)
+                    memory = self._memory(one.workspace)
+                    watch = self._start(one.workspace, memory, one.trusted, one.origin)
                     after[name] = _Running(one.workspace, one.likeness, watch)
                 for one in wanted:
                     if one.agenda is not None:

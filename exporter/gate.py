@@ -130,6 +130,10 @@ class Gate:
         self._telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
         self._tell_budget()
 
+    def retire(self, telemetry: Telemetry) -> None:
+        """Tell what still comes elsewhere."""
+        self._telemetry = telemetry
+
     @property
     def requests_today(self) -> int:
         """How many requests were sent on the workspace's day."""

@@ -163,8 +163,8 @@ def _quoted(value: str) -> str:
 class Repeats:
     """Which events were told a short while ago, and how often they have happened since. Pure.
 
-    What a subject's last line says is never out of date: an event that another one of the same
-    subject has overtaken is news again.
+    What a subject's last line says is never out of date: an event that one of the same subject with
+    another outcome has overtaken is news again. Of several mistakes, none overtakes the others.
 
     Args:
         remembered: How many different events, and how many subjects, at most.
@@ -173,31 +173,40 @@ class Repeats:
     def __init__(self, remembered: int = 1000) -> None:
         self._remembered = remembered
         self._told: OrderedDict[object, tuple[float, int]] = OrderedDict()
-        self._last: OrderedDict[object, tuple[float, object]] = OrderedDict()
+        self._last: OrderedDict[object, tuple[object, float, float]] = OrderedDict()
 
-    def since(self, event: object, at: float, about: object = None) -> int | None:
+    def since(
+        self, event: object, at: float, about: object = None, outcome: object = None
+    ) -> int | None:
         """How often an event was left out since it was last told; None if it is to be left out.
 
         Args:
             event: What happened.
             at: The present on the monotonic clock, in seconds.
             about: To what; None where that cannot be said.
+            outcome: How that ended; the event itself where left out.
         """
+        outcome = event if outcome is None else outcome
         when, times = self._told.get(event, (-FOLDED_FOR, 0))
-        if at - when < FOLDED_FOR and not self._overtaken(event, when, about):
+        if at - when < FOLDED_FOR and not self._overtaken(outcome, when, about):
             self._told[event] = when, times + 1
             told = None
         else:
             self._keep(self._told, event, (at, 0))
             told = times
         if about is not None:
-            self._keep(self._last, about, (at, event))
+            self._heard(about, outcome, at)
         return told
 
-    def _overtaken(self, event: object, when: float, about: object) -> bool:
-        """Whether something else has happened to a subject since an event was told."""
-        at, last = self._last.get(about, (-FOLDED_FOR, event))
-        return last != event and at >= when
+    def _heard(self, about: object, outcome: object, at: float) -> None:
+        """Note since when a subject's outcome is what it is."""
+        last, since, _ = self._last.get(about, (None, at, at))
+        self._keep(self._last, about, (outcome, since if last == outcome else at, at))
+
+    def _overtaken(self, outcome: object, when: float, about: object) -> bool:
+        """Whether something has ended otherwise for a subject since an event was told."""
+        last, since, at = self._last.get(about, (outcome, -FOLDED_FOR, -FOLDED_FOR))
+        return since > when if last == outcome else at >= when
 
     def _keep(self, kept: OrderedDict[object, KeptT], key: object, value: KeptT) -> None:
         kept[key] = value
@@ -281,9 +290,10 @@ class Writer(logging.Handler):
                 if name != "ts" and name not in _WHICH
             )
             about = (record.name, *(str(given.get(name, "")) for name in _ABOUT))
-            repeated = self._repeats.since(
-                event, self._clock(), about if _ours(record.name) else None
-            )
+            # A warning ends nothing: it comes beside what says how it ended.
+            ends = _ours(record.name) and record.levelno != logging.WARNING
+            outcome = "failed" if record.levelno > logging.WARNING else event
+            repeated = self._repeats.since(event, self._clock(), about if ends else None, outcome)
             if repeated is None:
                 lost["repeated"] += 1
                 return

@@ -211,6 +211,10 @@ class Poller:
             signature: min(until, latest) for signature, until in turns.split_in_vain.items()
         }
 
+    def retire(self, store: Store, telemetry: Telemetry) -> None:
+        """Keep and tell what still comes elsewhere."""
+        self._store, self._telemetry = store, telemetry
+
     @property
     def remembered(self) -> Turns:
         """What is to be remembered, see `recall`.

@@ -107,3 +107,13 @@ def held(content: bytes | None, file: Path) -> Iterator[str]:
     else:
         with in_memory(content) as path:
             yield path
+
+
+NO_CERTIFICATES: Final = "must be certificates as PEM"
+
+
+def no_pair(error: ssl.SSLError) -> str:
+    """Why a certificate and its key cannot be loaded, without OpenSSL's words."""
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's"
+    return "must be a certificate and a key as PEM, the key without a password"

@@ -23,7 +23,6 @@ from exporter.telemetry import Telemetry
 
 def ahead(workspace: Workspace, memory: Memory) -> Agenda:
     """What a watch begins with; may take long, anywhere."""
-    Origin.of(workspace)  # it is remembered, and slow the first time
     finds = workspace.discover_bots
     bots = roster(workspace, memory.listed).bots if finds else workspace.bots
     return Agenda.of(workspace, bots)
@@ -60,6 +59,7 @@ class Watch:
             no use, and its values are forgotten.
         trusted: Whom it believes, see `exporter.client.trust`; worked out here where left out.
         keyring: What is known of the keys, for all watches of a process.
+        origin: Where its values come from, see `Origin.of`; worked out here where left out.
 
     Raises:
         StartError: If its certificates or its addresses cannot be used.
@@ -76,11 +76,12 @@ class Watch:
         memory: Memory = Memory(),  # noqa: B008 - immutable
         trusted: Trust | None = None,
         keyring: Keyring | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self._workspace = workspace
         self._store = store
         self._now = now
-        self._origin = Origin.of(workspace)
+        self._origin = origin or Origin.of(workspace)
         self._foreign = not memory.origin.same(self._origin)
         self._memory = (
             Memory(self._origin, _spent(memory, self._origin)) if self._foreign else memory
@@ -125,6 +126,16 @@ class Watch:
         self._gate.begin()
         self.poller.tell_the_load()
         self.poller.changed()  # a page tells how many values there are
+
+    def retire(self, store: Store, telemetry: Telemetry) -> None:
+        """Keep and tell what still comes elsewhere: another polls in its place, or none does.
+
+        What an answer says of a key is still heard by all that use it.
+        """
+        self._gate.retire(telemetry)
+        self.poller.retire(store, telemetry)
+        if self._finder:
+            self._finder.retire(store, telemetry)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -27,6 +27,7 @@ from exporter.files import LARGEST_PEM, Followed, reason
 from exporter.tls import (
     CLIENT_AUTH,
     CURVES,
+    NO_CERTIFICATES,
     OLD_VERSIONS,
     SUITES,
     SUITES_OF_TLS13,
@@ -35,6 +36,7 @@ from exporter.tls import (
     Context,
     held,
     in_memory,
+    no_pair,
 )
 
 log = logging.getLogger(__name__)
@@ -381,11 +383,7 @@ class _Reader:
                 # A password that cannot be right, or OpenSSL would ask the terminal for one.
                 context.load_cert_chain(str(certificate), key_path, password="")
             except ssl.SSLError as error:
-                if error.reason == "KEY_VALUES_MISMATCH":
-                    text = "the key is not the certificate's"
-                else:
-                    text = "must be a certificate and a key as PEM, the key without a password"
-                self.document.wrong(place, text)
+                self.document.wrong(place, no_pair(error))
             except (OSError, ValueError):
                 self.document.wrong(place, "the certificate and its key cannot be read")
 
@@ -443,7 +441,7 @@ class _Reader:
                 context.load_verify_locations(cadata=authority.encode("ascii", "replace").decode())
             except (ssl.SSLError, ValueError):
                 name = "client_ca" if given.client_ca else "client_ca_file"
-                self.document.wrong((*place, name), "must be certificates as PEM")
+                self.document.wrong((*place, name), NO_CERTIFICATES)
         if given.client_allowed_sans is not None:
             if given.client_auth_type != "RequireAndVerifyClientCert":
                 self.document.wrong(

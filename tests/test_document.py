@@ -32,7 +32,7 @@ def test_a_file_is_read_up_to_its_bound_and_no_further(
     assert read(str(file), {}).data == {"a": "b"}
 
     file.write_text("a: bc\n", encoding="utf-8")
-    assert refused(file) == f"{file}: larger than 5 bytes"
+    assert refused(file) == f"{file}: must not be larger than 5 bytes"
 
 
 def test_no_configuration_is_larger_than_a_megabyte(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_no_configuration_is_larger_than_a_megabyte(tmp_path: Path) -> None:
     with file.open("wb") as stream:
         stream.truncate(LARGEST_FILE + 1)
 
-    assert refused(file) == f"{file}: larger than 1048576 bytes"
+    assert refused(file) == f"{file}: must not be larger than 1048576 bytes"
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "], ids=["list", "mapping", "block"])

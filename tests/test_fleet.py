@@ -4,6 +4,8 @@ import asyncio
 import gc
 import re
 import shutil
+import threading
+import time
 import types
 import weakref
 from collections.abc import Callable
@@ -13,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import certifi
+import httpx
 import pytest
+from pydantic import SecretStr
 from support.api import FakeApi
 from support.threads import made_on_the_loop
 from support.virtual import World
@@ -28,7 +32,7 @@ from exporter.errors import StartError
 from exporter.fleet import Fleet
 from exporter.gate import Gate
 from exporter.keyring import Keyring
-from exporter.memory import Memory
+from exporter.memory import Memory, Origin
 from exporter.pages import Pages
 from exporter.poller import Poller
 from exporter.store import Store
@@ -86,7 +90,7 @@ class Run:
         own = ("seasalt_exporter_", "process_", "python_")
         return sorted(line for line in self.page().splitlines() if not line.startswith(own))
 
-    def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+    def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
         """Make the watch of a workspace."""
         return Watch(
             *(one, self.store, self.telemetry, self.world.now),
@@ -94,6 +98,7 @@ class Run:
             memory=memory,
             trusted=trusted,
             keyring=self.keyring,
+            origin=origin,
         )
 
 
@@ -105,8 +110,8 @@ def test_what_polls_is_gone_with_its_configuration() -> None:
             super().__init__()
             self.watches: list[weakref.ref[Watch]] = []
 
-        def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
-            watch = super().start(one, memory, trusted)
+        def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
+            watch = super().start(one, memory, trusted, origin)
             self.watches.append(weakref.ref(watch))
             return watch
 
@@ -151,6 +156,115 @@ def test_a_workspace_that_is_gone_leaves_the_next_page_and_is_asked_no_more() ->
     assert 'workspace="other"' not in run.shown[2]
     assert 'workspace="acme"' in run.shown[2]
     assert max(run.api.sent("csat")) < run.world.start + HOUR
+
+
+class Overtaken(Run):
+    """A fleet that is given another configuration while the answers of the first are on their way."""
+
+    found: Final = {"data": [{"id": "b0", "name": "Bot 0", "is_enabled": True}], "total": 1}
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+        self.held = asyncio.Event()
+        self.asked: set[str] = set()
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer what was asked before the reload as soon as that has come so far, and no more."""
+        held = self.held
+        self.asked.add(request.method)
+        await held.wait()
+        if request.method == "GET":
+            content: object = self.found
+        else:
+            content = {"label_usage": []}
+        return httpx.Response(self.status, json=content if self.status == 200 else {"detail": "no"})
+
+    def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
+        """Make the watch of a workspace."""
+        return Watch(
+            *(one, self.store, self.telemetry, self.world.now),
+            transport=httpx.MockTransport(self.answer),
+            memory=memory,
+            trusted=trusted,
+            keyring=self.keyring,
+            origin=origin,
+        )
+
+    def reloads(self, before: Config, after: Config, early: int, late: int) -> None:
+        """Let the answers come so many steps of the loop before or after the new ones begin.
+
+        What the new ones have begun with is all that there is once the old ones have ended.
+        """
+
+        async def go() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
+                await fleet.adopt(before)
+                await asyncio.sleep(30)
+                wanted, begun = fleet._wanted, fleet._begun  # noqa: SLF001 - the steps
+                told: list[Any] = []
+
+                def come() -> None:
+                    self.held.set()
+                    self.held = asyncio.Event()
+
+                async def last(one: Workspace) -> Any:  # noqa: ANN401 - what is asked of it
+                    found = await wanted(one)
+                    if early and one is after.workspaces[-1]:
+                        come()
+                        for _ in range(early):
+                            await asyncio.sleep(0)
+                    return found
+
+                async def after_steps() -> None:
+                    for _ in range(late):
+                        await asyncio.sleep(0)
+                    come()
+
+                def all_begun(some: Any) -> Any:  # noqa: ANN401
+                    found = begun(some)
+                    told[:] = [dict(self.store), self.own()]
+                    if not early:
+                        tasks.create_task(after_steps())
+                    return found
+
+                fleet._wanted, fleet._begun = last, all_begun  # type: ignore[method-assign]  # noqa: SLF001
+                await fleet.adopt(after)
+                records, own = told
+                assert self.asked == {"GET", "POST"}
+                assert dict(self.store) == records
+                names = [f'workspace="{one.name}"' for one in after.workspaces]
+                assert self.own() == [line for line in own if any(name in line for name in names)]
+                await fleet.close()
+
+        self.world.run(go)
+
+    def own(self) -> list[str]:
+        """What is told of the workspaces themselves."""
+        return [line for line in self.values() if 'workspace="' in line and line[0] != "#"]
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        None,
+        {"labels": {"team": "b"}},
+        {"api_key": "sk-of-another-customer", "workspace_id": "ws-2"},
+        {"name": "renamed"},
+    ],
+    ids=["removed", "label", "key", "name"],
+)
+def test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys(
+    changed: dict[str, Any] | None, status: int
+) -> None:
+    found = {"discover_bots": {}, "workspace_id": "ws-1"}
+    before = config(acme(["label_usage"], **found), acme(["label_usage"], name="gone"))
+    others = [] if changed is None else [acme(["label_usage"], **(found | changed))]
+    after = config(*others, acme(["label_usage"], name="new"))
+    for early, late in [*((early, 0) for early in range(12, 0, -1)), *((0, n) for n in range(6))]:
+        Overtaken(status).reloads(before, after, early, late)
 
 
 def test_a_workspace_that_is_named_again_still_keeps_the_pause_that_the_api_asked_for() -> None:
@@ -356,8 +470,8 @@ def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path)
     started: list[Watch] = []
 
     class Counted(Run):
-        def start(self, one: Workspace, memory: Memory, trusted: Trust) -> Watch:
-            started.append(super().start(one, memory, trusted))
+        def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
+            started.append(super().start(one, memory, trusted, origin))
             return started[-1]
 
     shutil.copy(AUTHORITIES, ca)
@@ -379,6 +493,28 @@ def test_what_follows_from_a_configuration_is_worked_out_beside_the_loop(
     Run().through(config(acme()), config(acme(["total_usage"])))
 
     assert threads == [False, False]
+
+
+def test_an_origin_is_worked_out_once_and_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_the_loop: list[bool] = []
+    usual = Origin.of
+
+    def seen(one: Workspace) -> Origin:
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        return usual(one)
+
+    monkeypatch.setattr(Origin, "of", seen)
+    Run().through(config(acme()), config(acme()), config(acme(["total_usage"])))
+
+    assert on_the_loop == [False, False]
+
+
+def test_the_origins_of_a_thousand_workspaces_keep_no_start_waiting() -> None:
+    one = acme()
+    begun = time.process_time()
+    for _ in range(1000):
+        Origin.of(one.model_copy(update={"api_key": SecretStr(f"sk-{time.monotonic_ns()}")}))
+    assert time.process_time() - begun < 5
 
 
 def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:

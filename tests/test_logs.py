@@ -325,6 +325,24 @@ def test_after_a_good_a_bad_and_a_good_configuration_the_last_line_says_good() -
     assert [line["level"] for line in told(ended)] == ["info", "error", "info", "error", "info"]
 
 
+def test_of_a_reload_with_two_mistakes_or_a_warning_each_line_is_told_once_until_it_ends_otherwise() -> (
+    None
+):
+    ended = script("""
+        reload = logging.getLogger("exporter.reload")
+        for _ in range(2):
+            for _ in range(60):
+                reload.error("configuration refused", extra={"reason": "one"})
+                reload.error("configuration refused", extra={"reason": "two"})
+            for _ in range(60):
+                reload.warning("configuration", extra={"reason": "odd"})
+                reload.info("configuration in force", extra={"workspaces": 1})
+    """)
+
+    lines = [line.get("reason", line["level"]) for line in told(ended)]
+    assert lines == ["one", "two", "odd", "info", "one", "two", "info"]
+
+
 def test_bots_that_fail_for_two_reasons_in_turn_are_two_lines() -> None:
     ended = script("""
         for bot in range(300):

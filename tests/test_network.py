@@ -17,9 +17,9 @@ from support.processes import Ended, finished, free_port, started, wait_for
 from support.workspaces import KEY, workspace
 
 from exporter import paths
-from exporter.client import Client
+from exporter.client import Client, trust
 from exporter.config import Workspace
-from exporter.errors import Outcome, RequestFailed
+from exporter.errors import Outcome, RequestFailed, StartError
 
 GOOD = {"total_usage": {"total_chat_responses": 1}}
 HOST = "IP:127.0.0.1"
@@ -75,6 +75,30 @@ def test_a_certificate_that_nobody_vouches_for_is_not_believed_and_the_key_is_ke
     monkeypatch.setenv("SSL_CERT_DIR", str(authority.folder))
     with listening(good(), authority.serves(HOST)) as api:
         assert failed(at(api.url("https"))) is Outcome.CONNECT
+
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\0", "nobody"])
+def test_a_file_of_no_authorities_is_no_reason_to_believe_all(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    empty = tmp_path / "ca.pem"
+    empty.write_text(content)
+    with pytest.raises(StartError, match=r"http\.ca_file must be certificates as PEM$"):
+        trust(at("https://127.0.0.1:9", ca_file=empty))
+
+
+def test_with_a_certificate_of_ones_own_the_environment_vouches_for_nobody(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    monkeypatch.setenv("SSL_CERT_DIR", str(authority.folder))
+    certificate, key = authority.signs("alone", "extendedKeyUsage=clientAuth")
+    with listening(good(), authority.serves(HOST)) as api:
+        one = at(api.url("https"), cert_file=certificate, key_file=key)
+        assert failed(one) is Outcome.CONNECT
 
     assert api.asked == []
 

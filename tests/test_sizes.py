@@ -23,7 +23,7 @@ from exporter.commands import plan
 from exporter.config import Workspace, load
 from exporter.exposition import API_FAMILIES
 from exporter.fleet import Fleet
-from exporter.memory import Memory
+from exporter.memory import Memory, Origin
 from exporter.plan import Key, target
 from exporter.poller import Poller
 from exporter.samples import Samples
@@ -65,12 +65,13 @@ def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_d
     api = FakeApi(world.now)
     file = tmp_path / "seasalt.yml"
 
-    def start(one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
         return Watch(
             *(one, store, telemetry, world.now),
             transport=api.transport,
             memory=memory,
             trusted=trusted,
+            origin=origin,
         )
 
     async def go() -> None:
@@ -237,12 +238,13 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
         seen.append(store.series("acme"))
         return 200, {"label_overview": rows}
 
-    def start(one: Workspace, memory: Memory, trusted: Trust) -> Watch:
+    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
         return Watch(
             *(one, store, telemetry, world.now),
             transport=FakeApi(world.now, answer).transport,
             memory=memory,
             trusted=trusted,
+            origin=origin,
         )
 
     async def go() -> None:

@@ -37,6 +37,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority = Authority.made(tmp_path_factory.mktemp("authority"), "authority")
     authority.signs("server", "subjectAltName=IP:127.0.0.1")
     authority.signs("other", "subjectAltName=IP:127.0.0.1")
+    (authority.folder / "empty.pem").touch()
     return authority.folder
 
 
@@ -128,6 +129,11 @@ def told(folder: Path, text: str) -> list[str]:
                 "3: tls_server_config.key_file: cannot be read: No such file or directory",
             ],
             id="neither",
+        ),
+        pytest.param(
+            f"{PAIR}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: empty.pem\n",
+            ["5: tls_server_config.client_ca_file: must be certificates as PEM"],
+            id="authorities-of-nothing",
         ),
         pytest.param(
             f"{PAIR}  client_ca_file: authority.pem\n",

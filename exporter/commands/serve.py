@@ -22,7 +22,7 @@ from exporter.flags import DONE, Invocation, prefix
 from exporter.fleet import Fleet
 from exporter.guard import Guard
 from exporter.keyring import Keyring
-from exporter.memory import Memory
+from exporter.memory import Memory, Origin
 from exporter.pages import Pages
 from exporter.poller import nowhere
 from exporter.reload import Reloader, Source
@@ -107,13 +107,14 @@ async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the 
 
     settled = cache(settled)
 
-    def start(workspace: Workspace, memory: Memory, trusted: Trust) -> Watch:
+    def start(workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
         settled()
         watch = Watch(
             *(workspace, store, telemetry, clock, changed),
             memory=memory,
             trusted=trusted,
             keyring=keyring,
+            origin=origin,
         )
         watch.poller.noted = file.noted if file else nowhere
         return watch

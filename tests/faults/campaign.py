@@ -33,7 +33,7 @@ from exporter.client import Trust
 from exporter.config import Config, Workspace, load
 from exporter.fleet import Fleet
 from exporter.logs import Formatter
-from exporter.memory import Memory
+from exporter.memory import Memory, Origin
 from exporter.pages import Pages
 from exporter.status import Status
 from exporter.store import Store
@@ -428,13 +428,14 @@ class Campaign:
         telemetry.reloaded(now())
         self._pages = pages = Pages(store, telemetry, now)
 
-        def start(workspace: Workspace, memory: Memory, trusted: Trust) -> Watch:
+        def start(workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
             network = transport(workspace.concurrency)
             return Watch(
                 *(workspace, store, telemetry, now, pages.changed),
                 transport=network,
                 memory=memory,
                 trusted=trusted,
+                origin=origin,
             )
 
         try:

@@ -60,6 +60,22 @@ PROTECTIONS: Final = (
         ("tests/test_client.py", "tests/test_network.py"),
     ),
     Protection(
+        "an empty ca_file is not every public authority",
+        "exporter/client.py",
+        'cadata=text or "nothing"',
+        "cadata=text",
+        ("tests/test_network.py::test_a_file_of_no_authorities_is_no_reason_to_believe_all",),
+    ),
+    Protection(
+        "the environment vouches for nobody",
+        "exporter/client.py",
+        "context = httpx.create_ssl_context(trust_env=False)",
+        "context = ssl.create_default_context()",
+        (
+            "tests/test_network.py::test_with_a_certificate_of_ones_own_the_environment_vouches_for_nobody",
+        ),
+    ),
+    Protection(
         "an answer ends at its deadline",
         "exporter/client.py",
         "                async with asyncio.timeout_at(deadline):\n                    content",
@@ -1021,8 +1037,15 @@ PROTECTIONS: Final = (
     Protection(
         "a change of state is no repetition",
         "exporter/logs.py",
-        "if at - when < FOLDED_FOR and not self._overtaken(event, when, about):",
+        "if at - when < FOLDED_FOR and not self._overtaken(outcome, when, about):",
         "if at - when < FOLDED_FOR:",
+        ("tests/test_logs.py",),
+    ),
+    Protection(
+        "of several mistakes none overtakes the others",
+        "exporter/logs.py",
+        'outcome = "failed" if record.levelno > logging.WARNING else event',
+        "outcome = event",
         ("tests/test_logs.py",),
     ),
     Protection(
@@ -1511,6 +1534,47 @@ PROTECTIONS: Final = (
         "            store.restore(key, record)\n        raise",
         "            pass\n        raise",
         ("tests/test_fleet.py",),
+    ),
+    Protection(
+        "an answer that comes while its workspace is replaced is kept by nobody",
+        "exporter/watch.py",
+        "        self.poller.retire(store, telemetry)\n",
+        "",
+        (
+            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
+        ),
+    ),
+    Protection(
+        "an answer that comes while its workspace is replaced is told by nobody",
+        "exporter/watch.py",
+        "        self._gate.retire(telemetry)\n",
+        "",
+        (
+            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
+        ),
+    ),
+    Protection(
+        "a list of bots that comes while its workspace is replaced is kept by nobody",
+        "exporter/watch.py",
+        "            self._finder.retire(store, telemetry)\n",
+        "            pass\n",
+        (
+            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
+        ),
+    ),
+    Protection(
+        "the origin of a workspace is worked out beside the loop",
+        "exporter/watch.py",
+        "self._origin = origin or Origin.of(workspace)",
+        "self._origin = Origin.of(workspace)",
+        ("tests/test_fleet.py::test_an_origin_is_worked_out_once_and_beside_the_loop",),
+    ),
+    Protection(
+        "a thousand origins keep no start waiting",
+        "exporter/memory.py",
+        "n=2**6",
+        "n=2**12",
+        ("tests/test_fleet.py::test_the_origins_of_a_thousand_workspaces_keep_no_start_waiting",),
     ),
     Protection(
         "nothing of a new fleet polls before all of it has begun",
