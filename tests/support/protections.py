@@ -46,6 +46,13 @@ class Protection:
 
 PROTECTIONS: Final = (
     Protection(
+        "a database that cannot be filled is closed",
+        "exporter/sandbox/app.py",
+        "connection.close()  # nobody else knows of it yet",
+        "pass",
+        ("tests/sandbox/test_data.py",),
+    ),
+    Protection(
         "no redirect is followed",
         "exporter/client.py",
         "follow_redirects=False,",
@@ -285,6 +292,13 @@ PROTECTIONS: Final = (
         "if self._listed and not listing.bots:",
         "if False and not listing.bots:",
         ("tests/test_bots.py",),
+    ),
+    Protection(
+        "a file that cannot be looked for is no file that is missing",
+        "exporter/config/models.py",
+        'raise ValueError(f"cannot be read: {error.strerror}") from None',
+        "found = False",
+        ("tests/test_config.py",),
     ),
     Protection(
         "a key goes to https alone",
@@ -603,6 +617,13 @@ PROTECTIONS: Final = (
             "tests/test_secured.py::test_no_two_users_are_taken_for_one_another",
             "tests/test_secured.py::test_no_joining_of_name_and_password_gets_somebody_in",
         ),
+    ),
+    Protection(
+        "a name that nobody has costs as much as one that somebody has",
+        "exporter/passwords.py",
+        "costs = sorted(hashed[4:6] for hashed in self.users.values())",
+        'costs = [b"04"]',
+        ("tests/test_secured.py::test_nothing_shows_whether_a_name_is_known",),
     ),
     Protection(
         "few passwords wait for their check",
