@@ -229,7 +229,7 @@ class Overtaken(Run):
                         tasks.create_task(after_steps())
                     return found
 
-                fleet._wanted, fleet._begun = last, all_begun  # type: ignore[method-assign]  # noqa: SLF001
+                fleet._wanted, fleet._begun = last, all_begun  # type: ignore[assignment, method-assign]  # noqa: SLF001
                 await fleet.adopt(after)
                 records, own = told
                 assert self.asked == {"GET", "POST"}

@@ -246,6 +246,27 @@ def test_a_sandbox_can_live_in_a_file_and_overwrites_none(
         make_sandbox(now=lambda: START, days=1, path=path)
 
 
+def test_a_sandbox_that_cannot_be_made_leaves_no_database_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = str(tmp_path / "sandbox.db"), list[sqlite3.Connection]()
+    connect = sqlite3.connect
+
+    def noted(*given: Any, **more: Any) -> sqlite3.Connection:  # noqa: ANN401 - sqlite3's
+        opened.append(connect(*given, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    Sandbox.make(now=lambda: START, days=1, path=path).close()
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        Sandbox.make(now=lambda: START, days=1, path=path)
+
+    assert len(opened) == 2
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
 def test_office_hours_are_busy_nights_quiet_and_weekends_weak(sandbox: Sandbox) -> None:
     zone = ZoneInfo(sandbox.workspaces[0].timezone)
     hours: Counter[int] = Counter()

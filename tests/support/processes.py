@@ -25,7 +25,7 @@ _LOOPBACK: Final = "127.0.0.1"
 _LOWEST: Final = 10_000
 _HIGHEST: Final = 32_767  # from 32,768 on the kernel picks
 _FIRST: Final = _LOWEST + os.getpid() * 101 % (_HIGHEST - _LOWEST)
-_PORTS: Final = cycle((*range(_FIRST, _HIGHEST), *range(_LOWEST, _FIRST)))
+_PORTS: Final[Iterator[int]] = cycle((*range(_FIRST, _HIGHEST), *range(_LOWEST, _FIRST)))
 
 T = TypeVar("T")
 

@@ -46,6 +46,13 @@ class Protection:
 
 PROTECTIONS: Final = (
     Protection(
+        "a database that cannot be filled is closed",
+        "exporter/sandbox/app.py",
+        "connection.close()  # nobody else knows of it yet",
+        "pass",
+        ("tests/sandbox/test_data.py",),
+    ),
+    Protection(
         "no redirect is followed",
         "exporter/client.py",
         "follow_redirects=False,",
@@ -887,6 +894,13 @@ PROTECTIONS: Final = (
         "if self._listed and not listing.bots:",
         "if False and not listing.bots:",
         ("tests/test_bots.py",),
+    ),
+    Protection(
+        "a file that cannot be looked for is no file that is missing",
+        "exporter/config/models.py",
+        'raise ValueError(f"cannot be read: {error.strerror}") from None',
+        "found = False",
+        ("tests/test_config.py",),
     ),
     Protection(
         "a key goes to https alone",
