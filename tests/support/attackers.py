@@ -33,7 +33,7 @@ HALF_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 12_000
 
 
 TLS_KINDS: Final = ("failed", "finished", "answered", "malformed")
-_NO_HELLO: Final = b"\x16\x03\x01\x40\x00\x01\x01\xff\xf0\x03\x03" + b"a" * 16_378
+_NO_HELLO: Final = b"GET / HTTP/1.1\r\n\r\n"
 
 _UNREAD: Final = b"GET /-/healthy "
 _GUESS: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n"
@@ -109,6 +109,7 @@ def tls_resets(host: str, port: int, source: str, attack: Attack, kind: str = ""
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
                 if one == "failed":
                     connection.sendall(_NO_HELLO)
+                    connection.recv(10)
                 else:
                     connection = context.wrap_socket(connection)
                     if one != "finished":
