@@ -132,6 +132,13 @@ class Followed:
             self._stamp, self._digest = None, b""
         return self._digest
 
+    def stamp(self) -> Stamp:
+        """Another one whenever it was written or replaced, whatever it holds; empty for none."""
+        try:
+            return _stamp(self.path.stat())
+        except (OSError, ValueError):
+            return ()
+
     def changed(self) -> bool:
         """Whether it holds something else than when it was read or looked at last."""
         before = self._digest

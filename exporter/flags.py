@@ -300,6 +300,8 @@ def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
             raise StartError(f"{name} must not be {', '.join(OTHER_ROUTES)}")
         if flag.name == "web.external-url" and not _is_url(value):
             raise StartError(f"{name} must be a URL like https://metrics.internal/seasalt")
+        if flag.name == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}:
+            raise StartError(f"{name} must be the name of a file, not of a folder")
         if flag.name.endswith(".file") and value.startswith("~"):
             raise StartError(f"{name} must be a whole path: nobody expands the ~ in it")
 

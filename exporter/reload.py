@@ -12,11 +12,14 @@ from exporter import early
 from exporter.config import Config
 from exporter.config.document import LARGEST_FILE
 from exporter.errors import ConfigError, StartError
-from exporter.files import Followed
+from exporter.files import Followed, Stamp
 from exporter.telemetry import RELOAD_SUCCESSFUL, Telemetry
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the files; a change is acted on when two looks agree."""
+
+_UNKNOWN: Final = [b"unknown"]
+"""Stands for no content of any files."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,10 @@ class Source:
     def asked_early(self) -> bool:
         """Whether a signal has come since the process began."""
         return early.hung_up() or self._asked_early
+
+    def stamps(self) -> list[Stamp]:
+        """What tells that a file was written, though it may hold the same again."""
+        return [file.stamp() for file in self._files]
 
     def content(self) -> list[bytes]:
         """What the files hold, as digests; the same for one that cannot be read as for another."""
@@ -90,7 +97,7 @@ class Reloader:
             try:
                 # Before it is read: what is written meanwhile is another change.
                 self._tried = await asyncio.to_thread(self._source.content)
-                config = await asyncio.to_thread(self._source.read)
+                config = await asyncio.to_thread(self._read)
                 await self._adopt(config)
             except (ConfigError, StartError) as error:
                 self._telemetry.set(RELOAD_SUCCESSFUL, 0)
@@ -106,6 +113,19 @@ class Reloader:
             log.warning("configuration", extra={"reason": str(warning)})
         log.info("configuration in force", extra={"workspaces": len(config.workspaces)})
         return ""
+
+    def _read(self) -> Config:
+        """What the files hold; of files that were written meanwhile nobody knows what was read.
+
+        Raises:
+            ConfigError: If they have mistakes.
+        """
+        before = self._source.stamps()
+        try:
+            return self._source.read()
+        finally:
+            if self._source.stamps() != before:
+                self._tried = _UNKNOWN
 
     async def run(self) -> None:
         """Reload whenever a signal or somebody else asks for it, for ever."""

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -66,11 +67,14 @@ class StateFile:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
 
     def __enter__(self) -> Self:
-        """Take the lock.
+        """Take the lock, beside what can be a state file and nothing else.
 
         Raises:
-            StartError: If another process has it.
+            StartError: If another process has it, or something else than a file is there.
         """
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(os.lstat(self._path).st_mode):
+                raise self._odd()
         try:
             self._take_lock()
         except BlockingIOError:
@@ -211,6 +215,10 @@ class StateFile:
             raise
         self._lock = lock
 
+    def _odd(self) -> StartError:
+        text = f"--state.file {self._path}: must be a regular file, or not be there yet"
+        return StartError(text)
+
     def _content(self) -> bytes:
         """What the file holds.
 
@@ -219,7 +227,7 @@ class StateFile:
             StartError: If it is something else than a file.
             StateError: If it is nothing that we wrote.
         """
-        odd = StartError(f"--state.file {self._path}: must be a regular file, or not be there yet")
+        odd = self._odd()
         try:
             with opened(self._path, os.O_NOFOLLOW) as (source, status):
                 if status.st_uid != os.geteuid():

@@ -234,6 +234,10 @@ def test_misuse_is_one_line_and_status_2(
             ["--config.file=~/seasalt.yml"],
             "--config.file must be a whole path: nobody expands the ~ in it",
         ),
+        *(
+            ([f"--state.file={name}"], "--state.file must be the name of a file, not of a folder")
+            for name in ("/", ".", "./", "..", "state/")
+        ),
         (
             ["--state.file=~root/state"],
             "--state.file must be a whole path: nobody expands the ~ in it",

@@ -322,6 +322,42 @@ def test_a_change_while_a_signal_has_it_read_is_taken_up(tmp_path: Path) -> None
     run(go)
 
 
+def test_what_is_set_back_while_it_is_read_does_not_stay_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "a.yml"
+
+    def put(text: str) -> None:
+        (tmp_path / "new").write_text(text, encoding="utf-8")
+        (tmp_path / "new").replace(file)
+
+    put("A")
+    read: list[str] = []
+
+    def reading() -> Config:
+        if not read:
+            put("B")
+        read.append(file.read_text(encoding="utf-8"))
+        if len(read) == 1:
+            put("A")
+        return GOOD
+
+    async def go() -> None:
+        files = Files()
+        source = Source(reading, [str(file)])
+        reloader = Reloader(source, files.adopt, files.telemetry, lambda: START)
+        await reloader.reload()
+        looks = iter(range(5))
+
+        async def pause() -> None:
+            if next(looks, None) is None:
+                raise EOFError
+
+        with pytest.raises(EOFError):
+            await reloader.follow(pause)
+
+    run(go)
+    assert read == ["B", "A"]
+
+
 def test_a_file_of_2_gib_is_looked_at_in_no_time_and_memory(tmp_path: Path) -> None:
     file = tmp_path / "seasalt.yml"
     with file.open("wb") as stream:

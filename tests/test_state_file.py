@@ -430,3 +430,14 @@ def test_what_must_not_be_forgotten_is_written_at_once(tmp_path: Path) -> None:
     at = writes.during((10.5, writes.file.changed), (12.5, writes.press), (13.7, writes.press))
 
     assert at == pytest.approx([11, 13, 14], abs=0.6)
+
+
+def test_beside_what_is_no_file_no_lock_is_left(tmp_path: Path) -> None:
+    pipe = tmp_path / "state"
+    os.mkfifo(pipe)
+    with (
+        pytest.raises(StartError, match="must be a regular file"),
+        StateFile(pipe, Telemetry(), lambda: START),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -1675,6 +1675,20 @@ PROTECTIONS: Final = (
         ("tests/test_web_config.py",),
     ),
     Protection(
+        "no lock is left beside what is no state file",
+        "exporter/state_file.py",
+        "if not stat.S_ISREG(os.lstat(self._path).st_mode):",
+        "if False:",
+        ("tests/test_state_file.py::test_beside_what_is_no_file_no_lock_is_left",),
+    ),
+    Protection(
+        "what is set back while it is read does not stay in force",
+        "exporter/reload.py",
+        "            if self._source.stamps() != before:\n                self._tried = _UNKNOWN",
+        "            pass",
+        ("tests/test_reload.py",),
+    ),
+    Protection(
         "what a signal has had read is no change",
         "exporter/reload.py",
         "self._tried = await asyncio.to_thread(self._source.content)",
