@@ -18,8 +18,9 @@ import bcrypt
 WAITING: Final = 32
 """Checks of one client that may wait; whoever comes on top is told to come again.
 
-As many as it may have connections, so that nobody behind a shared address is turned away because
-another one behind it guesses: each waits its turn.
+As many as it may have connections: as long as there are no more of them, nobody behind a shared
+address is turned away because another one behind it guesses. Whoever guesses over all of its
+connections, and opens more, does lock out the others of that address.
 """
 
 REMEMBERED: Final = 100
