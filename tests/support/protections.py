@@ -1559,24 +1559,6 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
-        "an answer that comes while its workspace is replaced is told by nobody",
-        "exporter/watch.py",
-        "        self._gate.retire(telemetry)\n",
-        "",
-        (
-            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
-        ),
-    ),
-    Protection(
-        "a list of bots that comes while its workspace is replaced is kept by nobody",
-        "exporter/watch.py",
-        "            self._finder.retire(store, telemetry)\n",
-        "            pass\n",
-        (
-            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
-        ),
-    ),
-    Protection(
         "the origin of a workspace is worked out beside the loop",
         "exporter/watch.py",
         "self._origin = origin or Origin.of(workspace)",
