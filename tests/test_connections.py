@@ -44,6 +44,7 @@ LAST: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 @pytest.fixture(scope="module")
 def server() -> Iterator[Serving]:
     with serving() as found:
+        found.ask(LAST.replace(b"/metrics", b"/"))  # its worker runs before any test
         yield found
 
 
