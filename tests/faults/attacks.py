@@ -7,16 +7,14 @@ outside: the exporter's memory, the time of a scrape, the answers that others ge
 
 import base64
 import gzip
-import multiprocessing
 import os
 import re
 import socket
-import struct
+import ssl
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -28,11 +26,14 @@ import bcrypt
 from faults.campaign import KEYS
 from faults.processes import Life, Place
 from faults.stub import Asked, Steps, Stub, as_json, response
+from support.attackers import besieged, secured
+from support.loopback import Authority
 from support.processes import wait_for
 
 LEAST_SCRAPES: Final = 20
 
 _PAUSE: Final = 0.05
+_BEGUN: Final = 1.0  # seconds until the attacker is under way
 _PATIENCE: Final = 60.0
 _SCRAPER: Final = "127.0.0.200"
 _USERS: Final = 60
@@ -84,107 +85,6 @@ class Harm:
             f"{self.strikes:,} strikes: {memory}; {len(self.took)} scrapes, {slow}, "
             f"{self.refused} refused, {len(self.wrong)} wrong values"
         )
-
-
-# Clients. Each runs in a process of its own until it is ended, and counts its strikes.
-
-Counter = Any
-"""A shared number of `multiprocessing`, for which there is no type."""
-
-Client = Callable[[int, Counter], None]
-
-
-def _connected(port: int, source: str, timeout: float = 5.0) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
-
-
-def resets(port: int, strikes: Counter) -> None:
-    """A request with as many headers as may be, most of a second one, the answer read, a reset."""
-    junk = b"".join(b"X-%04d: %s\r\n" % (number, b"x" * 90) for number in range(130))
-    while True:
-        with suppress(OSError), closing(_connected(port, "127.0.0.2")) as connection:
-            connection.sendall(_GET % (b"/-/healthy", junk[:14_000]) + b"GET / HTTP/1.1\r\n" + junk)
-            connection.recv(65_536)
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            strikes.value += 1
-
-
-def passwords(port: int, strikes: Counter) -> None:
-    """Wrong passwords over 31 connections of one address, without a pause."""
-    numbers = count()
-
-    def guess() -> None:
-        while True:
-            with suppress(OSError), closing(_connected(port, "127.0.0.2", 30)) as connection:
-                while True:
-                    login = _basic(f"user{next(numbers) % _USERS}", f"guess {next(numbers)}")
-                    connection.sendall(_GET % (b"/metrics", login))
-                    if not connection.recv(65_536):
-                        break
-                    strikes.value += 1
-
-    _together([guess] * 31)
-
-
-def places(port: int, strikes: Counter) -> None:
-    """Every place that eight addresses can get, each kept with a request every 20 s."""
-
-    def keep(source: str) -> None:
-        while True:
-            with suppress(OSError), closing(_connected(port, source, 30)) as connection:
-                while True:
-                    connection.sendall(_GET % (b"/-/healthy", b""))
-                    if not connection.recv(65_536):
-                        break
-                    strikes.value += 1
-                    time.sleep(20)
-            time.sleep(0.2)
-
-    _together([keep] * 256, [f"127.0.0.{2 + number // 32}" for number in range(256)])
-
-
-def readers(port: int, strikes: Counter) -> None:
-    """200 readers of the status that take next to nothing of it."""
-
-    def read(source: str) -> None:
-        while True:
-            with suppress(OSError), closing(socket.socket()) as connection:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                connection.bind((source, 0))
-                connection.connect(("127.0.0.1", port))
-                connection.sendall(_GET % (b"/api/v1/status", b""))
-                strikes.value += 1
-                while connection.recv(100):
-                    time.sleep(1)
-            time.sleep(0.5)
-
-    _together([read] * 200, [f"127.0.0.{2 + number // 29}" for number in range(200)])
-
-
-def watchers(port: int, strikes: Counter) -> None:
-    """Eight clients that ask for the status as fast as they get it."""
-
-    def ask(source: str) -> None:
-        while True:
-            with suppress(OSError), closing(_connected(port, source, 30)) as connection:
-                connection.sendall(_GET % (b"/api/v1/status", b"Connection: close\r\n"))
-                while connection.recv(1 << 20):
-                    pass
-                strikes.value += 1
-
-    _together([ask] * 8, [f"127.0.0.{number}" for number in range(2, 10)])
-
-
-def _together(calls: Sequence[Callable[..., None]], arguments: Sequence[str] = ()) -> None:
-    threads = [
-        threading.Thread(target=call, args=arguments[place : place + 1], daemon=True)
-        for place, call in enumerate(calls)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def _basic(name: str, password: str) -> bytes:
@@ -263,50 +163,65 @@ def _usage(number: int) -> bytes:
     return as_json(200, content)
 
 
+_NEIGHBOURS: Final = tuple(f"127.0.0.{number}" for number in range(2, 10))
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
     """One way to do harm.
 
     Attributes:
-        client: What runs on the scrape port; None for an attack from the API.
+        client: The attacker on the scrape port, of `support.attackers`; empty for one from the API.
+        sources: Its addresses.
+        each: How many attackers there are at each.
         api: What the API answers in place of what is right; None for a right answer.
         more: Keys of the configuration.
         bots: How many there are.
         users: Whether a password is asked for, so that every scrape is somebody's first.
+        tls: Whether the page is served over TLS.
         share: Of the time that an attack may go on: the harm of most is done within a minute.
     """
 
-    client: Client | None = None
+    client: str = ""
+    sources: Sequence[str] = _NEIGHBOURS
+    each: int = 1
     api: Callable[[Asked, int], Steps | None] = lambda *_: None
     more: Mapping[str, Any] = field(default_factory=dict)
     bots: int = 5
     users: bool = False
+    tls: bool = False
     share: float = 0.1
 
 
 _LISTED: Final = {"discover_bots": {"interval": "1s"}, "workspace_id": "ws-1"}
+_ALONE: Final = _NEIGHBOURS[:1]
 
 ATTACKS: Final[Mapping[str, Attack]] = {
-    "resets": Attack(resets, share=1.0),
-    "resets without a password": Attack(resets, users=True, share=1.0),
-    "wrong passwords": Attack(passwords, users=True),
-    "all places": Attack(places),
-    "slow readers of the status": Attack(readers, bots=2000),
-    "eight readers of the status": Attack(watchers, bots=2000),
+    "resets": Attack("resets", _ALONE, 4, share=1.0),
+    "resets without a password": Attack("resets", _ALONE, 4, users=True, share=1.0),
+    "resets over TLS": Attack("tls_resets", _ALONE, 4, tls=True, share=1.0),
+    "wrong passwords": Attack("guessers", _ALONE, 31, users=True),
+    "all places, idle": Attack("idlers", each=32),
+    "all places, each with half a request": Attack("holders_chunked", each=32),
+    "all places, each with answers that nobody reads": Attack("holders_unread", each=32),
+    "slow readers of the status": Attack("slow_readers", each=25, bots=2000),
+    "eight readers of the status": Attack("hammers", bots=2000),
     "answers of many parts": Attack(api=nodes),
     "a list of bots without an end": Attack(api=endless_list, more=_LISTED),
     "a second answer unasked": Attack(api=unasked),
 }
 
 
-def attacked(name: str, seconds: float) -> Harm:
+def attacked(name: str, seconds: float, most_bots: int = 2000) -> Harm:
     """What comes of an attack.
 
     Args:
         name: Of `ATTACKS`.
         seconds: How long it goes on.
+        most_bots: Bots at most, as each is polled first.
     """
     attack, harm, numbers = ATTACKS[name], Harm(), count(1000)
+    bots = min(attack.bots, most_bots)
     served: dict[str, set[float]] = {}
 
     def answer(asked: Asked) -> Steps:
@@ -327,7 +242,7 @@ def attacked(name: str, seconds: float) -> Harm:
             "api": "seachat",
             "base_url": stub.url,
             "api_key": KEYS["harbor"],
-            "bots": [{"id": f"b{number}"} for number in range(attack.bots)],
+            "bots": [{"id": f"b{number}"} for number in range(bots)],
             "metrics": metrics,
         }
         more = {
@@ -338,28 +253,35 @@ def attacked(name: str, seconds: float) -> Harm:
             "interval": "10m" if attack.client else "1s",
         }
         place = Place(Path(folder), stub.url, more=more)
-        flags = _users(Path(folder)) if attack.users else ()
+        flags = _web(Path(folder), attack)
         with place.lives(*flags) as life:
             port = int(life.url.split(":")[2].partition("/")[0])
+            tls = secured() if attack.tls else None
             logins = [_basic(f"user{number}", _PASSWORD) for number in range(_USERS)]
             login = logins[0] if attack.users else b""
-            wait_for(lambda: b"_up{" in _scrape(port, login)[1], "never up", _PATIENCE, life.said)
-            wait_for(lambda: _polled(stub, attack.bots), "not all polled", _PATIENCE, life.said)
+            wait_for(
+                lambda: b"_up{" in _scrape(port, login, tls)[1], "never up", _PATIENCE, life.said
+            )
+            wait_for(lambda: _polled(stub, bots), "not all polled", _PATIENCE, life.said)
             harm.before = _memory(life)
-            with _attacking(attack.client, port) as strikes:
+            with ExitStack() as stack:
+                if attack.client:
+                    siege = besieged(attack.client, port, attack.sources, attack.each)
+                    done = stack.enter_context(siege)
+                    time.sleep(_BEGUN)
                 end = time.monotonic() + seconds
                 for number in count(1):
                     begun = time.monotonic()
                     if begun > end and number > LEAST_SCRAPES:
                         break
                     login = logins[number % _USERS] if attack.users else b""
-                    status, page = _scrape(port, login)
+                    status, page = _scrape(port, login, tls)
                     harm.took.append(time.monotonic() - begun)
                     harm.refused += status != 200
                     harm.most = max(harm.most, _memory(life))
                     harm.wrong += _wrong(page, served)
                     time.sleep(_PAUSE)
-                harm.strikes += strikes.value if attack.client else 0
+            harm.strikes += done.times if attack.client else 0
             if life.process.poll() is not None:
                 harm.wrong.append(f"ended with {life.process.returncode}: {life.said()[-500:]}")
     return harm
@@ -369,36 +291,28 @@ def _polled(stub: Stub, bots: int) -> bool:
     return len({asked.bot for asked in stub.journal if asked.bot}) == bots
 
 
-@contextmanager
-def _attacking(client: Client | None, port: int) -> Iterator[Counter]:
-    """Let a client do its worst, in a process that ends with the block."""
-    context = multiprocessing.get_context("spawn")
-    strikes = context.Value("q", 0)
-    with ExitStack() as stack:
-        if client:
-            process = context.Process(target=client, args=(port, strikes), daemon=True)
-            process.start()
-            stack.callback(process.join)
-            stack.callback(process.kill)
-            wait_for(lambda: strikes.value, "the attack never begins", _PATIENCE)
-        yield strikes
-
-
-def _users(folder: Path) -> Sequence[str]:
-    """A web configuration with users, all of the same password and each with a hash of its own."""
-    lines = [
-        f"  user{number}: {bcrypt.hashpw(_PASSWORD.encode(), bcrypt.gensalt(8)).decode()}"
-        for number in range(_USERS)
-    ]
+def _web(folder: Path, attack: Attack) -> Sequence[str]:
+    """A web configuration: TLS, or users, all of the same password and each with a hash of its own."""
+    lines: list[str] = []
+    if attack.tls:
+        certificate, key = Authority.made(folder, "scraped").signs(
+            "page", "subjectAltName=IP:127.0.0.1"
+        )
+        lines = [f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}"]
+    if attack.users:
+        hashes = (bcrypt.hashpw(_PASSWORD.encode(), bcrypt.gensalt(8)) for _ in range(_USERS))
+        users = (f"  user{number}: {one.decode()}" for number, one in enumerate(hashes))
+        lines = ["basic_auth_users:", *users]
     file = folder / "web.yml"
-    file.write_text("\n".join(("basic_auth_users:", *lines, "")), encoding="utf-8")
-    return (f"--web.config.file={file}",)
+    file.write_text("\n".join((*lines, "")), encoding="utf-8")
+    return (f"--web.config.file={file}",) if lines else ()
 
 
-def _scrape(port: int, login: bytes) -> tuple[int, bytes]:
+def _scrape(port: int, login: bytes, tls: ssl.SSLContext | None) -> tuple[int, bytes]:
     """Status and page, over a connection of its own; 0 where there is no answer."""
     try:
-        with closing(_connected(port, _SCRAPER, 30)) as connection:
+        plain = socket.create_connection(("127.0.0.1", port), 30, (_SCRAPER, 0))
+        with closing(tls.wrap_socket(plain) if tls else plain) as connection:
             connection.sendall(_GET % (b"/metrics", b"Connection: close\r\n" + login))
             answer = b""
             while part := connection.recv(1 << 20):

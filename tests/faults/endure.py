@@ -432,7 +432,7 @@ def lines(found: Found) -> Iterator[Line]:
         harmed = {
             name: harm
             for name, harm in found.attacks.items()
-            if (ATTACKS[name].client is not None) is wanted
+            if bool(ATTACKS[name].client) is wanted
         }
         yield Line(
             goal,

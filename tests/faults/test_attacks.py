@@ -15,7 +15,7 @@ MOST: Final = 64 * 1024 * 1024
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_costs_little_memory_and_nobody_a_scrape_or_a_right_value(name: str) -> None:
-    harm = attacked(name, seconds=4)
+    harm = attacked(name, seconds=3, most_bots=200)
     assert harm.strikes > 0
     assert harm.refused == 0
     assert harm.wrong == []

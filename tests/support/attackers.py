@@ -7,6 +7,7 @@ they are not in the way of a server in the test's own process:
 
 import base64
 import itertools
+import json
 import os
 import select
 import signal
@@ -260,28 +261,42 @@ ATTACKERS: Final[Mapping[str, Attacker]] = {
 @contextmanager
 def besieged(
     name: str, port: int, sources: Sequence[str], each: int = 1, path: str = ""
-) -> Iterator[None]:
-    """Have a server attacked from another process, from loopback, for as long as the block lasts."""
-    command = [
-        *(sys.executable, __file__, name, "127.0.0.1", str(port), "600"),
-        *(",".join(sources), str(each), path),
-    ]
-    with subprocess.Popen(command, start_new_session=True) as process:
+) -> Iterator[Attack]:
+    """Have a server attacked from another process, from loopback, for as long as the block lasts.
+
+    What the attacker has done is known after the block.
+    """
+    attack, command = (
+        Attack(),
+        [
+            *(sys.executable, __file__, name, "127.0.0.1", str(port), "3600"),
+            *(",".join(sources), str(each), path),
+        ],
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
-            yield
+            yield attack
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.terminate()
+            try:
+                attack.done.update(json.loads(process.communicate(timeout=15)[0] or b"{}"))
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def main(name: str, host: str, port: str, seconds: str, *others: str) -> None:
-    """Attack for some seconds, and say what came of it."""
+    """Attack for some seconds, or until who started it is gone or says so; then say what came of it."""
+    told, parent = threading.Event(), os.getppid()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    end = time.monotonic() + float(seconds)
     sources, each, path = (*others, *("", "1", "")[len(others) :])
     attacker = ATTACKERS[name]
     if path:
         attacker = partial(attacker, path=path)  # type: ignore[call-arg]
     with attacked(attacker, host, int(port), sources.split(","), int(each)) as attack:
-        time.sleep(float(seconds))
-    print(dict(attack.done))
+        while not told.wait(0.5) and time.monotonic() < end and os.getppid() == parent:
+            pass
+    print(json.dumps(attack.done))
 
 
 if __name__ == "__main__":
