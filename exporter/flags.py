@@ -290,6 +290,8 @@ def _from_environment(flag: Flag, value: str) -> list[str]:
 def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
     """Refuse a value that cannot be right, by the name under which it was given."""
     for value in values:
+        if flag.name == "config.file" and not value:
+            raise StartError(f"{name} must be the name of a file")
         if flag.choices and value not in flag.choices:
             raise StartError(f"{name} must be one of {', '.join(flag.choices)}")
         if flag.name == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value):

@@ -287,3 +287,8 @@ def test_help_names_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().out
     assert all(f"--{flag.name}" in told for flag in FLAGS)
     assert all(command in told for command in COMMANDS)
+
+
+def test_a_configuration_without_a_name_is_told() -> None:
+    with pytest.raises(StartError, match=r"^--config\.file must be the name of a file$"):
+        parse(["--config.file="], {})

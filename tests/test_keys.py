@@ -5,6 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from exporter.config.keys import LARGEST_KEY, ApiKey
 from exporter.errors import Outcome, RequestFailed
@@ -102,3 +103,8 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_cannot_even_be_looked_for_is_refused(tmp_path: Path) -> None:
     # As in a folder that is closed to us; this one is refused to root as well.
     assert "cannot be read" in refused(ApiKey(file=tmp_path / ("x" * 300)))
+
+
+@pytest.mark.parametrize("key", ["env:CANARY_KEY", "%CANARY_KEY%"])
+def test_a_variable_as_it_is_named_elsewhere_is_no_key(key: str) -> None:
+    assert "${NAME}" in refused(ApiKey(SecretStr(key)))

@@ -13,6 +13,9 @@ from exporter.errors import Outcome, RequestFailed
 
 LARGEST_KEY = 4096
 
+_NAMED: Final = re.compile(r"env:\w+|%\w+%", re.ASCII)
+"""How a variable is named elsewhere; no key looks so."""
+
 _VARIABLE: Final = re.compile(r"\$(?:\{.*\}|\(.*\)|[A-Z_][A-Z0-9_]*)", re.ASCII)
 
 
@@ -27,6 +30,8 @@ def cleaned(text: str) -> str:
         raise ValueError("must not be empty")
     if key.lower().startswith(("x-api-key", "bearer ", "authorization")):
         raise ValueError("must be the key alone, without the name of a header before it")
+    if _NAMED.fullmatch(key):
+        raise ValueError("must be the key itself, or ${NAME} for a variable of the environment")
     if len(key) > LARGEST_KEY or not all("!" <= character <= "~" for character in key):
         raise ValueError("must be ASCII letters, digits and signs, without white space in it")
     return key

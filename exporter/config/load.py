@@ -389,6 +389,7 @@ def _no_such_metric(metric: str, api: str, reports: Mapping[str, tuple[AnyReport
 
 
 _PLAIN_WORDS: Final = {
+    "finite_number": "must be a number",
     "missing": "is required",
     "string_type": "must be a text",
     "string_unicode": "must be a text without control characters",

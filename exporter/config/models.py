@@ -222,7 +222,11 @@ class Settings(Shape):
         None, description="A hard budget for a local day; none where left out."
     )
     stale_after: float = Field(
-        3, ge=1, le=1000, description="How many of its intervals a value outlives its last success."
+        3,
+        ge=1,
+        le=1000,
+        allow_inf_nan=False,
+        description="How many of its intervals a value outlives its last success.",
     )
     max_series: int = Field(100_000, ge=1, description="The largest are kept, the rest counted.")
     max_labels: int = Field(
