@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from e2e.programs import LOOPBACK, Command, ServedSandbox
 from support.pagecheck import problems, series
-from support.processes import Running, answered, get, started, wait_for
+from support.processes import PATIENCE, Running, answered, get, started, wait_for
 
 from exporter.reload import LOOK_EVERY
 
@@ -168,5 +168,5 @@ def test_a_changed_file_is_noticed_where_that_is_asked_for(
         wait_for(
             lambda: "conversation_overview_yearly" in served.reports(),
             "no new report",
-            within=4 * LOOK_EVERY + 15,
+            within=4 * LOOK_EVERY + PATIENCE,
         )

@@ -10,7 +10,7 @@ from typing import Final
 
 from e2e.programs import LOOPBACK, Command, ServedSandbox
 from support.pagecheck import problems, series
-from support.processes import Running, answered, finished, get, started, wait_for
+from support.processes import PATIENCE, Running, answered, finished, get, started, wait_for
 
 from exporter.exposition import text
 from exporter.state import decoded
@@ -93,7 +93,7 @@ def test_a_killed_exporter_goes_on_where_it_was_and_asks_for_nothing_again(
         def written() -> bool:
             return file.exists() and kept(file) == before
 
-        wait_for(written, "not written", within=2 * WRITE_EVERY)
+        wait_for(written, "not written", within=2 * WRITE_EVERY + PATIENCE)
         process.send(signal.SIGKILL)
     asked = len(small_sandbox.requests)
 

@@ -36,7 +36,7 @@ def chromium() -> str:
 def browse(chromium: str, folder: Path, url: str, *asked: str) -> str:
     """What headless Chromium prints when it is asked for a page."""
     ended = finished(
-        [chromium, *QUIET, f"--user-data-dir={folder / 'profile'}", *asked, url], within=60
+        [chromium, *QUIET, f"--user-data-dir={folder / 'profile'}", *asked, url], within=240
     )
     assert ended.status == 0, ended.stderr
     return ended.stdout
