@@ -128,7 +128,8 @@ def test_a_rejected_key_is_told_in_words_and_not_shown(
     command = [*exporter, "serve", f"--config.file={config}", f"--web.listen-address={LOOPBACK}"]
     with started(command) as process:
         url = f"http://{process.said('msg=listening address=([^ ]+)').strip()}/"
-        wait_for(lambda: b"failing" in get(url).body, "no failure is told", more=lambda: url)
+        said = b"the key is not accepted"
+        wait_for(lambda: said in get(url).body, "no failure is told", more=lambda: url)
         dom = browse(chromium, tmp_path, url, "--dump-dom")
 
     text = re.sub("<[^>]+>", " ", dom)
