@@ -4,7 +4,7 @@ Which values are the largest is asked within one report alone: seconds, ratings 
 be compared. Between reports it is a matter of how many each has.
 """
 
-from collections.abc import Hashable, Iterable, Sequence, Set as AbstractSet
+from collections.abc import Hashable, Iterable, Set as AbstractSet
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -21,34 +21,6 @@ FEW: Final = 16
 
 LOYALTY: Final = 1.25
 """How much more than it is a value counts while it is shown, so that two do not take turns."""
-
-
-def fair_shares(sizes: Sequence[int], limit: int) -> list[int]:
-    """How many values each of some reports may have, so that together they have at most a limit.
-
-    What asks for less than the others keeps all of it. The shares depend on how many values there
-    are, not on what they are worth, and so change seldom.
-
-    Args:
-        sizes: How many each would have.
-        limit: How many there may be of all together.
-
-    Returns:
-        The shares in the order of the sizes; the first ones have what cannot be divided.
-    """
-    left, level = limit, limit
-    for index, size in enumerate(ordered := sorted(sizes)):
-        level = left // (len(ordered) - index)
-        if size > level:
-            break
-        left -= size
-    shares = [min(size, level) for size in sizes]
-    over = limit - sum(shares)
-    for index, size in enumerate(sizes):
-        if size > level and over:
-            shares[index] += 1
-            over -= 1
-    return shares
 
 
 class Held(NamedTuple):
@@ -86,8 +58,9 @@ Name = TypeVar("Name", bound=Hashable)
 class Shares(Generic[Name]):
     """What the reports of a workspace have, and what each may have.
 
-    `fair_shares` looks at all of them. This is kept up to date instead, and no question takes
-    longer because there are more: what a report costs must not grow with the store.
+    What asks for less than the others keeps all of it. The shares depend on how many values there
+    are, not on what they are worth, and so change seldom. They are kept up to date, and no question
+    takes longer because there are more: what a report costs must not grow with the store.
     """
 
     def __init__(self) -> None:

@@ -296,9 +296,12 @@ class Gate:
         """
         try:
             key = credential.usable(self._time())
-        except RequestFailed:
+        except RequestFailed as failure:
             if credential is self._key:
-                self._telemetry.judged(*self._place, Outcome.UNAUTHORIZED)
+                # Only the API rejects a key, be it in an earlier life; one that is not there is none.
+                rejected = isinstance(failure, NotSent)
+                outcome = Outcome.UNAUTHORIZED if rejected else Outcome.CLIENT_ERROR
+                self._telemetry.judged(*self._place, outcome)
             raise
         pause = self._keyring.pause(self._host, key)
         if self._recalled:
@@ -351,15 +354,14 @@ class Gate:
             content = await answer
             self.answered = True
             took = self._time() - begun
-            outcome = Outcome.INVALID
-            if await read(content, took):
-                outcome = Outcome.SUCCESS
+            outcome = Outcome.SUCCESS if await read(content, took) else Outcome.INVALID
         except RequestFailed as failure:
             failure.seconds = self._time() - begun
             outcome, wish, fault = failure.outcome, failure.wish, failure.fault
             self.answered = self.answered or failure.status is not None
             raise
         except ReplyError:
+            outcome = Outcome.INVALID
             raise
         except Exception as error:  # noqa: BLE001
             # Whatever an answer leads to, the process goes on, and so do the values from before.

@@ -4,6 +4,7 @@ import base64
 import binascii
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from fractions import Fraction
 from typing import Final
 
 from exporter.addresses import party
@@ -86,24 +87,24 @@ class Guard:
         if limit is None:
             return True
         if self._bucket is None or self._bucket.limit != limit:
-            self._bucket = _Bucket(limit, self._clock())
+            self._bucket = _Bucket(limit)
         return self._bucket.take(self._clock())
 
 
 class _Bucket:
     """A token bucket that starts full, as the exporter-toolkit's does."""
 
-    def __init__(self, limit: RateLimit, at: float) -> None:
+    def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
-        self._tokens = float(limit.burst)
-        self._at = at
+        self._interval = Fraction(limit.interval)
+        self._full_at = Fraction(0)  # on the monotonic clock, in seconds
 
     def take(self, at: float) -> bool:
-        come = (at - self._at) / self.limit.interval
-        self._tokens, self._at = min(self.limit.burst, self._tokens + come), at
-        if self._tokens < 1:
+        now = Fraction(at)
+        full_at = max(self._full_at, now) + self._interval
+        if full_at - now > self.limit.burst * self._interval:
             return False
-        self._tokens -= 1
+        self._full_at = full_at
         return True
 
 

@@ -1,7 +1,7 @@
 """What is left of an answer with more names than it may have."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import pytest
@@ -16,7 +16,6 @@ from exporter.caps import (
     Room,
     Shares,
     cut,
-    fair_shares,
     largest,
     largest_names,
 )
@@ -77,6 +76,33 @@ def test_of_too_many_samples_the_largest_are_kept_in_their_order(
     given = samples(NAMED[0], {"a": 1, "b": 3, "c": 2, "d": 0})
 
     assert [sample.value for sample in largest(given, limit)] == values
+
+
+def fair_shares(sizes: Sequence[int], limit: int) -> list[int]:
+    """How many values each of some reports may have, so that together they have at most a limit.
+
+    The law that `Shares` keeps up to date: it looks at all of them each time.
+
+    Args:
+        sizes: How many each would have.
+        limit: How many there may be of all together.
+
+    Returns:
+        The shares in the order of the sizes; the first ones have what cannot be divided.
+    """
+    left, level = limit, limit
+    for index, size in enumerate(ordered := sorted(sizes)):
+        level = left // (len(ordered) - index)
+        if size > level:
+            break
+        left -= size
+    shares = [min(size, level) for size in sizes]
+    over = limit - sum(shares)
+    for index, size in enumerate(sizes):
+        if size > level and over:
+            shares[index] += 1
+            over -= 1
+    return shares
 
 
 SIZES = st.lists(st.integers(0, 300), max_size=40)

@@ -217,22 +217,22 @@ class Overtaken(Run):
                             await asyncio.sleep(0)
                     return found
 
-                async def after_steps() -> None:
-                    for _ in range(late):
-                        await asyncio.sleep(0)
-                    come()
+                def come_after(steps: int) -> None:
+                    if steps:
+                        asyncio.get_running_loop().call_soon(come_after, steps - 1)
+                    else:
+                        come()
 
                 def all_begun(some: Any) -> Any:  # noqa: ANN401
                     found = begun(some)
                     told[:] = [dict(self.store), self.own()]
                     if not early:
-                        tasks.create_task(after_steps())
+                        come_after(late)
                     return found
 
                 fleet._wanted, fleet._begun = last, all_begun  # type: ignore[assignment, method-assign]  # noqa: SLF001
                 await fleet.adopt(after)
                 records, own = told
-                assert self.asked == {"GET", "POST"}
                 assert dict(self.store) == records
                 names = [f'workspace="{one.name}"' for one in after.workspaces]
                 assert self.own() == [line for line in own if any(name in line for name in names)]
@@ -247,6 +247,9 @@ class Overtaken(Run):
 
 @pytest.mark.parametrize("status", [200, 401, 500])
 @pytest.mark.parametrize(
+    "found", [{}, {"discover_bots": {}, "workspace_id": "ws-1"}], ids=["given", "listed"]
+)
+@pytest.mark.parametrize(
     "changed",
     [
         None,
@@ -257,14 +260,15 @@ class Overtaken(Run):
     ids=["removed", "label", "key", "name"],
 )
 def test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys(
-    changed: dict[str, Any] | None, status: int
+    changed: dict[str, Any] | None, status: int, found: dict[str, Any]
 ) -> None:
-    found = {"discover_bots": {}, "workspace_id": "ws-1"}
     before = config(acme(["label_usage"], **found), acme(["label_usage"], name="gone"))
     others = [] if changed is None else [acme(["label_usage"], **(found | changed))]
     after = config(*others, acme(["label_usage"], name="new"))
     for early, late in [*((early, 0) for early in range(12, 0, -1)), *((0, n) for n in range(6))]:
-        Overtaken(status).reloads(before, after, early, late)
+        run = Overtaken(status)
+        run.reloads(before, after, early, late)
+        assert run.asked == ({"GET", "POST"} if found else {"POST"})
 
 
 def test_a_workspace_that_is_named_again_still_keeps_the_pause_that_the_api_asked_for() -> None:

@@ -294,7 +294,9 @@ def test_a_key_that_the_list_rejects_is_the_reports_only_if_it_is_the_same(
     assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == valid
 
 
-def test_without_a_key_nothing_is_sent_and_nothing_counted(tmp_path: Path) -> None:
+def test_without_a_key_nothing_is_sent_and_nothing_said_of_what_the_api_makes_of_it(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "key"
     file.write_text("sk-1", encoding="utf-8")
     one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
@@ -306,7 +308,8 @@ def test_without_a_key_nothing_is_sent_and_nothing_counted(tmp_path: Path) -> No
     assert isinstance(failure, RequestFailed)
     assert asked.paths == []
     assert asked.counted("unauthorized") == 0
-    assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 0
+    assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == 0
+    assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 1
 
 
 def test_what_is_left_of_the_days_budget_is_told_from_the_start() -> None:
@@ -492,6 +495,7 @@ def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts()
         (_, standing) = asked.run(thrice, standing_of)  # type: ignore[assignment]  # it is one
         times += [at + time for time in asked.times]
         at += 3
+        assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 0
 
     assert 3 <= len(times) <= 4
     assert all(later - earlier >= 56 for earlier, later in pairwise(times))
@@ -913,16 +917,21 @@ def test_json_of_another_media_type_is_counted_as_drift() -> None:
     )
 
 
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    """A body that comes in one part."""
+    yield content
+
+
 @pytest.mark.parametrize("rows", [1, 10_000], ids=["small", "large"])
 def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
     threads: list[threading.Thread] = []
     whole = workspace(["total_usage"])
 
-    async def body() -> AsyncIterator[bytes]:
-        yield b"[" + b"{}," * rows + b"{}]"
-
     async def go() -> None:
-        client = Client(whole, httpx.MockTransport(lambda _: httpx.Response(200, content=body())))
+        content = b"[" + b"{}," * rows + b"{}]"
+        client = Client(
+            whole, httpx.MockTransport(lambda _: httpx.Response(200, content=once(content)))
+        )
         gate = Gate(whole, client, Telemetry(), lambda: START)
 
         def prepare(answer: object) -> object:
@@ -935,6 +944,37 @@ def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
     asyncio.run(go())
 
     assert (threads == [threading.main_thread()]) is (rows == 1)
+
+
+def test_an_answer_whose_reading_is_called_off_is_not_counted() -> None:
+    whole, begun, free = workspace(["total_usage"]), threading.Event(), threading.Event()
+    telemetry, rows = Telemetry(), b"[" + b"{}," * 10_000 + b"{}]"
+
+    def prepare(answer: object) -> object:
+        begun.set()
+        free.wait(20)
+        return answer
+
+    async def go() -> None:
+        client = Client(
+            whole, httpx.MockTransport(lambda _: httpx.Response(200, content=once(rows)))
+        )
+        gate = Gate(whole, client, telemetry, lambda: START)
+        gate.begin()
+        told = gate.report(dict, lambda *_: True, prepare=prepare)
+        task = asyncio.ensure_future(told)
+        await asyncio.to_thread(begun.wait, 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        free.set()
+        await client.close()
+
+    asyncio.run(go())
+
+    lines = telemetry.text(openmetrics=False).decode().splitlines()
+    counts = [line for line in lines if line.startswith("seasalt_api_requests_total{")]
+    assert counts
+    assert all(line.endswith(" 0.0") for line in counts)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from exporter.config import ApiKey
 from exporter.errors import RequestFailed
 from exporter.key_file import KeyAtHand
 
+FIRST, SECOND = "the-key-before", "the-key-after"
+
 
 class Disk:
     """Where files are opened, which can hang.
@@ -52,7 +54,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     found = tmp_path / "key"
-    found.write_text("sk-1", encoding="utf-8")
+    found.write_text(FIRST, encoding="utf-8")
     return found
 
 
@@ -85,22 +87,22 @@ def test_a_disk_that_hangs_does_not_hold_the_loop_and_the_last_key_is_sent_on(
         before = disk.opened
         looks = asyncio.gather(*(key.look() for _ in range(50)))
         assert await held_for(looks) < 0.05
-        assert key.read() == "sk-1"
+        assert key.read() == FIRST
         for _ in range(50):  # and nobody waits as long again
             begun = time.perf_counter()
             await key.look()
             assert time.perf_counter() - begun < 0.1
         assert disk.opened == before + 1  # nor takes a thread each
 
-        rotate(file, "sk-2")
+        rotate(file, SECOND)
         disk.hang(on=False)
         await asyncio.sleep(0.2)
         await key.look()
-        assert key.read() == "sk-2"
+        assert key.read() == SECOND
 
     asyncio.run(go())
     assert len(caplog.records) == 1
-    assert "sk-1" not in str(vars(caplog.records[0]))
+    assert FIRST not in str(vars(caplog.records[0]))
 
 
 def test_where_no_key_was_read_yet_a_disk_that_hangs_is_a_failure_in_words(
@@ -127,9 +129,9 @@ def test_what_was_read_while_the_disk_hung_is_not_taken_for_what_is_there_now(
         await key.look()
         disk.hang(on=False)
         await asyncio.sleep(0.3)  # the look has ended, and found the old one
-        rotate(file, "sk-2")
+        rotate(file, SECOND)
         await key.look()
-        assert key.read() == "sk-2"
+        assert key.read() == SECOND
 
     asyncio.run(go())
 
@@ -164,6 +166,6 @@ def test_where_no_thread_can_be_started_the_last_key_is_sent_on(
 
         monkeypatch.setattr(asyncio, "to_thread", none)
         await key.look()
-        assert key.read() == "sk-1"
+        assert key.read() == FIRST
 
     asyncio.run(go())

@@ -419,21 +419,6 @@ def test_the_links_lead_to_the_runbook_and_the_bots_dashboard(
         assert f"var-workspace=harbor&var-bot={quote(bot)}" in link.replace("+", "%20")
 
 
-def test_a_silent_bot_hides_its_silent_channels_and_its_lost_volume(
-    desk: Desk, fired: list[tuple[str, Json]]
-) -> None:
-    silent = desk.workspace.bots[0].name
-    hidden = 'alertname=~"SeasaltChannelSilent|SeasaltVolumeDropped",alertstate="firing"'
-    firing = f'last_over_time(ALERTS{{{hidden},bot="{silent}"}}[5m])'
-    try:
-        wait_for(lambda: desk.ask(firing), "nothing to hide", WHOLE)
-    except AssertionError:  # on some Sundays, and once all is mended
-        pytest.skip("at this hour nothing fires that could be hidden")
-    labels = [alert["labels"] for _, alert in fired]
-    told = {each["alertname"] for each in labels if each.get("bot") == silent}
-    assert told == {"SeasaltBotSilent"}
-
-
 def test_all_is_resolved_where_it_was_told_when_things_are_well_again(
     desk: Desk, mended: list[Told]
 ) -> None:

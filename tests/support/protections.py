@@ -1559,6 +1559,38 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "an answer that comes while its workspace is replaced is told by nobody",
+        "exporter/watch.py",
+        "        self._gate.retire(telemetry)\n",
+        "",
+        (
+            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
+        ),
+    ),
+    Protection(
+        "a list that comes while its workspace is replaced is nobody's",
+        "exporter/watch.py",
+        "            self._finder.retire(store, telemetry)\n",
+        "            pass\n",
+        (
+            "tests/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
+        ),
+    ),
+    Protection(
+        "nobody but the API says that a key is not valid",
+        "exporter/gate.py",
+        "Outcome.UNAUTHORIZED if rejected else Outcome.CLIENT_ERROR",
+        "Outcome.UNAUTHORIZED",
+        ("tests/test_gate.py",),
+    ),
+    Protection(
+        "an answer whose reading is called off is not counted",
+        "exporter/gate.py",
+        "outcome = Outcome.SUCCESS if await read(content, took) else Outcome.INVALID",
+        "outcome = Outcome.INVALID; outcome = Outcome.SUCCESS if await read(content, took) else outcome",
+        ("tests/test_gate.py",),
+    ),
+    Protection(
         "the origin of a workspace is worked out beside the loop",
         "exporter/watch.py",
         "self._origin = origin or Origin.of(workspace)",
