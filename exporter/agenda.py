@@ -9,7 +9,7 @@ from exporter.bots import PAGE_SIZE
 from exporter.config import Bot, Workspace
 from exporter.contract import Entry
 from exporter.plan import Call, Key, plan
-from exporter.schedule import Rhythm, Shortage, Turn, load, rhythms, shortages
+from exporter.schedule import Rhythm, Shortage, Turn, load, requests_per_hour, rhythms, shortages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Agenda:
         calls: By identity.
         rhythms: When each is sent.
         wanted: The reports that they bring, and the signature of the call that brings each.
+        requests_per_minute: How many requests they lead to.
         load: What they ask for as a share of what is allowed.
         shortages: The settings that they are too many for.
     """
@@ -29,6 +30,7 @@ class Agenda:
     calls: Mapping[str, Call]
     rhythms: Mapping[Call, Rhythm]
     wanted: Mapping[Key, tuple[str, Entry]]
+    requests_per_minute: float
     load: float
     shortages: tuple[Shortage, ...]
 
@@ -49,6 +51,7 @@ class Agenda:
                 for call in given
                 for key, entry in zip(call.keys, call.entries, strict=True)
             },
+            requests_per_minute=float(requests_per_hour(turns) / 60),
             load=load(turns, *allowed),
             shortages=tuple(shortages(turns, *allowed)),
         )
@@ -60,4 +63,6 @@ def listings(workspace: Workspace, bots: int) -> list[Turn]:
     return [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
 
 
-EMPTY = Agenda(bots=(), calls={}, rhythms={}, wanted={}, load=0.0, shortages=())
+EMPTY = Agenda(
+    bots=(), calls={}, rhythms={}, wanted={}, requests_per_minute=0.0, load=0.0, shortages=()
+)

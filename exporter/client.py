@@ -122,6 +122,7 @@ class Client:
             transport=transport or _transport(workspace, trusted),
             trust_env=False,  # neither proxies nor credentials that nobody configured
             follow_redirects=False,  # the key would go along
+            event_hooks={"response": [_nowhere_else]},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
             headers={
                 "User-Agent": f"seasalt-exporter/{__version__}",
@@ -269,9 +270,6 @@ class Client:
             raise RequestFailed(Outcome.TIMEOUT, "no connection in time") from None
         except (TimeoutError, httpx.TimeoutException):
             raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
-        except (httpx.InvalidURL, UnicodeError):
-            # httpx looks at where a redirect would lead even if it is never followed.
-            raise RequestFailed(Outcome.INVALID, "a redirect that leads nowhere") from None
         except NoEnd:
             text = "no answer, but more before one than any may have"
             raise RequestFailed(Outcome.INVALID, text, fault=True) from None
@@ -384,6 +382,11 @@ async def _content(response: httpx.Response, most: int) -> Content:
             await asyncio.sleep(0)  # a little may unfold to a lot
     unfolding.end()
     return body
+
+
+async def _nowhere_else(response: httpx.Response) -> None:
+    """Hide where an answer leads: httpx looks at that, and fails, even if it never follows."""
+    response.headers.pop("Location", None)
 
 
 def _address(workspace: Workspace, url: str) -> httpx.URL:

@@ -5,6 +5,7 @@ ExporterError
 ├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
 │  └─ NotSent      the poller: it was not even sent, because of how earlier ones ended
+│     └─ NoKey     the operator: there is no key to send, as its file cannot be read
 ├─ ReplyError      the poller: one report's part of an answer cannot be read
 └─ StateError      the state file: what it holds cannot be believed
 """
@@ -118,6 +119,13 @@ class RequestFailed(ExporterError):
 
 class NotSent(RequestFailed):
     """A request was not sent: the API wants none, is down, or has rejected the key."""
+
+
+class NoKey(NotSent):
+    """A request was not sent: there is no key to send with it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Outcome.UNAUTHORIZED, text)
 
 
 class ReplyError(ExporterError):

@@ -22,9 +22,9 @@ from exporter.breaker import PROBE_EVERY
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
-from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import NoKey, NotSent, Outcome, ReplyError, RequestFailed
 from exporter.key_file import KeyAtHand
-from exporter.keyring import Keyring
+from exporter.keyring import Keyring, SharedPause
 from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
@@ -282,25 +282,34 @@ class Gate:
         Raises:
             RequestFailed: If there is no answer that can be used.
         """
+        pause = self._keyring.pause(self._host, key)
         try:
             await sent
-        finally:
-            self._paused_key = self._keyring.mark(key)
-            self._keyring.pause(self._host, key).ended(self._terms.parked_until)
+        except asyncio.CancelledError:
+            pause.doubt()  # nobody knows what the API would have said
+            raise
+        except BaseException:
+            self._ended(key, pause)
+            raise
+        self._ended(key, pause)
+
+    def _ended(self, key: str, pause: SharedPause) -> None:
+        self._paused_key = self._keyring.mark(key)
+        pause.ended(self._terms.parked_until, self._time())
 
     def _usable(self, credential: Credential) -> str:
         """The key to send.
 
         Raises:
-            RequestFailed: If there is none; nothing is sent without.
+            NotSent: If there is none, or it was rejected.
         """
         try:
             key = credential.usable(self._time())
-        except RequestFailed as failure:
+        except NotSent as failure:
             if credential is self._key:
-                # Only the API rejects a key, be it in an earlier life; one that is not there is none.
-                rejected = isinstance(failure, NotSent)
-                outcome = Outcome.UNAUTHORIZED if rejected else Outcome.CLIENT_ERROR
+                # Only the API rejects a key, be it in an earlier life.
+                missing = isinstance(failure, NoKey)
+                outcome = Outcome.CLIENT_ERROR if missing else Outcome.UNAUTHORIZED
                 self._telemetry.judged(*self._place, outcome)
             raise
         pause = self._keyring.pause(self._host, key)
@@ -308,7 +317,7 @@ class Gate:
             self._recalled = False
             known = self._keyring.knows(self._paused_key)
             if not known or self._paused_key == self._keyring.mark(key):
-                pause.ended(self._terms.parked_until)
+                pause.ended(self._terms.parked_until, self._time())
         self._terms.share(pause)
         return key
 
@@ -316,8 +325,7 @@ class Gate:
         """Wait until one more request may be sent, and spend it; the key to send it with.
 
         Raises:
-            RequestFailed: If there is no key.
-            NotSent: If the key was rejected, or the wait would be too long.
+            NotSent: If there is no key, it was rejected, or the wait would be too long.
         """
         behind = self._line.locked()
         await self._at_hand[credential].look()

@@ -5,7 +5,7 @@ import logging
 from typing import Final
 
 from exporter.config import ApiKey
-from exporter.errors import Outcome, RequestFailed
+from exporter.errors import NoKey
 
 PATIENCE: Final = 1.0
 """Seconds that a request waits for its key file at most."""
@@ -25,24 +25,22 @@ class KeyAtHand:
 
     def __init__(self, key: ApiKey) -> None:
         self._key = key
-        self._looking: asyncio.Task[str | RequestFailed] | None = None
+        self._looking: asyncio.Task[str | NoKey] | None = None
         self._begun = 0.0
-        self._found: str | RequestFailed = RequestFailed(
-            Outcome.UNAUTHORIZED, "the key file cannot be read in time"
-        )
+        self._found: str | NoKey = NoKey("the key file cannot be read in time")
         self._hangs = False
 
     def read(self) -> str:
         """The key as the last look found it.
 
         Raises:
-            RequestFailed: If it found none.
+            NoKey: If it found none.
         """
         if self._key.file is None:
             return self._key.read()
-        if isinstance(self._found, RequestFailed):
+        if isinstance(self._found, NoKey):
             failure = self._found
-            raise RequestFailed(failure.outcome, str(failure))
+            raise NoKey(str(failure))
         return self._found
 
     async def look(self) -> None:
@@ -64,7 +62,7 @@ class KeyAtHand:
             text = f"no answer within {PATIENCE:g} s; the key that was read last is used on"
             log.warning("key file", extra={"file": str(self._key.file), "reason": text})
 
-    def _take(self, looking: "asyncio.Task[str | RequestFailed]") -> None:
+    def _take(self, looking: "asyncio.Task[str | NoKey]") -> None:
         if self._looking is not looking:
             return  # another request was first
         self._looking = None
@@ -73,8 +71,8 @@ class KeyAtHand:
         self._found, self._hangs = looking.result(), False
 
 
-def _held_by(key: ApiKey) -> str | RequestFailed:
+def _held_by(key: ApiKey) -> str | NoKey:
     try:
         return key.read()
-    except RequestFailed as failure:
+    except NoKey as failure:
         return failure.with_traceback(None)

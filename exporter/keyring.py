@@ -4,6 +4,7 @@ Workspaces that share a key share its fate: a pause that one of them is told is 
 each of the others, and a key that is rejected is not tried by all in turn.
 """
 
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,8 +14,11 @@ _FIRST: Final = 10.0
 """Seconds for which the others wait for the first answer to a key at most."""
 
 _TICK: Final = 0.1
-_MOST: Final = 1000
-"""Keys that are remembered; a rotated one is forgotten some day."""
+MOST: Final = 20_000
+"""Keys that are remembered; whatever has not been looked at for longest is forgotten, as a rotated one.
+
+Far above what workspaces there are, as each looks at its keys all the time.
+"""
 
 
 @dataclass(slots=True)
@@ -50,10 +54,10 @@ class SharedPause:
         """Let one workspace go first again, as nobody knows what the API makes of the key."""
         self._settled, self._first = False, ""
 
-    def ended(self, until: float) -> None:
+    def ended(self, until: float, at: float) -> None:
         """Note that a request has ended, and until when its workspace pauses since."""
         self._settled = True
-        if until > self.until:
+        if until > max(self.until, at):
             self.until = until
             self.doubt()
 
@@ -90,8 +94,8 @@ class Keyring:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._own = blake2b(b"own", key=secret, digest_size=8).hexdigest()
-        self._pauses: dict[tuple[str, ...], SharedPause] = {}
-        self._judgements: dict[tuple[str, ...], Judgement] = {}
+        self._pauses: OrderedDict[tuple[str, ...], SharedPause] = OrderedDict()
+        self._judgements: OrderedDict[tuple[str, ...], Judgement] = OrderedDict()
 
     def mark(self, key: str) -> str:
         """A text that tells a key from others; without the secret, nothing can be told from it."""
@@ -112,12 +116,13 @@ class Keyring:
 
 
 def _found(
-    known: dict[tuple[str, ...], ValueT], place: tuple[str, ...], new: type[ValueT]
+    known: OrderedDict[tuple[str, ...], ValueT], place: tuple[str, ...], new: type[ValueT]
 ) -> ValueT:
     """What is known of a key; nothing yet, if it is a new one."""
     with suppress(KeyError):
+        known.move_to_end(place)
         return known[place]
-    if len(known) >= _MOST:
-        del known[next(iter(known))]
+    if len(known) >= MOST:
+        known.popitem(last=False)
     known[place] = found = new()
     return found

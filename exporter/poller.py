@@ -10,6 +10,7 @@ import logging
 from collections.abc import (
     Awaitable,
     Callable,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -301,7 +302,7 @@ class Poller:
     @property
     def requests_per_minute(self) -> float:
         """How many requests the intervals lead to."""
-        return sum(60 / call.interval.total_seconds() for call in self._agenda.calls.values())
+        return self._agenda.requests_per_minute
 
     def turns(self) -> Turning:
         """What says when each report is polled next, as it is now, whoever asks it later."""
@@ -472,13 +473,18 @@ class Poller:
         sent = self._now()
         failures: list[Failure] = []
 
+        shown = [self._store.samples(call.key(entry)) for entry in entries]
+
         def body() -> Mapping[str, object]:
             nonlocal sent
             sent = self._now()  # the wait for the budget may have been long
             return call.body(local_day(sent, self.workspace.zone), entries)
 
         def prepare(answer: object) -> list[_Part]:
-            return [self._part(call, entry, answer, sent) for entry in entries]
+            return [
+                self._part(call, entry, answer, sent, before)
+                for entry, before in zip(entries, shown, strict=True)
+            ]
 
         def read(parts: list[_Part], took: float) -> bool:
             times = _Times(sent, self._now(), took)
@@ -497,7 +503,9 @@ class Poller:
         self._catch_up()
         return tuple(failures)
 
-    def _part(self, call: Call, entry: Entry, answer: object, sent: datetime) -> _Part:
+    def _part(
+        self, call: Call, entry: Entry, answer: object, sent: datetime, shown: Iterable[Sample]
+    ) -> _Part:
         """What an answer says of one report; changes nothing, as it may run beside the loop."""
         before = self._had.get(call.key(entry), frozenset())
         reading = entry.reading(sent, before)
@@ -507,7 +515,6 @@ class Poller:
             return _Part(error, reading.drift)
         if len(samples) <= _MANY_SAMPLES:
             return _Part(samples, reading.drift)
-        shown = self._store.samples(call.key(entry))
         kept = largest_names(samples, self.workspace.max_labels, shown)
         return _Part(kept, reading.drift, len(samples) - len(kept))
 

@@ -21,6 +21,9 @@ _FAR_OFF: Final = timedelta(days=1)
 _INSTANT: Final = 1e9
 """A number above is no length of time but an instant, in Unix time: some APIs confuse the two."""
 
+_FAR: Final = 1e11
+"""Later than any instant that is meant, and small enough for every reckoning."""
+
 
 def seconds(header: str, date: str, answer: object, now: datetime) -> float | None:
     """The seconds that the API asks to wait, None if it does not say.
@@ -66,10 +69,8 @@ def _instant(text: str) -> datetime | None:
 
 def _of_body(answer: object, at: datetime) -> float | None:
     wish = answer.get("retry_after") if isinstance(answer, dict) else None
-    if isinstance(wish, str) and _SECONDS.fullmatch(wish) and len(wish) <= 10 and "." not in wish:
-        wish = int(wish)
-    if isinstance(wish, bool) or not isinstance(wish, int | float):
+    if isinstance(wish, str):
+        return _wish(wish, at)
+    if isinstance(wish, bool) or not isinstance(wish, int | float) or not wish >= 0:
         return None
-    if _INSTANT < wish <= 10 * _INSTANT:
-        return _length(float(wish), at)
-    return float(wish) if 0 <= wish <= LONGEST else None
+    return _length(min(wish, _FAR), at)

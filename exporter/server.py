@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import os
+import re
 import resource
 import socket
 import ssl
@@ -42,6 +43,15 @@ what it sends, and no head that is parsed is larger. asyncio alone would read 25
 
 _LINES: Final = 256
 """Lines of a request's head: far above what any client sends, and each takes as long as a long one."""
+
+_BREATH: Final = 0.25
+"""Seconds until a request is answered that was sent before the answer to the one before it.
+
+No scraper does so. Whoever does, with thousands over hundreds of connections, would have the loop to
+themselves.
+"""
+
+_HEAD_ENDS: Final = re.compile(rb"\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +169,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._answered_by = self.app
         self.app = self._answer
         self._task: asyncio.Task[None] | None = None
+        self._breath: asyncio.TimerHandle | None = None
         self._gone = self._doubted = self._bodiless = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -215,6 +226,13 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, of which a part may be there already."""
         self._slow.stop()
+        if _HEAD_ENDS.search(self.conn._receive_buffer._data):  # noqa: SLF001 - see `handle_events`
+            self._breath = asyncio.get_running_loop().call_later(_BREATH, self._take_next)
+            self._stand()
+        else:
+            self._take_next()
+
+    def _take_next(self) -> None:
         super().on_response_complete()
         if self._unread and not self._answering:
             self._head.start()
@@ -225,6 +243,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._gone = True
         self._head.stop()
         self._slow.stop()
+        if self._breath:
+            self._breath.cancel()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self.transport.close()  # over TLS, the transport holds on to us until it is told twice

@@ -36,6 +36,7 @@ _MOST_SECONDS: Final = 1e9
 _MOST: Final = 2**53
 _MOST_VALUE: Final = float_info.max
 _MOST_LABELS: Final = 100
+_MOST_LEFT_OUT: Final = 1_000_000  # more than any answer may hold
 _FIRST_LINE: Final = 200
 _ID: Final = re.compile(BOT_ID, re.ASCII)
 _LABEL: Final = re.compile("(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -146,11 +147,13 @@ def _possible_memory(memory: Memory) -> bool:
         *turns.due.values(),
         *turns.split_in_vain.values(),
         *(until for _, until in turns.refused),
+        *(until for *_, until in standing.resting),
     )
     return (
         all(map(_instant, instants))
         and (standing.day is None or _EARLIEST.date() <= standing.day < _LATEST.date())
         and 0 <= standing.spent <= _MOST
+        and 0 <= standing.owed <= _MOST
         and all(0 <= missed <= _MOST for _, missed in listed.bots)
         and all(_ID.fullmatch(str(bot.id)) for bot, _ in listed.bots)
         and all(_target(key.target) for key, _ in turns.refused)
@@ -159,13 +162,13 @@ def _possible_memory(memory: Memory) -> bool:
 
 def _possible(key: Key, record: Record) -> bool:
     """Whether a process of ours could have had such a record."""
-    instants = (record.last_success, record.expires, record.withdrawn)
+    instants = (record.last_success, record.expires, record.withdrawn, record.since)
     return (
         _target(key.target)
         and all(map(_instant, instants))
         and 0 < record.interval_seconds <= _MOST_SECONDS
         and 0 <= record.duration_seconds <= _MOST_SECONDS
-        and 0 <= record.left_out <= _MOST
+        and 0 <= record.left_out <= _MOST_LEFT_OUT
         and all(abs(value) <= _MOST_VALUE for _, _, value in record.samples)
     )
 

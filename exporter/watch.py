@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 from exporter.agenda import Agenda
@@ -93,7 +93,6 @@ class Watch:
         )
         self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
         discovery = workspace.discover_bots
-        self._listings_per_minute = timedelta(minutes=1) / discovery.interval if discovery else 0.0
         self._finder = (
             Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
         )
@@ -153,7 +152,7 @@ class Watch:
     @property
     def requests_per_minute(self) -> float:
         """How many requests the intervals lead to."""
-        return self.poller.requests_per_minute + self._listings_per_minute
+        return self.poller.requests_per_minute
 
     def glance(self, records: Mapping[Key, Record]) -> Callable[[], WorkspaceStatus]:
         """What brings how the polling of this workspace goes now; it may take long, anywhere.

@@ -347,6 +347,19 @@ def test_a_flood_of_connections_leaves_room_for_the_health_check() -> None:
         assert server.status(path="/-/healthy") == 200
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=["crlf", "lf"])
+def test_requests_that_are_sent_ahead_are_answered_one_after_the_other_and_not_at_once(
+    server: Serving, end: bytes
+) -> None:
+    healthy = b"GET /-/healthy HTTP/1.1" + end + b"Host: x" + end
+    begun = time.perf_counter()
+
+    answered = server.ask((healthy + end) * 3 + healthy + b"Connection: close" + end * 2)
+
+    assert answered.count(b"HTTP/1.1 200") == 4
+    assert time.perf_counter() - begun >= 3 * 0.2
+
+
 def test_whoever_is_let_go_while_nothing_is_read_from_them_is_gone_at_once(tmp_path: Path) -> None:
     limits = Limits(connections=8, per_address=2)
     with serving(guarded(tmp_path, 10), limits) as server, ExitStack() as stack:

@@ -2,14 +2,14 @@
 
 from hypothesis import given, strategies as st
 
-from exporter.keyring import Keyring, SharedPause
+from exporter.keyring import MOST, Keyring, SharedPause
 
 KEY = "sk-canary-0123456789"
 
 
 def test_a_key_has_one_pause_and_another_none_of_it() -> None:
     ring = Keyring(b"secret")
-    ring.pause("host", KEY).ended(600.0)
+    ring.pause("host", KEY).ended(600.0, 0.0)
 
     assert ring.pause("host", KEY).wait("other", 0.0) == 600
     assert ring.pause("elsewhere", KEY).wait("other", 0.0) == 0
@@ -31,8 +31,16 @@ def test_one_goes_first_and_the_others_follow_its_answer() -> None:
 
     assert pause.wait("a", 1.0) == 0
     assert 0 < pause.wait("b", 1.0) <= 0.1
-    pause.ended(0.0)
+    pause.ended(0.0, 0.0)
     assert pause.wait("b", 1.0) == 0
+
+
+def test_a_pause_that_is_over_holds_up_nobody() -> None:
+    pause = SharedPause()
+    for at in range(10):
+        pause.ended(float(at), at + 1.0)
+        pause.sent("a", at + 1.0)
+        assert pause.wait("b", at + 1.0) == 0
 
 
 def test_one_that_hangs_is_waited_for_for_seconds() -> None:
@@ -48,7 +56,7 @@ def test_one_that_hangs_is_waited_for_for_seconds() -> None:
 def test_nothing_shortens_a_pause(ends: list[tuple[float, bool]]) -> None:
     pause = SharedPause()
     for until, doubted in ends:
-        pause.ended(until)
+        pause.ended(until, 0.0)
         if doubted:
             pause.doubt()
 
@@ -58,10 +66,10 @@ def test_nothing_shortens_a_pause(ends: list[tuple[float, bool]]) -> None:
 
 def test_many_keys_fill_no_memory() -> None:
     ring = Keyring(b"secret")
-    for number in range(2000):
-        ring.pause("host", f"sk-{number}").ended(600.0)
+    for number in range(MOST + 1):
+        ring.pause("host", f"sk-{number}").ended(600.0, 0.0)
         ring.judgement("host", "reports", f"sk-{number}").why = "no"
 
-    assert ring.pause("host", "sk-1999").wait("a", 0.0) == 600
-    assert ring.judgement("host", "reports", "sk-1999").why == "no"
+    assert ring.pause("host", "sk-999").wait("a", 0.0) == 600
+    assert ring.judgement("host", "reports", "sk-999").why == "no"
     assert ring.judgement("host", "reports", "sk-0").why == ""

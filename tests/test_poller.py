@@ -467,17 +467,25 @@ def test_a_rejected_key_is_told_until_an_answer_says_otherwise() -> None:
     assert f"{line}1.0\n" in run.telemetry.text(openmetrics=False).decode()
 
 
-def test_a_key_file_that_is_missing_is_told_as_a_rejected_key(tmp_path: Path) -> None:
+def test_a_key_file_that_is_missing_is_told_and_is_no_reason_to_send_anything_again(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "key"
     file.write_text("sk-1", encoding="utf-8")
-    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
+    one = workspace(["conversation_overview_yearly"], bots=3, api_key=None, api_key_file=str(file))
     run = Run(one)
     file.unlink()
 
-    (failure,) = run.once()
+    failures = run.once()
+    run.lasts(timedelta(hours=1))
 
-    assert "the key file cannot be read" in failure.text
+    assert all("the key file cannot be read" in failure.text for failure in failures)
     assert run.api.journal == []
+    told = run.telemetry.text(openmetrics=False).decode()
+    assert (
+        'seasalt_api_retries_total{api="seachat",outcome="unauthorized",workspace="acme"} 0.0'
+        in told
+    )
 
 
 def test_readiness_comes_with_the_first_answer_whatever_it_says() -> None:

@@ -131,8 +131,18 @@ def test_a_date_that_is_past_is_no_wait_and_one_far_ahead_a_day() -> None:
 
 @pytest.mark.parametrize(
     ("wish", "found"),
-    [(60, 60), (1.5, 1.5), ("60", 60), (0, 0), (86400, 86400)],
-    ids=["number", "fraction", "text", "none", "a-day"],
+    [
+        (60, 60),
+        (1.5, 1.5),
+        ("60", 60),
+        ("1.5", 2),
+        (0, 0),
+        (86400, 86400),
+        (90000, LONGEST),
+        ("90000", LONGEST),
+        (10**400, LONGEST),
+    ],
+    ids=lambda value: ascii(value)[:12],
 )
 def test_the_body_is_asked_where_the_header_says_nothing(wish: object, found: float) -> None:
     answer = {"error": "Rate Limit Exceeded", "retry_after": wish}
@@ -144,7 +154,7 @@ def test_the_body_is_asked_where_the_header_says_nothing(wish: object, found: fl
 
 @pytest.mark.parametrize(
     "wish",
-    [-1, 86401, float("inf"), float("nan"), 10**400, True, None, "", "-1", "1.5", "soon", [60], {}],
+    [-1, float("nan"), True, None, "", "-1", "soon", [60], {}],
     ids=lambda value: ascii(value)[:12],
 )
 def test_a_body_without_a_believable_wish_has_none(wish: object) -> None:

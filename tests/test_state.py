@@ -294,6 +294,8 @@ def test_a_state_that_nothing_was_done_to_is_begun_with() -> None:
         (("expires",), "0001-01-01T00:00:00Z"),
         (("withdrawn",), "9999-12-31T23:59:59-14:00"),
         (("left_out",), -1),
+        (("left_out",), 2**40),
+        (("since",), "2026-11-21T12:00:00"),
     ],
 )
 def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: object) -> None:
@@ -311,6 +313,9 @@ def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: obje
         ("standing", "open_until", "9999-12-31T23:59:59Z"),
         ("standing", "day", "0001-01-01"),
         ("standing", "spent", -1),
+        ("standing", "owed", float("nan")),
+        ("standing", "owed", float("inf")),
+        ("standing", "resting", [["reports", "", "2026-11-21T12:00:00"]]),
         ("turns", "due", {"x": "2026-11-21T12:00:00"}),
         ("turns", "split_in_vain", {"x": "0001-01-01T00:00:00Z"}),
         ("listed", "due", "2026-11-21T12:00:00"),

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from exporter import files
-from exporter.errors import Outcome, RequestFailed
+from exporter.errors import NoKey
 
 LARGEST_KEY = 4096
 
@@ -69,12 +69,12 @@ class ApiKey:
         """The key to send now; a file is waited for, so not on the event loop.
 
         Raises:
-            RequestFailed: If its file cannot be read or holds no key.
+            NoKey: If its file cannot be read or holds no key.
         """
         try:
             return self.check()
         except ValueError as error:
-            raise RequestFailed(Outcome.UNAUTHORIZED, f"the key file {error}") from None
+            raise NoKey(f"the key file {error}") from None
 
     def check(self) -> str:
         """The key as it stands now.
