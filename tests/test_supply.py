@@ -44,7 +44,7 @@ def test_a_workflow_may_read_the_checkout_and_nothing_else(file: Path) -> None:
     assert "secrets." not in file.read_text()
     for job in parsed["jobs"].values():
         assert job["permissions"] == {"contents": "read"}
-        assert job["timeout-minutes"] <= 30
+        assert job["timeout-minutes"] <= 40
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
@@ -150,7 +150,7 @@ def test_a_job_runs_the_tests_with_the_oldest_dependencies() -> None:
         for job in workflow(file)["jobs"].values()
         for step in job["steps"]
     ]
-    assert "tests/lowest" in runs
+    assert any(run.startswith("tests/lowest ") for run in runs)
     assert os.access(ROOT / "tests" / "lowest", os.X_OK)
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -450,7 +451,7 @@ def polled(folder: Path, content: bytes, metrics: list[str]) -> str:
         one |= {"metrics": metrics, "bots": [{"id": "b1", "name": "B"}]}  # type: ignore[dict-item]
         file = folder / "seasalt.yml"
         file.write_text(json.dumps({"workspaces": [one], "requests_per_minute": 6000}))
-        command = ["python", "-m", "exporter", "once", f"--config.file={file}"]
+        command = [sys.executable, "-m", "exporter", "once", f"--config.file={file}"]
         done = finished(command, {})
     assert KEY not in done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -487,11 +488,16 @@ def _value(page: str, begin: str) -> float:
 
 def test_an_answer_that_holds_the_key_is_on_no_page(tmp_path: Path) -> None:
     name = "".join(f"\\u{ord(one):04x}" for one in KEY)
-    content = (
-        f'{{"label_usage":[{{"period":"2026-11","labels":[{{"name":"x {name}","count":1}}]}}]}}'
-    )
-    page = polled(tmp_path, content.encode(), ["label_usage"])
 
+    def shown(name: str) -> str:
+        period = f"{datetime.now(UTC):%Y-%m-%d}"
+        labels = [{"name": f"x {name}", "count": 1}]
+        content = {"label_usage": [{"period": period, "labels": labels}]}
+        escaped = json.dumps(content).replace("\\\\u", "\\u")
+        return polled(tmp_path, escaped.encode(), ["label_usage"])
+
+    assert "seasalt_label_usage_uses{" in shown("harmless")
+    page = shown(name)
     assert "HTTP 200, with the key that was sent in it" in page
     assert "seasalt_label_usage_uses{" not in page
 
