@@ -17,7 +17,7 @@ from typing import Any, Final
 import bcrypt
 import pytest
 from support.attackers import HALF_HEAD, LARGE_HEAD, attacked, besieged, idlers, resets
-from support.processes import started, wait_for
+from support.processes import free_port, started, wait_for
 from support.serving import (
     LIMITS,
     LINE,
@@ -345,6 +345,14 @@ def test_a_flood_of_connections_leaves_room_for_the_health_check() -> None:
         for number in range(1, 9):
             reading(server, stack, number)
         assert server.status(path="/-/healthy") == 200
+
+
+def test_an_attacker_that_does_nothing_is_noticed() -> None:
+    with (
+        pytest.raises(AssertionError, match="idlers does nothing"),
+        besieged("idlers", free_port(), [LOOPBACK]),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=["crlf", "lf"])

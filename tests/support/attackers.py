@@ -26,6 +26,7 @@ from functools import partial
 from typing import Final
 
 PATIENCE: Final = 5.0
+_STRUCK: Final = b"struck\n"
 _LINGER: Final = struct.pack("ii", 1, 0)  # so that close() sends RST
 
 LARGE_HEAD: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 14_000 + b"\r\n\r\n"
@@ -264,7 +265,7 @@ def besieged(
 ) -> Iterator[Attack]:
     """Have a server attacked from another process, from loopback, for as long as the block lasts.
 
-    What the attacker has done is known after the block.
+    It begins once the attacker has struck; what else that has done is known after the block.
     """
     attack, command = (
         Attack(),
@@ -275,6 +276,8 @@ def besieged(
     )
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
+            assert process.stdout
+            assert process.stdout.readline() == _STRUCK, f"{name} does nothing"
             yield attack
         finally:
             process.terminate()
@@ -294,8 +297,14 @@ def main(name: str, host: str, port: str, seconds: str, *others: str) -> None:
     if path:
         attacker = partial(attacker, path=path)  # type: ignore[call-arg]
     with attacked(attacker, host, int(port), sources.split(","), int(each)) as attack:
-        while not told.wait(0.5) and time.monotonic() < end and os.getppid() == parent:
-            pass
+        struck, latest = False, time.monotonic() + 2 * PATIENCE
+        while not told.wait(0.1) and time.monotonic() < end and os.getppid() == parent:
+            if not (attack.times or time.monotonic() < latest):
+                break
+            if attack.times and not struck:
+                struck = True
+                sys.stdout.buffer.write(_STRUCK)
+                sys.stdout.buffer.flush()
     print(json.dumps(attack.done))
 
 
