@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.api import Answer, FakeApi
+from support.pace import TRACED
 from support.processes import finished, get, started, wait_for
 from support.virtual import START, World
 from support.workspaces import KEY, TODAY, workspace
@@ -174,7 +175,7 @@ def test_over_the_default_max_series_no_report_holds_the_loop(bots: int) -> None
     assert reports.kept() == {100_000 // bots}
     assert max(*first, *then) < 0.05
     assert (
-        sum(first) / len(first) < 0.003
+        sum(first) / len(first) < 0.003 * TRACED
     )  # in CPU time; 0.5 ms on the machine that it was made for
     assert sum(then) / len(then) < 0.002
 

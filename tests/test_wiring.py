@@ -454,16 +454,20 @@ def test_every_rule_runs_over_the_demo_and_the_watchdog_arrives_with_its_links(
                 return cast("list[Any]", found["data"]["result"])
 
             for recorded in (
-                "bot:seasalt_messages_today:sum",
-                "workspace:seasalt_messages_today:sum",
+                # In the first hours of the demo's day nobody may have written or been there yet.
+                *(
+                    f"{today} or absent({of}{{window='today'}})"
+                    for today, of in {
+                        "bot:seasalt_messages_today:sum": "seasalt_activity_trend_messages",
+                        "workspace:seasalt_messages_today:sum": "seasalt_activity_trend_messages",
+                        "channel:seasalt_inbound_messages_today:sum": (
+                            "seasalt_conversation_breakdown_channel_messages"
+                        ),
+                        "workspace:seasalt_agents_available:sum": "seasalt_agent_activity_agents",
+                    }.items()
+                ),
                 "workspace:seasalt_csat_average_rating:last_30_days",
                 "bot:seasalt_live_agent_requests_per_conversation:last_day",
-                "channel:seasalt_inbound_messages_today:sum",
-                # In the demo's night nobody has been there today.
-                (
-                    "workspace:seasalt_agents_available:sum"
-                    ' or absent(seasalt_agent_activity_agents{window="today"})'
-                ),
                 "workspace:seasalt_voice_seconds_this_month:sum",
                 "workspace:seasalt_office_hours:bool",
                 "report:seasalt_age_intervals",
