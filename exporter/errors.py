@@ -122,10 +122,13 @@ class NotSent(RequestFailed):
 
 
 class NoKey(NotSent):
-    """A request was not sent: there is no key to send with it."""
+    """A request was not sent: there is no key to send with it.
+
+    That is no rejection, which is the API's alone.
+    """
 
     def __init__(self, text: str) -> None:
-        super().__init__(Outcome.UNAUTHORIZED, text)
+        super().__init__(Outcome.CLIENT_ERROR, text)
 
 
 class ReplyError(ExporterError):

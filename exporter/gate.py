@@ -22,9 +22,9 @@ from exporter.breaker import PROBE_EVERY
 from exporter.client import Client
 from exporter.config import Workspace
 from exporter.credential import Credential
-from exporter.errors import NoKey, NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.key_file import KeyAtHand
-from exporter.keyring import Keyring, SharedPause
+from exporter.keyring import Keyring
 from exporter.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
 from exporter.standing import Standing
 from exporter.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
@@ -284,18 +284,14 @@ class Gate:
         """
         pause = self._keyring.pause(self._host, key)
         try:
-            await sent
+            try:
+                await sent
+            finally:
+                self._paused_key = self._keyring.mark(key)
+                pause.ended(self._terms.parked_until, self._time())
         except asyncio.CancelledError:
             pause.doubt()  # nobody knows what the API would have said
             raise
-        except BaseException:
-            self._ended(key, pause)
-            raise
-        self._ended(key, pause)
-
-    def _ended(self, key: str, pause: SharedPause) -> None:
-        self._paused_key = self._keyring.mark(key)
-        pause.ended(self._terms.parked_until, self._time())
 
     def _usable(self, credential: Credential) -> str:
         """The key to send.
@@ -307,10 +303,7 @@ class Gate:
             key = credential.usable(self._time())
         except NotSent as failure:
             if credential is self._key:
-                # Only the API rejects a key, be it in an earlier life.
-                missing = isinstance(failure, NoKey)
-                outcome = Outcome.CLIENT_ERROR if missing else Outcome.UNAUTHORIZED
-                self._telemetry.judged(*self._place, outcome)
+                self._telemetry.judged(*self._place, failure.outcome)
             raise
         pause = self._keyring.pause(self._host, key)
         if self._recalled:

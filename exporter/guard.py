@@ -96,13 +96,12 @@ class _Bucket:
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
-        self._interval = Fraction(limit.interval)
         self._full_at = Fraction(0)  # on the monotonic clock, in seconds
 
     def take(self, at: float) -> bool:
         now = Fraction(at)
-        full_at = max(self._full_at, now) + self._interval
-        if full_at - now > self.limit.burst * self._interval:
+        full_at = max(self._full_at, now) + self.limit.interval
+        if full_at - now > self.limit.burst * self.limit.interval:
             return False
         self._full_at = full_at
         return True

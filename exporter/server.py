@@ -44,11 +44,11 @@ what it sends, and no head that is parsed is larger. asyncio alone would read 25
 _LINES: Final = 256
 """Lines of a request's head: far above what any client sends, and each takes as long as a long one."""
 
-_BREATH: Final = 0.25
-"""Seconds until a request is answered that was sent before the answer to the one before it.
+_PIPELINE_DELAY: Final = 0.25
+"""Seconds until a pipelined request is answered: one that came before the answer to the last.
 
-No scraper does so. Whoever does, with thousands over hundreds of connections, would have the loop to
-themselves.
+No scraper pipelines. Without this, hundreds of connections with thousands of requests each would
+keep the event loop busy for minutes.
 """
 
 _HEAD_ENDS: Final = re.compile(rb"\n\r?\n")
@@ -169,7 +169,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._answered_by = self.app
         self.app = self._answer
         self._task: asyncio.Task[None] | None = None
-        self._breath: asyncio.TimerHandle | None = None
+        self._delayed: asyncio.TimerHandle | None = None
         self._gone = self._doubted = self._bodiless = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -226,8 +226,9 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, of which a part may be there already."""
         self._slow.stop()
-        if _HEAD_ENDS.search(self.conn._receive_buffer._data):  # noqa: SLF001 - see `handle_events`
-            self._breath = asyncio.get_running_loop().call_later(_BREATH, self._take_next)
+        if self._pipelined:
+            loop = asyncio.get_running_loop()
+            self._delayed = loop.call_later(_PIPELINE_DELAY, self._take_next)
             self._stand()
         else:
             self._take_next()
@@ -243,8 +244,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._gone = True
         self._head.stop()
         self._slow.stop()
-        if self._breath:
-            self._breath.cancel()
+        if self._delayed:
+            self._delayed.cancel()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self.transport.close()  # over TLS, the transport holds on to us until it is told twice
@@ -301,6 +302,12 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     @property
     def _unread(self) -> bool:
         return bool(self.conn._receive_buffer)  # noqa: SLF001 - its other door copies all of it
+
+    @property
+    def _pipelined(self) -> bool:
+        """Whether the head of another request is there already."""
+        held = self.conn._receive_buffer._data  # noqa: SLF001 - h11 has no other door
+        return bool(_HEAD_ENDS.search(held))
 
     @property
     def _answering(self) -> bool:
@@ -470,20 +477,23 @@ class Door(socket.socket):
 
     def _turn_away(self) -> None:
         """Take the next one with the descriptor that was kept for this, and close it."""
-        os.close(self._spare)
-        try:
+        self._close_spare()
+        with contextlib.suppress(OSError):  # another thread was faster, or nobody waits any more
             super().accept()[0].close()
-        except OSError:
-            pass  # another thread was faster, or nobody waits any more
-        finally:
+        with contextlib.suppress(OSError):  # another thread was faster here too
             self._spare = os.open(os.devnull, os.O_RDONLY)
         self._crowd.tell("connections refused", "no more file descriptors")
 
     def close(self) -> None:
         """Close it, and what it kept."""
-        if self.fileno() >= 0:
-            os.close(self._spare)
+        self._close_spare()
         super().close()
+
+    def _close_spare(self) -> None:
+        """Close it once: its number may be somebody else's soon."""
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
 
 
 _turns: Final = count()

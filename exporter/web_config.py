@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -57,8 +58,16 @@ DEAREST: Final = 18
 _HASH: Final = re.compile(
     r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
 )
-_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART: Final = r"([0-9]+(?:\.[0-9]*)?)(ms|us|µs|ns|h|m|s)"
+_UNITS: Final = {
+    "h": Fraction(3600),
+    "m": Fraction(60),
+    "s": Fraction(1),
+    "ms": Fraction(1, 1000),
+    "us": Fraction(1, 1_000_000),
+    "µs": Fraction(1, 1_000_000),
+    "ns": Fraction(1, 1_000_000_000),
+}
+_PART: Final = r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ms|us|µs|ns|h|m|s)"
 
 ModelT = TypeVar("ModelT", bound=Shape)
 
@@ -72,7 +81,7 @@ class RateLimit:
         burst: How many may come at once.
     """
 
-    interval: float
+    interval: Fraction
     burst: int
 
 
@@ -142,13 +151,14 @@ def _hash(value: SecretStr) -> SecretStr:
     return value
 
 
-def _seconds(value: object) -> float:
+def _seconds(value: object) -> Fraction:
     """The seconds of a duration as Go writes it."""
     if value == "0":
-        return 0.0
+        return Fraction(0)
     if isinstance(value, float) or not re.fullmatch(f"(?:{_PART})+", str(value), re.ASCII):
         raise ValueError("must be a duration like 1s, 500ms or 1m30s; 0 for no limit")
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, str(value)))
+    parts = re.findall(_PART, str(value))
+    return sum((Fraction(number) * _UNITS[unit] for number, unit in parts), Fraction(0))
 
 
 class _Tls(Shape):
@@ -179,7 +189,7 @@ class _Http(Shape):
 
 
 class _RateLimit(Shape):
-    interval: Annotated[float, BeforeValidator(_seconds)] = 0.0
+    interval: Annotated[Fraction, BeforeValidator(_seconds)] = Fraction(0)
     burst: int = Field(0, ge=0, le=1_000_000)
 
 
@@ -530,7 +540,7 @@ class Kept:
             for mistake in mistakes:
                 log.error(
                     "web configuration not taken up, the last good one stays",
-                    extra={"error": str(mistake)},
+                    extra={"error": str(mistake), "file": self._file},
                 )
 
     def _fresh(self) -> WebConfig:

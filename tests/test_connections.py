@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import gc
 import logging
 import os
@@ -345,6 +346,24 @@ def test_a_flood_of_connections_leaves_room_for_the_health_check() -> None:
         for number in range(1, 9):
             reading(server, stack, number)
         assert server.status(path="/-/healthy") == 200
+
+
+def test_a_descriptor_that_cannot_be_kept_again_is_nobodys_to_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "none left")
+
+    (listening,) = listen([f"{LOOPBACK}:0"])
+    listening.setblocking(False)  # noqa: FBT003
+    with closing(Door(listening, Crowd(Limits()))) as door:
+        number = door._spare  # noqa: SLF001 - and there is no way to run out of them just then
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", none_left)
+            door._turn_away()  # noqa: SLF001
+        os.dup2(door.fileno(), number)
+        door._turn_away()  # noqa: SLF001
+        os.close(number)  # it is there still
 
 
 def test_an_attacker_that_does_nothing_is_noticed() -> None:

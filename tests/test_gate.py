@@ -1,4 +1,5 @@
 import asyncio
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -6,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -46,6 +48,7 @@ class Asked:
         self.one, self.statuses, self.seconds = one, statuses, seconds
         self.standing = standing or Standing()
         self.world, self.telemetry = World(), Telemetry()
+        self.keyring = Keyring(secrets.token_bytes(32))
         self.headers: dict[str, str] = {}
         self.refusal = b'{"detail": "no"}'
         self.paths: list[str] = []
@@ -70,7 +73,10 @@ class Asked:
 
         async def go() -> list[object]:
             client = Client(self.one, httpx.MockTransport(self.handle))
-            gate = Gate(self.one, client, self.telemetry, self.world.now, self.standing)
+            gate = Gate(
+                *(self.one, client, self.telemetry, self.world.now, self.standing),
+                keyring=self.keyring,
+            )
             gate.begin()
             found: list[object] = []
             for step in steps:
@@ -365,6 +371,11 @@ def test_a_request_that_is_called_off_is_not_counted() -> None:
 
     assert len(asked.paths) == 1
     assert asked.counted("invalid") == asked.counted("success") == 0
+    # Nor does it say anything to those that share the key: one of them goes first.
+    pause = asked.keyring.pause(urlsplit(asked.one.url).netloc, KEY)
+    assert pause.wait("one", 5.0) == 0
+    pause.sent("one", 5.0)
+    assert pause.wait("another", 5.0) > 0
 
 
 # Repetitions.

@@ -174,10 +174,9 @@ def test_over_the_default_max_series_no_report_holds_the_loop(bots: int) -> None
 
     assert reports.kept() == {100_000 // bots}
     assert max(*first, *then) < 0.05
-    assert (
-        sum(first) / len(first) < 0.003 * TRACED
-    )  # in CPU time; 0.5 ms on the machine that it was made for
-    assert sum(then) / len(then) < 0.002
+    # In CPU time; it grew with the bots before: 6 ms with 1,000 of them, 41 ms with 5,000.
+    assert sum(first) / len(first) < 0.003 * TRACED
+    assert sum(then) / len(then) < 0.002 * TRACED
 
 
 def test_what_the_list_says_of_bots_counts_as_series_and_gives_way_last() -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -297,6 +298,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
             "3: http_server_config.headers: X-XSS-Protection must be a line of ASCII",
         ),
         ("rate_limit:\n  interval: 1\n  burst: 1\n", "2: rate_limit.interval: must be a duration"),
+        (
+            f"rate_limit:\n  interval: {'9' * 400}h\n  burst: 1\n",
+            "2: rate_limit.interval: must be a duration",
+        ),
         ("rate_limit:\n  interval: 1s\n", "1: rate_limit.burst: must be at least 1"),
         ("rate_limit:\n  burts: 1\n", "2: rate_limit.burts: unknown key; did you mean burst?"),
         ("tls_config: {}\n", "1: tls_config: unknown key; did you mean tls_server_config?"),
@@ -358,7 +363,7 @@ def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
     assert found.tls.allowed_sans == {"prometheus"}
     assert found.headers == ((b"x-frame-options", b"deny"), (b"x-xss-protection", b"1"))
     assert found.users == {b"alice": HASH.encode()}
-    assert found.rate_limit == RateLimit(60.5, 3)
+    assert found.rate_limit == RateLimit(Fraction(121, 2), 3)
     assert tuple(file.path for file in found.files) == tuple(
         folder / name for name in ("web.yml", "server.pem", "server.key", "authority.pem")
     )
@@ -504,6 +509,8 @@ def test_a_bad_change_leaves_the_last_good_one_and_is_told_once(
     assert one.current is not before
     assert reloads[-1]
     assert caplog.records[-1].message == "web configuration taken up"
+    # Both are about one thing, so that no line about it is folded after the other.
+    assert {vars(record)["file"] for record in caplog.records} == {str(folder / "web.yml")}
 
 
 def test_a_certificate_that_changes_is_taken_up(
@@ -532,7 +539,7 @@ def test_the_example_is_right_and_so_is_every_line_that_it_has_in_comments(folde
 
     assert found.tls
     assert found.users
-    assert found.rate_limit == RateLimit(0.1, 50)
+    assert found.rate_limit == RateLimit(Fraction(1, 10), 50)
 
 
 def test_the_readmes_example_is_right(folder: Path) -> None:

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
@@ -33,6 +34,7 @@ from support.processes import wait_for
 LEAST_SCRAPES: Final = 20
 
 _PAUSE: Final = 0.05
+_TODAY: Final = f"{datetime.now(UTC):%Y-%m-%d}".encode()  # of rows that are looked at
 _BEGUN: Final = 1.0  # seconds until the attacker is under way
 _PATIENCE: Final = 60.0
 _SCRAPER: Final = "127.0.0.200"
@@ -113,11 +115,11 @@ NODES: Final[Mapping[str, Callable[[], bytes]]] = {
     "empty rows": lambda: b'{"label_usage":{"data":[%s]}}' % _rows(b"{}"),
     "periods": lambda: (
         b'{"activity_trend":{"time_unit":"day","data":[%s]}}'
-        % _rows(b'{"period":"2026-01-01","CUSTOMER":1}')
+        % _rows(b'{"period":"%s","CUSTOMER":1}' % _TODAY)
     ),
     "long names": lambda: (
-        b'{"label_usage":[{"period":"2026-01-01","labels":[%s]}]}'
-        % _many(b'{"name":"' + b"x" * 60 + b'%06d","count":1}', 90_000)
+        b'{"label_usage":[{"period":"%s","labels":[%s]}]}'
+        % (_TODAY, _many(b'{"name":"' + b"x" * 60 + b'%06d","count":1}', 90_000))
     ),
     "labels": lambda: b'{"label_overview":[%s]}' % _many(b'{"name":"%d","total_count":1}', 250_000),
     "channels": lambda: (
@@ -127,13 +129,14 @@ NODES: Final[Mapping[str, Callable[[], bytes]]] = {
 }
 """Answers that are small on the wire, within eight MiB, and dear to take apart."""
 
+_kinds: Final = cycle(NODES.values())  # not by the clock: a bot's turns are always at the same time
+
 
 def nodes(asked: Asked, _: int) -> Steps | None:
     """One such answer after the other, to whatever is asked of the second bot."""
     if asked.bot != "b1":
         return None
-    kinds = list(NODES.values())
-    content = _gzipped(kinds[int(asked.at * 10) % len(kinds)]())
+    content = _gzipped(next(_kinds)())
     return (response(200, content, {"Content-Encoding": "gzip"}),)
 
 
@@ -234,9 +237,10 @@ def attacked(name: str, seconds: float, most_bots: int = 2000) -> Harm:
         return (_usage(number) if asked.api == "seachat" else as_json(404, {"detail": "?"}),)
 
     with tempfile.TemporaryDirectory() as folder, Stub(answer).beside() as stub:
-        metrics = ["total_usage"]
+        metrics: list[Any] = ["total_usage"]
         if attack.api is nodes:
-            metrics += ["label_usage", "label_overview", "activity_trend", "conversation_breakdown"]
+            metrics += ["label_usage", "activity_trend", "conversation_breakdown"]
+            metrics.append({"metric": "label_overview", "scope": "bots"})
         workspace = {
             "name": "harbor",
             "api": "seachat",

@@ -439,7 +439,8 @@ def lines(found: Found) -> Iterator[Line]:
             what,
             "<br>".join(f"{name}: {harm}" for name, harm in harmed.items()),
             all(
-                harm.most - harm.before < _UNDER_ATTACK
+                harm.strikes > 0
+                and harm.most - harm.before < _UNDER_ATTACK
                 and harm.p99 < _SCRAPED_IN
                 and not (harm.refused or harm.wrong)
                 for harm in harmed.values()

@@ -1578,9 +1578,9 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "nobody but the API says that a key is not valid",
-        "exporter/gate.py",
-        "Outcome.CLIENT_ERROR if missing else Outcome.UNAUTHORIZED",
-        "Outcome.UNAUTHORIZED",
+        "exporter/errors.py",
+        "super().__init__(Outcome.CLIENT_ERROR, text)",
+        "super().__init__(Outcome.UNAUTHORIZED, text)",
         ("tests/test_gate.py",),
     ),
     Protection(
@@ -1626,11 +1626,32 @@ PROTECTIONS: Final = (
         ("tests/test_retry_after.py",),
     ),
     Protection(
-        "requests that are sent ahead take the loop from nobody",
+        "pipelined requests take the loop from nobody",
         "exporter/server.py",
-        "if _HEAD_ENDS.search(self.conn._receive_buffer._data):",
+        "if self._pipelined:",
         "if False:",
         ("tests/test_connections.py",),
+    ),
+    Protection(
+        "a request that is called off settles nothing for those that share its key",
+        "exporter/gate.py",
+        "            pause.doubt()  # nobody knows",
+        "            pass  # nobody knows",
+        ("tests/test_gate.py",),
+    ),
+    Protection(
+        "a descriptor that was kept is closed once",
+        "exporter/server.py",
+        "spare, self._spare = self._spare, -1",
+        "spare = self._spare",
+        ("tests/test_connections.py",),
+    ),
+    Protection(
+        "a duration of the web configuration is exact",
+        "exporter/web_config.py",
+        "Fraction(number) * _UNITS[unit]",
+        "Fraction(float(number) * float(_UNITS[unit]))",
+        ("tests/test_web_config.py",),
     ),
     Protection(
         "the origin of a workspace is worked out beside the loop",
