@@ -1,7 +1,12 @@
 """Addresses as operators write them and clients have them. Pure."""
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+_HOST: Final = re.compile(r"(?!.*(?:^|\.)xn--)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_IN_BRACKETS: Final = re.compile(r"(?:^|@)\[[^\[\]@]*\](?::[0-9]*)?$", re.ASCII)
 
 _SUBSCRIBER: Final = 64
 """The prefix length of what one IPv6 subscriber gets, and may take any address of."""
@@ -47,3 +52,19 @@ def party(host: str) -> str:
     if found.version == 4:
         return str(found)
     return str(IPv6Address(int(found) >> _SUBSCRIBER << _SUBSCRIBER))
+
+
+def url_parts(text: str) -> SplitResult | None:
+    """An http or https URL taken apart, None where something in it could not be asked."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+        if "[" in parts.netloc:
+            if not _IN_BRACKETS.search(parts.netloc):
+                return None  # `[::1]evil.com` is one host to some parsers, another to others
+            ip_address(host)
+        elif len(host) > 253 or not _HOST.fullmatch(host):
+            return None
+    except ValueError:
+        return None
+    return parts if parts.scheme in {"http", "https"} and text.isprintable() else None

@@ -67,10 +67,11 @@ _GZIP: Final = zlib.MAX_WBITS | 16
 _FOLDED: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 _CODINGS: Final = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"})
 
-_TEXT: Final = re.compile(rb'("(?:[^"\\]++|\\.){0,100000}+("|\\?\Z)?)(?:\s*+(:))?', re.DOTALL)
+_TEXT: Final = re.compile(rb'("(?:[^"\\]++|\\.){0,700000}+("|\\?\Z)?)(?:\s*+(:))?', re.DOTALL)
 """A text with its quotes, to the end where it has none, and whether it names a field.
 
-The search is one step to whoever waits meanwhile, so that there is a bound to it.
+The search is one step to whoever waits meanwhile, so that there is a bound to it: that of
+`LONGEST_TEXT`, in which every other character may be escaped.
 """
 
 _SOUND: Final = re.compile(rb"(?:[ !#-\[\]-\x7f]|\\[^u])*+")

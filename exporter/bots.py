@@ -192,6 +192,8 @@ class Listing:
 
     def _hear(self, total: float | None, drift: Drift) -> None:
         """Take in how long the list says to be."""
+        if total is not None and isnan(total):
+            self.proves = False
         if total is None or isnan(total) or self._contradicted:
             return
         if total < self._counted:

@@ -237,7 +237,7 @@ class Client:
         own = _own(found)
         asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
         wish = retry_after.seconds(asked, date, found, self._now())
-        if _code(found) == BAD_KEY:
+        if _code(found) == BAD_KEY and own and not asked:
             return self._rejected(status)
         media = _media(headers.get("Content-Type", ""))
         if status in {401, 403}:

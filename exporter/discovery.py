@@ -146,7 +146,6 @@ class Finder:
             # Beside the loop, as thousands of bots take their time.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)
-            await self._poller.tell(found.records)
         except (RequestFailed, ReplyError) as error:
             return self._failed(
                 str(error),
@@ -157,6 +156,13 @@ class Finder:
         except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays
             self._telemetry.bug("discovery", error)
             return self._failed("bots: refused because of a bug in the exporter")
+        try:
+            await self._poller.tell(found.records)
+        except Exception as error:  # noqa: BLE001 - it is polled all the same
+            self._telemetry.bug("discovery", error)
+            return self._failed(
+                "bots: polled, but not on the page because of a bug in the exporter"
+            )
         self._telemetry.drifted(self._workspace.api, REPORT, drift)
         self._poller.changed()
         return None

@@ -3,13 +3,14 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
 from exporter import __version__, logs
+from exporter.addresses import split, url_parts
 from exporter.errors import StartError
 from exporter.printing import tell
 
@@ -290,22 +291,36 @@ def _from_environment(flag: Flag, value: str) -> list[str]:
 def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
     """Refuse a value that cannot be right, by the name under which it was given."""
     for value in values:
-        if flag.name == "config.file" and not value:
-            raise StartError(f"{name} must be the name of a file")
-        if flag.choices and value not in flag.choices:
-            raise StartError(f"{name} must be one of {', '.join(flag.choices)}")
-        if flag.name == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value):
-            raise StartError(f"{name} must be a whole number")
-        if flag.name.endswith(("-path", "-prefix")) and not _is_path(value):
-            raise StartError(f"{name} must be a path that begins with /")
-        if flag.name == "web.telemetry-path" and unquote(value) in OTHER_ROUTES:
-            raise StartError(f"{name} must not be {', '.join(OTHER_ROUTES)}")
-        if flag.name == "web.external-url" and not _is_url(value):
-            raise StartError(f"{name} must be a URL like https://metrics.internal/seasalt")
-        if flag.name == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}:
-            raise StartError(f"{name} must be the name of a file, not of a folder")
-        if flag.name.endswith(".file") and value.startswith("~"):
-            raise StartError(f"{name} must be a whole path: nobody expands the ~ in it")
+        for wrong, right in _rules(flag, value):
+            if wrong:
+                raise StartError(f"{name} must {right}")
+
+
+def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
+    """Whether a value breaks a rule, and the rule."""
+    of = flag.name
+    yield of == "config.file" and not value, "be the name of a file"
+    yield bool(flag.choices) and value not in flag.choices, f"be one of {', '.join(flag.choices)}"
+    yield of == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value), "be a whole number"
+    yield of.endswith("-address") and not _is_address(value), "be host:port or :port"
+    path = of.endswith(("-path", "-prefix"))
+    yield path and not _is_path(value), "be a path that begins with /"
+    other = of == "web.telemetry-path" and unquote(value) in OTHER_ROUTES
+    yield other, f"not be {', '.join(OTHER_ROUTES)}"
+    url = "be a URL like https://metrics.internal/seasalt"
+    yield of == "web.external-url" and not _is_url(value), url
+    folder = of == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}
+    yield folder, "be the name of a file, not of a folder"
+    home = of.endswith(".file") and value.startswith("~")
+    yield home, "be a whole path: nobody expands the ~ in it"
+
+
+def _is_address(value: str) -> bool:
+    try:
+        split(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_path(value: str) -> bool:
@@ -319,16 +334,11 @@ def _is_path(value: str) -> bool:
 
 
 def _is_url(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        right = parts.port != 0  # which reads it
-    except ValueError:
-        return False
+    parts = url_parts(value)
     return (
-        right
-        and parts.scheme in {"http", "https"}
-        and bool(parts.hostname)
-        and not (parts.query or parts.fragment or " " in value)
+        parts is not None
+        and parts.port != 0
+        and not ("@" in parts.netloc or parts.query or parts.fragment)
         and _is_path(quote(parts.path or "/", safe="/%~"))
     )
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from exporter.agenda import Agenda
 from exporter.client import Trust, trust
 from exporter.config import Config, Workspace
+from exporter.errors import StartError
 from exporter.memory import Memory, Origin
 from exporter.store import Store, undone_if_it_fails
 from exporter.telemetry import Telemetry
@@ -91,13 +92,11 @@ class Fleet:
         as it may be back before the pause that the API asked for is over.
 
         Raises:
-            StartError: If a workspace's certificates or addresses cannot be used.
+            StartError: If a workspace's certificates or addresses cannot be used, or all is ending.
         """
-        if self._closed.is_set():
-            return  # a reload that was under way
+        self._open()
         wanted = [await self._wanted(workspace) for workspace in config.workspaces]
-        if self._closed.is_set():
-            return
+        self._open()
         before, after = self._running, self._begun(wanted)
         # Whatever could fail has not: what follows is the end of what polls no more, and names.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
@@ -106,8 +105,7 @@ class Fleet:
         for old in replaced:
             old.watch.retire(*elsewhere)
         await _end(replaced)
-        if self._closed.is_set():
-            return
+        self._open()
         for one in after.values():
             one.task = one.task or self._tasks.create_task(_poll(one.watch))
         self._running = after
@@ -117,6 +115,10 @@ class Fleet:
         for old in replaced:
             if old.place not in places:
                 self._telemetry.forget(*old.place)
+
+    def _open(self) -> None:
+        if self._closed.is_set():
+            raise StartError("the exporter is ending")
 
     async def _wanted(self, workspace: Workspace) -> _Wanted:
         """What is to be polled, with an agenda where it is not as it was.

@@ -50,11 +50,6 @@ class ReportStatus:
     values: int
     error: str
 
-    @property
-    def age_in_intervals(self) -> float | None:
-        """The age against the interval: up to 1 is as it should be."""
-        return None if self.age_seconds is None else self.age_seconds / self.interval_seconds
-
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:

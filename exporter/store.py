@@ -153,6 +153,7 @@ class Store:
         self._parts: list[dict[Key, Record]] = [{}]
         self._given: set[int] = set()  # the parts that a generation has
         self._shares: defaultdict[str, Shares[Key]] = defaultdict(Shares)
+        self._keys: defaultdict[str, set[Key]] = defaultdict(set)  # of each workspace
 
     def succeed(self, key: Key, record: Record) -> None:
         """Replace a report's values, so that what the answer no longer names is gone."""
@@ -162,13 +163,15 @@ class Store:
         self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
     ) -> None:
         """Note a try that brought nothing; values from before stay until they expire."""
-        self._own(key)[key] = replace(
-            self._find(key) or Record(interval_seconds),
+        before = self._find(key) or Record(interval_seconds)
+        after = replace(
+            before,
             success=False,
             error=error,
             duration_seconds=duration_seconds,
             interval_seconds=interval_seconds,
         )
+        self._set(key, after)
 
     def restore(self, key: Key, record: Record) -> None:
         """Take up what was known in an earlier life; whoever polls it adjusts or forgets it."""
@@ -186,13 +189,16 @@ class Store:
         if record.last_success and record.question != question:
             self._forget(key)
         elif paced is not record:
-            self._own(key)[key] = paced
+            self._set(key, paced)
 
     def keep(self, keys: AbstractSet[Key], workspace: str) -> None:
         """Forget every record of a workspace but these."""
-        for key in [key for key, _ in self if key.target.workspace == workspace]:
-            if key not in keys:
-                self._forget(key)
+        for key in self._keys[workspace] - keys:
+            self._forget(key)
+
+    def of(self, workspace: str) -> Iterator[Record]:
+        """Every record of a workspace."""
+        return filter(None, map(self._find, self._keys[workspace]))
 
     def withdraw(self, key: Key) -> None:
         """Forget a report's values; when they last came is still known."""
@@ -237,10 +243,15 @@ class Store:
         if samples is not record.samples:
             record = replace(record, samples=samples)
         self._shares[key.target.workspace].put(key, self._held(key), record.held)
+        self._set(key, record)
+
+    def _set(self, key: Key, record: Record) -> None:
         self._own(key)[key] = record
+        self._keys[key.target.workspace].add(key)
 
     def _forget(self, key: Key) -> None:
         record = self._own(key).pop(key)
+        self._keys[key.target.workspace].remove(key)
         self._shares[key.target.workspace].put(key, record.held, NOTHING)
 
     def _held(self, key: Key) -> Held:

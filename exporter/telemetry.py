@@ -48,7 +48,6 @@ class OwnFamily:
 
 _WORKSPACE: Final = ("api", "workspace")
 
-log = logging.getLogger(__name__)
 
 UP: Final = OwnFamily(
     "gauge",
@@ -272,7 +271,8 @@ class Telemetry:
         """
         self.count(BUGS, 1, where)
         text = "refused because of a bug in the exporter, what was in force stays"
-        log.critical(text, extra={"what": where}, exc_info=error)
+        # In the name of its room, so that what it says next is not taken for another matter.
+        logging.getLogger(f"exporter.{where}").critical(text, extra={"what": where}, exc_info=error)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
         """Let a workspace's counters start at 0, so that the first increase is seen."""

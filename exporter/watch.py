@@ -28,14 +28,14 @@ def ahead(workspace: Workspace, memory: Memory) -> Agenda:
     return Agenda.of(workspace, bots)
 
 
-def rehearse(workspace: Workspace) -> None:
-    """Make all that a watch is made of, and throw it away.
+def rehearse(workspace: Workspace) -> Client:
+    """Make all that a watch is made of; what is dear in the client is shared while it is kept.
 
     Raises:
         StartError: If its certificates or its addresses cannot be used.
     """
-    Client(workspace)
     ahead(workspace, Memory())
+    return Client(workspace)
 
 
 def _spent(memory: Memory, origin: Origin) -> Standing:
@@ -112,9 +112,7 @@ class Watch:
             self._finder.begin(self._memory.listed, agenda)
         else:
             self.poller.assign(agenda or ahead(self._workspace, self._memory))
-        self._restored = any(
-            record.valid(now) for key, record in self._store if key.target.workspace == name
-        )
+        self._restored = any(record.valid(now) for record in self._store.of(name))
 
     async def settle(self) -> None:
         """Keep limits that are lower than they were, so that no page is over them."""

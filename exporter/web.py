@@ -66,7 +66,9 @@ _GUARDED: Final = (
 NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
 POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
-NOT_FROM_THERE: Final = Answer(403, b"A page of another site must not ask for this\n")
+NOT_FROM_THERE: Final = Answer(
+    403, b"Refused: another site's page asks, or the host is no name of --web.external-url\n"
+)
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 

@@ -310,6 +310,7 @@ class _Reader:
             place = ("basic_auth_users", name)
             if not name or ":" in name or not name.isprintable():
                 self.document.wrong(place, "a user's name must be printable, without a colon in it")
+                continue
             try:
                 user = _User.model_validate({"password": value})
             except ValidationError as error:
@@ -530,7 +531,7 @@ class Kept:
         elif found is not None:
             self._told = ()
             self.current = found
-            log.info("web configuration taken up", extra={"file": self._file})
+            log.info("web configuration taken up")
         if found is not None:
             self._reloaded(isinstance(found, WebConfig))
 
@@ -540,7 +541,7 @@ class Kept:
             for mistake in mistakes:
                 log.error(
                     "web configuration not taken up, the last good one stays",
-                    extra={"error": str(mistake), "file": self._file},
+                    extra={"error": str(mistake)},
                 )
 
     def _fresh(self) -> WebConfig:

@@ -311,6 +311,15 @@ def test_no_answer_holds_the_loop_for_long(kind: str) -> None:
     assert held < 2  # on a machine that is busy; on its own it is a fortieth
 
 
+def test_a_text_whose_characters_are_all_escaped_may_be_as_long_as_any() -> None:
+    text = "a\n" * 340_000
+
+    answer = read(json.dumps([text, "x"]).encode().replace(b'"x"', b'"\xff"'))
+
+    assert isinstance(answer, list)
+    assert answer[0] == text
+
+
 def test_several_members_are_unfolded_and_nothing_goes_on_after_them() -> None:
     whole = b"".join(gzip.compress(part) for part in (b"a" * 1000, b"", b"b" * 300_000))
     for size in (1, 7, 5000, len(whole)):

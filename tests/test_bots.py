@@ -227,6 +227,7 @@ def test_a_total_that_cannot_be_read_is_none_and_drift() -> None:
     assert made.add(page({"data": [bot(1)], "total": "many"}, drift), drift)
     assert not made.add(page({"data": []}, drift), drift)
     assert drift == {"total": 1}
+    assert not made.proves
 
 
 def doubtful() -> Iterable[tuple[str, list[dict[str, Any]]]]:
@@ -235,6 +236,7 @@ def doubtful() -> Iterable[tuple[str, list[dict[str, Any]]]]:
     yield "an id that cannot be asked", [{"data": [one, two, bot(2, id="../x")], "total": 3}]
     yield "another total", [{"data": [one], "total": 3}, {"data": [two], "total": 2}]
     yield "too low a total", [{"data": [one, two], "total": 1}, {"data": [], "total": 1}]
+    yield "an unreadable total", [{"data": [one, two], "total": "n/a"}, {"data": []}]
     yield "no total, and no end", [{"data": [one, two]}, {"data": [one, two]}]
 
 

@@ -9,7 +9,7 @@ import time
 import tracemalloc
 import weakref
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -131,6 +131,23 @@ def test_the_apis_own_code_for_a_bad_key_counts_at_any_status(status: int, code:
 
     assert told.outcome is Outcome.UNAUTHORIZED
     assert "SeaChat API Access" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"detail": "no", "code": 40007}, {"retry-after": "60"}),
+        ({"detail": "no", "code": 40007, "incident": "x"}, {}),
+    ],
+    ids=["with a wait", "in another form"],
+)
+def test_the_code_for_a_bad_key_judges_none_where_something_before_the_api_says_it(
+    body: object, headers: Mapping[str, str]
+) -> None:
+    told = failure(lambda _: response(503, json.dumps(body).encode(), **headers))
+
+    assert told.outcome is Outcome.SERVER_ERROR
+    assert told.wish == (60 if headers else None)
 
 
 HTML = b"<html><title>Just a moment...</title></html>"

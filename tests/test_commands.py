@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import ssl
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +16,10 @@ from support.processes import finished
 from support.states import real
 from support.workspaces import TODAY, workspace
 
-from exporter import __version__, paths
+from exporter import __version__, client, paths
 from exporter.client import Client
 from exporter.commands import bots, docs, once, plan, serve
-from exporter.commands.configured import configuration
+from exporter.commands.configured import configuration, rehearsed
 from exporter.config import Config, load
 from exporter.flags import DONE, MENDABLE, Invocation, parse
 from exporter.memory import Origin, Turns
@@ -216,6 +217,22 @@ def test_what_is_probably_not_meant_is_told_and_is_no_mistake(
     written = capsys.readouterr()
     assert "metrics[0].window: warning: the API advises at most 90 days" in written.err
     assert written.out == ""
+
+
+def test_a_check_of_many_workspaces_makes_what_they_share_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counted(*_: object) -> ssl.SSLContext:
+        made.append(1)
+        return ssl.create_default_context()
+
+    made: list[int] = []
+    monkeypatch.setattr(client, "_context", counted)
+    gc.collect()
+
+    rehearsed(Config(workspaces=tuple(workspace(name=f"w{number}") for number in range(5))))
+
+    assert made == [1]
 
 
 def test_the_configuration_in_force_is_printed_and_nothing_else_done(

@@ -794,12 +794,12 @@ def test_only_the_exact_routes_and_methods_answer(server: Serving, line: str, st
 def test_many_requests_in_one_go_are_answered_in_their_order(server: Serving) -> None:
     paths = ["/metrics", "/-/healthy", "/nope"]
     sent = b"".join(
-        f"GET {paths[number % 3]} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for number in range(999)
+        f"GET {paths[number % 3]} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for number in range(9)
     )
     got = server.ask_roughly(sent + LAST)
 
     statuses = [int(part[:3]) for part in got.split(b"HTTP/1.1 ")[1:]]
-    assert statuses == [200, 200, 404] * 333 + [200]
+    assert statuses == [200, 200, 404] * 3 + [200]
 
 
 def test_the_head_and_the_body_of_an_answer_are_sent_together(

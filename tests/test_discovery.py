@@ -516,3 +516,19 @@ def test_whatever_a_list_leads_to_is_refused_told_as_a_bug_counted_and_the_last_
     assert 'bot_id="b3"' not in shown[0]
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in shown[0]
     assert run.asked()["b3"] >= 1  # the next list is taken
+
+
+def test_a_list_whose_bots_cannot_be_told_on_the_page_is_in_force_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def harm(*_: object) -> None:
+        raise Harm("canary")
+
+    run = Run(["b1", "b2"])
+    monkeypatch.setattr(Poller, "tell", harm)
+    run.lasts(timedelta(minutes=30))
+
+    assert run.asked().keys() == {"b1", "b2"}
+    page = run.telemetry.text(openmetrics=False).decode()
+    assert 'seasalt_exporter_bugs_total{where="discovery"} ' in page
+    assert 'bugs_total{where="discovery"} 0.0' not in page

@@ -36,7 +36,8 @@ def test_without_a_sub_command_it_serves_with_the_defaults() -> None:
 
 @pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
 def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
-    value = {"web.external-url": "http://x/y", "sandbox.seed": "7"}.get(flag.name, "/x")
+    odd = {"web.external-url": "http://x/y", "sandbox.seed": "7"}
+    value = "[::1]:0" if flag.name.endswith("address") else odd.get(flag.name, "/x")
     value = flag.choices[-1] if flag.choices else "true" if flag.switch else value
 
     command = flag.commands[:1] or ("serve",)
@@ -200,6 +201,15 @@ def test_misuse_is_one_line_and_status_2(
         ),
         (
             ["--web.external-url=http://["],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
+        (["--web.listen-address=9877"], "--web.listen-address must be host:port or :port"),
+        (
+            ["--web.external-url=http://[::1]evil.com/"],
+            "--web.external-url must be a URL like https://metrics.internal/seasalt",
+        ),
+        (
+            ["--web.external-url=http://u:p@metrics.internal/"],
             "--web.external-url must be a URL like https://metrics.internal/seasalt",
         ),
         (

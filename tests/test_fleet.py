@@ -461,7 +461,8 @@ def test_what_is_adopted_after_the_end_is_not_polled() -> None:
         async with asyncio.TaskGroup() as tasks:
             fleet = Fleet(run.start, tasks, run.store, run.telemetry)
             await fleet.close()
-            await fleet.adopt(config(acme()))
+            with pytest.raises(StartError, match="the exporter is ending"):
+                await fleet.adopt(config(acme()))
             assert list(fleet) == []
 
     run = Run()
@@ -529,10 +530,11 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
             fleet = Fleet(run.start, tasks, run.store, run.telemetry)
             await fleet.adopt(config(acme(["total_usage"])))
             await asyncio.sleep(HOUR.total_seconds())
-            reloading = tasks.create_task(fleet.adopt(config(acme(["csat"], bots=1))))
+            reloading = asyncio.ensure_future(fleet.adopt(config(acme(["csat"], bots=1))))
             await asyncio.sleep(0)
             await fleet.close()
-            await reloading
+            with pytest.raises(StartError, match="the exporter is ending"):
+                await reloading
             await asyncio.sleep(HOUR.total_seconds())
             await fleet.close()  # had one been started, it would never end
 

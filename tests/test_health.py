@@ -146,6 +146,8 @@ def test_the_flags_are_those_of_the_first_process_of_a_container(
     assert (found.one("web.listen-address"), found.one("web.route-prefix")) == (address, prefix)
     given = as_served(parse(["health", "--web.listen-address=:2"], environment), file)
     assert given.one("web.listen-address") == ":2"
+    louder = as_served(parse(["health", "--log.level=debug"], environment), file)
+    assert (louder.one("web.listen-address"), louder.one("web.route-prefix")) == (address, prefix)
 
 
 def test_without_a_first_process_the_environment_says_it(tmp_path: Path) -> None:

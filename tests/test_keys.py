@@ -23,7 +23,7 @@ def refused(key: ApiKey) -> str:
     """Why a key is refused; never with the key in it."""
     with pytest.raises(RequestFailed) as caught:
         key.read()
-    assert caught.value.outcome is Outcome.UNAUTHORIZED
+    assert caught.value.outcome is Outcome.CLIENT_ERROR
     assert caught.value.__cause__ is None
     assert "canary" not in repr(caught.value) + str(caught.value)
     return str(caught.value)

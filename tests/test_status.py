@@ -70,7 +70,6 @@ def test_a_report_says_age_interval_next_poll_values_and_error() -> None:
     found = shown(record(300, error="HTTP 500", values=3))
 
     assert (found.age_seconds, found.interval_seconds, found.values) == (300, 600, 3)
-    assert found.age_in_intervals == 0.5
     assert found.next_poll == NOW + timedelta(seconds=90)
     assert found.error == "HTTP 500"
 

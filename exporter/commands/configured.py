@@ -42,10 +42,10 @@ def rehearsed(config: Config) -> None:
     """
     from exporter.watch import rehearse  # noqa: PLC0415 - whoever only prints needs none of it
 
-    wrong = []
+    wrong, made = [], []
     for workspace in config.workspaces:
         try:
-            rehearse(workspace)
+            made.append(rehearse(workspace))  # each TLS context is made once while one has it
         except StartError as error:
             wrong.append(str(error))
     if wrong:

@@ -17,6 +17,7 @@ from exporter.flags import DONE, Invocation, parse, prefix
 
 FIRST: Final = Path("/proc/1/cmdline")
 _SECONDS: Final = 4.0
+_WHERE: Final = ("web.listen-address", "web.external-url", "web.route-prefix")
 _HANDSHAKE: Final = b"\x16"
 
 
@@ -73,7 +74,8 @@ def _within(end: float) -> Iterator[None]:
 
 def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
     """The flags of the exporter that is asked: of a container's first process, if they are not given."""
-    if invocation.values != parse(["health"], invocation.environment).values:
+    unasked = parse(["health"], invocation.environment)
+    if any(invocation.values[flag] != unasked.values[flag] for flag in _WHERE):
         return invocation
     try:
         command = first.read_bytes().decode(errors="replace").split("\0")

@@ -11,7 +11,7 @@ from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic.json_schema import WithJsonSchema
 
+from exporter.addresses import url_parts
 from exporter.apis import APIS, Api
 from exporter.config.keys import ApiKey, elsewhere
 from exporter.contract import Entry, matching, printable
@@ -46,7 +47,7 @@ _ZONE_MEANT: Final = {
     "pdt": "America/Los_Angeles",
     "edt": "America/New_York",
 }
-_OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])(\d{1,2})(?::?\d\d)?", re.ASCII | re.IGNORECASE)
+_OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])(\d{1,2})(?::?(\d\d))?", re.ASCII | re.IGNORECASE)
 
 
 def _is_zone(name: str) -> bool:
@@ -70,9 +71,10 @@ def _zone_hint(name: str) -> str:
     """What would be right instead of a name that is no time zone's."""
     offset = _OFFSET.fullmatch(name.strip())
     if offset:
-        sign, hours = offset.groups()
+        sign, hours, minutes = offset.groups()
         turned = f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"
-        known = turned in zoneinfo.available_timezones() and int(hours)
+        whole = int(hours) and not int(minutes or 0)
+        known = whole and turned in zoneinfo.available_timezones()
         exact = (
             f", or {turned} (the sign is turned round there) for a fixed offset" if known else ""
         )
@@ -97,29 +99,11 @@ def _api(name: str) -> str:
     return name
 
 
-_HOST: Final = re.compile(r"(?!.*(?:^|\.)xn--)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
-_IN_BRACKETS: Final = re.compile(r"(?:^|@)\[[^\[\]@]*\](?::[0-9]*)?$", re.ASCII)
 _PATH: Final = r"/[A-Za-z0-9._~/-]{0,200}"
 
 
-def _parts(value: str) -> SplitResult | None:
-    """An http or https URL taken apart, None where something in it could not be asked."""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname or "", parts.port
-        if "[" in parts.netloc:
-            if not _IN_BRACKETS.search(parts.netloc):
-                return None  # `[::1]evil.com` is one host to some parsers, another to others
-            ip_address(host)
-        elif len(host) > 253 or not _HOST.fullmatch(host):
-            return None
-    except ValueError:
-        return None
-    return parts if parts.scheme in {"http", "https"} and value.isprintable() else None
-
-
 def _url(value: str) -> str:
-    parts = _parts(value)
+    parts = url_parts(value)
     if parts is None:
         raise ValueError("must be a URL like https://chat.seasalt.ai")
     path = parts.path.rstrip("/")
@@ -137,7 +121,7 @@ def _url(value: str) -> str:
 
 
 def _proxy(value: SecretStr) -> SecretStr:
-    parts = _parts(value.get_secret_value())
+    parts = url_parts(value.get_secret_value())
     if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be a URL like http://proxy.internal:3128")
     return value

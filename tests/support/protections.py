@@ -1626,6 +1626,27 @@ PROTECTIONS: Final = (
         ("tests/test_retry_after.py",),
     ),
     Protection(
+        "a list whose total cannot be read proves nothing",
+        "exporter/bots.py",
+        "        if total is not None and isnan(total):\n            self.proves = False\n",
+        "",
+        ("tests/test_bots.py",),
+    ),
+    Protection(
+        "the code for a bad key judges it in the API's own form alone",
+        "exporter/client.py",
+        "if _code(found) == BAD_KEY and own and not asked:",
+        "if _code(found) == BAD_KEY:",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "a check of many workspaces makes what they share once",
+        "exporter/commands/configured.py",
+        "made.append(rehearse(workspace))",
+        "made.append(rehearse(workspace) and None)",
+        ("tests/test_commands.py",),
+    ),
+    Protection(
         "pipelined requests take the loop from nobody",
         "exporter/server.py",
         "if self._pipelined:",
@@ -2198,7 +2219,7 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "brackets of an address end where the host does",
-        "exporter/config/models.py",
+        "exporter/addresses.py",
         "if not _IN_BRACKETS.search(parts.netloc):",
         "if False:",
         ("tests/test_config.py",),
