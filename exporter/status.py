@@ -1,7 +1,7 @@
 """How the polling goes, for a person who looks: each workspace, target and report. Pure."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +13,10 @@ from exporter.store import Record
 
 LATE = 1.5
 """The age, in intervals, from which on values are called late."""
+
+
+Rest = Callable[[], None]
+"""Called now and then by what takes long, should others need a turn."""
 
 
 class State(StrEnum):
@@ -145,6 +149,7 @@ def targets(
     intervals: Mapping[Key, float],
     turns: Mapping[Key, datetime | None],
     now: datetime,
+    rest: Rest = lambda: None,
 ) -> tuple[TargetStatus, ...]:
     """The targets of a workspace, as they are at an instant.
 
@@ -153,12 +158,17 @@ def targets(
         intervals: Every report that is polled, with its interval in seconds.
         turns: When each is polled next, None while a request is under way.
         now: The instant.
+        rest: Called after each report.
     """
-    known = dict(records)
+    known: dict[Key, Record] = {}
+    for key, record in records:
+        known[key] = record
+        rest()
     found: dict[Target, list[ReportStatus]] = {}
     for key in (*intervals, *(key for key in known if key.report and key not in intervals)):
         record = known.get(key) or Record(intervals[key])
         found.setdefault(key.target, []).append(_report(key, record, turns.get(key), now))
+        rest()
     return tuple(
         TargetStatus(target.bot_id, target.bot, tuple(reports)) for target, reports in found.items()
     )

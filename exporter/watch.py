@@ -16,7 +16,7 @@ from exporter.memory import Listed, Memory, Origin
 from exporter.plan import Key
 from exporter.poller import Failure, Poller
 from exporter.standing import Standing
-from exporter.status import WorkspaceStatus, targets
+from exporter.status import Rest, WorkspaceStatus, targets
 from exporter.store import Record, Store
 from exporter.telemetry import Telemetry
 
@@ -152,7 +152,7 @@ class Watch:
         """How many requests the intervals lead to."""
         return self.poller.requests_per_minute
 
-    def glance(self, records: Mapping[Key, Record]) -> Callable[[], WorkspaceStatus]:
+    def glance(self, records: Mapping[Key, Record]) -> Callable[[Rest], WorkspaceStatus]:
         """What brings how the polling of this workspace goes now; it may take long, anywhere.
 
         Args:
@@ -161,7 +161,7 @@ class Watch:
         polled, found = self.poller.turns(), self._finder.turns if self._finder else {}
         now, answered, requests_today = self._now(), self.answered, self._gate.requests_today
 
-        def status() -> WorkspaceStatus:
+        def status(rest: Rest) -> WorkspaceStatus:
             turns = polled() | found
             return WorkspaceStatus(
                 name=self._workspace.name,
@@ -172,10 +172,11 @@ class Watch:
                 requests_per_day=self._workspace.requests_per_day,
                 requests_per_minute=self._workspace.requests_per_minute,
                 targets=targets(
-                    ((key, records[key]) for key in turns if key in records),
+                    ((key, record) for key in turns if (record := records.get(key))),
                     {key: interval for key, (interval, _) in turns.items()},
                     {key: due for key, (_, due) in turns.items()},
                     now,
+                    rest,
                 ),
             )
 
@@ -183,7 +184,7 @@ class Watch:
 
     def status(self) -> WorkspaceStatus:
         """How the polling of this workspace goes."""
-        return self.glance(self._store.generation())()
+        return self.glance(self._store.generation())(lambda: None)
 
     @property
     def answered(self) -> bool:

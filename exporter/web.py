@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from exporter import status_page
 from exporter.addresses import literal
 from exporter.exposition import Snapshot
-from exporter.status import Status
+from exporter.status import Rest, Status
 from exporter.stitch import Piece
 
 Scope = Mapping[str, Any]
@@ -46,8 +47,12 @@ _LONGEST: Final = 1000
 HELD: Final = 1.0
 """Seconds for which a page on how the polling goes is the same for all who ask."""
 
+_SLICE: Final = 0.002
 _SHARE: Final = 4
-"""Of this many seconds, one is spent on making them; scrapes need the others."""
+"""Seconds in a row that such pages are made, and of how many one is: scrapes need the others."""
+
+_BYTES_A_SECOND: Final = 16 * 1024 * 1024
+"""So much of such pages is sent; one of 2,000 bots is half a MiB for each of their reports."""
 
 _PRIVATE_NAMES: Final = (".localhost", ".local", ".internal", ".svc")
 """What names end with that no public name server knows, a Kubernetes service's among them."""
@@ -72,6 +77,10 @@ NOT_FROM_THERE: Final = Answer(
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 
+Look = Callable[[Rest], Status]
+"""What brings how the polling goes."""
+
+
 class Web:
     """Serves the page, and says whether the exporter is alive and ready.
 
@@ -79,7 +88,8 @@ class Web:
         snapshot: The values as they are now.
         own: The exporter's own metrics, compressed, in OpenMetrics if told so.
         ready: Whether every workspace has had an answer.
-        status: Looks at how the polling goes, and says what brings that, which may take long.
+        status: Looks at how the polling goes, and says what brings that, which may take long and
+            calls what it is given now and then, for a rest.
         reload: Reads the configuration again, and says what is wrong with it; None forbids it.
         telemetry_path: Where the page is.
         route_prefix: What comes before every route, without a slash at its end.
@@ -92,7 +102,7 @@ class Web:
         snapshot: Callable[[], Awaitable[Snapshot]],
         own: Callable[[bool], Iterable[Piece]],
         ready: Callable[[], bool],
-        status: Callable[[], Callable[[], Status]],
+        status: Callable[[], Look],
         reload: Callable[[], Awaitable[str]] | None = None,
         telemetry_path: str = "/metrics",
         route_prefix: str = "",
@@ -186,11 +196,13 @@ class Web:
         status = self._status()
         return await asyncio.to_thread(self._written, status, query)
 
-    def _written(self, status: Callable[[], Status], query: str | None) -> Piece:
+    def _written(self, status: Look, query: str | None) -> Piece:
+        rest = _Rests()
+        found = status(rest)
         if query is None:
-            return _packed(status().json())
+            return _packed(rest.after(found.json()))
         links = {"metrics": self._linked, "api": "api/v1/status"}
-        return _packed(status_page.parts(status(), query=query, **links))
+        return _packed(rest.after(status_page.parts(found, query=query, **links)))
 
     def _readiness(self) -> Answer:
         if self._ready():
@@ -226,7 +238,7 @@ class _Shared:
     def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
         self._make = make
         self._one = asyncio.Lock()
-        self._free = 0.0
+        self._sent = 0.0
         self._held: dict[str | None, _Page] = {}
 
     async def get(self, query: str | None) -> Piece:
@@ -237,25 +249,31 @@ class _Shared:
             page.made = asyncio.ensure_future(self._fresh(query, page))
         page.readers += 1
         try:
-            return await asyncio.shield(page.made)  # one who goes does not take it from the others
+            made = await asyncio.shield(page.made)  # one who goes does not take it from the others
         finally:
             page.readers -= 1
             if not (page.readers or page.begun):
                 page.made.cancel()
                 self._drop(query, page)
+        await self._turn(made.size)
+        return made
+
+    async def _turn(self, size: int) -> None:
+        """Wait until so many bytes more can be sent without anybody else noticing."""
+        now = asyncio.get_running_loop().time()
+        turn = max(self._sent, now)
+        self._sent = turn + size / _BYTES_A_SECOND
+        await asyncio.sleep(turn - now)
 
     async def _fresh(self, query: str | None, page: _Page) -> Piece:
         async with self._one:
             loop = asyncio.get_running_loop()
-            await asyncio.sleep(self._free - loop.time())
-            page.begun, begun = True, loop.time()
+            page.begun = True
             try:
                 made = await self._make(query)
             except BaseException:
                 self._drop(query, page)
                 raise
-            finally:
-                self._free = loop.time() + (_SHARE - 1) * (loop.time() - begun)
             loop.call_later(HELD, self._drop, query, page)
             return made
 
@@ -267,6 +285,33 @@ class _Shared:
 def _packed(texts: Iterable[str]) -> Piece:
     """A text that comes bit by bit, compressed: the whole is never there."""
     return Piece.joined(Piece.of(text) for text in _portions(text.encode() for text in texts))
+
+
+class _Rests:
+    """Rests after every few milliseconds of work, so that it takes but a share of the time.
+
+    A thread that never rests takes the interpreter lock again and again from whoever serves a
+    scrape, for as long as a page takes.
+    """
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __call__(self) -> None:
+        if time.perf_counter() - self._begun > _SLICE:
+            self.now()
+
+    def now(self) -> None:
+        """Rest, however little was done: the next page may be begun at once."""
+        time.sleep((_SHARE - 1) * (time.perf_counter() - self._begun))
+        self._begun = time.perf_counter()
+
+    def after(self, texts: Iterable[str]) -> Iterator[str]:
+        """The same texts, with the rests between them."""
+        for text in texts:
+            yield text
+            self()
+        self.now()
 
 
 def _searched(scope: Scope) -> str:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from exporter.exposition import Snapshot, snapshot
-from exporter.status import Status
+from exporter.status import Rest, Status
 from exporter.stitch import Piece
 from exporter.store import Store
-from exporter.web import HELD, Web, wants_gzip, wants_openmetrics
+from exporter.web import HELD, Look, Web, wants_gzip, wants_openmetrics
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROMETHEUS_3 = (
@@ -34,7 +34,7 @@ def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401
         snapshot=empty,
         own=lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
         ready=lambda: ready,
-        status=lambda: lambda: Status("0.1.0", NOW, ()),
+        status=lambda: lambda _: Status("0.1.0", NOW, ()),
         **others,
     )
 
@@ -410,9 +410,9 @@ def looked() -> tuple[Web, list[float]]:
     """The routes, and when they looked at how the polling goes."""
     looks: list[float] = []
 
-    def status() -> Callable[[], Status]:
+    def status() -> Look:
         looks.append(time.monotonic())
-        return lambda: Status("0.1.0", NOW, ())
+        return lambda _: Status("0.1.0", NOW, ())
 
     return Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=status), looks
 
@@ -451,14 +451,17 @@ def test_whoever_asks_for_many_pages_and_goes_has_none_made() -> None:
     together(go, web)
 
 
-def test_what_makes_the_pages_takes_no_more_than_a_quarter_of_the_time() -> None:
+@pytest.mark.parametrize("reports", [1, 25], ids=["short-pages", "long-pages"])
+def test_what_makes_the_pages_takes_no_more_than_a_quarter_of_the_time(reports: int) -> None:
     busy = 0.0
 
-    def slow() -> Status:
+    def slow(rest: Rest) -> Status:
         nonlocal busy
-        begun = time.monotonic()
-        time.sleep(0.05)
-        busy += time.monotonic() - begun
+        for _ in range(reports):
+            begun = time.monotonic()
+            time.sleep(0.002)
+            busy += time.monotonic() - begun
+            rest()
         return Status("0.1.0", NOW, ())
 
     async def go(web: Web) -> None:
@@ -469,15 +472,27 @@ def test_what_makes_the_pages_takes_no_more_than_a_quarter_of_the_time() -> None
     together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=lambda: slow))
 
 
+def test_who_reads_how_the_polling_goes_all_the_time_gets_16_mib_a_second() -> None:
+    long = Status("0" * 2**20, NOW, ())
+
+    async def go(web: Web) -> None:
+        begun = time.monotonic()
+        await asyncio.gather(*(call(web, "/api/v1/status") for _ in range(16)))
+        assert time.monotonic() - begun > 0.9
+
+    look: Look = lambda _: long  # noqa: E731 - or it would be three lines
+    together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=lambda: look))
+
+
 def test_a_page_that_could_not_be_made_is_made_anew_for_the_next() -> None:
     tries = 0
 
-    def status() -> Callable[[], Status]:
+    def status() -> Look:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise RuntimeError
-        return lambda: Status("0.1.0", NOW, ())
+        return lambda _: Status("0.1.0", NOW, ())
 
     async def go(web: Web) -> None:
         with pytest.raises(RuntimeError):
@@ -508,7 +523,7 @@ def test_a_scrape_that_goes_does_not_stop_the_snapshot_that_others_need() -> Non
             snapshot=slow,
             own=lambda _: [],
             ready=lambda: True,
-            status=lambda: lambda: Status("0.1.0", NOW, ()),
+            status=lambda: lambda _: Status("0.1.0", NOW, ()),
         ),
     )
     assert made == 1

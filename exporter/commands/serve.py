@@ -33,7 +33,7 @@ from exporter.status import Status
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
-from exporter.web import Web
+from exporter.web import Look, Web
 from exporter.web_config import Kept
 from exporter.workers import Loop, Workers
 
@@ -168,11 +168,11 @@ async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the 
     log.info("stopped")
 
 
-def _glance(fleet: Fleet, store: Store, now: datetime) -> Callable[[], Status]:
+def _glance(fleet: Fleet, store: Store, now: datetime) -> Look:
     """What brings how the polling goes now."""
     records = store.generation()
     parts = [watch.glance(records) for watch in fleet]
-    return lambda: Status(__version__, now, tuple(part() for part in parts))
+    return lambda rest: Status(__version__, now, tuple(part(rest) for part in parts))
 
 
 async def _end_polling(

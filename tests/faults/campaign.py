@@ -447,7 +447,9 @@ class Campaign:
                     snapshot=pages.current,
                     own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
                     ready=lambda: all(watch.answered for watch in fleet),
-                    status=lambda: lambda: Status("0", now(), tuple(one.status() for one in fleet)),
+                    status=lambda: (
+                        lambda _: Status("0", now(), tuple(one.status() for one in fleet))
+                    ),
                 )
                 await self._live()
                 rendering.cancel()

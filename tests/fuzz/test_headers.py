@@ -31,7 +31,7 @@ WEB: Final = Web(
     snapshot=_snapshot,
     own=lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
     ready=lambda: True,
-    status=lambda: lambda: Status("0", NOW, ()),
+    status=lambda: lambda _: Status("0", NOW, ()),
 )
 
 media = st.sampled_from(

@@ -25,10 +25,10 @@ from exporter.exposition import Snapshot, snapshot
 from exporter.guard import Guard
 from exporter.plan import Key, Target
 from exporter.server import Limits, Server, bound, listen
-from exporter.status import Status, WorkspaceStatus, targets
+from exporter.status import Rest, Status, WorkspaceStatus, targets
 from exporter.stitch import Piece
 from exporter.store import Record, Store
-from exporter.web import Web
+from exporter.web import Look, Web
 from exporter.web_config import Kept
 
 LOOPBACK: Final = "127.0.0.1"
@@ -37,12 +37,12 @@ LIMITS: Final = Limits()
 LINE: Final = b"own_total 1\n"
 
 
-def nothing() -> Status:
+def nothing(_: Rest) -> Status:
     """How the polling goes where nothing is polled."""
     return Status("0.0.0", datetime.now(UTC), ())
 
 
-def much(bots: int) -> Callable[[], Status]:
+def much(bots: int) -> Look:
     """What brings how the polling of many bots goes, with the work that this takes in the field."""
     reports = ("csat", "total_usage", "conversation_overview")
     keys = [
@@ -54,9 +54,9 @@ def much(bots: int) -> Callable[[], Status]:
     known = {key: Record(600.0, last_success=began, error=f"HTTP 500 at {key}") for key in keys}
     intervals, turns = dict.fromkeys(keys, 600.0), dict.fromkeys(keys, began)
 
-    def status() -> Status:
+    def status(rest: Rest) -> Status:
         now = datetime.now(UTC)
-        found = targets(known.items(), intervals, turns, now)
+        found = targets(known.items(), intervals, turns, now, rest)
         one = WorkspaceStatus(
             "acme",
             "seachat",
@@ -72,7 +72,7 @@ def much(bots: int) -> Callable[[], Status]:
     return status
 
 
-def web(own: Callable[[], bytes] = lambda: LINE, status: Callable[[], Status] = nothing) -> Web:
+def web(own: Callable[[], bytes] = lambda: LINE, status: Look = nothing) -> Web:
     """The routes, over an empty store and some metrics of the exporter's own."""
     empty: Snapshot = snapshot(Store().generation(), datetime.now(UTC))
 
