@@ -201,8 +201,8 @@ _ALONE: Final = _NEIGHBOURS[:1]
 
 ATTACKS: Final[Mapping[str, Attack]] = {
     "resets": Attack("resets", _ALONE, 4, share=1.0),
-    "resets without a password": Attack("resets", _ALONE, 4, users=True, share=1.0),
-    "resets over TLS": Attack("tls_resets", _ALONE, 4, tls=True, share=1.0),
+    "resets without a password": Attack("resets", _ALONE, 4, users=True, share=0.2),
+    "resets over TLS": Attack("tls_resets", _ALONE, 4, tls=True, share=0.2),
     "wrong passwords": Attack("guessers", _ALONE, 31, users=True),
     "all places, idle": Attack("idlers", each=32),
     "all places, each with half a request": Attack("holders_chunked", each=32),
