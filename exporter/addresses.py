@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-_HOST: Final = re.compile(r"(?!.*(?:^|\.)xn--)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _IN_BRACKETS: Final = re.compile(r"(?:^|@)\[[^\[\]@]*\](?::[0-9]*)?$", re.ASCII)
 
 _SUBSCRIBER: Final = 64

@@ -220,7 +220,7 @@ class Client:
             found = read(content)
         except Unfit as unfit:
             raise _unfit(unfit, f", said to be {media}" if odd else "") from None
-        if _code(found) == BAD_KEY:
+        if _own(found) and _code(found) == BAD_KEY:
             raise self._rejected(200)
         if found is None:
             raise _unfit(Unfit("null"))

@@ -131,6 +131,10 @@ class NoKey(NotSent):
         super().__init__(Outcome.CLIENT_ERROR, text)
 
 
+class Ending(ExporterError):
+    """The exporter is ending, and takes nothing up any more."""
+
+
 class ReplyError(ExporterError):
     """One report's part of an answer is missing or has another shape than documented."""
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from exporter.agenda import Agenda
 from exporter.client import Trust, trust
 from exporter.config import Config, Workspace
-from exporter.errors import StartError
+from exporter.errors import Ending
 from exporter.memory import Memory, Origin
 from exporter.store import Store, undone_if_it_fails
 from exporter.telemetry import Telemetry
@@ -92,7 +92,8 @@ class Fleet:
         as it may be back before the pause that the API asked for is over.
 
         Raises:
-            StartError: If a workspace's certificates or addresses cannot be used, or all is ending.
+            StartError: If a workspace's certificates or addresses cannot be used.
+            Ending: If it is closed, or was meanwhile.
         """
         self._open()
         wanted = [await self._wanted(workspace) for workspace in config.workspaces]
@@ -118,7 +119,7 @@ class Fleet:
 
     def _open(self) -> None:
         if self._closed.is_set():
-            raise StartError("the exporter is ending")
+            raise Ending("the exporter is ending")
 
     async def _wanted(self, workspace: Workspace) -> _Wanted:
         """What is to be polled, with an agenda where it is not as it was.

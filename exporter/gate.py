@@ -310,7 +310,7 @@ class Gate:
             self._recalled = False
             known = self._keyring.knows(self._paused_key)
             if not known or self._paused_key == self._keyring.mark(key):
-                pause.ended(self._terms.parked_until, self._time())
+                pause.recalled(self._terms.parked_until, self._time())
         self._terms.share(pause)
         return key
 

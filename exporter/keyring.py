@@ -57,6 +57,10 @@ class SharedPause:
     def ended(self, until: float, at: float) -> None:
         """Note that a request has ended, and until when its workspace pauses since."""
         self._settled = True
+        self.recalled(until, at)
+
+    def recalled(self, until: float, at: float) -> None:
+        """Note until when a workspace pauses, as it knows from before."""
         if until > max(self.until, at):
             self.until = until
             self.doubt()

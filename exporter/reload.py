@@ -11,7 +11,7 @@ from typing import Final
 from exporter import early
 from exporter.config import Config
 from exporter.config.document import LARGEST_FILE
-from exporter.errors import ConfigError, StartError
+from exporter.errors import ConfigError, Ending, StartError
 from exporter.files import Followed, Stamp
 from exporter.telemetry import RELOAD_SUCCESSFUL, Telemetry
 
@@ -104,6 +104,8 @@ class Reloader:
                 for line in str(error).splitlines():
                     log.error("configuration refused", extra={"reason": line})  # noqa: TRY400 - for the operator
                 return str(error)
+            except Ending as ending:
+                return str(ending)
             except Exception as error:  # noqa: BLE001 - whatever it is, what is in force stays
                 self._telemetry.set(RELOAD_SUCCESSFUL, 0)
                 self._telemetry.bug("reload", error)

@@ -460,13 +460,15 @@ class Door(socket.socket):
 
         Raises:
             ConnectionAbortedError: If the next one was turned away.
+            OSError: If not even that can be done; asyncio tries again in a second.
         """
         try:
             accepted, address = super().accept()
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 self._turn_away()
-                raise ConnectionAbortedError from None
+                if self._spare >= 0:
+                    raise ConnectionAbortedError from None
             raise
         client = party(address[0])
         if not self._crowd.room(client):

@@ -139,9 +139,13 @@ def _begun(whole: Status | WorkspaceStatus, last: str) -> str:
     return f'{_ENCODER.encode(others)[:-1]},"{last}":'
 
 
+RANKS: Final = {state: rank for rank, state in enumerate(State)}
+"""The worst comes first."""
+
+
 def worst(states: Iterable[State]) -> State:
     """The worst of some states; waiting where there is none."""
-    return min(states, key=list(State).index, default=State.WAITING)
+    return min(states, key=RANKS.__getitem__, default=State.WAITING)
 
 
 def targets(

@@ -8,7 +8,7 @@ from html import escape
 from typing import Final
 
 from exporter.durations import show
-from exporter.status import ReportStatus, State, Status, TargetStatus, WorkspaceStatus
+from exporter.status import RANKS, ReportStatus, Rest, State, Status, TargetStatus, WorkspaceStatus
 
 MANY: Final = 20
 """From so many targets on there is a search box."""
@@ -49,9 +49,11 @@ def page(status: Status, *, metrics: str, api: str, query: str = "") -> str:
     return "".join(parts(status, metrics=metrics, api=api, query=query))
 
 
-def parts(status: Status, *, metrics: str, api: str, query: str = "") -> Iterator[str]:
-    """The same, part by part."""
-    return _page(status, metrics, api, wanted(query))
+def parts(
+    status: Status, *, metrics: str, api: str, query: str = "", rest: Rest = lambda: None
+) -> Iterator[str]:
+    """The same, part by part; calls for a rest where the next one takes its time."""
+    return _page(status, metrics, api, wanted(query), rest)
 
 
 def wanted(query: str) -> str:
@@ -59,7 +61,7 @@ def wanted(query: str) -> str:
     return query.strip()[:100]
 
 
-def _page(status: Status, metrics: str, api: str, query: str) -> Iterator[str]:
+def _page(status: Status, metrics: str, api: str, query: str, rest: Rest) -> Iterator[str]:
     yield "<!DOCTYPE html><html lang=en><head><meta charset=utf-8>"
     yield '<meta name=viewport content="width=device-width,initial-scale=1">'
     yield f"<title>seasalt-exporter</title><style>{_STYLE}</style></head><body>"
@@ -72,10 +74,14 @@ def _page(status: Status, metrics: str, api: str, query: str) -> Iterator[str]:
         yield f'{escape(query)}" placeholder="bot, report, state or error"></label> '
         yield "<button>Find</button></form>"
     left, matched = SHOWN, False
-    for workspace in sorted(status.workspaces, key=lambda one: _rank(one.state)):
-        found = [one for one in workspace.targets if _matches(workspace, one, query.casefold())]
+    for workspace in sorted(status.workspaces, key=lambda one: RANKS[one.state]):
+        found = []
+        for one in workspace.targets:
+            if _matches(workspace, one, query.casefold()):
+                found.append(one)
+            rest()
         if found or not query:
-            found.sort(key=lambda target: _rank(target.state))
+            found.sort(key=lambda target: RANKS[target.state])
             yield from _workspace(workspace, found, left, status.at)
             left, matched = max(0, left - len(found)), True
     if query and not matched:
@@ -115,7 +121,7 @@ def _matches(workspace: WorkspaceStatus, target: TargetStatus, query: str) -> bo
 def _target(target: TargetStatus, now: datetime, *, open_: bool) -> Iterator[str]:
     name = target.bot or "whole workspace"
     bot_id = f" <small>{escape(target.bot_id)}</small>" if target.bot_id else ""
-    ordered = sorted(target.reports, key=lambda report: _rank(report.state))
+    ordered = sorted(target.reports, key=lambda report: RANKS[report.state])
     wrong = [report for report in ordered if report.state is not State.OK]
     right = ordered[len(wrong) :]
     count = _number(len(ordered), "report") + (f", {len(wrong)} not ok" if wrong else "")
@@ -174,11 +180,6 @@ def _counted(targets: Sequence[TargetStatus]) -> str:
 
 def _number(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _rank(state: State) -> int:
-    """The worst comes first."""
-    return list(State).index(state)
 
 
 def _word(state: State) -> str:

@@ -48,11 +48,13 @@ HELD: Final = 1.0
 """Seconds for which a page on how the polling goes is the same for all who ask."""
 
 _SLICE: Final = 0.002
+"""Seconds in a row that such pages are made."""
+
 _SHARE: Final = 4
-"""Seconds in a row that such pages are made, and of how many one is: scrapes need the others."""
+"""Of so many seconds, one is spent on making them: scrapes need the others."""
 
 _BYTES_A_SECOND: Final = 16 * 1024 * 1024
-"""So much of such pages is sent; one of 2,000 bots is half a MiB for each of their reports."""
+"""So much of such pages is sent at most; one of 2,000 bots is half a MiB for each of their reports."""
 
 _PRIVATE_NAMES: Final = (".localhost", ".local", ".internal", ".svc")
 """What names end with that no public name server knows, a Kubernetes service's among them."""
@@ -72,7 +74,7 @@ NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
 POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
 NOT_FROM_THERE: Final = Answer(
-    403, b"Refused: another site's page asks, or the host is no name of --web.external-url\n"
+    403, b"Refused: another site's page asks, or the host is not that of --web.external-url\n"
 )
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
@@ -187,6 +189,8 @@ class Web:
     async def _looked(self, scope: Scope, send: Send, path: str) -> None:
         """A page on how the polling goes."""
         page = await self._pages.get(None if path == self._api else _searched(scope))
+        if scope["method"] == "GET":
+            await self._pages.pace(page.compressed if _takes_gzip(scope) else page.size)
         kind = b"application/json" if path == self._api else b"text/html; charset=utf-8"
         headers = [(b"content-type", kind), (b"vary", b"Accept-Encoding"), *_GUARDED]
         await _send_piece(scope, send, headers, page)
@@ -200,9 +204,13 @@ class Web:
         rest = _Rests()
         found = status(rest)
         if query is None:
-            return _packed(rest.after(found.json()))
-        links = {"metrics": self._linked, "api": "api/v1/status"}
-        return _packed(rest.after(status_page.parts(found, query=query, **links)))
+            texts = found.json()
+        else:
+            links = {"metrics": self._linked, "api": "api/v1/status"}
+            texts = status_page.parts(found, query=query, rest=rest, **links)
+        page = _packed(rest.after(texts))
+        rest.now()
+        return page
 
     def _readiness(self) -> Answer:
         if self._ready():
@@ -238,11 +246,11 @@ class _Shared:
     def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
         self._make = make
         self._one = asyncio.Lock()
-        self._sent = 0.0
+        self._sending = asyncio.Lock()
         self._held: dict[str | None, _Page] = {}
 
     async def get(self, query: str | None) -> Piece:
-        """The page as it is, or was a second ago at most."""
+        """The page, at most a second old when it is made for somebody."""
         page = self._held.get(query)
         if page is None:
             page = self._held[query] = _Page(asyncio.get_running_loop().create_future())
@@ -255,15 +263,14 @@ class _Shared:
             if not (page.readers or page.begun):
                 page.made.cancel()
                 self._drop(query, page)
-        await self._turn(made.size)
         return made
 
-    async def _turn(self, size: int) -> None:
-        """Wait until so many bytes more can be sent without anybody else noticing."""
-        now = asyncio.get_running_loop().time()
-        turn = max(self._sent, now)
-        self._sent = turn + size / _BYTES_A_SECOND
-        await asyncio.sleep(turn - now)
+    async def pace(self, size: int) -> None:
+        """Wait for a turn to send so many bytes, first come, first served; a few need none."""
+        if size < PIECE:
+            return
+        async with self._sending:  # whoever goes meanwhile takes nobody's time
+            await asyncio.sleep(size / _BYTES_A_SECOND)
 
     async def _fresh(self, query: str | None, page: _Page) -> Piece:
         async with self._one:
@@ -311,7 +318,6 @@ class _Rests:
         for text in texts:
             yield text
             self()
-        self.now()
 
 
 def _searched(scope: Scope) -> str:
@@ -430,12 +436,16 @@ async def reply(scope: Scope, send: Send, answer: Answer) -> None:
 
 async def _send_piece(scope: Scope, send: Send, headers: list[Header], page: Piece) -> None:
     """Send a page, compressed if that is allowed."""
-    if wants_gzip(_values(scope, b"accept-encoding")):
+    if _takes_gzip(scope):
         headers.append((b"content-encoding", b"gzip"))
         member = page.member()
         await _stream(scope, send, headers, sum(map(len, member)), member)
     else:
         await _stream(scope, send, headers, page.size, page.text())
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return wants_gzip(_values(scope, b"accept-encoding"))
 
 
 async def _stream(

@@ -67,7 +67,7 @@ _UNITS: Final = {
     "µs": Fraction(1, 1_000_000),
     "ns": Fraction(1, 1_000_000_000),
 }
-_PART: Final = r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ms|us|µs|ns|h|m|s)"
+_PART: Final = r"([0-9]{1,19}(?:\.[0-9]{0,19})?)(ms|us|µs|ns|h|m|s)"
 
 ModelT = TypeVar("ModelT", bound=Shape)
 

@@ -148,6 +148,7 @@ def test_the_code_for_a_bad_key_judges_none_where_something_before_the_api_says_
 
     assert told.outcome is Outcome.SERVER_ERROR
     assert told.wish == (60 if headers else None)
+    assert ask(lambda _: response(200, b'{"code": 40007, "incident": "x"}'))
 
 
 HTML = b"<html><title>Just a moment...</title></html>"

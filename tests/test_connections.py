@@ -597,7 +597,7 @@ def test_who_asks_for_the_status_all_the_time_does_not_make_a_scrape_wait(
                 time.sleep(0.05)
     with capsys.disabled():
         print(f" [8 clients: scrape p99 {percentile(took) * 1000:.0f} ms]", end="")
-    assert percentile(took) < 0.15
+    assert percentile(took) < 0.25
 
 
 # What is no HTTP, or hardly

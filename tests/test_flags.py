@@ -266,6 +266,7 @@ def test_a_value_that_cannot_be_right_is_one_line(arguments: list[str], says: st
     [
         ([], ""),
         (["--web.external-url=https://metrics.internal"], ""),
+        (["--web.external-url=https://xn--mnchen-3ya.internal"], ""),
         (["--web.external-url=https://metrics.internal/"], ""),
         (["--web.external-url=https://metrics.internal/a/b/"], "/a/b"),
         (["--web.external-url=https://metrics.internal/a%20b"], "/a b"),

@@ -28,13 +28,14 @@ from exporter.agenda import Agenda
 from exporter.client import Client, Trust
 from exporter.config import Config, Workspace
 from exporter.discovery import Finder
-from exporter.errors import StartError
+from exporter.errors import Ending, StartError
 from exporter.fleet import Fleet
 from exporter.gate import Gate
 from exporter.keyring import Keyring
 from exporter.memory import Memory, Origin
 from exporter.pages import Pages
 from exporter.poller import Poller
+from exporter.standing import Standing
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.watch import Watch
@@ -57,13 +58,14 @@ class Run:
         self.api = FakeApi(self.world.now)
         self.store, self.telemetry = Store(), Telemetry()
         self.shown: list[str] = []
+        self.remembered: dict[str, Memory] = {}
 
     def through(self, *steps: Config | Callable[[], None]) -> "Run":
         """Adopt each configuration and let an hour pass; what was shown then is kept."""
 
         async def go() -> None:
             async with asyncio.TaskGroup() as tasks:
-                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
+                fleet = Fleet(self.start, tasks, self.store, self.telemetry, self.remembered)
                 for step in steps:
                     if isinstance(step, Config):
                         await fleet.adopt(step)
@@ -303,6 +305,20 @@ def test_after_a_pause_one_workspace_goes_first() -> None:
     assert 3 * 3600 / 1260 <= len(run.api.journal) <= 3 * 3600 / 600 + 1
 
 
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR / 2], ids=["over", "under way"])
+def test_after_a_restart_one_workspace_goes_first_whatever_pause_is_remembered(
+    ahead: timedelta,
+) -> None:
+    run = Run()
+    for number, one in enumerate(ten().workspaces):
+        until = run.world.start + ahead - timedelta(seconds=number)
+        run.remembered[one.name] = Memory(Origin.of(one), Standing(not_before=until))
+    run.api.answer = lambda _: (429, {"retry_after": 5 * HOUR.total_seconds()})
+    run.through(ten())
+
+    assert len(run.api.journal) == 1
+
+
 def test_ten_workspaces_of_one_rejected_key_send_it_once_a_minute_in_all() -> None:
     run = Run()
     run.api.answer = lambda _: (401, {"detail": "Invalid API key"})
@@ -461,7 +477,7 @@ def test_what_is_adopted_after_the_end_is_not_polled() -> None:
         async with asyncio.TaskGroup() as tasks:
             fleet = Fleet(run.start, tasks, run.store, run.telemetry)
             await fleet.close()
-            with pytest.raises(StartError, match="the exporter is ending"):
+            with pytest.raises(Ending):
                 await fleet.adopt(config(acme()))
             assert list(fleet) == []
 
@@ -533,7 +549,7 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
             reloading = asyncio.ensure_future(fleet.adopt(config(acme(["csat"], bots=1))))
             await asyncio.sleep(0)
             await fleet.close()
-            with pytest.raises(StartError, match="the exporter is ending"):
+            with pytest.raises(Ending):
                 await reloading
             await asyncio.sleep(HOUR.total_seconds())
             await fleet.close()  # had one been started, it would never end

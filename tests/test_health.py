@@ -148,6 +148,7 @@ def test_the_flags_are_those_of_the_first_process_of_a_container(
     assert given.one("web.listen-address") == ":2"
     louder = as_served(parse(["health", "--log.level=debug"], environment), file)
     assert (louder.one("web.listen-address"), louder.one("web.route-prefix")) == (address, prefix)
+    assert louder.one("log.level") == "debug"
 
 
 def test_without_a_first_process_the_environment_says_it(tmp_path: Path) -> None:

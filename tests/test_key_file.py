@@ -86,12 +86,12 @@ def test_a_disk_that_hangs_does_not_hold_the_loop_and_the_last_key_is_sent_on(
         disk.hang(on=True)
         before = disk.opened
         looks = asyncio.gather(*(key.look() for _ in range(50)))
-        assert await held_for(looks) < 0.05
+        assert await held_for(looks) < 0.3
         assert key.read() == FIRST
         for _ in range(50):  # and nobody waits as long again
             begun = time.perf_counter()
             await key.look()
-            assert time.perf_counter() - begun < 0.1
+            assert time.perf_counter() - begun < 0.5
         assert disk.opened == before + 1  # nor takes a thread each
 
         rotate(file, SECOND)

@@ -575,7 +575,7 @@ def test_whoever_goes_leaves_the_line_and_nobody_loses_a_turn() -> None:
                 task.cancel()
             found = await asyncio.gather(*gone, return_exceptions=True)
             assert {type(one) for one in found} <= {asyncio.CancelledError, bool}
-        return await asyncio.wait_for(passwords.right(b"a", b"b", "x"), 1)
+        return await asyncio.wait_for(passwords.right(b"a", b"b", "x"), 5)
 
     assert asyncio.run(go())
 

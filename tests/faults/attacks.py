@@ -34,7 +34,6 @@ from support.processes import wait_for
 LEAST_SCRAPES: Final = 20
 
 _PAUSE: Final = 0.05
-_TODAY: Final = f"{datetime.now(UTC):%Y-%m-%d}".encode()  # of rows that are looked at
 _BEGUN: Final = 1.0  # seconds until the attacker is under way
 _PATIENCE: Final = 60.0
 _SCRAPER: Final = "127.0.0.200"
@@ -111,15 +110,20 @@ def _many(shape: bytes, number: int) -> bytes:
     return b",".join(shape % place for place in range(number))
 
 
+def _today() -> bytes:
+    """The day of rows that are looked at."""
+    return f"{datetime.now(UTC):%Y-%m-%d}".encode()
+
+
 NODES: Final[Mapping[str, Callable[[], bytes]]] = {
     "empty rows": lambda: b'{"label_usage":{"data":[%s]}}' % _rows(b"{}"),
     "periods": lambda: (
         b'{"activity_trend":{"time_unit":"day","data":[%s]}}'
-        % _rows(b'{"period":"%s","CUSTOMER":1}' % _TODAY)
+        % _rows(b'{"period":"%s","CUSTOMER":1}' % _today())
     ),
     "long names": lambda: (
         b'{"label_usage":[{"period":"%s","labels":[%s]}]}'
-        % (_TODAY, _many(b'{"name":"' + b"x" * 60 + b'%06d","count":1}', 90_000))
+        % (_today(), _many(b'{"name":"' + b"x" * 60 + b'%06d","count":1}', 90_000))
     ),
     "labels": lambda: b'{"label_overview":[%s]}' % _many(b'{"name":"%d","total_count":1}', 250_000),
     "channels": lambda: (

@@ -121,7 +121,7 @@ def test_what_is_in_no_documented_field_costs_nothing() -> None:
     part = [row("2024-01-01", label("a", n)) | {"x": [10**4000] * 1000} for n in (1, 2)]
     before = time.process_time()
     found = read("seachat", METRIC, part, **MONTH)
-    assert time.process_time() - before < 0.05
+    assert time.process_time() - before < 0.5
     assert found.series == uses(a=3)
 
 

@@ -1649,8 +1649,39 @@ PROTECTIONS: Final = (
     Protection(
         "who reads how the polling goes all the time gets it at a pace",
         "exporter/web.py",
-        "await asyncio.sleep(turn - now)",
+        "await asyncio.sleep(size / _BYTES_A_SECOND)",
         "await asyncio.sleep(0)",
+        ("tests/test_web.py",),
+    ),
+    Protection(
+        "what another life knew of a pause settles nothing about the key",
+        "exporter/gate.py",
+        "pause.recalled(self._terms.parked_until, self._time())",
+        "pause.ended(self._terms.parked_until, self._time())",
+        ("tests/test_fleet.py",),
+    ),
+    Protection(
+        "the keys that are in use are remembered",
+        "exporter/keyring.py",
+        "known.move_to_end(place)",
+        "pass",
+        ("tests/test_keyring.py",),
+    ),
+    Protection(
+        "a good answer judges the key in the API's own form alone",
+        "exporter/client.py",
+        "if _own(found) and _code(found) == BAD_KEY:",
+        "if _code(found) == BAD_KEY:",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "whoever goes takes nobody's turn to read how the polling goes",
+        "exporter/web.py",
+        "        async with self._sending:  # whoever goes meanwhile takes nobody's time\n"
+        "            await asyncio.sleep(size / _BYTES_A_SECOND)",
+        "        begun = max(getattr(self, 'next', 0.0), time.monotonic())\n"
+        "        self.next = begun + size / _BYTES_A_SECOND\n"
+        "        await asyncio.sleep(self.next - time.monotonic())",
         ("tests/test_web.py",),
     ),
     Protection(
