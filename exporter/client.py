@@ -198,7 +198,7 @@ class Client:
         quick = small(content)
         judge = partial(self._judged, response.headers.get("Content-Type", ""), content, key)
         del content  # it is as large as an answer may be
-        found, odd = judge() if quick else await asyncio.to_thread(judge)
+        found, odd = judge() if quick else await asyncio.to_thread(_alone, judge)
         return Answer(found, large=not quick, odd=odd)
 
     def _judged(self, kind: str, content: Content, key: str) -> tuple[object, bool]:
@@ -278,6 +278,12 @@ class Client:
                 raise RequestFailed(Outcome.CONNECT, "not HTTP/1.1, or broken HTTP") from None
             proxied = self._workspace.http.proxy_url is not None
             raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None
+
+
+def _alone(judge: Callable[[], tuple[object, bool]]) -> tuple[object, bool]:
+    """Judge one large answer at a time: together, they would take the memory of all."""
+    with _one_large:
+        return judge()
 
 
 def _words(error: Exception, *, proxied: bool) -> str:
@@ -443,6 +449,7 @@ _trusted: Final[WeakValueDictionary[tuple[bytes | None, ...], ssl.SSLContext]] =
     WeakValueDictionary()
 )
 _one_at_a_time: Final = threading.Lock()
+_one_large: Final = threading.Lock()
 _PEM: Final = ("ca_file", "cert_file", "key_file")
 
 

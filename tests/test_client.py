@@ -32,6 +32,7 @@ from exporter.answer import (
     LARGEST_BODY,
     LARGEST_ON_WIRE,
     MOST_CHUNKS,
+    read,
 )
 from exporter.client import Client, trust
 from exporter.config import Workspace
@@ -257,6 +258,33 @@ def test_an_answer_that_costs_too_much_is_a_fault_that_the_breaker_counts() -> N
     assert told.fault
     assert (told.outcome, told.status) == (Outcome.INVALID, 200)
     assert not failure(lambda _: response(200, b"{")).fault
+
+
+def test_large_answers_are_read_one_at_a_time_or_they_would_take_the_memory_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now: list[int] = []
+    most: list[int] = []
+
+    def slow(content: bytes) -> object:
+        now.append(1)
+        most.append(len(now))
+        time.sleep(0.02)
+        now.pop()
+        return read(content)
+
+    large = b'{"csat": "' + b"0" * 70_000 + b'"}'
+
+    async def go() -> None:
+        one = workspace()
+        client = Client(one, httpx.MockTransport(lambda _: response(200, large)))
+        asked = (client.report(one.url, {"metrics": ["csat"]}, KEY) for _ in range(3))
+        assert [found.large for found in await asyncio.gather(*asked)] == [True] * 3
+        await client.close()
+
+    monkeypatch.setattr("exporter.client.read", slow)
+    asyncio.run(go())
+    assert set(most) == {1}
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["of-the-reports", "of-the-list"])

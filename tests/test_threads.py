@@ -1,6 +1,7 @@
 """Where no thread can be started: one line at the start, and nothing that ends what runs."""
 
 import asyncio
+import ctypes
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import Final
 import pytest
 from support.processes import answered, finished, get, started
 
-from exporter.workers import LEAST, Loop, Workers
+from exporter.workers import LEAST, Loop, Workers, considerate
 
 FROM: Final = """
 import sys, threading
@@ -93,3 +94,16 @@ def test_what_is_to_be_done_waits_for_the_threads_that_there_are(
     with asyncio.Runner(loop_factory=Loop) as runner:
         assert runner.run(go()) == list(range(20 * LEAST))
     monkeypatch.undo()
+
+
+def test_a_thread_that_works_leaves_the_loop_its_turns_whatever_the_c_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = sys.getswitchinterval()
+    try:
+        considerate()
+        assert sys.getswitchinterval() <= 0.001
+        monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+        considerate()
+    finally:
+        sys.setswitchinterval(before)

@@ -35,7 +35,7 @@ from exporter.telemetry import Telemetry
 from exporter.watch import Watch
 from exporter.web import Look, Web
 from exporter.web_config import Kept
-from exporter.workers import Loop, Workers
+from exporter.workers import Loop, Workers, considerate
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def run(invocation: Invocation) -> int:
     if config is not None:
         if invocation.environment.get("SSLKEYLOGFILE"):
             log.warning("SSLKEYLOGFILE is not honoured, no secret of TLS is written")
+        considerate()
         sockets = listen(invocation.values["web.listen-address"])
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(_until_signalled(config, invocation, sockets, source))

@@ -36,8 +36,7 @@ _A_DAY: Final = 2500  # about as many faults come of a virtual day at the share 
 _SHARE: Final = 0.7
 _KILLS_AT_ONCE: Final = 25
 _UNDER_ATTACK: Final = 64 * 1024 * 1024
-_SCRAPED_IN: Final = 0.1
-"""Bytes by which an attack may make the exporter grow, and seconds that a scrape may take then."""
+"""Bytes by which an attack may make the exporter grow."""
 
 _STORMS: Final = (0.0, 0.05, 0.3, 0.5, 1.0)
 
@@ -441,9 +440,9 @@ def lines(found: Found) -> Iterator[Line]:
             all(
                 harm.strikes > 0
                 and harm.most - harm.before < _UNDER_ATTACK
-                and harm.p99 < _SCRAPED_IN
+                and harm.p99 < ATTACKS[name].within
                 and not (harm.refused or harm.wrong)
-                for harm in harmed.values()
+                for name, harm in harmed.items()
             ),
         )
     for held, (passed, said) in zip(HELD, found.held, strict=True):

@@ -1685,6 +1685,20 @@ PROTECTIONS: Final = (
         ("tests/test_web.py",),
     ),
     Protection(
+        "large answers are read one at a time",
+        "exporter/client.py",
+        "    with _one_large:\n        return judge()",
+        "    return judge()",
+        ("tests/test_client.py",),
+    ),
+    Protection(
+        "a thread that works leaves the loop its turns",
+        "exporter/workers.py",
+        "sys.setswitchinterval(_TURN)",
+        "pass",
+        ("tests/test_threads.py",),
+    ),
+    Protection(
         "pipelined requests take the loop from nobody",
         "exporter/server.py",
         "if self._pipelined:",
