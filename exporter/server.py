@@ -620,7 +620,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; as uvicorn does, which has no setting for how long a handshake may take."""
         loop = asyncio.get_running_loop()
-        seconds: Any = self._limits.head_seconds  # asyncio takes a float, typeshed does not
+        # asyncio takes floats, typeshed does not. To the end belongs what the client has yet to take.
+        begins: Any = self._limits.head_seconds
+        ends: Any = self._limits.write_seconds
         tls = self._tls
         shared = self._limits, self._crowd, tls, bytearray(_READ)
 
@@ -635,8 +637,8 @@ class Server(uvicorn.Server):
                 tls,
                 waiter=cast(Any, None),
                 server_side=True,
-                ssl_handshake_timeout=seconds,
-                ssl_shutdown_timeout=seconds,
+                ssl_handshake_timeout=begins,
+                ssl_shutdown_timeout=ends,
             )
 
         self.servers = [

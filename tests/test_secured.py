@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import bcrypt
 import pytest
@@ -25,7 +25,7 @@ from support.processes import started, wait_for
 from support.serving import LINE, LOOPBACK, PATIENCE, Serving, rest, serving
 
 from exporter.passwords import WAITING, Busy, Passwords
-from exporter.server import Connection, Limits, Secured
+from exporter.server import Connection, Door, Limits, Secured
 from exporter.web_config import DEAREST, Kept
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
@@ -318,6 +318,32 @@ def test_a_kept_connection_ends_when_what_let_it_in_is_no_longer_in_force(
                 secured.sendall(request)
             found = rest(secured)
         assert found == b""
+
+
+def test_whoever_takes_the_end_of_an_answer_slowly_gets_all_of_it(
+    folder: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def narrow(door: Door) -> tuple[socket.socket, Any]:
+        connection, address = accept(door)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return connection, address
+
+    accept, page = Door.accept, LINE * 20_000
+    monkeypatch.setattr(Door, "accept", narrow)
+    with (
+        serving(written(folder, PAIR), Limits(head_seconds=0.5), lambda: page) as server,
+        closing(socket.socket()) as plain,
+    ):
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(10)
+        plain.connect((LOOPBACK, server.port))
+        with closing(tls.wrap_socket(plain, server_hostname=LOOPBACK)) as secured:
+            secured.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            found = secured.recv(10)
+            while part := secured.recv(4096):
+                found += part
+                time.sleep(0.02)
+    assert found.endswith(page)
 
 
 def test_what_is_under_way_is_answered_though_the_web_configuration_changes(

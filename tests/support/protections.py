@@ -1699,6 +1699,13 @@ PROTECTIONS: Final = (
         ("tests/test_threads.py",),
     ),
     Protection(
+        "over TLS as well, whoever takes an answer slowly gets all of it",
+        "exporter/server.py",
+        "ssl_shutdown_timeout=ends",
+        "ssl_shutdown_timeout=begins",
+        ("tests/test_secured.py",),
+    ),
+    Protection(
         "pipelined requests take the loop from nobody",
         "exporter/server.py",
         "if self._pipelined:",
