@@ -311,7 +311,7 @@ def test_no_answer_holds_the_loop_for_long(kind: str) -> None:
     assert held < 2  # on a machine that is busy; on its own it is a fortieth
 
 
-def test_a_text_whose_characters_are_all_escaped_may_be_as_long_as_any() -> None:
+def test_a_text_full_of_escapes_may_be_as_long_as_any() -> None:
     text = "a\n" * 340_000
 
     answer = read(json.dumps([text, "x"]).encode().replace(b'"x"', b'"\xff"'))
