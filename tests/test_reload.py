@@ -12,7 +12,7 @@ import pytest
 from support.virtual import START
 
 from exporter.config import Config
-from exporter.errors import ConfigError, Mistake, StartError
+from exporter.errors import ConfigError, Ending, Mistake, StartError
 from exporter.reload import Reloader, Source
 from exporter.telemetry import Telemetry
 
@@ -101,6 +101,20 @@ def test_a_bad_one_changes_nothing_and_says_why(where: str) -> None:
         assert files.successful
 
     run(go)
+
+
+def test_an_end_that_overtakes_a_reload_is_no_mistake_of_the_configuration(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def go() -> None:
+        files = Files()
+        await files.reloader.reload()
+        files.refusal = Ending("the exporter is ending")
+        assert await files.reloader.reload() == "the exporter is ending"
+        assert files.successful
+
+    run(go)
+    assert "configuration refused" not in caplog.text
 
 
 @pytest.mark.parametrize("where", ["error", "refusal"])
