@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any, Final
 
 from benchmarks.machine import ROOT, fetched
-from exporter import paths
+from exporter.model import paths
 
 METRICS: Final = (
     "communication_volume",

@@ -20,13 +20,14 @@ from typing import Any
 from benchmarks.api import SERIES, VERSIONS, answer
 from benchmarks.machine import OF_A_BOT
 from exporter.config import load
-from exporter.pages import Pages
-from exporter.plan import Call, Key, plan
-from exporter.samples import Samples
-from exporter.stitch import Piece
-from exporter.store import Record, Store
-from exporter.telemetry import Telemetry
-from exporter.windows import local_day
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.packed import Samples
+from exporter.metrics.refresh import Pages
+from exporter.metrics.store import Record, Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.model.targets import Key
+from exporter.model.windows import local_day
+from exporter.polling.plan import Call, plan
 
 
 def now() -> datetime:

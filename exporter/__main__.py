@@ -1,8 +1,8 @@
 """`python -m exporter`, and the console script."""
 
-from exporter import early
+from exporter import early_signals
 
-early.listen()  # before anything that takes its time to import
+early_signals.listen()  # before anything that takes its time to import
 
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -16,7 +16,7 @@ def main() -> int:
     environment = dict(os.environ)
     # Whatever makes a TLS context would write the secrets of its connections there, keys with them.
     os.environ.pop("SSLKEYLOGFILE", None)
-    from exporter.cli import main as run  # noqa: PLC0415 - SIGINT ends quietly until it is there
+    from exporter.commands.cli import main as run  # noqa: PLC0415 - SIGINT ends quietly until it is there
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(sys.argv[1:], environment)

@@ -12,11 +12,11 @@ from hypothesis import given, settings, strategies as st
 from support.entries import KNOWN, Documented
 from support.workspaces import workspace
 
-from exporter.catalogue import of_api
 from exporter.config import Workspace
-from exporter.contract import Windows
 from exporter.errors import ConfigError
-from exporter.plan import plan
+from exporter.model.report import Windows
+from exporter.polling.plan import plan
+from exporter.reports.catalogue import of_api
 
 Item = dict[str, Any]
 Series = tuple[object, ...]

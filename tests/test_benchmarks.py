@@ -19,9 +19,9 @@ from benchmarks.machine import Scraper, held, page, series
 from benchmarks.scale import Size, figures
 from benchmarks.scrape import Server, checked, ratio
 from exporter.config import load
-from exporter.plan import plan
-from exporter.samples import REPORT_LABELS
-from exporter.windows import local_day
+from exporter.model.samples import REPORT_LABELS
+from exporter.model.windows import local_day
+from exporter.polling.plan import plan
 
 ROOT = Path(__file__).parent.parent
 GOALS = [goal for goals in SCRAPES.values() for goal in goals if goal] + list(OTHERS.values())

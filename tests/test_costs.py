@@ -23,14 +23,14 @@ from support.workspaces import workspace
 
 import exporter
 from benchmarks.api import METRICS, answer
-from exporter.exposition import snapshot
-from exporter.guard import Guard
-from exporter.pages import Pages
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
-from exporter.web import Web
-from exporter.web_config import WebConfig
+from exporter.metrics.refresh import Pages
+from exporter.metrics.snapshot import snapshot
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.workspace import Watch
+from exporter.web.access import Guard
+from exporter.web.app import Web
+from exporter.web.config import WebConfig
 
 ACCEPT = (
     b"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"

@@ -13,11 +13,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exporter.apis import APIS
 from exporter.commands import demo
-from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.model.apis import APIS
 from exporter.sandbox import Sandbox
-from exporter.telemetry import OWN_FAMILIES
 from grafana.builder.__main__ import content
 from grafana.builder.catalogue import BOARDS, UNUSED
 from grafana.builder.needs import BEGIN, END, table

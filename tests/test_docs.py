@@ -7,12 +7,12 @@ import pytest
 from support import readme
 
 from exporter import __version__
-from exporter.catalogue import REPORTS
 from exporter.commands import docs
+from exporter.commands.flags import COMMANDS, FLAGS, Flag
 from exporter.config.models import Workspace
-from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
-from exporter.flags import COMMANDS, FLAGS, Flag
-from exporter.telemetry import OWN_FAMILIES
+from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.reports.catalogue import REPORTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

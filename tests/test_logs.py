@@ -27,7 +27,12 @@ EXPORTER: Final = (sys.executable, "-m", "exporter")
 
 def written(kind: str, message: str = "report failed", **fields: object) -> str:
     record = logging.makeLogRecord(
-        {"name": "exporter.poller", "levelno": logging.WARNING, "msg": message, "created": 0.5}
+        {
+            "name": "exporter.polling.poller",
+            "levelno": logging.WARNING,
+            "msg": message,
+            "created": 0.5,
+        }
     )
     record.__dict__.update(fields)
     return Formatter(kind).format(record)
@@ -59,7 +64,7 @@ def holds_no_canary(text: str) -> None:
 
 def test_a_logfmt_line_has_time_level_logger_message_and_fields() -> None:
     assert written("logfmt", report="csat", reason="HTTP 500") == (
-        "ts=1970-01-01T00:00:00.500+00:00 level=warn logger=exporter.poller"
+        "ts=1970-01-01T00:00:00.500+00:00 level=warn logger=exporter.polling.poller"
         ' msg="report failed" report=csat reason="HTTP 500"'
     )
 
@@ -68,7 +73,7 @@ def test_a_json_line_has_the_same() -> None:
     assert json.loads(written("json", report="csat")) == {
         "ts": "1970-01-01T00:00:00.500+00:00",
         "level": "warn",
-        "logger": "exporter.poller",
+        "logger": "exporter.polling.poller",
         "msg": "report failed",
         "report": "csat",
     }
@@ -314,7 +319,7 @@ def test_of_subjects_without_end_a_thousand_are_remembered() -> None:
 
 def test_after_a_good_a_bad_and_a_good_configuration_the_last_line_says_good() -> None:
     ended = script("""
-        reload = logging.getLogger("exporter.reload")
+        reload = logging.getLogger("exporter.polling.reload")
         for _ in range(2):
             reload.info("configuration in force", extra={"workspaces": 1})
             reload.error("configuration refused", extra={"reason": "seasalt.yml:1: unknown key"})
@@ -329,7 +334,7 @@ def test_of_a_reload_with_two_mistakes_or_a_warning_each_line_is_told_once_until
     None
 ):
     ended = script("""
-        reload = logging.getLogger("exporter.reload")
+        reload = logging.getLogger("exporter.polling.reload")
         for _ in range(2):
             for _ in range(60):
                 reload.error("configuration refused", extra={"reason": "one"})
@@ -447,7 +452,7 @@ def test_a_bug_ends_the_process_with_a_status_of_its_own_and_a_line_without_a_se
 ) -> None:
     bug = tmp_path / "bug.py"
     bug.write_text(
-        "import sys\nfrom exporter import cli\nfrom exporter.commands import docs\n"
+        "import sys\n\nfrom exporter.commands import cli, docs\n"
         f"def run(_): raise ValueError('{CANARY}')\n"
         "docs.run = run\nsys.exit(cli.main(['docs'], {}))\n"
     )

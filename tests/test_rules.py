@@ -14,11 +14,11 @@ from e2e.programs import program
 from support.processes import finished
 from support.promql import Selector, labels, selectors
 
-from exporter.catalogue import REPORTS
 from exporter.config import load
-from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
-from exporter.plan import plan
-from exporter.telemetry import OWN_FAMILIES
+from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.polling.plan import plan
+from exporter.reports.catalogue import REPORTS
 
 ROOT: Final = Path(__file__).parent.parent
 PROMETHEUS: Final = ROOT / "config" / "prometheus"

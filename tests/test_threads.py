@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from support.processes import answered, finished, get, started
 
-from exporter.workers import LEAST, Loop, Workers, considerate
+from exporter.threads import LEAST, Loop, Workers, considerate
 
 FROM: Final = """
 import sys, threading
@@ -66,8 +66,8 @@ def test_a_limit_on_processes_that_is_reached_is_told_in_one_line() -> None:
 import atexit, os, resource, sys
 atexit._clear()
 from exporter.__main__ import main
-import exporter.cli
-exporter.cli.parse([], {})  # what that imports is out of reach afterwards
+import exporter.commands.cli
+exporter.commands.cli.parse([], {})  # what that imports is out of reach afterwards
 os.setgroups([]); os.setgid(54321); os.setuid(54321)
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 sys.argv[1:] = ["plan", "--config.file=/dev/null"]

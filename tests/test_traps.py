@@ -18,21 +18,21 @@ from support.api import ANSWERS
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
-from exporter import paths
-from exporter.apis import APIS
-from exporter.catalogue import of_api
-from exporter.client import Client
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed
-from exporter.exposition import API_FAMILIES, text
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
+from exporter.metrics.exposition import API_FAMILIES, text
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.model import paths
+from exporter.model.apis import APIS
+from exporter.polling.workspace import Watch
+from exporter.reports.catalogue import of_api
+from exporter.upstream.client import Client
 
 TESTS: Final = Path(__file__).parent
 CONFIGS: Final = TESTS / "data" / "configs"
 MISTAKE: Final = (
-    "test_config.py::test_a_mistake_is_told_with_file_line_path_and_what_would_be_right"
+    "config/test_load.py::test_a_mistake_is_told_with_file_line_path_and_what_would_be_right"
 )
 
 
@@ -52,19 +52,19 @@ RELATION: Final = "reports/test_label_relation.py::test_"
 USAGE: Final = "reports/test_label_usage.py::test_"
 TOTAL: Final = "reports/test_total_usage.py::test_"
 AGENTS: Final = "reports/test_agent_activity.py::test_"
-CATALOGUE: Final = "test_catalogue.py::test_"
-CLIENT: Final = "test_client.py::test_"
-POLLER: Final = "test_poller.py::test_"
-PLAN: Final = "test_plan.py::test_"
-BOTS: Final = "test_bots.py::test_"
-LISTING: Final = "test_discovery.py::test_"
+CATALOGUE: Final = "reports/test_catalogue.py::test_"
+CLIENT: Final = "upstream/test_client.py::test_"
+POLLER: Final = "polling/test_poller.py::test_"
+PLAN: Final = "polling/test_plan.py::test_"
+BOTS: Final = "polling/test_roster.py::test_"
+LISTING: Final = "polling/test_discovery.py::test_"
 FUZZ: Final = "fuzz/test_mutations.py::test_"
 HERE: Final = "test_traps.py::test_"
 
 HELD: Final[dict[str, tuple[str, ...]]] = {
     "T01": (
-        "test_gate.py::test_portals_other_path_is_tried_once_and_remembered",
-        "test_gate.py::test_portals_other_path_is_not_tried_for_any_other_reason",
+        "upstream/test_sender.py::test_portals_other_path_is_tried_once_and_remembered",
+        "upstream/test_sender.py::test_portals_other_path_is_not_tried_for_any_other_reason",
     ),
     "T02": (f"{HERE}nothing_but_what_is_documented_leaves_the_process",),
     "T03": (bad("url-placeholder"), bad("url-example"), bad("url-insecure")),
@@ -79,7 +79,10 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     ),
     "T07": (f"{HERE}a_rejected_key_is_that_apis_alone_and_its_scope_is_named",),
     "T08": (f"{HERE}a_key_that_is_replaced_while_polling_is_taken_up",),
-    "T09": ("test_budget.py::test_the_bucket_starts_empty", f"{CLIENT}a_status_has_its_outcome"),
+    "T09": (
+        "upstream/test_budget.py::test_the_bucket_starts_empty",
+        f"{CLIENT}a_status_has_its_outcome",
+    ),
     "T10": (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
     "T11": (
         f"{POLLER}when_the_rate_is_too_low_the_oldest_goes_first",

@@ -21,7 +21,7 @@ from e2e.programs import ANYWHERE, LOOPBACK, missing, program
 from support.processes import answered, finished, free_port, get, started, wait_for
 from support.webhook import Webhook, filled_in, listening
 
-from exporter.flags import FLAGS, parse
+from exporter.commands.flags import FLAGS, parse
 
 ROOT: Final = Path(__file__).parent.parent
 PROMETHEUS: Final = ROOT / "config" / "prometheus"

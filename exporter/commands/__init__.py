@@ -1,1 +1,1 @@
-"""One file per sub-command; each imports what it needs, and is imported when it is asked for."""
+"""The command line: flags, and one module per sub-command."""

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Iterator
 
 from exporter import logs
-from exporter.bots import DEFAULT_MOST, ListedBot, Listing
-from exporter.client import Client
-from exporter.commands.configured import configuration, now
+from exporter.commands.configuration import configuration, now
+from exporter.commands.flags import DONE, MENDABLE, Invocation
+from exporter.commands.output import tell
 from exporter.config import Config, Workspace
-from exporter.discovery import whole_list
 from exporter.errors import ReplyError, RequestFailed
-from exporter.flags import DONE, MENDABLE, Invocation
-from exporter.gate import Gate
-from exporter.printing import tell
-from exporter.telemetry import Telemetry
-from exporter.values import Drift
+from exporter.metrics.telemetry import Telemetry
+from exporter.model.bot_list import DEFAULT_MOST, ListedBot, Listing
+from exporter.model.values import Drift
+from exporter.polling.discovery import whole_list
+from exporter.upstream.client import Client
+from exporter.upstream.sender import Gate
 
 
 def run(invocation: Invocation) -> int:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from exporter.commands.configured import now
+from exporter.commands.configuration import now
+from exporter.commands.flags import DONE, Invocation, prefix
+from exporter.commands.output import tell
 from exporter.commands.sandbox import beside, make
 from exporter.commands.serve import serve
 from exporter.config import Config, load
-from exporter.ending import signalled
-from exporter.flags import DONE, Invocation, prefix
-from exporter.printing import tell
 from exporter.sandbox import Sandbox
-from exporter.server import bound, listen
+from exporter.shutdown import signalled
+from exporter.web.sockets import bound, listen
 
 CONFIGURATION: Final = Path(__file__).with_name("demo.yml")
 _LISTEN: Final = "127.0.0.1:9877"

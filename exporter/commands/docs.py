@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from exporter import bots
-from exporter.apis import APIS
-from exporter.catalogue import REPORTS
-from exporter.contract import AnyReport, Windows
-from exporter.exposition import REPORT_FAMILIES
-from exporter.flags import DONE, Invocation
-from exporter.printing import tell
-from exporter.samples import COMMON_LABELS
-from exporter.telemetry import OWN_FAMILIES
+from exporter.commands.flags import DONE, Invocation
+from exporter.commands.output import tell
+from exporter.metrics.exposition import REPORT_FAMILIES
+from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.model import bot_list
+from exporter.model.apis import APIS
+from exporter.model.report import AnyReport, Windows
+from exporter.model.samples import COMMON_LABELS
+from exporter.reports.catalogue import REPORTS
 
 
 def run(_invocation: Invocation) -> int:
@@ -42,7 +42,7 @@ def lines() -> Iterator[str]:
     yield ""
     yield "| family | labels | meaning |"
     yield "|---|---|---|"
-    for family in bots.FAMILIES:
+    for family in bot_list.FAMILIES:
         yield _row(family.name, _labels(family.labels), family.help)
     yield ""
     yield "## Of each report"

@@ -6,18 +6,18 @@ import secrets
 from typing import Final
 
 from exporter import logs
-from exporter.commands.configured import configuration, now
+from exporter.commands.configuration import configuration, now
+from exporter.commands.flags import DONE, MENDABLE, Invocation
+from exporter.commands.output import tell
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
-from exporter.flags import DONE, MENDABLE, Invocation
-from exporter.keyring import Keyring
-from exporter.pages import Pages
-from exporter.plan import plan
-from exporter.poller import Failure
-from exporter.printing import tell
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
+from exporter.metrics.refresh import Pages
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.plan import plan
+from exporter.polling.poller import Failure
+from exporter.polling.workspace import Watch
+from exporter.upstream.shared_keys import Keyring
 
 _OURS: Final = re.compile(rb"(?:# \w+ )?seasalt_")
 

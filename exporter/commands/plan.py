@@ -5,15 +5,15 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from exporter.agenda import listings
-from exporter.commands.configured import configuration
+from exporter.commands.configuration import configuration
+from exporter.commands.flags import DONE, Invocation
+from exporter.commands.output import tell
 from exporter.config import Bot, Workspace
-from exporter.durations import show
-from exporter.exposition import REPORT_FAMILIES
-from exporter.flags import DONE, Invocation
-from exporter.plan import Call, plan
-from exporter.printing import tell
-from exporter.schedule import requests_per_hour, shortages
+from exporter.metrics.exposition import REPORT_FAMILIES
+from exporter.model.durations import show
+from exporter.polling.agenda import listings
+from exporter.polling.plan import Call, plan
+from exporter.polling.schedule import requests_per_hour, shortages
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
 

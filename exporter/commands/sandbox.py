@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from exporter.commands.configured import now
-from exporter.ending import signalled
-from exporter.flags import DONE, Invocation
-from exporter.printing import tell
+from exporter.commands.configuration import now
+from exporter.commands.flags import DONE, Invocation
+from exporter.commands.output import tell
 from exporter.sandbox import Sandbox
-from exporter.server import TRUSTED, Server, bound, listen
+from exporter.shutdown import signalled
+from exporter.web.server import Server
+from exporter.web.sockets import TRUSTED, bound, listen
 
 
 def run(invocation: Invocation) -> int:

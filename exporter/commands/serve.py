@@ -13,29 +13,30 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from exporter import __version__
-from exporter.client import Trust
-from exporter.commands.configured import configuration, now, read
+from exporter.commands.configuration import configuration, now, read
+from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.config import Config, Workspace
-from exporter.ending import signalled
 from exporter.errors import StartError
-from exporter.flags import DONE, Invocation, prefix
-from exporter.fleet import Fleet
-from exporter.guard import Guard
-from exporter.keyring import Keyring
-from exporter.memory import Memory, Origin
-from exporter.pages import Pages
-from exporter.poller import nowhere
-from exporter.reload import Reloader, Source
-from exporter.server import Server, bound, listen
-from exporter.state import State
-from exporter.state_file import StateFile
-from exporter.status import Status
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
-from exporter.web import Look, Web
-from exporter.web_config import Kept
-from exporter.workers import Loop, Workers, considerate
+from exporter.metrics.refresh import Pages
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.fleet import Fleet
+from exporter.polling.poller import nowhere
+from exporter.polling.reload import Reloader, Source
+from exporter.polling.status import Status
+from exporter.polling.workspace import Watch
+from exporter.shutdown import signalled
+from exporter.state.encoding import State
+from exporter.state.file import StateFile
+from exporter.state.memory import Memory, Origin
+from exporter.threads import Loop, Workers, considerate
+from exporter.upstream.client import Trust
+from exporter.upstream.shared_keys import Keyring
+from exporter.web.access import Guard
+from exporter.web.app import Look, Web
+from exporter.web.live_config import Kept
+from exporter.web.server import Server
+from exporter.web.sockets import bound, listen
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,6 @@ a secret may look and where it comes from, `schema` writes the shape down for ed
 
 from exporter.config.keys import ApiKey
 from exporter.config.load import Config, load
-from exporter.config.models import BOT_ID, Bot, Discovery, Workspace
+from exporter.config.models import Bot, Discovery, Workspace
 
-__all__ = ["BOT_ID", "ApiKey", "Bot", "Config", "Discovery", "Workspace", "load"]
+__all__ = ["ApiKey", "Bot", "Config", "Discovery", "Workspace", "load"]

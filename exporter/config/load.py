@@ -14,17 +14,19 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from exporter.apis import APIS
-from exporter.catalogue import REPORTS, of_api
 from exporter.config.document import Document, Place, read
 from exporter.config.keys import ApiKey, elsewhere, orphaned
 from exporter.config.models import Settings, Workspace
-from exporter.contract import AnyReport, Entry, Form, Options, Windows
-from exporter.durations import show
 from exporter.errors import ConfigError, Mistake
-from exporter.samples import BOT_LABELS, COMMON_LABELS, REPORT_LABELS
-from exporter.values import personal
-from exporter.windows import window
+from exporter.model import bot_list
+from exporter.model.apis import APIS
+from exporter.model.durations import show
+from exporter.model.entry import Entry
+from exporter.model.names import personal
+from exporter.model.report import AnyReport, Form, Options, Windows
+from exporter.model.samples import BOT_LABELS, COMMON_LABELS, REPORT_LABELS
+from exporter.model.windows import window
+from exporter.reports.catalogue import REPORTS, of_api
 
 GUIDANCE: Final = timedelta(minutes=10)
 """The shortest interval that the API's documents recommend."""
@@ -41,9 +43,6 @@ ORPHANED: Final = (
     " old one: mount its folder"
 )
 """What is said of a file that no change will ever reach."""
-
-LIST_OF_BOTS: Final = "bots"
-"""The value of the label `report` that is the list of bots' own."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -313,7 +312,7 @@ class _Reader:
             )
         if options.scope == "bots" and not workspace.has_bots:
             self.document.wrong((*place, "scope"), "there are no bots in this workspace")
-        if options.name == LIST_OF_BOTS:
+        if options.name == bot_list.REPORT:
             self.document.wrong((*place, "name"), "is the name of the list of bots")
         if form.needs_bot and not workspace.has_bots:
             self.document.wrong(

@@ -26,15 +26,14 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 
 from exporter.addresses import url_parts
-from exporter.apis import APIS, Api
 from exporter.config.keys import ApiKey, elsewhere
-from exporter.contract import Entry, matching, printable
-from exporter.durations import Duration
-from exporter.paths import BOTS
-from exporter.values import writable
-
-BOT_ID: Final = r"[A-Za-z0-9._:@-]{1,128}"
-"""What the API's identifiers look like: opaque, and safe in an address."""
+from exporter.model.apis import APIS, Api
+from exporter.model.bot_list import BOT_ID, DEFAULT_MOST
+from exporter.model.durations import Duration
+from exporter.model.entry import Entry
+from exporter.model.names import writable
+from exporter.model.paths import BOTS
+from exporter.model.report import matching, printable
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
 # Files of the database that are no place's time, and copies of it that count otherwise.
@@ -267,7 +266,7 @@ class Discovery(Shape):
     exclude: tuple[str, ...] = Field((), description="And none of these.")
     interval: Duration = Field(timedelta(hours=1), description="How often the list is read.")
     max_bots: int = Field(
-        10_000,
+        DEFAULT_MOST,
         ge=1,
         le=100_000,
         description="Bots of the list that are known at most: the oldest, the rest is counted.",

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import Field
 
-from exporter.apis import APIS
-from exporter.catalogue import REPORTS, of_api
 from exporter.config.models import Settings, Workspace
+from exporter.model.apis import APIS
+from exporter.reports.catalogue import REPORTS, of_api
 
 
 class _File(Settings):

@@ -6,8 +6,8 @@ import yaml
 
 from exporter.config.load import Config
 from exporter.config.models import Workspace
-from exporter.contract import Entry
-from exporter.durations import show as show_duration
+from exporter.model.durations import show as show_duration
+from exporter.model.entry import Entry
 
 SECRET: Final = "<secret>"  # noqa: S105 - the mask itself
 

@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
-from exporter.contract import Form, LabelNames, Options, Reading, Report, Windows, single
-from exporter.samples import Family, Sample
-from exporter.values import Lenient, ManyRows, Reply, Text, instant, shown
-from exporter.windows import DAY, begins
+from exporter.model.names import Text, shown
+from exporter.model.report import Form, LabelNames, Options, Reading, Report, Windows, single
+from exporter.model.samples import Family, Sample
+from exporter.model.values import Lenient, ManyRows, Reply, instant
+from exporter.model.windows import DAY, begins
 
 SECONDS: Final = Family(
     "seasalt_agent_activity_seconds",

@@ -11,9 +11,10 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.contract import Form, Options, Reading, Report, Windows, single
-from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Reply, text
+from exporter.model.names import text
+from exporter.model.report import Form, Options, Reading, Report, Windows, single
+from exporter.model.samples import Family, Sample
+from exporter.model.values import Count, Lenient, Reply
 
 CHANNEL_USERS: Final = Family(
     "seasalt_conversation_breakdown_channel_users",

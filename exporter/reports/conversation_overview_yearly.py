@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import WithJsonSchema
 
-from exporter.contract import (
+from exporter.model.report import (
     Edge,
     Field_,
     Form,
@@ -24,9 +24,9 @@ from exporter.contract import (
     matching,
     single,
 )
-from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, Reply
-from exporter.windows import LAST_YEAR, THIS_YEAR, Window, local_day
+from exporter.model.samples import Family, Sample
+from exporter.model.values import Count, Lenient, Reply
+from exporter.model.windows import LAST_YEAR, THIS_YEAR, Window, local_day
 
 CONVERSATIONS: Final = Family(
     "seasalt_conversation_overview_yearly_conversations", "Conversations of the year.", ("year",)

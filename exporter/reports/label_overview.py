@@ -8,9 +8,10 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.contract import Form, Options, Reading, Report, Windows, listing
-from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, ManyRows, Name, Reply, text
+from exporter.model.names import Name, text
+from exporter.model.report import Form, Options, Reading, Report, Windows, listing
+from exporter.model.samples import Family, Sample
+from exporter.model.values import Count, Lenient, ManyRows, Reply
 
 CONVERSATIONS: Final = Family(
     "seasalt_label_overview_conversations",

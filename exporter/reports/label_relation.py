@@ -8,10 +8,11 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter
 
-from exporter.contract import Form, LabelName, Options, Reading, Report, Windows, single
 from exporter.errors import ReplyError
-from exporter.samples import Family, Sample
-from exporter.values import Count, Ratio, Reply, text
+from exporter.model.names import text
+from exporter.model.report import Form, LabelName, Options, Reading, Report, Windows, single
+from exporter.model.samples import Family, Sample
+from exporter.model.values import Count, Ratio, Reply
 
 _LABELS: Final = ("window", "base_label", "comparison_label")
 

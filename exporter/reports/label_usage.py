@@ -10,7 +10,9 @@ from typing import Final
 
 from pydantic import Field, TypeAdapter
 
-from exporter.contract import (
+from exporter.errors import ReplyError
+from exporter.model.names import MadeOf, Name, text
+from exporter.model.report import (
     Form,
     LabelNames,
     Options,
@@ -20,9 +22,8 @@ from exporter.contract import (
     Windows,
     listing,
 )
-from exporter.errors import ReplyError
-from exporter.samples import Family, Sample
-from exporter.values import Count, Lenient, MadeOf, ManyRows, Name, Reply, Row, Rows, text
+from exporter.model.samples import Family, Sample
+from exporter.model.values import Count, Lenient, ManyRows, Reply, Row, Rows
 
 MOST_LABELS: Final = 40_000
 """Labels of an answer; with one list a period, no bound to a list's length bounds them."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from exporter import paths
+from exporter.model import paths
 from exporter.sandbox import bots as bots_list, fill, people, portal, seachat, seax
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.people import SandboxWorkspace

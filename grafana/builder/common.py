@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exporter.apis import APIS
+from exporter.model.apis import APIS
 from grafana.builder.panel import NOTHING, Json, Panel, Query, named
 from grafana.builder.query import bots, ratio, total
 from grafana.builder.words import (

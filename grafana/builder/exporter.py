@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exporter.apis import APIS
+from exporter.model.apis import APIS
 from grafana.builder.board import Board, Row
 from grafana.builder.common import API as API_NAMES, coloured, painted, states
 from grafana.builder.panel import SPACES, Panel, Query

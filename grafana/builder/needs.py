@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from exporter.apis import APIS
-from exporter.catalogue import REPORTS
+from exporter.model.apis import APIS
+from exporter.reports.catalogue import REPORTS
 from grafana.builder.board import Board
 from grafana.builder.catalogue import BOARDS
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from exporter.catalogue import REPORTS
+from exporter.reports.catalogue import REPORTS
 
 Json = dict[str, Any]
 Kind = Literal["stat", "timeseries", "bargauge", "table", "barchart", "state-timeline"]

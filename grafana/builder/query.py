@@ -7,8 +7,8 @@ name a series counts it once, and leaves out the labels that the configuration a
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.exposition import API_FAMILIES, REPORT_FAMILIES
-from exporter.telemetry import OWN_FAMILIES
+from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
+from exporter.metrics.telemetry import OWN_FAMILIES
 
 LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     **{family.name: family.labels for family in (*API_FAMILIES, *REPORT_FAMILIES)},

@@ -16,7 +16,8 @@ import pytest
 from support.processes import Running
 
 from exporter.sandbox import Sandbox
-from exporter.server import TRUSTED, Server, bound, listen
+from exporter.web.server import Server
+from exporter.web.sockets import TRUSTED, bound, listen
 
 Command = tuple[str, ...]
 

@@ -27,8 +27,8 @@ from support.processes import (
     wait_for,
 )
 
-from exporter.apis import APIS
-from exporter.exposition import API_FAMILIES
+from exporter.metrics.exposition import API_FAMILIES
+from exporter.model.apis import APIS
 from exporter.sandbox import Sandbox
 
 WRONG_KEY: Final = "seachat-0123456789abcdef0123456789abcdef"

@@ -12,7 +12,7 @@ from support.processes import get, started, wait_for
 LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 PROGRAM: Final = """\
 import os, socket, sys, time
-from exporter.cli import main
+from exporter.commands.cli import main
 ask = socket.getaddrinfo
 def slow(host, *rest, **more):
     if host in ("nobody.test", b"nobody.test"):

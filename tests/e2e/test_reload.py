@@ -13,7 +13,7 @@ from e2e.programs import LOOPBACK, Command, ServedSandbox
 from support.pagecheck import problems, series
 from support.processes import PATIENCE, Running, answered, get, started, wait_for
 
-from exporter.reload import LOOK_EVERY
+from exporter.polling.reload import LOOK_EVERY
 
 LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 BAD: Final = sorted((Path(__file__).parents[1] / "data/configs").glob("*.bad.yml"))

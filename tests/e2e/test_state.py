@@ -12,9 +12,9 @@ from e2e.programs import LOOPBACK, Command, ServedSandbox
 from support.pagecheck import problems, series
 from support.processes import PATIENCE, Running, answered, finished, get, started, wait_for
 
-from exporter.exposition import text
-from exporter.state import decoded
-from exporter.state_file import WRITE_EVERY
+from exporter.metrics.exposition import text
+from exporter.state.encoding import decoded
+from exporter.state.file import WRITE_EVERY
 
 LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 CONFIGURATION: Final = """\

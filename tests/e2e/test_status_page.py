@@ -12,10 +12,10 @@ import pytest
 from e2e.programs import LOOPBACK, Command, Demo, ServedSandbox, missing
 from support.processes import finished, get, started, wait_for
 
-from exporter.plan import Key, Target
-from exporter.status import Status, WorkspaceStatus, targets
-from exporter.status_page import page
-from exporter.store import Record
+from exporter.metrics.store import Record
+from exporter.model.targets import Key, Target
+from exporter.polling.status import Status, WorkspaceStatus, targets
+from exporter.web.status_page import page
 
 QUIET: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

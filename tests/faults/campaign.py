@@ -29,17 +29,17 @@ from faults.truth import METRICS, PRIVATE, Truth
 from support.pagecheck import Series, problems, series
 from support.virtual import World
 
-from exporter.client import Trust
 from exporter.config import Config, Workspace, load
-from exporter.fleet import Fleet
 from exporter.logs import Formatter
-from exporter.memory import Memory, Origin
-from exporter.pages import Pages
-from exporter.status import Status
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
-from exporter.web import Web
+from exporter.metrics.refresh import Pages
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.fleet import Fleet
+from exporter.polling.status import Status
+from exporter.polling.workspace import Watch
+from exporter.state.memory import Memory, Origin
+from exporter.upstream.client import Trust
+from exporter.web.app import Web
 
 START: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INTERVAL: Final = 600.0

@@ -74,7 +74,7 @@ HELD: Final = (
         "odd answers are read rightly or left out",
         (
             "tests/test_traps.py",
-            "tests/test_values.py",
+            "tests/model/test_values.py",
             "tests/reports",
             "tests/fuzz/test_mutations.py",
             _LONG,
@@ -82,29 +82,33 @@ HELD: Final = (
     ),
     Held("R11", "days of every time zone, 2024 to 2035", ("tests/fuzz/test_calendar.py", _LONG)),
     Held(
-        "R13", "no answer is read beyond its bounds", ("tests/test_client.py", "tests/test_logs.py")
+        "R13",
+        "no answer is read beyond its bounds",
+        ("tests/upstream/test_client.py", "tests/test_logs.py"),
     ),
     Held(
         "R18",
         "abuse of the web side makes no scrape wait",
-        ("tests/test_connections.py", "tests/test_secured.py"),
+        ("tests/web/test_connection.py", "tests/web/test_secured.py"),
         {"SERVING_HEAVY": "5"},
     ),
     Held(
-        "R19", "the exporter-toolkit's cases", ("tests/test_web_config.py", "tests/test_secured.py")
+        "R19",
+        "the exporter-toolkit's cases",
+        ("tests/web/test_config.py", "tests/web/test_secured.py"),
     ),
     Held(
         "R20",
         "a bad configuration changes nothing",
-        ("tests/test_reload.py", "tests/test_fleet.py", "tests/e2e/test_reload.py"),
+        ("tests/polling/test_reload.py", "tests/polling/test_fleet.py", "tests/e2e/test_reload.py"),
     ),
-    Held("R25", "valid configurations at default limits", ("tests/test_sizes.py",)),
+    Held("R25", "valid configurations at default limits", ("tests/polling/test_sizes.py",)),
     Held(
         "R26",
         "answers with unreadable text",
         (
-            "tests/test_answer.py",
-            "tests/test_wire.py",
+            "tests/upstream/test_answer.py",
+            "tests/upstream/test_wire.py",
             "-k",
             "unreadable or cannot_be_read or text",
         ),
@@ -112,7 +116,12 @@ HELD: Final = (
     Held(
         "R27",
         "connection faults told apart",
-        ("tests/test_wire.py", "tests/test_network.py", "-k", "told or believed or refuses"),
+        (
+            "tests/upstream/test_wire.py",
+            "tests/upstream/test_network.py",
+            "-k",
+            "told or believed or refuses",
+        ),
     ),
 )
 

@@ -22,7 +22,7 @@ from itertools import chain
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from exporter import paths
+from exporter.model import paths
 
 LOOPBACK: Final = "127.0.0.1"
 _APIS: Final = {

@@ -23,13 +23,13 @@ with atheris.instrument_imports(include=["exporter"]):
     from pydantic_core import from_json
     from support.entries import KNOWN, Documented
 
-    from exporter.apis import APIS
-    from exporter.bots import Listing, page
     from exporter.errors import ReplyError
-    from exporter.exposition import text
-    from exporter.plan import Key, Target
-    from exporter.store import Record, Store
-    from exporter.values import Drift
+    from exporter.metrics.exposition import text
+    from exporter.metrics.store import Record, Store
+    from exporter.model.apis import APIS
+    from exporter.model.bot_list import Listing, page
+    from exporter.model.targets import Key, Target
+    from exporter.model.values import Drift
 
 ENTRIES = [(sample, sample.entry) for sample in KNOWN]
 READABLE = [(sample, entry) for sample, entry in ENTRIES if sample.api in APIS]

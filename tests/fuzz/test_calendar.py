@@ -9,10 +9,10 @@ import pytest
 from support.entries import entry
 from support.fuzz import taking_long, times
 
-from exporter.contract import Edge
-from exporter.plan import Key, Target
-from exporter.store import Record, Store
-from exporter.windows import CALENDAR, begins, local_day, window
+from exporter.metrics.store import Record, Store
+from exporter.model.report import Edge
+from exporter.model.targets import Key, Target
+from exporter.model.windows import CALENDAR, begins, local_day, window
 
 DAY: Final = timedelta(days=1)
 SECOND: Final = timedelta(seconds=1)

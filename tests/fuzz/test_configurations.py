@@ -14,10 +14,10 @@ from hypothesis import given, strategies as st
 from support.fuzz import examples
 from support.places import found_at, places
 
-from exporter.catalogue import of_api
 from exporter.config import Config, load, show
 from exporter.errors import ConfigError, Mistake
-from exporter.plan import Call, agree, plan
+from exporter.polling.plan import Call, agree, plan
+from exporter.reports.catalogue import of_api
 
 TODAY: Final = date(2026, 11, 21)
 CANARY: Final = "cnry-4f9d2b71ac03e865"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, strategies as st
 from support.fuzz import examples
 
-from exporter.exposition import Snapshot, snapshot
-from exporter.status import Status
-from exporter.stitch import Piece
-from exporter.store import Store
-from exporter.web import Web
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.snapshot import Snapshot, snapshot
+from exporter.metrics.store import Store
+from exporter.polling.status import Status
+from exporter.web.app import Web
 
 NOW: Final = datetime(2026, 11, 21, tzinfo=UTC)
 TYPES: Final = {

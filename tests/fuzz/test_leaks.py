@@ -27,16 +27,17 @@ from support.fuzz import times
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
-from exporter import __version__, logs, status_page
+from exporter import __version__, logs
 from exporter.config import Workspace, load
 from exporter.errors import ConfigError
-from exporter.exposition import text
-from exporter.pages import Pages
-from exporter.poller import Failure
-from exporter.status import Status
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
+from exporter.metrics.exposition import text
+from exporter.metrics.refresh import Pages
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.poller import Failure
+from exporter.polling.status import Status
+from exporter.polling.workspace import Watch
+from exporter.web import status_page
 
 SHOWN_KEYS: Final = frozenset({"name", "id"})
 """Fields whose values may be labels: of labels, of channels, of bots."""

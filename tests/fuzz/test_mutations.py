@@ -21,10 +21,10 @@ from support.entries import KNOWN, Documented, Read, read_as
 from support.fuzz import examples
 from support.places import Place, found_at, places
 
-from exporter.apis import APIS
 from exporter.errors import ReplyError
-from exporter.samples import Sample
-from exporter.values import text
+from exporter.model.apis import APIS
+from exporter.model.names import text
+from exporter.model.samples import Sample
 
 MOST: Final = 50
 """Powers of two that a double tells apart, with room for what is added up."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 from support.entries import JANUARY, entry, read
 
-from exporter.contract import ABSENT, Windows
+from exporter.model.report import ABSENT, Windows
 
 METRIC = "conversation_overview"
 CONVERSATIONS = "conversation_overview_conversations"

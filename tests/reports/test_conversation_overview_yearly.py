@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.entries import JANUARY, entry, read
 
-from exporter.contract import Edge
 from exporter.errors import ReplyError
-from exporter.windows import LAST_YEAR, THIS_YEAR
+from exporter.model.report import Edge
+from exporter.model.windows import LAST_YEAR, THIS_YEAR
 
 METRIC = "conversation_overview_yearly"
 NEW_YEARS_EVE = datetime(2024, 12, 31, 12, tzinfo=UTC)

@@ -1,9 +1,9 @@
 import pytest
 from support.entries import JANUARY, entry, read, series
 
-from exporter.exposition import text
-from exporter.plan import Key, Target
-from exporter.store import Record, Store
+from exporter.metrics.exposition import text
+from exporter.metrics.store import Record, Store
+from exporter.model.targets import Key, Target
 
 METRIC = "label_overview"
 

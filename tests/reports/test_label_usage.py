@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 from support.entries import JANUARY, entry, read
 
-from exporter.contract import ABSENT
+from exporter.model.report import ABSENT
 
 METRIC = "label_usage"
 MONTH: Final[Mapping[str, Any]] = {"window": "this_month"}

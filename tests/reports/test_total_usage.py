@@ -1,8 +1,8 @@
 import pytest
 from support.entries import JANUARY, entry, read
 
-from exporter.contract import ABSENT, Edge
 from exporter.errors import ReplyError
+from exporter.model.report import ABSENT, Edge
 
 METRIC = "total_usage"
 VOICE = "total_usage_voice_seconds"

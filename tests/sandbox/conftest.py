@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter import paths
+from exporter.model import paths
 from exporter.sandbox import Sandbox
 
 NOW = datetime(2025, 11, 5, 15, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from exporter import paths
+from exporter.model import paths
 from exporter.sandbox import Sandbox
 
 START = datetime(2025, 7, 16, 15, 30, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter import paths
+from exporter.model import paths
 from exporter.sandbox import Sandbox
 
 Call = Callable[..., httpx.Response]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from exporter.catalogue import of_api
-from exporter.contract import Entry
-from exporter.samples import Sample
+from exporter.model.entry import Entry
+from exporter.model.samples import Sample
+from exporter.reports.catalogue import of_api
 
 DATA: Final = Path(__file__).parent.parent / "data"
 

@@ -20,11 +20,11 @@ import yaml
 
 from exporter.commands import demo
 from exporter.config import Config, load
-from exporter.exposition import snapshot
+from exporter.metrics.snapshot import snapshot
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import PAGE_BYTES, SERIES, Telemetry
+from exporter.polling.workspace import Watch
 from exporter.sandbox import Sandbox
-from exporter.store import Store
-from exporter.telemetry import PAGE_BYTES, SERIES, Telemetry
-from exporter.watch import Watch
 from support.processes import finished
 from support.virtual import World
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from exporter import bots
-from exporter.apis import APIS
-from exporter.catalogue import of_api
-from exporter.contract import AnyReport, Form, Options
+from exporter.model import bot_list
+from exporter.model.apis import APIS
+from exporter.model.report import AnyReport, Form, Options
+from exporter.reports.catalogue import of_api
 
 README: Final = Path(__file__).parent.parent.parent / "README.md"
 BEGIN: Final = "<!-- reports: begin -->\n"
@@ -30,7 +30,9 @@ def _lines() -> Iterator[str]:
             yield _row(
                 api.title, f"`{metric}`", _window(form), _options(report, form), _names(report)
             )
-    families = ", ".join(f"`{family.name.removeprefix('seasalt_')}`" for family in bots.FAMILIES)
+    families = ", ".join(
+        f"`{family.name.removeprefix('seasalt_')}`" for family in bot_list.FAMILIES
+    )
     yield _row("SeaChat", "the list of bots", "", "`discover_bots`", families)
 
 

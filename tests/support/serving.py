@@ -20,16 +20,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.ending import signalled
-from exporter.exposition import Snapshot, snapshot
-from exporter.guard import Guard
-from exporter.plan import Key, Target
-from exporter.server import Limits, Server, bound, listen
-from exporter.status import Rest, Status, WorkspaceStatus, targets
-from exporter.stitch import Piece
-from exporter.store import Record, Store
-from exporter.web import Look, Web
-from exporter.web_config import Kept
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.snapshot import Snapshot, snapshot
+from exporter.metrics.store import Record, Store
+from exporter.model.targets import Key, Target
+from exporter.polling.status import Rest, Status, WorkspaceStatus, targets
+from exporter.shutdown import signalled
+from exporter.web.access import Guard
+from exporter.web.app import Look, Web
+from exporter.web.live_config import Kept
+from exporter.web.server import Server
+from exporter.web.sockets import Limits, bound, listen
 
 LOOPBACK: Final = "127.0.0.1"
 PATIENCE: Final = 40.0

@@ -6,10 +6,10 @@ from itertools import product
 from random import Random
 from typing import Final
 
-from exporter.exposition import API_FAMILIES
-from exporter.plan import Key, Target
-from exporter.samples import Family, Sample
-from exporter.store import Record
+from exporter.metrics.exposition import API_FAMILIES
+from exporter.metrics.store import Record
+from exporter.model.samples import Family, Sample
+from exporter.model.targets import Key, Target
 
 INTERVAL: Final = timedelta(minutes=10)
 LABELS: Final = tuple(f"topic number {number}" for number in range(15))

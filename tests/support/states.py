@@ -3,10 +3,10 @@
 import asyncio
 from functools import cache
 
-from exporter.state import State
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.watch import Watch
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.workspace import Watch
+from exporter.state.encoding import State
 from support.api import FakeApi
 from support.virtual import World
 from support.workspaces import workspace

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from exporter.agenda import Agenda
 from exporter.config import Bot, Workspace
+from exporter.polling.agenda import Agenda
 
 
 def made_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

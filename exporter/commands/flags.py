@@ -1,0 +1,368 @@
+"""The command line as values: sub-commands, flags, and what was asked for with them."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final, NoReturn
+from urllib.parse import quote, unquote, urlsplit
+
+from exporter import __version__, logs
+from exporter.addresses import split, url_parts
+from exporter.commands.output import tell
+from exporter.errors import StartError
+
+OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
+"""What the exporter answers beside the metrics."""
+
+DONE: Final = 0
+MENDABLE: Final = 1
+MISUSE: Final = 2
+BUG: Final = 70
+"""Exit statuses: all went well; the operator can mend it; the command line is not understood; ours."""
+
+ON: Final = ("true", "yes", "on", "1")
+OFF: Final = ("false", "no", "off", "0", "")
+"""What a switch's environment variable may say, in any case."""
+
+COMMANDS: Final = {
+    "serve": "polls the API and serves /metrics (the default)",
+    "demo": "starts the sandbox API and the exporter against it; no account needed",
+    "sandbox": "starts the stand-in Seasalt API alone",
+    "once": "polls each report once and prints the page",
+    "plan": "prints every request that the configuration leads to, and sends none",
+    "health": "asks the exporter of this machine or container whether it is alive; exit status 0 or 1",
+    "bots": "lists the bots of the workspaces as a section to paste",
+    "docs": "prints the metric reference",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One flag; also the environment variable of its name.
+
+    Attributes:
+        name: Without the dashes.
+        default: As a person would write it; a switch has none.
+        help: What it sets.
+        choices: The values it takes, where they are few.
+        repeatable: Whether it may be given again.
+        switch: Whether it takes no value.
+        commands: The sub-commands that know it; all where empty.
+    """
+
+    name: str
+    default: str = ""
+    help: str
+    choices: tuple[str, ...] = ()
+    repeatable: bool = False
+    switch: bool = False
+    commands: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return "SEASALT_EXPORTER_" + self.name.replace(".", "_").replace("-", "_").upper()
+
+
+_MEANT: Final = {
+    "help": "--help",
+    "version": "--version",
+    "check": "--config.check",
+    "validate": "--config.check",
+    "start": "serve",
+    "run": "serve",
+    "-c": "--config.file",
+    "-f": "--config.file",
+    "-v": "--version",
+    "-V": "--version",
+}
+"""What other programs call it."""
+
+_CONFIGURED: Final = ("serve", "once", "plan", "bots")
+_SERVING: Final = ("serve", "demo")
+_REACHING: Final = (*_SERVING, "health")
+_SANDBOXED: Final = ("demo", "sandbox")
+
+FLAGS: Final = (
+    Flag(
+        name="config.file",
+        default="config/seasalt.yml",
+        help="the YAML file; given again, the workspaces of all are taken together",
+        repeatable=True,
+        commands=_CONFIGURED,
+    ),
+    Flag(
+        name="config.check",
+        help="print every mistake of the configuration, or the configuration in force, and end",
+        switch=True,
+        commands=_CONFIGURED,
+    ),
+    Flag(
+        name="config.enable-auto-reload",
+        help="read the configuration again when its files change",
+        switch=True,
+        commands=("serve",),
+    ),
+    Flag(
+        name="web.listen-address",
+        default=":9877",
+        help="host:port, may be given again; port 0 picks a free one; demo: 127.0.0.1:9877",
+        repeatable=True,
+        commands=_REACHING,
+    ),
+    Flag(
+        name="web.telemetry-path",
+        default="/metrics",
+        help="the path of the metrics",
+        commands=_SERVING,
+    ),
+    Flag(
+        name="web.enable-lifecycle",
+        help="let POST /-/reload read the configuration again",
+        switch=True,
+        commands=("serve",),
+    ),
+    Flag(
+        name="web.external-url",
+        help="the URL under which the exporter is reached from outside",
+        commands=_REACHING,
+    ),
+    Flag(
+        name="web.route-prefix",
+        help="what comes before every path; the external URL's path where left out",
+        commands=_REACHING,
+    ),
+    Flag(
+        name="state.file",
+        help="keeps the last good values and poll times over restarts",
+        commands=("serve",),
+    ),
+    Flag(
+        name="web.config.file",
+        help="the exporter-toolkit's web configuration: TLS, client certificates, passwords",
+        commands=("serve",),
+    ),
+    Flag(
+        name="sandbox.listen-address",
+        default="127.0.0.1:9878",
+        help="where the sandbox listens",
+        commands=_SANDBOXED,
+    ),
+    Flag(
+        name="sandbox.seed",
+        default="1",
+        help="a number; the same number makes the same data",
+        commands=_SANDBOXED,
+    ),
+    Flag(
+        name="log.level",
+        default="info",
+        help="how much to log",
+        choices=tuple(logs.LEVELS),
+    ),
+    Flag(name="log.format", default="logfmt", help="how to log", choices=logs.FORMATS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What was asked for on the command line and in the environment.
+
+    Attributes:
+        command: A key of `COMMANDS`.
+        values: Every flag's values by its name; a switch that is on has one.
+        given: The flags that somebody set.
+        environment: For `${NAME}` in the configuration.
+    """
+
+    command: str
+    values: Mapping[str, tuple[str, ...]]
+    given: frozenset[str]
+    environment: Mapping[str, str]
+
+    def one(self, flag: str) -> str:
+        """The value of a flag, the last one given; empty where it has none."""
+        return self.values[flag][-1] if self.values[flag] else ""
+
+
+def prefix(invocation: Invocation) -> str:
+    """What comes before every route, decoded: as given, or the path of the external URL."""
+    path = invocation.one("web.route-prefix") or urlsplit(invocation.one("web.external-url")).path
+    return unquote(path).rstrip("/")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what it does not understand, in UTF-8 whatever the locale."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        if file is sys.stdout:
+            tell(message)
+        else:
+            logs.say(message.rstrip("\n"))
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and end."""
+        self.exit(MISUSE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocation:
+    """What a command line asks for; flags come before or after the sub-command.
+
+    Raises:
+        SystemExit: With `MISUSE` if it is not understood; with `DONE` for --help and --version.
+        StartError: If a flag's value cannot be right.
+    """
+    parser = _parser()
+    misread = _misread(arguments)
+    if misread:
+        parser.error(misread)
+    space, unknown = parser.parse_known_intermixed_args(list(arguments))
+    if unknown:
+        parser.error(f"one command is enough, {unknown[0]} is a second one")
+    command = space.command or "serve"
+    values: dict[str, tuple[str, ...]] = {}
+    given: set[str] = set()
+    for flag in FLAGS:
+        found: Any = getattr(space, flag.name)
+        if found and flag.commands and command not in flag.commands:
+            parser.error(f"--{flag.name} is no flag of {command}")
+        name = f"--{flag.name}"
+        if not found and flag.variable in environment:
+            name = flag.variable
+            found = _from_environment(flag, environment[name])
+        if found:
+            given.add(flag.name)
+        values[flag.name] = tuple(found or ([flag.default] if flag.default else []))
+        _check(flag, name, values[flag.name])
+    return Invocation(command, values, frozenset(given), environment)
+
+
+def _misread(arguments: Sequence[str]) -> str:
+    """What is wrong with the first argument that is neither flag, value nor command; or nothing.
+
+    argparse would take the value of a flag that it does not know for the command.
+    """
+    flags = {f"--{flag.name}": flag for flag in FLAGS}
+    rest, command = iter(arguments), ""
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        flag = flags.get(name)
+        if flag and flag.switch and equals:
+            return (
+                f"{name} takes no value: it is on where it is given, and off where it is left out"
+            )
+        if flag and not flag.switch and not equals:
+            next(rest, None)
+        elif flag is None and argument.startswith("-"):
+            if argument not in {"-h", "--help", "--version"}:
+                return f"unknown argument {name}{_near(name, flags)}"
+        elif flag is None and not command:
+            command = argument
+            if command.endswith((".yml", ".yaml")):
+                return f"a file is no command, did you mean --config.file={command}?"
+            if command not in COMMANDS:
+                known = ", ".join(COMMANDS)
+                return f"unknown command {command}{_near(command, COMMANDS) or f', must be one of {known}'}"
+    return ""
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """The question whether another word was meant; nothing where none is near."""
+    on = word.removeprefix("--no-")
+    if on != word and f"--{on}" in known:
+        return f", leave --{on} out instead"
+    meant = _MEANT.get(word) or "".join(get_close_matches(word, known, n=1))
+    return f", did you mean {meant}?" if meant else ""
+
+
+def _from_environment(flag: Flag, value: str) -> list[str]:
+    """What a flag's variable says, in lines; a switch that is off says nothing."""
+    if not flag.switch:
+        return [line.strip() for line in value.splitlines() if line.strip()]
+    word = value.strip().lower()
+    if word not in (*ON, *OFF):
+        raise StartError(f"{flag.variable} must be one of {', '.join(filter(None, (*ON, *OFF)))}")
+    return ["true"] if word in ON else []
+
+
+def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
+    """Refuse a value that cannot be right, by the name under which it was given."""
+    for value in values:
+        for wrong, right in _rules(flag, value):
+            if wrong:
+                raise StartError(f"{name} must {right}")
+
+
+def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
+    """Whether a value breaks a rule, and the rule."""
+    of = flag.name
+    yield of == "config.file" and not value, "be the name of a file"
+    yield bool(flag.choices) and value not in flag.choices, f"be one of {', '.join(flag.choices)}"
+    yield of == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value), "be a whole number"
+    yield of.endswith("-address") and not _is_address(value), "be host:port or :port"
+    path = of.endswith(("-path", "-prefix"))
+    yield path and not _is_path(value), "be a path that begins with /"
+    other = of == "web.telemetry-path" and unquote(value) in OTHER_ROUTES
+    yield other, f"not be {', '.join(OTHER_ROUTES)}"
+    url = "be a URL like https://metrics.internal/seasalt"
+    yield of == "web.external-url" and not _is_url(value), url
+    folder = of == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}
+    yield folder, "be the name of a file, not of a folder"
+    home = of.endswith(".file") and value.startswith("~")
+    yield home, "be a whole path: nobody expands the ~ in it"
+
+
+def _is_address(value: str) -> bool:
+    try:
+        split(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_path(value: str) -> bool:
+    """Whether a path is one that clients ask for as it is written: without empty steps or dots."""
+    steps = unquote(value).split("/")
+    return (
+        re.fullmatch("/([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*", value) is not None
+        and "" not in steps[1:-1]
+        and not {".", ".."} & {*steps}
+    )
+
+
+def _is_url(value: str) -> bool:
+    parts = url_parts(value)
+    return (
+        parts is not None
+        and parts.port != 0
+        and not ("@" in parts.netloc or parts.query or parts.fragment)
+        and _is_path(quote(parts.path or "/", safe="/%~"))
+    )
+
+
+def _parser() -> _Parser:
+    commands = "\n".join(f"  {name:<8} {does}" for name, does in COMMANDS.items())
+    parser = _Parser(
+        prog="seasalt-exporter",
+        usage="%(prog)s [FLAG ...] [COMMAND] [FLAG ...]",
+        description="Seasalt.ai's chatbot analytics as a Prometheus scrape target.\n\n"
+        f"commands:\n{commands}",
+        epilog="Every flag is an environment variable as well: --config.file is\n"
+        "SEASALT_EXPORTER_CONFIG_FILE. Exit status: 0 done, 1 something to mend, 2 misuse.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"seasalt-exporter {__version__}")
+    for flag in FLAGS:
+        default = f" (default {flag.default})" if flag.default else ""
+        choices = f": {', '.join(flag.choices)}" if flag.choices else ""
+        common: dict[str, Any] = {"dest": flag.name, "help": flag.help + choices + default}
+        if flag.switch:
+            parser.add_argument(f"--{flag.name}", action="append_const", const="true", **common)
+        else:
+            parser.add_argument(f"--{flag.name}", action="append", metavar="VALUE", **common)
+    return parser

@@ -1,0 +1,209 @@
+"""Records as lines of the text format that Prometheus reads. Pure.
+
+A series comes once, whatever the API answers to entries that should not overlap: the first record
+to have it keeps it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, cached_property, lru_cache
+from typing import Final
+
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.packed import Samples, Shape
+from exporter.metrics.store import Record
+from exporter.model import bot_list
+from exporter.model.samples import COMMON_LABELS, REPORT_LABELS, Family
+from exporter.model.targets import Key, Target
+from exporter.reports.catalogue import REPORTS
+
+SUCCESS: Final = Family(
+    "seasalt_report_success", "Whether the last try of the report brought values.", REPORT_LABELS
+)
+LAST_SUCCESS: Final = Family(
+    "seasalt_report_last_success_timestamp_seconds",
+    "When the report last brought values, in Unix time.",
+    REPORT_LABELS,
+)
+DURATION: Final = Family(
+    "seasalt_report_duration_seconds",
+    "How long the request of the report's last try took.",
+    REPORT_LABELS,
+)
+INTERVAL: Final = Family(
+    "seasalt_report_interval_seconds", "How often the report is polled.", REPORT_LABELS
+)
+
+API_FAMILIES: Final = (
+    *(family for report in REPORTS for family in report.families),
+    *bot_list.FAMILIES,
+)
+REPORT_FAMILIES: Final = (SUCCESS, LAST_SUCCESS, DURATION, INTERVAL)
+
+POLLED: Final = "Polled at the report's interval, not at the scrape."
+"""Ends the help of every value from the API, as such values are not made for the scrape."""
+
+FAMILIES: Final = (*API_FAMILIES, *REPORT_FAMILIES)
+ALL_FAMILIES: Final = frozenset(FAMILIES)
+
+_SHAPES: Final = 128
+_SERIES_OF_A_SHAPE: Final = 128
+_TAILS: Final = 8192
+"""Of so many shapes, none of more series, and so many label values the text is remembered."""
+
+
+def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
+    """The records at an instant in the text format, families in the catalogue's order."""
+    lines = lines_of(records, now)
+    return "".join(
+        [_header(family) + "".join(lines[family]) for family in FAMILIES if family in lines]
+    )
+
+
+def lines_of(
+    records: Iterable[tuple[Key, Record]], now: datetime, wanted: AbstractSet[Family] = ALL_FAMILIES
+) -> Mapping[Family, Sequence[str]]:
+    """The lines of the families that are wanted, of those that have any."""
+    lines: dict[Family, list[str]] = {}
+    prefixes: dict[Target, str] = {}
+    tries: dict[tuple[str, str], str] = {}
+    written: dict[tuple[str, Family], AbstractSet[str]] = {}
+    told: set[tuple[str, str]] = set()
+    for key, record in records:
+        prefix = prefixes.get(key.target)
+        if prefix is None:
+            prefixes[key.target] = prefix = _pairs(_target_labels(key.target))
+        shown = Samples.of(record.shown(now))
+        parts = [part for part in _known_parts(shown.shape) if part.family in wanted]
+        numbers = _numbers(shown.values) if parts else ()
+        for part in parts:
+            place, tails = (prefix, part.family), part.tails.keys()
+            before = written.get(place)
+            written[place] = before | tails if before else tails
+            new = part.without(before) if before and not tails.isdisjoint(before) else part
+            lines.setdefault(part.family, []).append(new.text(prefix, numbers))
+        if key.report:
+            tail = tries.get(key[1:])
+            if tail is None:
+                tries[key[1:]] = tail = _tail(zip(REPORT_LABELS, key[1:], strict=True))
+            if (prefix, tail) in told:
+                continue
+            told.add((prefix, tail))
+            tried = [(family, value) for family, value in last_try(record) if family in wanted]
+            numbers = _numbers([value for _, value in tried])
+            for (family, _), number in zip(tried, numbers, strict=True):
+                line = f"{family.name}{{{prefix}{tail} {number}\n"
+                lines.setdefault(family, []).append(line)
+    return lines
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of one family in one shape, without what is each target's own.
+
+    Attributes:
+        family: Whose they are.
+        tails: Their label values, as they end a line, and where their number is.
+    """
+
+    family: Family
+    tails: Mapping[str, int]
+
+    @cached_property
+    def _form(self) -> str:
+        """All of them, with slots for the target's labels and the number of each in turn."""
+        begin = f"{self.family.name}{{%s"
+        return "".join(f"{begin}{_unslotted(tail)} %s\n" for tail in self.tails)
+
+    @cached_property
+    def _places(self) -> Sequence[int]:
+        return tuple(self.tails.values())
+
+    def text(self, prefix: str, numbers: Sequence[str]) -> str:
+        """The lines of one target.
+
+        Args:
+            prefix: The target's labels.
+            numbers: Of the whole shape.
+        """
+        filled = [prefix] * (2 * len(self._places))
+        filled[1::2] = [numbers[place] for place in self._places]
+        return self._form % tuple(filled)
+
+    def without(self, tails: AbstractSet[str]) -> "_Lines":
+        """The lines with other label values than these."""
+        return _Lines(self.family, {t: place for t, place in self.tails.items() if t not in tails})
+
+
+def _known_parts(shape: Shape) -> Sequence[_Lines]:
+    """The lines of a shape, remembered unless they are many: most bots have those of another."""
+    return (_parts if len(shape.families) <= _SERIES_OF_A_SHAPE else _parts.__wrapped__)(shape)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _parts(shape: Shape) -> Sequence[_Lines]:
+    """The lines of a shape."""
+    found: dict[Family, dict[str, int]] = {}
+    for index, (family, labels) in enumerate(shape):
+        found.setdefault(family, {}).setdefault(_own_tail(family, labels), index)
+    return [_Lines(family, tails) for family, tails in found.items()]
+
+
+@lru_cache(maxsize=_TAILS)
+def _own_tail(family: Family, labels: tuple[str, ...]) -> str:
+    return _tail(zip(family.labels, labels, strict=True))
+
+
+def _tail(labels: Iterable[tuple[str, str]]) -> str:
+    pairs = _pairs(labels)
+    return f"{pairs and ','}{pairs}}}"
+
+
+def _header(family: Family) -> str:
+    note = "" if family in REPORT_FAMILIES else f" {POLLED}"
+    return f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n"
+
+
+@cache
+def header_piece(family: Family) -> Piece:
+    """The lines above a family's series, compressed."""
+    return Piece.of(_header(family).encode())
+
+
+def last_try(record: Record) -> Sequence[tuple[Family, float]]:
+    """What the page says of a report itself."""
+    last = record.last_success
+    return (
+        (SUCCESS, float(record.success)),
+        *([(LAST_SUCCESS, last.timestamp())] if last else ()),
+        (DURATION, record.duration_seconds),
+        (INTERVAL, record.interval_seconds),
+    )
+
+
+def _target_labels(target: Target) -> Iterator[tuple[str, str]]:
+    own = (target.api, target.workspace, target.bot_id, target.bot)
+    yield from zip(COMMON_LABELS, own, strict=True)
+    yield from target.labels
+
+
+def _pairs(labels: Iterable[tuple[str, str]]) -> str:
+    """Label pairs as text; an empty value is the label's absence."""
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels if value)
+
+
+def _unslotted(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _help(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _numbers(values: Iterable[float]) -> Sequence[str]:
+    return [str(whole) if (whole := int(value)) == value else repr(value) for value in values]

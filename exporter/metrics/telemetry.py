@@ -1,0 +1,373 @@
+"""The exporter's own metrics: what prometheus-client counts, fresh at each scrape."""
+
+import logging
+import platform
+from collections import Counter as Counted
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import generate_latest as text_format
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_format
+
+from exporter import __version__, logs
+from exporter.config import Workspace
+from exporter.errors import Outcome
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.registry_text import EOF, RegistryText
+from exporter.model.values import Drift
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFamily:
+    """A family of the exporter's own, for the registry and for the documentation.
+
+    Attributes:
+        kind: `gauge`, `counter` or `histogram`.
+        name: As on the page, a counter's `_total` included.
+        help: What it counts, with its unit.
+        labels: In order.
+    """
+
+    kind: str
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_WORKSPACE: Final = ("api", "workspace")
+
+
+UP: Final = OwnFamily(
+    "gauge",
+    "seasalt_up",
+    "Whether the workspace's last request got a valid answer.",
+    _WORKSPACE,
+)
+REQUESTS: Final = OwnFamily(
+    "counter",
+    "seasalt_api_requests_total",
+    "Requests to the API, by how they ended.",
+    (*_WORKSPACE, "outcome"),
+)
+REQUEST_DURATION: Final = OwnFamily(
+    "histogram",
+    "seasalt_api_request_duration_seconds",
+    "How long the API took to answer.",
+    ("api",),
+)
+RETRIES: Final = OwnFamily(
+    "counter",
+    "seasalt_api_retries_total",
+    "Requests beyond the schedule, by how the one before had ended.",
+    (*_WORKSPACE, "outcome"),
+)
+PAUSED_UNTIL: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_paused_until_timestamp_seconds",
+    "Until when nothing is sent, as the API asked for a pause or fails, in Unix time; 0 when not.",
+    _WORKSPACE,
+)
+BUDGET_REMAINING: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_requests_budget_remaining",
+    "Requests left of the local day's budget, where there is one.",
+    _WORKSPACE,
+)
+KEY_VALID: Final = OwnFamily(
+    "gauge",
+    "seasalt_api_key_valid",
+    "0 once the API has rejected the key, until an answer says otherwise.",
+    _WORKSPACE,
+)
+SERIES: Final = OwnFamily("gauge", "seasalt_series", "Values from the API on the page.", _WORKSPACE)
+SERIES_DROPPED: Final = OwnFamily(
+    "counter",
+    "seasalt_series_dropped_total",
+    "Values, or with the reason max_bots whole bots, left out of answers because there were more"
+    " than the configuration allows, counted again at every poll.",
+    (*_WORKSPACE, "reason"),
+)
+SCHEMA_DRIFT: Final = OwnFamily(
+    "counter",
+    "seasalt_schema_drift_total",
+    "Parts of answers that the API's documents do not know, by documented field.",
+    ("api", "metric", "field"),
+)
+LOAD: Final = OwnFamily(
+    "gauge",
+    "seasalt_workspace_load_ratio",
+    "Requests that the intervals ask for, as a share of those that requests_per_minute and"
+    " requests_per_day allow; above 1 the intervals cannot be kept.",
+    _WORKSPACE,
+)
+UTC_OFFSET: Final = OwnFamily(
+    "gauge",
+    "seasalt_workspace_utc_offset_seconds",
+    "How far the workspace's local time is ahead of UTC now.",
+    _WORKSPACE,
+)
+BUILD_INFO: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_build_info",
+    "What is running; always 1.",
+    ("version", "revision", "python"),
+)
+RELOAD_SUCCESSFUL: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_config_last_reload_successful",
+    "Whether the configuration was right when it was last read.",
+)
+RELOAD_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_config_last_reload_success_timestamp_seconds",
+    "When a right configuration was last read, in Unix time.",
+)
+STATE_WRITTEN: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_state_last_write_successful",
+    "Whether the state file could be written when that was last tried; 1 without one.",
+)
+STATE_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_state_last_write_success_timestamp_seconds",
+    "When the state file was last written, in Unix time; 0 if never.",
+)
+STATE_WRITE_FAILURES: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_state_write_failures_total",
+    "Times that the state file could not be written.",
+)
+STATE_QUARANTINED: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_state_quarantined_total",
+    "State files that could not be believed and were put aside.",
+)
+WEB_RELOAD_SUCCESSFUL: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_web_config_last_reload_successful",
+    "Whether the web configuration was right when it was last read; 1 where there is none.",
+)
+WEB_RELOAD_TIMESTAMP: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_web_config_last_reload_success_timestamp_seconds",
+    "When a right web configuration was last read, in Unix time.",
+)
+BUGS: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_bugs_total",
+    "Errors of the exporter's own that were contained, by what they kept from being taken up.",
+    ("where",),
+)
+PAGE_BYTES: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_page_bytes",
+    "Size of the page without the exporter's own metrics.",
+    ("encoding",),
+)
+LOG_LINES_DROPPED: Final = OwnFamily(
+    "counter",
+    "seasalt_exporter_log_lines_dropped_total",
+    "Log lines that were not written: told a short while ago, too many at a time, or nowhere to"
+    " write them.",
+    ("reason",),
+)
+OWN_FAMILIES: Final = (
+    *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
+    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, LOAD, UTC_OFFSET),
+    *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
+    *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
+    *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
+    *(BUGS, LOG_LINES_DROPPED),
+)
+
+CONTAINED: Final = ("reload", "discovery", "answer", "page", "web_config", "state")
+"""What an error of our own refuses, and does not end."""
+
+_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Telemetry:
+    """Counts what the exporter does, in a registry of its own.
+
+    Args:
+        revision: The commit that was built, empty where it is not known.
+    """
+
+    def __init__(self, revision: str = "") -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter
+        self._registry = CollectorRegistry()
+        self._gauges = {
+            family: Gauge(family.name, family.help, family.labels, registry=self._registry)
+            for family in OWN_FAMILIES
+            if family.kind == "gauge"
+        }
+        self._counters = {
+            family: Counter(family.name, family.help, family.labels, registry=self._registry)
+            for family in OWN_FAMILIES
+            if family.kind == "counter"
+        }
+        self._durations = Histogram(
+            REQUEST_DURATION.name,
+            REQUEST_DURATION.help,
+            REQUEST_DURATION.labels,
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        PlatformCollector(registry=self._registry)
+        self._process = CollectorRegistry()
+        for collector in (ProcessCollector, GCCollector):
+            collector(registry=self._process)
+        self._followed: dict[tuple[OwnFamily, tuple[str, ...]], Callable[[], float]] = {}
+        self._told: dict[tuple[OwnFamily, tuple[str, ...]], float] = {}
+        self._counted: dict[bool, Piece] = {}
+        self._texts = {
+            openmetrics: (RegistryText(self._registry, form), RegistryText(self._process, form))
+            for openmetrics, form in ((False, text_format), (True, openmetrics_format))
+        }
+        self.set(STATE_WRITTEN, 1)
+        self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
+        self._begun: set[tuple[str, str]] = set()
+        self._lost_lines = Counted(dict.fromkeys(logs.REASONS, 0))
+        for reason in logs.REASONS:
+            self.count(LOG_LINES_DROPPED, 0, reason)
+        for where in CONTAINED:
+            self.count(BUGS, 0, where)
+
+    def set(self, family: OwnFamily, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        self._counted.clear()
+        gauge = self._gauges[family]
+        (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
+        """Let a gauge be what a function says at each scrape."""
+        self._followed[family, labels] = value
+        self._told = {}
+
+    def count(self, family: OwnFamily, times: float, *labels: str) -> None:
+        """Let a counter grow; by 0, let it be there."""
+        self._counted.clear()
+        counter = self._counters[family]
+        (counter.labels(*labels) if labels else counter).inc(times)
+
+    def bug(self, where: str, error: BaseException) -> None:
+        """Tell and count an error of our own that something has led to, which is refused for it.
+
+        Args:
+            where: One of `CONTAINED`.
+            error: Told by kind and place alone.
+        """
+        self.count(BUGS, 1, where)
+        text = "refused because of a bug in the exporter, what was in force stays"
+        # In the name of its room, so that what it says next is not taken for another matter.
+        logging.getLogger(f"exporter.{where}").critical(text, extra={"what": where}, exc_info=error)
+
+    def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
+        """Let a workspace's counters start at 0, so that the first increase is seen."""
+        place = (workspace.api, workspace.name)
+        for outcome in Outcome:
+            self.count(REQUESTS, 0, *place, outcome.value)
+            self.count(RETRIES, 0, *place, outcome.value)
+        for reason in ("max_labels", "max_series", "max_bots"):
+            self.count(SERIES_DROPPED, 0, *place, reason)
+        self._durations.labels(workspace.api)
+        if place not in self._begun:  # after a reload, what is known of the key still holds
+            self._begun.add(place)
+            self.set(KEY_VALID, 1, *place)
+        self.set(SERIES, 0, *place)
+        zone = workspace.zone
+
+        def offset() -> float:
+            ahead = now().astimezone(zone).utcoffset()
+            return ahead.total_seconds() if ahead else 0.0
+
+        self.follow(UTC_OFFSET, offset, *place)
+
+    def tells(self, api: str, workspace: str) -> bool:
+        """Whether a workspace has begun and is not forgotten."""
+        return (api, workspace) in self._begun
+
+    def forget(self, api: str, workspace: str) -> None:
+        """Tell nothing more of a workspace that is no longer polled."""
+        self._counted.clear()
+        place = (api, workspace)
+        self._begun.discard((api, workspace))
+        for family, metric in (self._gauges | self._counters).items():
+            if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
+                metric.remove_by_labels(dict(zip(_WORKSPACE, place, strict=True)))
+        for family, labels in tuple(self._followed):
+            if (
+                family.labels[: len(_WORKSPACE)] == _WORKSPACE
+                and labels[: len(_WORKSPACE)] == place
+            ):
+                del self._followed[family, labels]
+
+    def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
+        """Note how a request ended and how long it took."""
+        self.count(REQUESTS, 1, api, workspace, outcome.value)
+        self._durations.labels(api).observe(seconds)
+
+    def judged(self, api: str, workspace: str, outcome: Outcome) -> None:
+        """Note what the end of a request says of the workspace and of its key."""
+        self.set(UP, outcome is Outcome.SUCCESS, api, workspace)
+        if outcome in {Outcome.SUCCESS, Outcome.UNAUTHORIZED}:
+            self.set(KEY_VALID, outcome is Outcome.SUCCESS, api, workspace)
+
+    def drifted(self, api: str, metric: str, drift: Drift) -> None:
+        """Note what an answer said that the documents do not know."""
+        for field, times in drift.items():
+            self.count(SCHEMA_DRIFT, times, api, metric, field)
+
+    def reloaded(self, now: datetime) -> None:
+        """Note that a right configuration is in force from now on."""
+        self.set(RELOAD_SUCCESSFUL, 1)
+        self.set(RELOAD_TIMESTAMP, now.timestamp())
+
+    def web_reloaded(self, now: datetime, *, right: bool) -> None:
+        """Note whether the web configuration was right when it was read."""
+        self.set(WEB_RELOAD_SUCCESSFUL, right)
+        if right:
+            self.set(WEB_RELOAD_TIMESTAMP, now.timestamp())
+
+    def pieces(self, *, openmetrics: bool) -> tuple[Piece, ...]:
+        """The page's own end, in one of the two formats.
+
+        What is counted is written again when a count has changed; what the process tells of itself
+        is asked for each time.
+        """
+        self._look()
+        counted, process = self._texts[openmetrics]
+        if openmetrics not in self._counted:
+            self._counted[openmetrics] = Piece.of(counted.now())
+        end = EOF if openmetrics else b""
+        return self._counted[openmetrics], Piece.of(process.now() + end)
+
+    def text(self, *, openmetrics: bool) -> bytes:
+        """The same as text."""
+        pieces = self.pieces(openmetrics=openmetrics)
+        return b"".join(chunk for piece in pieces for chunk in piece.text())
+
+    def _look(self) -> None:
+        """Take up what is not told but asked for."""
+        values = {place: value() for place, value in self._followed.items()}
+        if values != self._told:
+            self._told = values
+            for (family, labels), value in values.items():
+                self.set(family, value, *labels)
+        if self._lost_lines != logs.lost:  # the log counts for itself, as it is there before us
+            lost = logs.lost.copy()
+            for reason in logs.REASONS:
+                self.count(LOG_LINES_DROPPED, lost[reason] - self._lost_lines[reason], reason)
+            self._lost_lines = lost

@@ -1,0 +1,1 @@
+"""The domain as values: APIs, reports, entries, targets, samples, windows, names."""

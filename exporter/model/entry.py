@@ -1,0 +1,109 @@
+"""A report as the operator wants it: one item of `metrics:`, with every default filled in. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Literal
+
+from exporter.model.report import (
+    ABSENT,
+    AnyReport,
+    Edge,
+    Field_,
+    Fields,
+    Form,
+    Options,
+    Reading,
+    Windows,
+)
+from exporter.model.windows import ALL, begins, local_day
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One report as the operator wants it: an item of `metrics:` with its defaults filled in.
+
+    Attributes:
+        report: What is asked for.
+        form: How this entry's API takes it.
+        options: As written, with the window in force.
+        name: The value of the label `report`.
+        interval: How often it is polled.
+        scope: `bots` or `workspace`.
+        zone: The workspace's time zone.
+        zone_name: Its IANA name, as it is sent.
+    """
+
+    report: AnyReport
+    form: Form
+    options: Options
+    name: str
+    interval: timedelta
+    scope: Literal["bots", "workspace"]
+    zone: tzinfo
+    zone_name: str
+
+    @property
+    def metric(self) -> str:
+        """The word that the entry's API has for the report."""
+        return self.form.metric or self.report.name
+
+    @cached_property
+    def window(self) -> str:
+        """The value of the label `window`: as configured, empty where there is none."""
+        return self.options.window.name if self.options.window else ""
+
+    @cached_property
+    def question(self) -> str:
+        """A text that is another when the values would mean something else.
+
+        Four bytes of a digest: enough to tell two questions apart, too few to find out from them
+        which names were asked for.
+        """
+        options = self.options.model_dump_json(exclude={"name", "interval", "scope"})
+        asked = f"{self.report.name}\n{self.zone_name}\n{options}"
+        return blake2b(asked.encode(), digest_size=4).hexdigest()
+
+    @cached_property
+    def fields(self) -> Mapping[str, Field_]:
+        """Every request field that the entry determines, by SeaChat's spelling."""
+        found: dict[str, Field_] = {}
+        if self.form.zoned:
+            found["timezone"] = self.zone_name
+        wanted = self.options.window
+        if self.form.windows is Windows.RANGES and wanted:
+            # Which of the two wins is not documented: a range never travels with dates.
+            found |= {"range_type": wanted.name, "start_date": ABSENT, "end_date": ABSENT}
+        elif self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL} and wanted:
+            found["start_date"] = Edge(wanted, "first") if self._dated else ABSENT
+            found["end_date"] = Edge(wanted, "last") if self._dated else ABSENT
+        for option in self.form.options:
+            value = getattr(self.options, option)
+            found[option] = ABSENT if value is None else value
+        found.update(self.report.fields(self.options))
+        return found
+
+    @cached_property
+    def _dated(self) -> bool:
+        """Whether it is asked from a date to a date."""
+        dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}
+        return dates and self.options.window not in {None, ALL}
+
+    def reading(self, at: datetime, before: Fields = frozenset()) -> Reading[Any]:
+        """What an answer to a request sent at an instant is to be read against."""
+        days = self.options.window.days(local_day(at, self.zone)) if self._dated else None  # type: ignore[union-attr]  # dated: there is a window
+        return Reading(self.options, self.window, days, self.zone, at, before=before)
+
+    def withdrawn(self, at: datetime) -> datetime | None:
+        """When values asked for at an instant stop being true of their window; None is never."""
+        stands_for = self.report.window(self.options)
+        day = stands_for.moves_on(local_day(at, self.zone)) if stands_for else None
+        return begins(day, self.zone) if day else None
+
+    def since(self, at: datetime) -> datetime | None:
+        """From when on values asked for at an instant are true of their window; None is always."""
+        stands_for = self.report.window(self.options)
+        day = stands_for.moved_on(local_day(at, self.zone)) if stands_for else None
+        return begins(day, self.zone) if day else None

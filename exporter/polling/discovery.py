@@ -1,0 +1,270 @@
+"""Keeps a workspace's bots up to date: reads the list now and then, and has new ones polled."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from exporter.config import Discovery, Workspace
+from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
+from exporter.metrics.packed import Samples
+from exporter.metrics.store import Record, Store, undone_if_it_fails
+from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry
+from exporter.model.bot_list import DEFAULT_MOST, MOST_PAGES, REPORT, Listing, page
+from exporter.model.samples import Sample
+from exporter.model.targets import Key
+from exporter.model.values import Drift
+from exporter.polling.agenda import Agenda
+from exporter.polling.plan import target
+from exporter.polling.poller import Failure, Poller, next_turn
+from exporter.polling.roster import Roster
+from exporter.polling.schedule import Rhythm, phase
+from exporter.state.memory import Listed
+from exporter.upstream.sender import LONGEST_SLEEP, Gate
+
+log = logging.getLogger(__name__)
+
+
+async def whole_list(
+    gate: Gate, drift: Drift, most: int = DEFAULT_MOST, known: Collection[str] = frozenset()
+) -> tuple[Listing, float]:
+    """Every page of a workspace's list of bots, and the seconds that the API took for them.
+
+    Of a list that is too long, only the pages that have the first and the known bots.
+
+    Args:
+        gate: The way to the API.
+        drift: Takes note of rows that cannot be read.
+        most: How many bots are taken.
+        known: The ids of those that are known.
+
+    Raises:
+        RequestFailed: If a page did not come.
+        ReplyError: If a page cannot be read, or there is no end to them.
+    """
+    listing, seconds, more = Listing(most, known), 0.0, True
+
+    def read(answer: object, took: float) -> bool:
+        nonlocal seconds, more
+        seconds += took
+        more = listing.add(page(answer, drift), drift)
+        return True
+
+    for _ in range(MOST_PAGES):
+        await gate.bots(listing.rows, read)
+        if not more:
+            return listing, seconds
+    if listing.left_out:
+        listing.proves = False  # whatever it has beyond
+        return listing, seconds
+    raise ReplyError(f"bots: more than {MOST_PAGES} pages")
+
+
+def roster(workspace: Workspace, listed: Listed) -> Roster:
+    """The bots of a workspace that has its list read, as they are remembered."""
+    return Roster(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
+
+
+class Finder:
+    """Reads the list of a workspace's bots and tells its poller.
+
+    Args:
+        poller: Polls the bots.
+        discovery: Which bots, and how often the list is read.
+        gate: The way to the API.
+        store: Takes what the list says of the bots.
+        telemetry: Takes the counts.
+        now: The present as an aware instant.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        discovery: Discovery,
+        gate: Gate,
+        store: Store,
+        telemetry: Telemetry,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._poller = poller
+        self._workspace = poller.workspace
+        self._interval = discovery.interval
+        self._most = discovery.max_bots
+        self._gate = gate
+        self._store = store
+        self._telemetry = telemetry
+        self._now = now
+        self._roster = roster(self._workspace, Listed())
+        self._key = Key(target(self._workspace), REPORT, "")
+        self._told: tuple[object, ...] = ()
+        place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
+        self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
+        self._due = now()
+
+    def begin(self, before: Listed, agenda: Agenda | None = None) -> None:
+        """Have the bots polled that are known before the list is read.
+
+        Args:
+            before: What is remembered of earlier lists.
+            agenda: That of these bots, if it was made already.
+        """
+        if before.due:
+            self._due = min(before.due, self._rhythm.after(self._now()))
+        self._roster = roster(self._workspace, before)
+        found = self._found(self._roster, agenda)
+        self._assign(found)
+        for key in (self._key, *found.facts):
+            self._store.adjust(key, "", self._interval, self._workspace.stale_after)
+
+    def retire(self, store: Store, telemetry: Telemetry) -> None:
+        """Keep and tell what still comes elsewhere."""
+        self._store, self._telemetry = store, telemetry
+
+    @property
+    def listed(self) -> Listed:
+        """What is to be remembered of the list."""
+        return Listed(self._roster.remembered, self._due)
+
+    @property
+    def turns(self) -> dict[Key, tuple[float, datetime | None]]:
+        """The interval of the list's reading in seconds, and when it is read next."""
+        return {self._key: (self._interval.total_seconds(), self._due)}
+
+    async def run(self) -> None:
+        """Read the list when it is due, for ever."""
+        while True:
+            while (wait := (self._due - self._now()).total_seconds()) > 0:
+                await asyncio.sleep(min(wait, LONGEST_SLEEP))
+                # The clock may have been set back.
+                self._due = min(self._due, self._rhythm.after(self._now()))
+            failure = await self.once()
+            self._due = next_turn(self._rhythm, self._now(), failure, self._gate)
+
+    async def once(self) -> Failure | None:
+        """Read the list one time and have its bots polled; what went wrong, if something did."""
+        drift = Drift()
+        try:
+            listing, seconds = await whole_list(self._gate, drift, self._most, self._roster.known)
+            # Beside the loop, as thousands of bots take their time.
+            found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
+            self._take_up(found)
+        except (RequestFailed, ReplyError) as error:
+            return self._failed(
+                str(error),
+                seconds=getattr(error, "seconds", 0.0),
+                unsent=isinstance(error, NotSent),
+                outcome=getattr(error, "outcome", Outcome.INVALID),
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays
+            self._telemetry.bug("discovery", error)
+            return self._failed("bots: refused because of a bug in the exporter")
+        try:
+            await self._poller.tell(found.records)
+        except Exception as error:  # noqa: BLE001 - it is polled all the same
+            self._telemetry.bug("discovery", error)
+            return self._failed(
+                "bots: polled, but not on the page because of a bug in the exporter"
+            )
+        self._telemetry.drifted(self._workspace.api, REPORT, drift)
+        self._poller.changed()
+        return None
+
+    def _take_up(self, found: "_Found") -> None:
+        """Let a list be in force, wholly or not at all."""
+        before = self._told
+        try:
+            with undone_if_it_fails(self._store, {self._workspace.name}):
+                self._assign(found)
+        except Exception:
+            self._told = before
+            self._poller.tell_the_load()
+            raise
+        self._roster = found.roster
+        self._tell_left_out(found.roster.left_out)
+
+    def _failed(
+        self,
+        text: str,
+        *,
+        seconds: float = 0.0,
+        unsent: bool = False,
+        outcome: Outcome = Outcome.INVALID,
+    ) -> Failure:
+        """Note that a list could not be had; the one before stays in force."""
+        interval = self._interval.total_seconds()
+        self._store.fail(self._key, text, duration_seconds=seconds, interval_seconds=interval)
+        failure = Failure(self._key, text, unsent=unsent, outcome=outcome)
+        failure.log(log)
+        self._poller.changed()
+        return failure
+
+    def _tell_left_out(self, number: int) -> None:
+        """Say how many bots of the list there is no room for."""
+        if not number:
+            return
+        workspace = self._workspace
+        self._telemetry.count(SERIES_DROPPED, number, workspace.api, workspace.name, "max_bots")
+        reason = (
+            f"the list has at least {number} more than max_bots {self._most}, which are not polled"
+        )
+        log.warning("bots left out", extra={"workspace": workspace.name, "reason": reason})
+
+    def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
+        """What a list leads to that was complete at an instant.
+
+        Raises:
+            ReplyError: If it cannot be believed.
+        """
+        found = self._found(self._roster.after(listing))
+        interval = self._interval.total_seconds()
+        for key, samples in {self._key: (), **found.facts}.items():
+            record = Record(
+                interval,
+                success=True,
+                duration_seconds=seconds,
+                last_success=at,
+                samples=Samples.of(samples),
+            )
+            found.records[key] = record.paced(self._interval, self._workspace.stale_after)
+        return found
+
+    def _found(self, roster: Roster, agenda: Agenda | None = None) -> "_Found":
+        facts = {
+            Key(target(self._workspace, bot), "", ""): samples for bot, samples in roster.facts()
+        }
+        told = (roster.bots, tuple(facts))
+        if told == self._told:
+            agenda = None
+        elif agenda is None or agenda.bots != roster.bots:
+            agenda = Agenda.of(self._workspace, roster.bots)
+        return _Found(roster, facts, told, agenda)
+
+    def _assign(self, found: "_Found") -> None:
+        """Have the bots polled, where they are others than before."""
+        if found.agenda is None:
+            return
+        if any(found.told) or self._told:
+            polled = len(found.roster.bots)
+            log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
+        self._told = found.told
+        self._poller.assign(found.agenda, {self._key, *found.facts})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a list of bots leads to.
+
+    Attributes:
+        roster: The bots.
+        facts: What the list says of each.
+        told: Another value if other bots are to be polled or told of.
+        agenda: What is to be polled then; None where nothing changes.
+        records: What the store is to have of the list and of each bot.
+    """
+
+    roster: Roster
+    facts: Mapping[Key, tuple[Sample, ...]]
+    told: tuple[object, ...]
+    agenda: Agenda | None
+    records: dict[Key, Record] = field(default_factory=dict)

@@ -1,0 +1,204 @@
+"""What outlives the process, as text: a line for each workspace's memory and for each report's values. Pure.
+
+The first line says what the file is and how much of it there is, with a digest: a part of a file,
+or one with a bit turned over, is none.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from sys import float_info
+from typing import Final, NamedTuple
+
+from pydantic import TypeAdapter
+
+from exporter.config.load import RESERVED_LABELS
+from exporter.errors import StateError
+from exporter.metrics.exposition import API_FAMILIES
+from exporter.metrics.store import Record
+from exporter.model.bot_list import BOT_ID
+from exporter.model.samples import Family, Sample
+from exporter.model.targets import Key, Target
+from exporter.model.values import Drift
+from exporter.state.memory import Memory
+
+VERSION: Final = 1
+
+LARGEST: Final = 256 * 1024 * 1024
+"""Bytes of a state: a hundred thousand values take some ten million. No larger one is written or read."""
+
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
+_MOST_SECONDS: Final = 1e9
+_MOST: Final = 2**53
+_MOST_VALUE: Final = float_info.max
+_MOST_LABELS: Final = 100
+_MOST_LEFT_OUT: Final = 1_000_000  # more than any answer may hold
+_FIRST_LINE: Final = 200
+_ID: Final = re.compile(BOT_ID, re.ASCII)
+_LABEL: Final = re.compile("(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+_MAGIC: Final = b"seasalt-exporter-state"
+_FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in API_FAMILIES}
+
+
+class _Plain(NamedTuple):
+    """A sample whose family is a name."""
+
+    family: str
+    labels: tuple[str, ...]
+    value: int | float
+
+
+class _Row(NamedTuple):
+    """A report's record, its samples apart."""
+
+    key: Key
+    record: Record
+    samples: tuple[_Plain, ...]
+
+
+@cache  # made when used: most have no state file
+def _memories() -> TypeAdapter[Memory]:
+    return TypeAdapter(Memory)
+
+
+@cache
+def _rows() -> TypeAdapter[_Row]:
+    return TypeAdapter(_Row)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is kept over a restart.
+
+    Attributes:
+        memories: One for each workspace.
+        records: What is known of each report; the values may have expired since.
+    """
+
+    memories: tuple[Memory, ...] = ()
+    records: tuple[tuple[Key, Record], ...] = ()
+
+
+def encoded(state: State, most: int = LARGEST) -> bytes:
+    """The state as a file holds it.
+
+    Line by line, so that whoever runs beside it in another thread gets a turn.
+
+    Raises:
+        StateError: If it would be so large that `decoded` refused it.
+    """
+    lines: list[bytes] = []
+    digest, size = sha256(), 0
+    for line in _lines(state):
+        size += len(line)
+        if size > most - _FIRST_LINE:
+            raise StateError(f"is larger than {most} bytes")
+        digest.update(line)
+        lines.append(line)
+    heads = len(state.memories)
+    first = b"%s %d %s %d %d\n" % (_MAGIC, VERSION, digest.hexdigest().encode(), size, heads)
+    return b"".join((first, *lines))
+
+
+def _lines(state: State) -> Iterator[bytes]:
+    for memory in state.memories:
+        yield _memories().dump_json(memory) + b"\n"
+    for key, record in state.records:
+        yield _rows().dump_json(_row(key, record)) + b"\n"
+
+
+def decoded(content: bytes) -> State:
+    """The state that a file holds; values of a family that is not known any more are left out.
+
+    Raises:
+        StateError: If it is not whole, or of another version, or says what cannot be.
+    """
+    first, _, payload = content.partition(b"\n")
+    magic, _, rest = first.partition(b" ")
+    if magic != _MAGIC:
+        raise StateError("is no state file")
+    words = rest.split(b" ")
+    if words[0] != b"%d" % VERSION:
+        raise StateError("is of another version")
+    if words[1:3] != [sha256(payload).hexdigest().encode(), b"%d" % len(payload)]:
+        raise StateError("is damaged")
+    lines = payload.splitlines()
+    try:
+        heads = int(words[3])
+        memories = tuple(_memories().validate_json(line, context=Drift()) for line in lines[:heads])
+        records = tuple(map(_record, lines[heads:]))
+    except Exception:  # noqa: BLE001 - whatever it is, no file of ours leads to it
+        raise StateError("is of another shape") from None
+    if not (all(map(_possible_memory, memories)) and all(_possible(*row) for row in records)):
+        raise StateError("says what cannot be")
+    return State(memories, records)
+
+
+def _possible_memory(memory: Memory) -> bool:
+    """Whether a process of ours could have had such a memory."""
+    standing, turns, listed = memory.standing, memory.turns, memory.listed
+    instants = (
+        *(standing.not_before, standing.open_until, listed.due),
+        *turns.due.values(),
+        *turns.split_in_vain.values(),
+        *(until for _, until in turns.refused),
+        *(until for *_, until in standing.resting),
+    )
+    return (
+        all(map(_instant, instants))
+        and (standing.day is None or _EARLIEST.date() <= standing.day < _LATEST.date())
+        and 0 <= standing.spent <= _MOST
+        and 0 <= standing.owed <= _MOST
+        and all(0 <= missed <= _MOST for _, missed in listed.bots)
+        and all(_ID.fullmatch(str(bot.id)) for bot, _ in listed.bots)
+        and all(_target(key.target) for key, _ in turns.refused)
+    )
+
+
+def _possible(key: Key, record: Record) -> bool:
+    """Whether a process of ours could have had such a record."""
+    instants = (record.last_success, record.expires, record.withdrawn, record.since)
+    return (
+        _target(key.target)
+        and all(map(_instant, instants))
+        and 0 < record.interval_seconds <= _MOST_SECONDS
+        and 0 <= record.duration_seconds <= _MOST_SECONDS
+        and 0 <= record.left_out <= _MOST_LEFT_OUT
+        and all(abs(value) <= _MOST_VALUE for _, _, value in record.samples)
+    )
+
+
+def _instant(instant: datetime | None) -> bool:
+    return instant is None or (instant.tzinfo is not None and _EARLIEST <= instant < _LATEST)
+
+
+def _target(target: Target) -> bool:
+    names = [name for name, _ in target.labels]
+    return (
+        len(names) <= _MOST_LABELS
+        and len({*names}) == len(names)
+        and RESERVED_LABELS.isdisjoint(names)
+        and all(map(_LABEL.fullmatch, names))
+    )
+
+
+def _row(key: Key, record: Record) -> _Row:
+    samples = tuple(_Plain(family.name, labels, value) for family, labels, value in record.samples)
+    return _Row(key, replace(record, samples=()), samples)
+
+
+def _record(line: bytes) -> tuple[Key, Record]:
+    key, record, plain = _rows().validate_json(line)
+    return key, replace(record, samples=tuple(_known(plain)))
+
+
+def _known(samples: Iterable[_Plain]) -> Iterator[Sample]:
+    for name, labels, value in samples:
+        family = _FAMILIES.get(name)
+        if family and len(labels) == len(family.labels):
+            yield Sample(family, labels, value)

@@ -1,0 +1,522 @@
+"""One workspace's API over HTTP: a request out, a strict JSON answer back, errors translated.
+
+Nothing of an answer or of the request's headers is ever in an error: the API echoes keys.
+"""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+import httpx
+
+from exporter import __version__
+from exporter.config import Workspace
+from exporter.config.models import Http
+from exporter.errors import Outcome, RequestFailed, StartError
+from exporter.files import LARGEST_PEM, Unfit as UnfitFile, read as read_file, reason as why_unread
+from exporter.model.bot_list import PAGE_SIZE
+from exporter.tls import NO_CERTIFICATES, held, no_pair
+from exporter.upstream import retry_after
+from exporter.upstream.answer import (
+    LARGEST_BODY,
+    Answer,
+    Content,
+    TooMuch,
+    Unfit,
+    Unfolding,
+    holds,
+    read,
+    small,
+)
+from exporter.upstream.connection_errors import reason
+from exporter.upstream.network_backend import NoEnd, Stream, Streams
+
+BAD_KEY: Final = 40007
+"""The API's own code for a key that it cannot decode, at whatever status it comes."""
+
+
+_UNDOCUMENTED_MEDIA: Final = frozenset(
+    {
+        *("text/json", "text/plain", "text/javascript"),
+        *("application/octet-stream", "application/x-json"),
+        "application/json, application/json",  # the header twice
+    }
+)
+"""What JSON is sometimes sent as all the same."""
+
+_KNOWN_MEDIA: Final = _UNDOCUMENTED_MEDIA | {
+    *("text/html", "text/xml", "application/xml", "application/xhtml+xml")
+}
+"""What answers are where they are not JSON; anything else is not repeated."""
+
+_BROKEN: Final[Mapping[type[Exception], str]] = {
+    httpx.ConnectError: "cannot be reached",
+    httpx.NetworkError: "the connection broke before the answer was whole",
+    httpx.ProtocolError: "the connection broke before the answer was whole",
+}
+
+_PROXY: Final[Mapping[str, str]] = {
+    "407": "it wants a password",
+    "403": "it refuses",
+    "502": "it cannot reach the API",
+    "503": "it cannot reach the API",
+    "504": "it cannot reach the API",
+}
+"""What a proxy means that lets nobody through, by its status."""
+
+_CONNECT: Final = 10.0
+_REFUSAL: Final = 5.0
+"""Seconds for the body of a refusal: its status counts, with or without."""
+
+_REFUSAL_WITH_A_WISH: Final = 0.5
+"""Where a header asks for a pause already: until that is heard, others go on asking."""
+
+_LARGEST_REFUSAL: Final = 64 * 1024
+
+
+Transport = httpx.AsyncBaseTransport
+"""What takes the place of the network in tests."""
+
+Trust = ssl.SSLContext | bool
+"""Whom to believe that it is the API, and who to say we are; False where no TLS is spoken."""
+
+
+class Client:
+    """Asks the API of one workspace.
+
+    Args:
+        workspace: Where to ask, and with which key.
+        transport: Takes the place of the network in tests.
+        now: The present as an aware instant.
+        trusted: What `trust` brought, if it was asked already; it takes long.
+
+    Raises:
+        StartError: If its certificates or its addresses cannot be used.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        transport: Transport | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        trusted: Trust | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._now = now
+        # Nothing else ever leaves, whatever an answer, a state file or a mistake of ours says.
+        reports = filter(None, (workspace.url, workspace.other_url))
+        if trusted is None:
+            trusted = trust(workspace)
+        self._leaves = {("POST", url): _address(workspace, url) for url in reports}
+        self._leaves["GET", workspace.bots_url] = _address(workspace, workspace.bots_url)
+        self._http = httpx.AsyncClient(
+            transport=transport or _transport(workspace, trusted),
+            trust_env=False,  # neither proxies nor credentials that nobody configured
+            follow_redirects=False,  # the key would go along
+            event_hooks={"response": [_nowhere_else]},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
+            headers={
+                "User-Agent": f"seasalt-exporter/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                # One request each: what comes unasked is never taken for the next one's answer.
+                "Connection": "close",
+            },
+            timeout=httpx.Timeout(None, connect=_CONNECT),  # the whole has its own, see _answer
+        )
+        self._sent: dict[str, str] = {}  # the last key of each kind of request
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def report(self, url: str, body: Mapping[str, object], key: str) -> Answer:
+        """The answer to a request for reports.
+
+        Raises:
+            RequestFailed: If there is none, or none that can be used.
+        """
+        return await self._answer("POST", url, key, json=body, headers={"X-API-KEY": key})
+
+    async def bots(self, offset: int, key: str) -> Answer:
+        """The answer when asked for the page of the list of bots that begins at an offset.
+
+        Raises:
+            RequestFailed: If there is none, or none that can be used.
+        """
+        params = {
+            "workspace_id": self._workspace.workspace_id or "",
+            "offset": offset,
+            "limit": PAGE_SIZE,
+            "order_by": "created_at:asc",  # the default, and the one that pages can rely on
+        }
+        url, headers = self._workspace.bots_url, {"Authorization": f"Bearer {key}"}
+        return await self._answer("GET", url, key, params=params, headers=headers)
+
+    async def _answer(self, method: str, url: str, key: str, **request: Any) -> Answer:  # noqa: ANN401 - httpx's
+        """What one request brings, judged.
+
+        Raises:
+            RequestFailed: If it brings nothing that can be used.
+        """
+        address = self._leaves.get((method, url))
+        if address is None:
+            raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
+        self._sent[method] = key
+        time = asyncio.get_running_loop().time
+        deadline = time() + self._workspace.timeout.total_seconds()
+        with self._in_our_words():
+            out = self._http.build_request(method, address, **request)
+            async with asyncio.timeout_at(deadline):
+                response = await self._http.send(out, stream=True)
+        stream = response.extensions.get("network_stream")
+        if isinstance(stream, Stream):
+            stream.headed = True
+        try:
+            if response.status_code != 200:
+                asked = "Retry-After" in response.headers
+                patience = _REFUSAL_WITH_A_WISH if asked else _REFUSAL
+                by = min(deadline, time() + patience)
+                raise self._refusal(response, await _of_refusal(response, by))
+            with self._in_our_words(stream):
+                async with asyncio.timeout_at(deadline):
+                    content = await _content(response, LARGEST_BODY)
+        except Unfit as unfit:
+            raise _unfit(unfit) from None
+        finally:
+            with suppress(httpx.HTTPError, OSError):  # all that was wanted is here
+                await response.aclose()
+        quick = small(content)
+        judge = partial(self._judged, response.headers.get("Content-Type", ""), content, key)
+        del content  # it is as large as an answer may be
+        found, odd = judge() if quick else await asyncio.to_thread(_alone, judge)
+        return Answer(found, large=not quick, odd=odd)
+
+    def _judged(self, kind: str, content: Content, key: str) -> tuple[object, bool]:
+        """What is in an answer of status 200, and whether it came in an undocumented way.
+
+        Args:
+            kind: The header Content-Type.
+            content: The body.
+            key: What was sent with the request; another may have been sent since.
+
+        Raises:
+            RequestFailed: If it cannot be used.
+        """
+        media = _media(kind)
+        odd = media in _UNDOCUMENTED_MEDIA
+        if not (odd or _is_json(media)):
+            raise _unfit(Unfit(_not_json(media)))
+        try:
+            found = read(content)
+        except Unfit as unfit:
+            raise _unfit(unfit, f", said to be {media}" if odd else "") from None
+        if _own(found) and _code(found) == BAD_KEY:
+            raise self._rejected(200)
+        if found is None:
+            raise _unfit(Unfit("null"))
+        if holds(content, found, {key, *self._sent.values()}):
+            raise _unfit(Unfit("with the key that was sent in it"))
+        return found, odd
+
+    def _refusal(self, response: httpx.Response, content: Content | None) -> RequestFailed:
+        """What an answer of another status says; None for content that did not come whole."""
+        status, headers = response.status_code, response.headers
+        found: object = None
+        with suppress(Exception):  # the status counts, whatever becomes of the body
+            found = read(content or b"")
+        own = _own(found)
+        asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
+        wish = retry_after.seconds(asked, date, found, self._now())
+        if _code(found) == BAD_KEY and own and not asked:
+            return self._rejected(status)
+        media = _media(headers.get("Content-Type", ""))
+        if status in {401, 403}:
+            if not asked and (own or (content is None and media and _is_json(media))):
+                return self._rejected(status)
+            form = "not in the API's form" if found is not None else _not_json(media)
+            why = "which asks to wait" if asked else form
+            text = f"HTTP {status} from something before the API, {why}"
+            return RequestFailed(Outcome.RATE_LIMITED, text, status, wish)
+        text = f"HTTP {status}: the proxy wants a password" if status == 407 else f"HTTP {status}"
+        if status < 400:
+            wish = None
+        return RequestFailed(_outcome(status), text, status, wish, own=own)
+
+    def _rejected(self, status: int) -> RequestFailed:
+        scope = self._workspace.dialect.key_scope
+        text = f"HTTP {status}: the key is not accepted; its scope must be {scope}"
+        return RequestFailed(Outcome.UNAUTHORIZED, text, status, own=True)
+
+    @contextmanager
+    def _in_our_words(self, stream: object = None) -> Iterator[None]:
+        """Tell what goes wrong on the network without a word of the network's.
+
+        Args:
+            stream: The connection, once the head of the answer is here.
+        """
+        try:
+            yield
+        except httpx.ConnectTimeout:
+            raise RequestFailed(Outcome.TIMEOUT, "no connection in time") from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
+        except NoEnd:
+            text = "no answer, but more before one than any may have"
+            raise RequestFailed(Outcome.INVALID, text, fault=True) from None
+        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+            if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):
+                raise RequestFailed(Outcome.CONNECT, "not HTTP/1.1, or broken HTTP") from None
+            proxied = self._workspace.http.proxy_url is not None
+            raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None
+
+
+def _alone(judge: Callable[[], tuple[object, bool]]) -> tuple[object, bool]:
+    """Judge one large answer at a time: together, they would take the memory of all."""
+    with _one_large:
+        return judge()
+
+
+def _words(error: Exception, *, proxied: bool) -> str:
+    """What is wrong with a connection; not in the error's words, which may hold credentials."""
+    why, kind = reason(error), type(error).__name__
+    if isinstance(error, httpx.ProxyError):
+        status = str(error)[:3]  # all that is looked at: httpx has it nowhere else
+        why = f": {_PROXY[status]}" if status in _PROXY else f" ({kind})"
+        return f"the proxy does not let us through{why}"
+    what = next((said for known, said in _BROKEN.items() if isinstance(error, known)), "")
+    if isinstance(error, httpx.ConnectError):
+        # Of TLS, the proxy hands on what the API says.
+        tls = why.startswith(("certificate", "self-signed", "TLS"))
+        what = f"the {'proxy' if proxied and not tls else 'API'} {what}"
+    return f"{what or 'no connection'}{f': {why}' if why else f' ({kind})'}"
+
+
+def _is_garbled(error: Exception) -> bool:
+    """Whether a parser of HTTP says so; who merely closes early has no parser's error behind it.
+
+    But for an end within a body, which the parser tells as well.
+    """
+    behind = error.__cause__ if isinstance(error, httpx.RemoteProtocolError) else None
+    return behind is not None and behind.__context__ is not None
+
+
+def _media(kind: str) -> str:
+    return kind.partition(";")[0].strip().lower()
+
+
+def _is_json(media: str) -> bool:
+    return media in {"", "application/json"} or media.endswith("+json")
+
+
+def _not_json(media: str) -> str:
+    return f"not JSON but {media}" if media in _KNOWN_MEDIA else "not JSON"
+
+
+def _outcome(status: int) -> Outcome:
+    if status == 429:
+        return Outcome.RATE_LIMITED
+    if 400 <= status < 500:
+        return Outcome.CLIENT_ERROR
+    return Outcome.SERVER_ERROR if status >= 500 else Outcome.INVALID
+
+
+_OWN_ERRORS: Final = (
+    # What must be there, and what may be beside it: the forms that the documents show.
+    (frozenset({"detail"}), frozenset({"detail", "code", "parameters"})),
+    (
+        frozenset({"message", "code", "status_code"}),
+        frozenset({"message", "code", "status_code", "parameters"}),
+    ),
+    (
+        frozenset({"error", "message", "status_code"}),
+        frozenset({"error", "message", "status_code", "details", "retry_after"}),
+    ),
+)
+
+
+def _own(answer: object) -> bool:
+    """Whether an answer is an error in one of the API's own forms; proxies have others."""
+    return isinstance(answer, dict) and any(
+        least <= answer.keys() <= most for least, most in _OWN_ERRORS
+    )
+
+
+def _code(answer: object) -> int | None:
+    """The API's own error code, where an answer is nothing but an error."""
+    if not isinstance(answer, dict) or "code" not in answer:
+        return None
+    code = answer["code"]
+    return int(code) if str(code).isascii() and str(code).isdigit() and len(str(code)) < 9 else None
+
+
+def _unfit(unfit: Unfit, more: str = "") -> RequestFailed:
+    text = f"HTTP 200, {unfit}{more}"
+    return RequestFailed(Outcome.INVALID, text, 200, fault=isinstance(unfit, TooMuch))
+
+
+async def _of_refusal(response: httpx.Response, by: float) -> Content | None:
+    """The body of a refusal, None if it did not come whole by a time of the loop's clock."""
+    try:
+        async with asyncio.timeout_at(by):
+            return await _content(response, _LARGEST_REFUSAL)
+    except (Unfit, TimeoutError, httpx.HTTPError, OSError):
+        return None
+
+
+async def _content(response: httpx.Response, most: int) -> Content:
+    """The body, unfolded no further than a bound.
+
+    Raises:
+        Unfit: If it is too large or encoded in a way that was not asked for.
+    """
+    unfolding, body = Unfolding(response.headers.get("Content-Encoding", "")), bytearray()
+    async for chunk in response.aiter_raw():
+        for piece in unfolding.feed(chunk):
+            body += piece
+            if len(body) > most:
+                raise TooMuch("larger than any answer may be")
+            await asyncio.sleep(0)  # a little may unfold to a lot
+    unfolding.end()
+    return body
+
+
+async def _nowhere_else(response: httpx.Response) -> None:
+    """Hide where an answer leads: httpx looks at that, and fails, even if it never follows."""
+    response.headers.pop("Location", None)
+
+
+def _address(workspace: Workspace, url: str) -> httpx.URL:
+    """An address as it is asked.
+
+    Raises:
+        StartError: If it cannot be, or leads elsewhere than whoever checked it believes.
+    """
+    with suppress(httpx.InvalidURL, ValueError):
+        found = httpx.URL(url)
+        if found.host and found.host == urlsplit(url).hostname:
+            return found
+    raise StartError(f"workspace {workspace.name}: base_url is no address that can be asked")
+
+
+def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport:
+    """The way to the API.
+
+    Raises:
+        StartError: If the proxy's URL cannot be used.
+    """
+    made = httpx.AsyncHTTPTransport(
+        verify=trusted,
+        proxy=_proxy(workspace, trusted),
+        trust_env=False,
+        limits=httpx.Limits(
+            max_connections=workspace.concurrency + 1,  # and one for the list of bots
+            max_keepalive_connections=0,
+        ),
+    )
+    pool: Any = made._pool  # noqa: SLF001 - httpx has no way to name the backend
+    pool._network_backend = Streams(pool._network_backend)  # noqa: SLF001
+    return made
+
+
+def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:
+    """The configured proxy; one that is spoken to over TLS is believed as the API is.
+
+    Raises:
+        StartError: If its URL cannot be used.
+    """
+    if workspace.http.proxy_url is None:
+        return None
+    try:
+        url = httpx.URL(workspace.http.proxy_url.get_secret_value())
+        own = trusted if isinstance(trusted, ssl.SSLContext) and url.scheme == "https" else None
+        return httpx.Proxy(url, ssl_context=own)
+    except (httpx.InvalidURL, ValueError):
+        text = f"workspace {workspace.name}: http.proxy_url is no address that can be asked"
+        raise StartError(text) from None
+
+
+_trusted: Final[WeakValueDictionary[tuple[bytes | None, ...], ssl.SSLContext]] = (
+    WeakValueDictionary()
+)
+_one_at_a_time: Final = threading.Lock()
+_one_large: Final = threading.Lock()
+_PEM: Final = ("ca_file", "cert_file", "key_file")
+
+
+def trust(workspace: Workspace) -> Trust:
+    """Whom a workspace believes; the very same for all whose files hold the same.
+
+    Reads files, and may take long: each context has all authorities in it, 0.7 MB of them.
+
+    Raises:
+        StartError: If its certificates cannot be used.
+    """
+    http = workspace.http
+    if not any(getattr(http, name) for name in _PEM) and not workspace.url.startswith("https:"):
+        return False
+    try:
+        ca, cert, key = (_held(name, getattr(http, name)) for name in _PEM)
+        # By digest: a key is not kept here beside the context that has it.
+        digests = tuple(sha256(part).digest() if part else part for part in (ca, cert, key))
+        with _one_at_a_time:
+            found = _trusted.get(digests)
+            if found is None:
+                found = _trusted[digests] = _context(ca, cert, key, http)
+    except (OSError, ValueError) as error:
+        text = f"workspace {workspace.name}: its certificates cannot be used"
+        why = f": {error}" if isinstance(error, UnfitFile) else f" ({type(error).__name__})"
+        raise StartError(f"{text}{why}") from None
+    return found
+
+
+def _held(name: str, file: Path | None) -> bytes | None:
+    """What a file of certificates holds, by its name in the configuration.
+
+    Raises:
+        UnfitFile: If it cannot be read.
+    """
+    try:
+        return read_file(file, LARGEST_PEM) if file else None
+    except OSError as error:
+        raise UnfitFile(f"http.{name} {why_unread(error)}") from None
+
+
+def _context(ca: bytes | None, cert: bytes | None, key: bytes | None, http: Http) -> ssl.SSLContext:
+    """A client's side of TLS, from what was read and not from what is in the files by now.
+
+    Raises:
+        OSError: If it cannot be made of that, with the reason if it is UnfitFile.
+    """
+    if ca is None:
+        context = httpx.create_ssl_context(trust_env=False)
+    else:
+        # Letters that are not ASCII are in remarks between the certificates, if anywhere.
+        text = ca.decode("ascii", "replace").replace("\ufffd", "?")
+        try:
+            # Of nothing at all, Python would make every public authority and the environment's.
+            context = ssl.create_default_context(cadata=text or "nothing")
+        except (ssl.SSLError, ValueError):
+            raise UnfitFile(f"http.ca_file {NO_CERTIFICATES}") from None
+    # Not what SSLKEYLOGFILE asks for: whoever had that file could read the API's key.
+    context.keylog_filename = None  # type: ignore[assignment]  # typeshed knows no way back
+    if cert is not None:
+        with ExitStack() as opened:
+            files = ((cert, http.cert_file), (key, http.key_file))
+            paths = [file and opened.enter_context(held(part, file)) for part, file in files]
+            try:
+                # A password that cannot be right, or OpenSSL would ask the terminal for one.
+                context.load_cert_chain(str(paths[0]), paths[1], password="")
+            except ssl.SSLError as error:
+                raise UnfitFile(f"http.cert_file and key_file: {no_pair(error)}") from None
+    return context

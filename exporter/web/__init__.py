@@ -1,0 +1,1 @@
+"""What the exporter serves, and who may ask for it: server, access, pages."""

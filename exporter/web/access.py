@@ -1,0 +1,152 @@
+"""What a request must pass before it is answered: its size, the rate limit, the password."""
+
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from fractions import Fraction
+from typing import Final
+
+from exporter.addresses import party
+from exporter.web.app import Answer, Header, Receive, Scope, Send, reply
+from exporter.web.config import RateLimit, WebConfig
+from exporter.web.passwords import Busy, Passwords
+
+LARGEST_HEAD: Final = 16_384
+"""Bytes of a request's target and headers: far above what a scraper sends."""
+
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_CLOSE: Final = (b"connection", b"close")
+
+BAD_REQUEST: Final = Answer(400, b"Bad Request\n", headers=(_CLOSE,))
+TOO_LARGE: Final = Answer(413, b"Content Too Large\n", headers=(_CLOSE,))
+HEAD_TOO_LARGE: Final = Answer(431, b"Request Header Fields Too Large\n", headers=(_CLOSE,))
+TOO_MANY: Final = Answer(429, b"Too Many Requests\n", headers=((b"retry-after", b"1"),))
+UNAUTHORIZED: Final = Answer(401, b"Unauthorized\n", headers=((b"www-authenticate", b"Basic"),))
+
+
+class Guard:
+    """Lets through to an application what the web configuration allows.
+
+    Args:
+        app: Answers what is let through; no request that has a body.
+        config: The web configuration in force.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        config: Callable[[], WebConfig],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._clock = clock
+        self._bucket: _Bucket | None = None
+        self._passwords = Passwords({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or have it answered."""
+        if scope["type"] != "http":
+            return
+        refusal = await self._refusal(scope, receive)
+        if refusal:
+            await reply(scope, send, refusal)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _refusal(self, scope: Scope, receive: Receive) -> Answer | None:
+        if refusal := _of_form(scope):
+            return refusal
+        framing = [header for header in scope["headers"] if header[0] in _FRAMING]
+        if framing and (refusal := await _of_body(framing, receive)):
+            return refusal
+        config = self._config()
+        if not self._in_time(config.rate_limit):
+            return TOO_MANY
+        return await self._of_person(scope, config) if config.users else None
+
+    async def _of_person(self, scope: Scope, config: WebConfig) -> Answer | None:
+        self._passwords.users = config.users
+        given = _credentials(scope)
+        if given is None:
+            return UNAUTHORIZED
+        if self._passwords.remembers(*given):
+            return None
+        doubt = scope.get("state", {}).get("doubt", dict)
+        doubt(doubted=True)  # until it is known, its connection may make room for another one
+        try:
+            return None if await self._passwords.right(*given, _client(scope)) else UNAUTHORIZED
+        except Busy:
+            return TOO_MANY
+        finally:
+            doubt(doubted=False)
+
+    def _in_time(self, limit: RateLimit | None) -> bool:
+        if limit is None:
+            return True
+        if self._bucket is None or self._bucket.limit != limit:
+            self._bucket = _Bucket(limit)
+        return self._bucket.take(self._clock())
+
+
+class _Bucket:
+    """A token bucket that starts full, as the exporter-toolkit's does."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit = limit
+        self._full_at = Fraction(0)  # on the monotonic clock, in seconds
+
+    def take(self, at: float) -> bool:
+        now = Fraction(at)
+        full_at = max(self._full_at, now) + self.limit.interval
+        if full_at - now > self.limit.burst * self.limit.interval:
+            return False
+        self._full_at = full_at
+        return True
+
+
+def _of_form(scope: Scope) -> Answer | None:
+    """What is said to a request that the parser lets through and nobody sends in good faith."""
+    if scope["http_version"] not in {"1.0", "1.1"}:
+        return BAD_REQUEST
+    if _head(scope) > LARGEST_HEAD:
+        return HEAD_TOO_LARGE
+    return None
+
+
+async def _of_body(framing: Sequence[Header], receive: Receive) -> Answer | None:
+    """What is said to a body, which its headers announce; an empty one is let through."""
+    if any(name == b"content-length" and value.strip(b"0") for name, value in framing):
+        return TOO_LARGE
+    while True:
+        message = await receive()  # which the server bounds in time
+        if message.get("body"):
+            return TOO_LARGE
+        if not message.get("more_body"):
+            return None
+
+
+def _head(scope: Scope) -> int:
+    target = len(scope["raw_path"]) + len(scope["query_string"])
+    return target + sum(len(name) + len(value) for name, value in scope["headers"])
+
+
+def _client(scope: Scope) -> str:
+    """Who waits in one line: whatever a proxy says of those behind it is anybody's word."""
+    return party(scope["client"][0]) if scope.get("client") else ""
+
+
+def _credentials(scope: Scope) -> tuple[bytes, bytes] | None:
+    """Name and password of the one Authorization header, None where they cannot be read."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(given) != 1:
+        return None
+    scheme, _, encoded = given[0].partition(b" ")
+    try:
+        decoded = base64.b64decode(encoded.strip(b" "), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, password = decoded.partition(b":")
+    return (name, password) if colon and scheme.lower() == b"basic" else None

@@ -1,0 +1,484 @@
+"""The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+from exporter.addresses import literal
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.snapshot import Snapshot
+from exporter.polling.status import Rest, Status
+from exporter.web import status_page
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
+_PLAIN: Final = b"text/plain; charset=utf-8"
+
+PIECE: Final = 131_072
+"""Bytes of a page that are handed on at a time; the next waits until the client has taken them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A small answer, whole."""
+
+    status: int
+    body: bytes
+    content_type: bytes = _PLAIN
+    headers: tuple[Header, ...] = ()
+
+
+_SCRAPERS: Final = 32
+"""So many headers are not read again: whoever comes back sends the same."""
+
+_LONGEST: Final = 1000
+"""Bytes of a header or a query that are looked at; what is longer is no scraper's, and takes long."""
+
+HELD: Final = 1.0
+"""Seconds for which a page on how the polling goes is the same for all who ask."""
+
+_SLICE: Final = 0.002
+"""Seconds in a row that such pages are made."""
+
+_SHARE: Final = 4
+"""Of so many seconds, one is spent on making them: scrapes need the others."""
+
+_BYTES_A_SECOND: Final = 16 * 1024 * 1024
+"""So much of such pages is sent at most; one of 2,000 bots is half a MiB for each of their reports."""
+
+_PRIVATE_NAMES: Final = (".localhost", ".local", ".internal", ".svc")
+"""What names end with that no public name server knows, a Kubernetes service's among them."""
+
+_ABSOLUTE: Final = re.compile(r"https?://([^/]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
+
+_GUARDED: Final = (
+    # The page holds names from elsewhere: whatever they are, nothing of them is run or fetched.
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+)
+NOT_FOUND: Final = Answer(404, b"Not Found\n")
+NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
+POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
+NOT_FROM_THERE: Final = Answer(
+    403, b"Refused: another site's page asks, or the host is not that of --web.external-url\n"
+)
+NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
+
+
+Look = Callable[[Rest], Status]
+"""What brings how the polling goes."""
+
+
+class Web:
+    """Serves the page, and says whether the exporter is alive and ready.
+
+    Args:
+        snapshot: The values as they are now.
+        own: The exporter's own metrics, compressed, in OpenMetrics if told so.
+        ready: Whether every workspace has had an answer.
+        status: Looks at how the polling goes, and says what brings that, which may take long and
+            calls what it is given now and then, for a rest.
+        reload: Reads the configuration again, and says what is wrong with it; None forbids it.
+        telemetry_path: Where the page is.
+        route_prefix: What comes before every route, without a slash at its end.
+        external_url: Where people reach it, if a proxy stands between; empty if not.
+    """
+
+    def __init__(  # noqa: PLR0913 - all by name
+        self,
+        *,
+        snapshot: Callable[[], Awaitable[Snapshot]],
+        own: Callable[[bool], Iterable[Piece]],
+        ready: Callable[[], bool],
+        status: Callable[[], Look],
+        reload: Callable[[], Awaitable[str]] | None = None,
+        telemetry_path: str = "/metrics",
+        route_prefix: str = "",
+        external_url: str = "",
+    ) -> None:
+        self._snapshot = snapshot
+        self._own = own
+        self._ready = ready
+        self._status = status
+        self._reload = reload
+        self._external = external_url
+        self._prefix = route_prefix
+        self._reloading = f"{route_prefix}/-/reload"
+        self._landing = f"{route_prefix}/"
+        self._api = f"{route_prefix}/api/v1/status"
+        self._metrics = route_prefix + telemetry_path
+        # From the landing page on, so that they lead to the right place behind any proxy.
+        self._linked = quote(telemetry_path.removeprefix("/"))
+        self._routes: Mapping[str, Callable[[], Answer]] = {
+            f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
+            f"{route_prefix}/-/ready": self._readiness,
+        }
+        self._pages = _Shared(self._made)
+        self._one_reload = asyncio.Lock()
+        self._next_reload: asyncio.Future[str] | None = None
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if not path.startswith("/"):
+            path = _target(scope)[1]
+        looked = path in {self._landing, self._api}
+        known = path == self._metrics or path in self._routes or looked or path == self._prefix
+        if path == self._reloading:
+            await reply(scope, send, await self._reloaded(scope))
+        elif not known:
+            await reply(scope, send, NOT_FOUND)
+        elif scope["method"] not in {"GET", "HEAD"}:
+            await reply(scope, send, NOT_ALLOWED)
+        elif path == self._metrics:
+            await self._page(scope, send)
+        elif path in self._routes:
+            await reply(scope, send, self._routes[path]())
+        elif looked:
+            await self._looked(scope, send, path)
+        else:
+            await reply(scope, send, _slash_after(path, scope.get("query_string", b"")))
+
+    async def _page(self, scope: Scope, send: Send) -> None:
+        # Made for all who wait, so it goes on where one of them goes.
+        snapshot = await asyncio.shield(asyncio.ensure_future(self._snapshot()))
+        openmetrics = wants_openmetrics(_values(scope, b"accept"))
+        page = Piece.joined((snapshot.page, *self._own(openmetrics)))
+        headers = [
+            (b"content-type", OPENMETRICS if openmetrics else TEXT),
+            (b"vary", b"Accept, Accept-Encoding"),
+        ]
+        await _send_piece(scope, send, headers, page)
+
+    async def _reloaded(self, scope: Scope) -> Answer:
+        if scope["method"] != "POST":
+            return POST_ALONE
+        if self._reload is None:
+            return NOT_ENABLED
+        if not _is_own(scope, _target(scope)[0], self._external):
+            return NOT_FROM_THERE
+        if self._next_reload is None:
+            self._next_reload = asyncio.ensure_future(self._reload_next(self._reload))
+        mistakes = await asyncio.shield(self._next_reload)  # it goes on where the client goes
+        if mistakes:
+            return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
+        return Answer(200, b"Reloaded\n")
+
+    async def _reload_next(self, reload: Callable[[], Awaitable[str]]) -> str:
+        """Reload when the one before has ended; for all who have asked meanwhile."""
+        async with self._one_reload:
+            self._next_reload = None
+            return await reload()
+
+    async def _looked(self, scope: Scope, send: Send, path: str) -> None:
+        """A page on how the polling goes."""
+        page = await self._pages.get(None if path == self._api else _searched(scope))
+        if scope["method"] == "GET":
+            await self._pages.pace(page.compressed if _takes_gzip(scope) else page.size)
+        kind = b"application/json" if path == self._api else b"text/html; charset=utf-8"
+        headers = [(b"content-type", kind), (b"vary", b"Accept-Encoding"), *_GUARDED]
+        await _send_piece(scope, send, headers, page)
+
+    async def _made(self, query: str | None) -> Piece:
+        """The page for a search, or the JSON; made beside the event loop."""
+        status = self._status()
+        return await asyncio.to_thread(self._written, status, query)
+
+    def _written(self, status: Look, query: str | None) -> Piece:
+        rest = _Rests()
+        found = status(rest)
+        if query is None:
+            texts = found.json()
+        else:
+            links = {"metrics": self._linked, "api": "api/v1/status"}
+            texts = status_page.parts(found, query=query, rest=rest, **links)
+        page = _packed(rest.after(texts))
+        rest.now()
+        return page
+
+    def _readiness(self) -> Answer:
+        if self._ready():
+            return Answer(200, b"Ready\n")
+        return Answer(503, b"Waiting for the first answer of the API\n")
+
+
+@dataclass(slots=True, eq=False)
+class _Page:
+    """A page that is made or held.
+
+    Attributes:
+        made: What it will be.
+        readers: How many wait for it.
+        begun: Whether it is being made already.
+    """
+
+    made: asyncio.Future[Piece]
+    readers: int = 0
+    begun: bool = False
+
+
+class _Shared:
+    """Pages that take long to make: one at a time, each held for a second for all who ask.
+
+    They are held compressed, as whoever reads slowly may have one for long; and whoever asks for
+    many gets the next ones later, as what makes them takes its time from the scrapes.
+
+    Args:
+        make: Makes the one for a search, or without one.
+    """
+
+    def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
+        self._make = make
+        self._one = asyncio.Lock()
+        self._sending = asyncio.Lock()
+        self._held: dict[str | None, _Page] = {}
+
+    async def get(self, query: str | None) -> Piece:
+        """The page, at most a second old when it is made for somebody."""
+        page = self._held.get(query)
+        if page is None:
+            page = self._held[query] = _Page(asyncio.get_running_loop().create_future())
+            page.made = asyncio.ensure_future(self._fresh(query, page))
+        page.readers += 1
+        try:
+            made = await asyncio.shield(page.made)  # one who goes does not take it from the others
+        finally:
+            page.readers -= 1
+            if not (page.readers or page.begun):
+                page.made.cancel()
+                self._drop(query, page)
+        return made
+
+    async def pace(self, size: int) -> None:
+        """Wait for a turn to send so many bytes, first come, first served; a few need none."""
+        if size < PIECE:
+            return
+        async with self._sending:  # whoever goes meanwhile takes nobody's time
+            await asyncio.sleep(size / _BYTES_A_SECOND)
+
+    async def _fresh(self, query: str | None, page: _Page) -> Piece:
+        async with self._one:
+            loop = asyncio.get_running_loop()
+            page.begun = True
+            try:
+                made = await self._make(query)
+            except BaseException:
+                self._drop(query, page)
+                raise
+            loop.call_later(HELD, self._drop, query, page)
+            return made
+
+    def _drop(self, query: str | None, page: _Page) -> None:
+        if self._held.get(query) is page:
+            del self._held[query]
+
+
+def _packed(texts: Iterable[str]) -> Piece:
+    """A text that comes bit by bit, compressed: the whole is never there."""
+    return Piece.joined(Piece.of(text) for text in _portions(text.encode() for text in texts))
+
+
+class _Rests:
+    """Rests after every few milliseconds of work, so that it takes but a share of the time.
+
+    A thread that never rests takes the interpreter lock again and again from whoever serves a
+    scrape, for as long as a page takes.
+    """
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __call__(self) -> None:
+        if time.perf_counter() - self._begun > _SLICE:
+            self.now()
+
+    def now(self) -> None:
+        """Rest, however little was done: the next page may be begun at once."""
+        time.sleep((_SHARE - 1) * (time.perf_counter() - self._begun))
+        self._begun = time.perf_counter()
+
+    def after(self, texts: Iterable[str]) -> Iterator[str]:
+        """The same texts, with the rests between them."""
+        for text in texts:
+            yield text
+            self()
+
+
+def _searched(scope: Scope) -> str:
+    """What is searched for."""
+    asked = parse_qs(scope.get("query_string", b"")[:_LONGEST].decode("latin-1"))
+    return status_page.wanted(asked.get("q", [""])[0])
+
+
+def _target(scope: Scope) -> tuple[str, str]:
+    """Host and path that are asked for: a target that names a host overrules the header."""
+    absolute = _ABSOLUTE.fullmatch(scope["path"])
+    if absolute:
+        return absolute[1], absolute[2] or "/"
+    return _values(scope, b"host"), scope["path"]
+
+
+def _slash_after(path: str, query: bytes) -> Answer:
+    """Where the page is whose links are right; told by its last step, as a proxy may change others."""
+    place = quote(path.rpartition("/")[2]).encode() + b"/" + (b"?" + query if query else b"")
+    return Answer(302, b"", headers=((b"location", place),))
+
+
+def _is_own(scope: Scope, host: str, external: str) -> bool:
+    """Whether a request comes from no page of another site.
+
+    A browser tells where the page is from that asks. That this is where it asks is not enough: the
+    page's own name may have been made to lead here. So what it asks must be an address, a name that
+    no name server of the world has, or the external URL's.
+    """
+    told = {name for name, _ in scope["headers"]}
+    site, origin = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
+    if (b"origin" in told and not origin) or (b"sec-fetch-site" in told and not site):
+        return False  # it says where it is from, and nobody can read it
+    if site not in {"", "same-origin", "none"} or origin == "null":
+        return False
+    asked, outside = _place(host), _place(external) if external else None
+    if not site and not origin:
+        # No browser leaves out the host; and where it is there, it must be ours.
+        nowhere = not host and b"host" not in told
+        return nowhere or _is_private(asked[0]) or bool(outside and asked[0] == outside[0])
+    asking = _place(origin or host)
+    return asking == outside or (asking == asked and _is_private(asking[0]))
+
+
+def _place(text: str) -> tuple[str, int | None]:
+    """Host and port of an address or a URL; the port that every browser leaves out is none."""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port = None if parts.port in {80, 443} else parts.port
+    except ValueError:
+        return "", None
+    return parts.hostname or "", port
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is one that no name server of somebody else can make to lead here.
+
+    A name of a cluster's or a home's own network is: no registry gives one away.
+    """
+    name = host.rstrip(".").lower()
+    return bool(name) and (
+        literal(name) is not None or "." not in name or name.endswith(_PRIVATE_NAMES)
+    )
+
+
+@lru_cache(maxsize=_SCRAPERS)
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header prefers OpenMetrics 1.0 to the text format.
+
+    What cannot be understood is passed over; text is what every scraper reads. (The client
+    library has functions for this and the next; they do not look at `q`.)
+    """
+    wanted: dict[str, float] = {}
+    for media, parameters in _choices(accept):
+        if media == "application/openmetrics-text":
+            if parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
+                wanted["openmetrics"] = max(wanted.get("openmetrics", 0), _quality(parameters))
+        elif media in {"text/plain", "text/*", "*/*"}:
+            wanted["text"] = max(wanted.get("text", 0), _quality(parameters))
+    return wanted.get("openmetrics", 0) > wanted.get("text", 0)
+
+
+@lru_cache(maxsize=_SCRAPERS)
+def wants_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
+    qualities = {coding: _quality(parameters) for coding, parameters in _choices(accept_encoding)}
+    return qualities.get("gzip", qualities.get("*", 0)) > 0
+
+
+def _choices(header: str) -> Iterable[tuple[str, Mapping[str, str]]]:
+    for choice in header.split(","):
+        name, *rest = (part.strip() for part in choice.split(";"))
+        pairs = (part.partition("=") for part in rest)
+        yield name.lower(), {key.strip().lower(): value.strip(' "') for key, _, value in pairs}
+
+
+def _quality(parameters: Mapping[str, str]) -> float:
+    try:
+        quality = float(parameters.get("q", "1"))
+    except ValueError:
+        return 0.0
+    return quality if 0 <= quality <= 1 else 0.0
+
+
+def _values(scope: Scope, name: bytes) -> str:
+    """All values of a request header as one list, whatever bytes they hold; empty if they are many."""
+    found = ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+    return found if len(found) <= _LONGEST else ""
+
+
+async def reply(scope: Scope, send: Send, answer: Answer) -> None:
+    """Send a small answer."""
+    headers = [(b"content-type", answer.content_type), *answer.headers]
+    await _stream(scope, send, headers, len(answer.body), [answer.body], answer.status)
+
+
+async def _send_piece(scope: Scope, send: Send, headers: list[Header], page: Piece) -> None:
+    """Send a page, compressed if that is allowed."""
+    if _takes_gzip(scope):
+        headers.append((b"content-encoding", b"gzip"))
+        member = page.member()
+        await _stream(scope, send, headers, sum(map(len, member)), member)
+    else:
+        await _stream(scope, send, headers, page.size, page.text())
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return wants_gzip(_values(scope, b"accept-encoding"))
+
+
+async def _stream(
+    scope: Scope,
+    send: Send,
+    headers: list[Header],
+    size: int,
+    pieces: Iterable[bytes],
+    status: int = 200,
+) -> None:
+    headers.append((b"content-length", str(size).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if scope["method"] == "HEAD" or not size:
+        await send({"type": "http.response.body", "body": b""})
+        return
+    for part in _portions(pieces):
+        size -= len(part)
+        await send({"type": "http.response.body", "body": part, "more_body": size > 0})
+        if size:
+            await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
+
+
+def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, `PIECE` of them at a time."""
+    held, room = list[bytes | memoryview](), PIECE
+    for piece in pieces:
+        rest = memoryview(piece)
+        while len(rest) >= room:
+            part = b"".join((*held, rest[:room]))
+            rest, held, room = rest[room:], [], PIECE  # while the client takes it, that is all
+            yield part
+        if rest:
+            held.append(rest)
+            room -= len(rest)
+    if held:
+        yield b"".join(held)

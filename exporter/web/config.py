@@ -1,0 +1,469 @@
+"""The web configuration file, in the exporter-toolkit's format: who may come in, and over what.
+
+What cannot be honoured is refused, never passed over: a setting that protects nothing is worse
+than none.
+"""
+
+import logging
+import re
+import ssl
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+
+from exporter.config.document import Document, Place, read
+from exporter.config.load import words
+from exporter.config.models import Shape
+from exporter.errors import ConfigError, Mistake
+from exporter.files import LARGEST_PEM, Followed, reason
+from exporter.tls import (
+    CLIENT_AUTH,
+    CURVES,
+    NO_CERTIFICATES,
+    OLD_VERSIONS,
+    SUITES,
+    SUITES_OF_TLS13,
+    UNVERIFIED,
+    VERSIONS,
+    Context,
+    held,
+    in_memory,
+    no_pair,
+)
+
+log = logging.getLogger(__name__)
+
+HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Content-Security-Policy": (),
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+}
+"""Headers that can be set, and their values where only some have a meaning."""
+
+DEAREST: Final = 18
+"""The highest bcrypt cost: a check takes a quarter of a minute, and the next doubles it."""
+
+# The 22nd letter ends the salt with four bits that are 0; with others, every check would fail.
+_HASH: Final = re.compile(
+    r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
+)
+_UNITS: Final = {
+    "h": Fraction(3600),
+    "m": Fraction(60),
+    "s": Fraction(1),
+    "ms": Fraction(1, 1000),
+    "us": Fraction(1, 1_000_000),
+    "µs": Fraction(1, 1_000_000),
+    "ns": Fraction(1, 1_000_000_000),
+}
+_PART: Final = r"([0-9]{1,19}(?:\.[0-9]{0,19})?)(ms|us|µs|ns|h|m|s)"
+
+ModelT = TypeVar("ModelT", bound=Shape)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many requests are answered.
+
+    Attributes:
+        interval: Seconds in which one more may come.
+        burst: How many may come at once.
+    """
+
+    interval: Fraction
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """The web configuration in force.
+
+    Attributes:
+        tls: The server's side of TLS, None for plain HTTP.
+        headers: Put on every answer.
+        users: The bcrypt hash of each user's password; everybody may come in where it is empty.
+        rate_limit: None where there is none.
+        files: All that it was read from, as they were then.
+    """
+
+    tls: Context | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    users: Mapping[bytes, bytes] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    files: tuple[Followed, ...] = field(default=(), compare=False)
+
+
+def _one_of(known: Iterable[str]) -> AfterValidator:
+    """Texts of a closed set; says the nearest one otherwise."""
+    names = tuple(known)
+
+    def check(value: str) -> str:
+        if value not in names:
+            near = get_close_matches(value, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"must be one of {', '.join(names)}{hint}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _version(value: str) -> str:
+    if value in OLD_VERSIONS:
+        raise ValueError("must be TLS12 or TLS13; older versions are not spoken")
+    return value
+
+
+def _client_auth(value: str) -> str:
+    if value in UNVERIFIED:
+        raise ValueError(
+            "cannot be honoured: a certificate that is asked for is verified here; use"
+            " VerifyClientCertIfGiven, RequireAndVerifyClientCert or NoClientCert"
+        )
+    return value
+
+
+def _http2(value: bool) -> bool:  # noqa: FBT001 - pydantic gives it
+    if value:
+        raise ValueError("http2 cannot be honoured: HTTP/1.1 is spoken; leave it out or say false")
+    return value
+
+
+def _hash(value: SecretStr) -> SecretStr:
+    given = value.get_secret_value()
+    found = _HASH.fullmatch(given)
+    if not found and _HASH.fullmatch(given.partition(":")[2]):
+        raise ValueError("must be the hash alone, without the NAME: that htpasswd prints before it")
+    if not found:
+        raise ValueError("must be a bcrypt hash, as `htpasswd -nBC 10 NAME` prints it")
+    if not 4 <= int(found[1]) <= DEAREST:
+        raise ValueError(f"must have a cost from 4 to {DEAREST}: 10 takes well below a second")
+    return value
+
+
+def _seconds(value: object) -> Fraction:
+    """The seconds of a duration as Go writes it."""
+    if value == "0":
+        return Fraction(0)
+    if isinstance(value, float) or not re.fullmatch(f"(?:{_PART})+", str(value), re.ASCII):
+        raise ValueError("must be a duration like 1s, 500ms or 1m30s; 0 for no limit")
+    parts = re.findall(_PART, str(value))
+    return sum((Fraction(number) * _UNITS[unit] for number, unit in parts), Fraction(0))
+
+
+class _Tls(Shape):
+    cert: str | None = None
+    cert_file: str | None = None
+    key: SecretStr | None = None
+    key_file: str | None = None
+    client_ca: str | None = None
+    client_ca_file: str | None = None
+    client_auth_type: Annotated[str, AfterValidator(_client_auth), _one_of(CLIENT_AUTH)] = (
+        "NoClientCert"
+    )
+    client_allowed_sans: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    min_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS12"
+    max_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS13"
+    cipher_suites: Annotated[
+        tuple[Annotated[str, _one_of((*SUITES, *SUITES_OF_TLS13))], ...], Field(max_length=100)
+    ] = ()
+    prefer_server_cipher_suites: bool = True
+    curve_preferences: Annotated[
+        tuple[Annotated[str, _one_of(CURVES)], ...], Field(max_length=100)
+    ] = ()
+
+
+class _Http(Shape):
+    http2: Annotated[bool, AfterValidator(_http2)] = False
+    headers: Mapping[str, Any] = {}
+
+
+class _RateLimit(Shape):
+    interval: Annotated[Fraction, BeforeValidator(_seconds)] = Fraction(0)
+    burst: int = Field(0, ge=0, le=1_000_000)
+
+
+class _File(Shape):
+    tls_server_config: Mapping[str, Any] = {}
+    http_server_config: Mapping[str, Any] = {}
+    basic_auth_users: Mapping[str, Any] = {}
+    rate_limit: Mapping[str, Any] = {}
+
+
+class _User(Shape):
+    """One entry of the users, under a name of ours: theirs may be anything."""
+
+    password: Annotated[SecretStr, AfterValidator(_hash)]
+
+
+def load(file: str, environment: Mapping[str, str]) -> WebConfig:
+    """The web configuration of a file; nothing is restricted by an empty one.
+
+    Args:
+        file: Its name; the files that it names are looked for beside it.
+        environment: What `${NAME}` is looked up in.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    document = read(file, environment)
+    found = _Reader(document).web_config()
+    if document.mistakes:
+        raise ConfigError(document.mistakes)
+    return found
+
+
+def _no_such_header(name: str) -> str:
+    near = get_close_matches(name, HEADERS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"only {', '.join(HEADERS)} can be set{hint}"
+
+
+def mistakes(file: str, environment: Mapping[str, str]) -> tuple[Mistake, ...]:
+    """Every mistake of a file; none where no file is named."""
+    try:
+        if file:
+            load(file, environment)
+    except ConfigError as error:
+        return error.mistakes
+    return ()
+
+
+class _Reader:
+    """Turns a document into a web configuration, leaving its mistakes in the document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def web_config(self) -> WebConfig:
+        """What the document says; of no use where there are mistakes."""
+        data = {} if self.document.data is None else self.document.data
+        if not isinstance(data, dict):
+            self.document.wrong(
+                (), f"must be a mapping with keys of {', '.join(_File.model_fields)}"
+            )
+            return WebConfig()
+        top = self._shape(_File, data, ())
+        if top is None:
+            # The sections that are mappings are still looked at.
+            top = _File(
+                **{
+                    name: data[name]
+                    for name in _File.model_fields
+                    if isinstance(data.get(name), dict)
+                }
+            )
+        return WebConfig(
+            self._tls(top.tls_server_config),
+            self._headers(top.http_server_config),
+            self._users(top.basic_auth_users),
+            self._rate_limit(top.rate_limit),
+            tuple(self.document.files),
+        )
+
+    def _shape(self, model: type[ModelT], data: Mapping[str, Any], place: Place) -> ModelT | None:
+        """The model that a section makes; a key that is left blank is as good as not there."""
+        known = tuple(model.model_fields)
+        given = {
+            key: value for key, value in data.items() if key not in known or value not in (None, "")
+        }
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_input=False):
+                self.document.wrong((*place, *detail["loc"]), partial(words, detail, known))
+            return None
+
+    def _headers(self, data: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
+        place = ("http_server_config",)
+        http = self._shape(_Http, data, place)
+        if http is None:
+            return ()
+        found = []
+        for name, value in http.headers.items():
+            where = (*place, "headers", name)
+            if name not in HEADERS:
+                self.document.wrong(where, partial(_no_such_header, name))
+            elif not value:
+                continue
+            elif HEADERS[name] and value not in HEADERS[name]:
+                self.document.wrong(where, f"{name} must be {' or '.join(HEADERS[name])}")
+            elif not (isinstance(value, str) and value.isascii() and value.isprintable()):
+                self.document.wrong(where, f"{name} must be a line of ASCII")
+            else:
+                found.append((name.lower().encode(), value.strip().encode()))
+        return tuple(found)
+
+    def _users(self, data: Mapping[str, Any]) -> Mapping[bytes, bytes]:
+        users = {}
+        for name, value in data.items():
+            place = ("basic_auth_users", name)
+            if not name or ":" in name or not name.isprintable():
+                self.document.wrong(place, "a user's name must be printable, without a colon in it")
+                continue
+            try:
+                user = _User.model_validate({"password": value})
+            except ValidationError as error:
+                (detail, *_) = error.errors(include_url=False, include_input=False)
+                self.document.wrong(place, words(detail, ()))
+            else:
+                users[name.encode()] = user.password.get_secret_value().encode()
+        return users
+
+    def _rate_limit(self, data: Mapping[str, Any]) -> RateLimit | None:
+        limit = self._shape(_RateLimit, data, ("rate_limit",))
+        if limit is None or not limit.interval:
+            return None
+        if limit.burst < 1:
+            self.document.wrong(
+                ("rate_limit", "burst"), "must be at least 1, or nothing would be answered"
+            )
+        return RateLimit(limit.interval, limit.burst)
+
+    def _tls(self, data: Mapping[str, Any]) -> Context | None:
+        place = ("tls_server_config",)
+        if not data:
+            return None
+        given = self._shape(_Tls, data, place)
+        if given is None:
+            return None
+        context = Context(ssl.PROTOCOL_TLS_SERVER)
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        if given.min_version > given.max_version:
+            self.document.wrong((*place, "max_version"), "must not be below min_version")
+        else:
+            context.minimum_version = VERSIONS[given.min_version]
+            context.maximum_version = VERSIONS[given.max_version]
+        self._ciphers(context, given, place)
+        self._certificate(context, given, place)
+        self._clients(context, given, place)
+        return context
+
+    def _ciphers(self, context: Context, given: _Tls, place: Place) -> None:
+        if given.cipher_suites:
+            chosen = [SUITES[name] for name in given.cipher_suites if name in SUITES]
+            if chosen:
+                context.set_ciphers(":".join(chosen))
+            elif given.min_version != "TLS13":
+                self.document.wrong(
+                    (*place, "cipher_suites"),
+                    "has suites of TLS 1.3 alone, which are always on: say min_version: TLS13",
+                )
+        if given.prefer_server_cipher_suites:
+            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        else:
+            context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        if len(given.curve_preferences) > 1:
+            self.document.wrong(
+                (*place, "curve_preferences"),
+                "only one curve can be honoured: name one, or leave it out for all of them",
+            )
+        for name in given.curve_preferences:
+            try:
+                context.set_ecdh_curve(CURVES[name])
+            except (ValueError, ssl.SSLError):
+                self.document.wrong(
+                    (*place, "curve_preferences"), "is a curve that this OpenSSL does not have"
+                )
+
+    def _certificate(self, context: Context, given: _Tls, place: Place) -> None:
+        """Load the pair, into a context that nobody uses yet: a failure would leave it broken."""
+        key = given.key.get_secret_value() if given.key else None
+        with ExitStack() as opened:
+            paths = [
+                self._pem(inline, file, (*place, name), opened)
+                for name, inline, file in (
+                    ("cert", given.cert, given.cert_file),
+                    ("key", key, given.key_file),
+                )
+            ]
+            if not all(paths):
+                return
+            certificate, key_path = paths
+            try:
+                # A password that cannot be right, or OpenSSL would ask the terminal for one.
+                context.load_cert_chain(str(certificate), key_path, password="")
+            except ssl.SSLError as error:
+                self.document.wrong(place, no_pair(error))
+            except (OSError, ValueError):
+                self.document.wrong(place, "the certificate and its key cannot be read")
+
+    def _pem(
+        self, inline: str | None, file: str | None, place: Place, opened: ExitStack
+    ) -> str | None:
+        """The path of something that is given in the file or in one of its own; tells if not."""
+        name = place[-1]
+        if (inline is None) == (file is None):
+            self.document.wrong(place[:-1], f"needs one of {name} and {name}_file")
+        elif file is not None:
+            content = self._file(file, (*place[:-1], f"{name}_file"))
+            if content is not None:
+                return opened.enter_context(held(content, self.document.files[-1].path))
+        elif inline is not None:
+            try:
+                return opened.enter_context(in_memory(inline.encode()))
+            except OSError:
+                self.document.wrong(place, f"can be used on Linux alone: use {name}_file")
+        return None
+
+    def _file(self, name: str, place: Place) -> bytes | None:
+        """What a file holds that is named beside this one, if it can be read."""
+        if name.startswith("~"):
+            self.document.wrong(place, "must be a whole path: nobody expands the ~ in it")
+            return None
+        file = Followed(Path(self.document.file).parent / name, LARGEST_PEM)
+        self.document.files.append(file)
+        try:
+            return file.read()
+        except OSError as error:
+            self.document.wrong(place, reason(error))
+            return None
+
+    def _clients(self, context: Context, given: _Tls, place: Place) -> None:
+        """Who may come in with a certificate of their own."""
+        context.verify_mode = CLIENT_AUTH[given.client_auth_type]
+        authority = self._authority(given, place)
+        if authority is None:
+            if given.client_auth_type == "RequireAndVerifyClientCert":
+                self.document.wrong(
+                    place,
+                    "needs one of client_ca and client_ca_file, or any public authority's"
+                    " certificate would do",
+                )
+            elif given.client_auth_type == "VerifyClientCertIfGiven":
+                context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        else:
+            if given.client_auth_type == "NoClientCert":
+                self.document.wrong(
+                    place, "has authorities for clients: say client_auth_type as well"
+                )
+            try:
+                # Letters that are not ASCII are in remarks between the certificates, if anywhere.
+                context.load_verify_locations(cadata=authority.encode("ascii", "replace").decode())
+            except (ssl.SSLError, ValueError):
+                name = "client_ca" if given.client_ca else "client_ca_file"
+                self.document.wrong((*place, name), NO_CERTIFICATES)
+        if given.client_allowed_sans is not None:
+            if given.client_auth_type != "RequireAndVerifyClientCert":
+                self.document.wrong(
+                    (*place, "client_allowed_sans"),
+                    "needs client_auth_type: RequireAndVerifyClientCert",
+                )
+            context.allowed_sans = frozenset(given.client_allowed_sans)
+
+    def _authority(self, given: _Tls, place: Place) -> str | None:
+        if given.client_ca and given.client_ca_file:
+            self.document.wrong(place, "needs one of client_ca and client_ca_file")
+        if given.client_ca_file is None:
+            return given.client_ca
+        content = self._file(given.client_ca_file, (*place, "client_ca_file"))
+        # What has no such letters is no PEM, and is told with what would be.
+        return "" if content is None else content.decode("ascii", "replace")

@@ -1,0 +1,134 @@
+"""uvicorn as this exporter wants it: sockets of ours, deadlines, no banner, an end within seconds."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Generator
+from typing import Any, cast
+
+import uvicorn
+
+from exporter.tls import Current
+from exporter.web.connection import READ_SIZE, Connection, Secured
+from exporter.web.live_config import Kept
+from exporter.web.sockets import BACKLOG, Crowd, Door, Limits
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Serves an application on sockets that are bound already, until told to stop.
+
+    Args:
+        app: The application.
+        kept: The web configuration, for TLS and for headers; none where left out.
+        limits: What clients may take.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        kept: Kept | None = None,
+        limits: Limits = Limits(),
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,  # over h11, the stricter parser
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                log_level="error",  # what clients do wrong is no news, and as much as they like
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=limits.keep_alive_seconds,
+                # After the grace connections are cut, and whoever wrote to them notices.
+                timeout_graceful_shutdown=limits.grace_seconds + 2,
+            )
+        )
+        self._kept = kept
+        self._tls: Current | None = None
+        if kept and kept.current.tls:
+            self._tls = Current(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.context = kept.current.tls
+        self._limits = limits
+        self._crowd = Crowd(limits)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to whoever runs server and poller together."""
+        yield
+
+    async def serve_until(self, stop: asyncio.Event, sockets: list[socket.socket]) -> None:
+        """Serve until the event is set, then let what is in flight end."""
+        doors: list[socket.socket] = [Door(listening, self._crowd) for listening in sockets]
+        serving = asyncio.ensure_future(self.serve(doors))
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            self.should_exit = True
+            await serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; as uvicorn does, which has no setting for how long a handshake may take."""
+        loop = asyncio.get_running_loop()
+        # asyncio takes floats, typeshed does not. To the end belongs what the client has yet to take.
+        begins: Any = self._limits.head_seconds
+        ends: Any = self._limits.write_seconds
+        tls = self._tls
+        shared = self._limits, self._crowd, tls, bytearray(READ_SIZE)
+
+        def connection() -> asyncio.BaseProtocol:
+            plain = Connection(*shared, self.config, self.server_state)
+            if tls is None:
+                return plain
+            # As asyncio would make it, but ours.
+            return Secured(
+                loop,
+                plain,
+                tls,
+                waiter=cast(Any, None),
+                server_side=True,
+                ssl_handshake_timeout=begins,
+                ssl_shutdown_timeout=ends,
+            )
+
+        self.servers = [
+            await loop.create_server(connection, sock=door, backlog=BACKLOG)
+            for door in sockets or []
+        ]
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the web configuration once a second."""
+        ending = await super().on_tick(counter)
+        if self._kept and counter % 10 == 0:
+            self._kept.look_beside()
+            current = self._kept.current
+            if self._tls and current.tls and self._tls.context is not current.tls:
+                # Whoever was let in by what was in force before must prove themselves anew.
+                self._tls.context = current.tls
+                for connection in list(self.server_state.connections):
+                    cast(Connection, connection).renew()
+            # The one list that is on every answer, whoever gives it.
+            self.server_state.default_headers = [
+                *self.server_state.default_headers,
+                *current.headers,
+            ]
+        return ending
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what is in flight end; whoever takes too long is let go."""
+        timer = asyncio.get_running_loop().call_later(self._limits.grace_seconds, self._abort)
+        await super().shutdown(sockets)
+        timer.cancel()
+
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

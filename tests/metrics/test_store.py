@@ -1,0 +1,189 @@
+"""What is kept of each report, and how much of it a workspace has."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+from support.virtual import START
+
+from exporter.metrics.exposition import API_FAMILIES
+from exporter.metrics.series_limits import Room
+from exporter.metrics.store import Record, Store
+from exporter.model.targets import Key, Target
+
+CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
+HOUR = timedelta(hours=1)
+ACME, OTHER = Target("seachat", "acme"), Target("seachat", "other")
+ONE, TWO = Key(ACME, "one", "today"), Key(ACME, "two", "today")
+NOBODY = Key(ACME, "nobody", "today")
+ELSEWHERE = Key(OTHER, "one", "today")
+FACTS = Key(Target("seachat", "acme", "b1", "Bot"), "", "")
+
+
+def record(number: int, lasts: timedelta = HOUR) -> Record:
+    samples = tuple(CALLS.sample(1, "today", f"d{n}") for n in range(number))
+    return Record(600.0, success=True, last_success=START, samples=samples, expires=START + lasts)
+
+
+@pytest.fixture
+def store() -> Store:
+    made = Store()
+    for key, number in ((ONE, 3), (TWO, 5), (ELSEWHERE, 7), (FACTS, 2)):
+        made.succeed(key, record(number))
+    return made
+
+
+def kept(store: Store) -> set[Key]:
+    return {key for key, _ in store}
+
+
+def test_a_workspaces_values_are_counted_those_that_are_told_of_its_bots_as_well(
+    store: Store,
+) -> None:
+    assert store.series("acme") == 3 + 5 + 2
+    assert store.series("other") == 7
+
+
+def test_values_that_are_replaced_are_counted_once(store: Store) -> None:
+    store.succeed(ONE, record(4))
+    store.succeed(FACTS, record(9))
+
+    assert store.series("acme") == 4 + 5 + 9
+
+
+def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) -> None:
+    store.succeed(TWO, record(5, 2 * HOUR))
+
+    store.expire(kept(store), START + HOUR - timedelta(seconds=1))
+    assert store.series("acme") == 3 + 5 + 2
+
+    store.expire(kept(store), START + HOUR)
+    assert store.series("acme") == 5
+    assert dict(store)[ONE].samples == ()
+    assert dict(store)[ONE].success
+    assert len(dict(store)[TWO].samples) == 5
+
+
+def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store: Store) -> None:
+    store.expire(kept(store), START + HOUR)
+    store.expire(kept(store), START + 2 * HOUR)
+    store.succeed(ONE, record(4, 3 * HOUR))
+
+    assert store.series("acme") == 4
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired", "not kept", "of another question"])
+def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> None:
+    store, limit = Store(), 12
+    store.succeed(ONE, replace(record(6), left_out=100))
+    store.succeed(TWO, replace(record(6), left_out=4))
+    assert store.room(TWO, 10, limit) == Room(level=6, share=6, above=0)
+
+    if how == "withdrawn":
+        store.withdraw(ONE)
+    elif how == "expired":
+        store.expire([ONE], START + HOUR)
+    elif how == "not kept":
+        store.keep({TWO}, "acme")
+    else:
+        store.adjust(ONE, "another", HOUR, 3)
+
+    assert store.room(TWO, 10, limit) is None
+
+
+def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
+    store = Store()
+    store.restore(ONE, replace(record(6), left_out=100))
+
+    store.fail(ONE, "HTTP 500", duration_seconds=1, interval_seconds=600)
+
+    assert store.room(TWO, 10, 12) == Room(level=6, share=6, above=0)
+
+
+@pytest.mark.parametrize("at", [datetime.max, datetime.min, datetime(9000, 1, 1)])  # noqa: DTZ001, DTZ901
+def test_a_record_of_any_time_can_be_adjusted(store: Store, at: datetime) -> None:
+    store.restore(ONE, replace(record(3), last_success=at.replace(tzinfo=UTC)))
+
+    store.adjust(ONE, "", timedelta(days=366), 1000)
+
+    assert not dict(store)[ONE].valid(START)
+
+
+def test_what_is_no_longer_wanted_is_gone_and_no_longer_counted(store: Store) -> None:
+    store.keep({ONE}, "acme")
+
+    assert kept(store) == {ONE, ELSEWHERE}
+    assert store.series("acme") == 3
+
+
+def test_what_is_wanted_of_one_workspace_says_nothing_of_another(store: Store) -> None:
+    store.keep(set(), "acme")
+
+    assert kept(store) == {ELSEWHERE}
+    assert store.series("other") == 7
+
+
+def test_of_the_parts_of_a_generation_only_those_are_others_in_which_something_changed() -> None:
+    store = Store(size=4)
+    keys = [Key(Target("seachat", "acme", f"b{bot}"), "csat", "today") for bot in range(100)]
+    for key in keys:
+        store.succeed(key, record(1))
+    before = store.generation()
+    assert len(before.parts) == 16
+
+    store.succeed(keys[0], record(2))
+    store.fail(keys[1], "HTTP 500", duration_seconds=1, interval_seconds=600)
+    after = store.generation()
+
+    places = {int(key.target.place * 16) for key in keys[:2]}
+    others = [one is not two for one, two in zip(before.parts, after.parts, strict=True)]
+    assert {place for place, other in enumerate(others) if other} == places
+    assert (len(before[keys[0]].samples), len(after[keys[0]].samples)) == (1, 2)
+    assert {*after} == {*keys}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["succeed", "fail", "withdraw", "keep", "given"]), st.integers(0, 40)
+        )
+    )
+)
+def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, int]]) -> None:
+    stores = whole, parted = Store(), Store(size=1)
+    for step, bot in [*(("succeed", bot) for bot in range(10)), *steps]:
+        key = Key(Target("seachat", "acme", f"b{bot}"), "csat", "today")
+        kept = {other for other, _ in whole if other != key}
+        for store in stores:
+            if step == "succeed":
+                store.succeed(key, record(bot))
+            elif step == "fail":
+                store.fail(key, "HTTP 500", duration_seconds=bot, interval_seconds=600)
+            elif step == "withdraw":
+                store.withdraw(key)
+            elif step == "keep":
+                store.keep(kept, "acme")
+            else:
+                assert {**store.generation()} == dict(store)
+        assert dict(parted) == dict(whole)
+        assert {other: parted.samples(other) for other, _ in whole} == {
+            other: one.samples for other, one in whole
+        }
+        assert parted.series("acme") == whole.series("acme")
+
+
+def test_a_generation_stays_as_it_was_whatever_comes_later(store: Store) -> None:
+    before = store.generation()
+
+    store.succeed(ONE, record(9))
+    store.withdraw(TWO)
+    store.keep({ONE}, "other")
+    store.succeed(NOBODY, record(1))
+
+    assert {key: len(one.samples) for key, one in before.items()} == {
+        ONE: 3,
+        TWO: 5,
+        ELSEWHERE: 7,
+        FACTS: 2,
+    }

@@ -1,0 +1,383 @@
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings, strategies as st
+
+from exporter.config import Workspace, load
+from exporter.model.durations import parse
+from exporter.model.entry import Entry
+from exporter.model.report import ABSENT, Edge
+from exporter.model.windows import window
+from exporter.polling.plan import agree, group, merged, plan
+from exporter.reports.catalogue import of_api
+
+TODAY = date(2026, 11, 21)
+
+LABELS = [["a", "b"], ["b", "a"], ["c"]]
+WINDOWS = ["today", "this_month"]
+
+
+def workspace(directory: Path, metrics: object, api: str = "seachat", bots: int = 1) -> Workspace:
+    one: dict[str, Any] = {"name": "acme", "api": api, "api_key": "k", "metrics": metrics}
+    if bots and api == "seachat":
+        one["bots"] = [{"id": f"b{number}"} for number in range(bots)]
+    file = directory / "seasalt.yml"
+    file.write_text(yaml.safe_dump({"workspaces": [one]}), encoding="utf-8")
+    return load([str(file)], {}, TODAY).workspaces[0]
+
+
+def metrics() -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Items of `metrics:` that a person could want together."""
+    windows = st.sampled_from(WINDOWS)
+    unit = st.sampled_from(["day", "month"])
+    interval = st.sampled_from(["10m", "30m"])
+    item = st.one_of(
+        st.fixed_dictionaries(
+            {
+                "metric": st.just("activity_trend"),
+                "window": windows,
+                "time_unit": unit,
+                "message_type": st.sampled_from(["messages", "calls"]),
+                "interval": interval,
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "metric": st.just("label_usage"),
+                "window": windows,
+                "time_unit": unit,
+                "labels": st.sampled_from([None, *LABELS]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "metric": st.just("label_relation"),
+                "window": windows,
+                "labels": st.sampled_from(LABELS[:2]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "metric": st.just("conversation_overview"),
+                "window": st.sampled_from(["last_7_days", "last_30_days"]),
+                "exclude_empty_response": st.booleans(),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "metric": st.sampled_from(["csat", "total_usage"]),
+                "window": st.sampled_from([*WINDOWS, "all"]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "metric": st.sampled_from(["communication_volume", "conversation_breakdown"]),
+                "window": windows,
+                "interval": interval,
+            }
+        ),
+        st.just({"metric": "label_overview", "scope": "bots"}),
+        st.fixed_dictionaries(
+            {
+                "metric": st.just("conversation_overview_yearly"),
+                "year": st.sampled_from(["2023", "2024"]),
+                "interval": interval,
+            }
+        ),
+    )
+    return st.lists(item, min_size=1, max_size=7)
+
+
+def entries(wanted: Iterable[dict[str, Any]]) -> tuple[Entry, ...]:
+    """Entries as the configuration would make them, without its objections to doubles."""
+    made = []
+    for item in wanted:
+        report, form = of_api("seachat")[item["metric"]]
+        options = report.options.model_validate(
+            {key: value for key, value in item.items() if value is not None}
+        )
+        made.append(
+            Entry(
+                report=report,
+                form=form,
+                options=options,
+                name=item["metric"],
+                interval=options.interval or parse("10m"),
+                scope="bots",
+                zone=UTC,
+                zone_name="UTC",
+            )
+        )
+    return tuple(made)
+
+
+def partitions(items: list[Entry]) -> Iterator[list[list[Entry]]]:
+    """Every way to put some things into groups."""
+    if not items:
+        yield []
+        return
+    first, *rest = items
+    for partition in partitions(rest):
+        yield [[first], *partition]
+        for index, group_ in enumerate(partition):
+            yield [*partition[:index], [first, *group_], *partition[index + 1 :]]
+
+
+def allowed(sharing: list[Entry]) -> bool:
+    """Whether the interface's rules let these share a request; written anew from its words."""
+    if len(sharing) == 1:
+        return True
+    if any(entry.report.name == "conversation_overview_yearly" for entry in sharing):
+        return False
+    if len({entry.interval for entry in sharing}) > 1:
+        return False
+    if len({entry.report.name for entry in sharing}) < len(sharing):
+        return False
+    names = {name for entry in sharing for name in entry.fields}
+    return all(
+        len({entry.fields[name] for entry in sharing if name in entry.fields}) == 1
+        for name in names
+    )
+
+
+@given(metrics())
+@settings(max_examples=300, deadline=None)
+def test_every_entry_is_in_exactly_one_group(wanted: list[dict[str, Any]]) -> None:
+    given_ = entries(wanted)
+
+    grouped = [entry for sharing in group(given_) for entry in sharing]
+
+    assert sorted(map(id, grouped)) == sorted(map(id, given_))
+
+
+@given(metrics())
+@settings(max_examples=300, deadline=None)
+def test_a_request_carries_exactly_what_each_of_its_reports_asked_for(
+    wanted: list[dict[str, Any]],
+) -> None:
+    for sharing in group(entries(wanted)):
+        fields = merged(sharing)
+        for entry in sharing:
+            assert agree(entry.fields, fields)
+            assert entry.fields.items() <= fields.items()
+        assert set(fields) == {name for entry in sharing for name in entry.fields}
+        assert allowed(list(sharing))
+
+
+@given(metrics())
+@settings(max_examples=400, deadline=None)
+def test_the_number_of_requests_is_the_least_that_the_rules_allow(
+    wanted: list[dict[str, Any]],
+) -> None:
+    given_ = entries(wanted)
+
+    least = min(
+        len(partition)
+        for partition in partitions(list(given_))
+        if all(allowed(sharing) for sharing in partition)
+    )
+
+    assert len(group(given_)) == least
+
+
+def test_an_api_of_one_metric_a_call_gets_one_request_each(tmp_path: Path) -> None:
+    one = workspace(tmp_path, ["activity_trend", "label_usage", "total_usage"], api="portal")
+
+    assert [len(call.entries) for call in plan(one, ())] == [1, 1, 1]
+
+
+def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -> None:
+    one = workspace(
+        tmp_path,
+        [
+            "conversation_overview",
+            "communication_volume",
+            "activity_trend",
+            "label_usage",
+            "csat",
+            "total_usage",
+            "conversation_breakdown",
+            "conversation_overview_yearly",
+            "label_overview",
+        ],
+    )
+
+    assert [
+        (call.target.bot_id, [entry.name for entry in call.entries]) for call in plan(one, one.bots)
+    ] == [
+        ("", ["label_overview"]),
+        ("b0", ["conversation_overview"]),
+        (
+            "b0",
+            [
+                "communication_volume",
+                "activity_trend",
+                "label_usage",
+                "total_usage",
+                "conversation_breakdown",
+            ],
+        ),
+        ("b0", ["csat"]),
+        ("b0", ["conversation_overview_yearly"]),
+    ]
+
+
+def test_all_time_usage_never_rides_with_a_report_that_sets_dates(tmp_path: Path) -> None:
+    one = workspace(tmp_path, [{"metric": "total_usage", "window": "all"}, "communication_volume"])
+
+    assert [len(call.entries) for call in plan(one, one.bots)] == [1, 1]
+
+
+def test_all_labels_never_ride_with_a_report_that_filters_them(tmp_path: Path) -> None:
+    one = workspace(tmp_path, ["label_usage", {"metric": "label_relation", "labels": ["a", "b"]}])
+
+    assert [len(call.entries) for call in plan(one, one.bots)] == [1, 1]
+
+
+def test_a_range_type_never_travels_with_dates(tmp_path: Path) -> None:
+    one = workspace(tmp_path, ["conversation_overview", "communication_volume", "label_overview"])
+    bodies = [call.body(TODAY) for call in plan(one, one.bots)]
+
+    assert not any("range_type" in body and "start_date" in body for body in bodies)
+
+
+def test_the_overview_of_labels_rides_with_whatever_goes(tmp_path: Path) -> None:
+    one = workspace(
+        tmp_path, ["conversation_overview", {"metric": "label_overview", "scope": "bots"}]
+    )
+
+    assert [len(call.entries) for call in plan(one, one.bots)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("metric", "body"),
+    [
+        pytest.param(
+            "conversation_overview",
+            {"range_type": "last_30_days", "exclude_empty_response": False},
+            id="range",
+        ),
+        pytest.param(
+            {"metric": "label_usage", "window": "last_7_days"},
+            {
+                "start_date": "2026-11-15T00:00:00",
+                "end_date": "2026-11-21T23:59:59",
+                "time_unit": "day",
+            },
+            id="dates-without-a-filter",
+        ),
+        pytest.param(
+            {"metric": "label_relation", "labels": ["x", "y"], "window": "last_month"},
+            {
+                "start_date": "2026-10-01T00:00:00",
+                "end_date": "2026-10-31T23:59:59",
+                "labels": ("x", "y"),
+            },
+            id="labels-in-their-order",
+        ),
+        pytest.param({"metric": "total_usage", "window": "all"}, {}, id="all-time-has-no-dates"),
+        pytest.param(
+            {"metric": "conversation_overview_yearly", "year": "previous"},
+            {"year": "2025"},
+            id="year",
+        ),
+    ],
+)
+def test_every_parameter_is_sent_and_no_other(
+    tmp_path: Path, metric: object, body: dict[str, object]
+) -> None:
+    one = workspace(tmp_path, [metric])
+    (call,) = plan(one, one.bots)
+
+    name = call.entries[0].report.name
+    assert call.body(TODAY) == {
+        "metrics": [name],
+        "timezone": "UTC",
+        "gptbot_id": "b0",
+        **body,
+    }
+
+
+def test_label_overview_takes_no_parameter_at_all(tmp_path: Path) -> None:
+    one = workspace(tmp_path, ["label_overview"], bots=0)
+
+    assert [call.body(TODAY) for call in plan(one, ())] == [{"metrics": ["label_overview"]}]
+
+
+def test_portal_is_asked_in_its_own_words(tmp_path: Path) -> None:
+    one = workspace(
+        tmp_path,
+        [
+            {"metric": "activity_trend", "message_type": "calls"},
+            {"metric": "conversation_overview", "handling_status": "PENDING"},
+            "today_communication_volume",
+            "conversation_overview_yearly",
+        ],
+        api="portal",
+    )
+    dates = {
+        "timezone": "UTC",
+        "from_date": "2026-11-21T00:00:00",
+        "to_date": "2026-11-21T23:59:59",
+        "time_unit": "day",
+    }
+
+    assert [call.body(TODAY) for call in plan(one, ())] == [
+        {"metric": "activity_trend", "type": "calls", **dates},
+        {
+            "metric": "conversation_overview",
+            "handling_status": "PENDING",
+            "exclude_empty_response": False,
+            **dates,
+        },
+        {"metric": "today_communication_volume", "timezone": "UTC"},
+        {"metric": "conversation_overview_yearly", "timezone": "UTC", "year": "2026"},
+    ]
+
+
+def test_the_same_plan_holds_on_another_day(tmp_path: Path) -> None:
+    """On the first of a month, two windows have the same dates and still their own requests."""
+    one = workspace(
+        tmp_path,
+        ["communication_volume", {"metric": "communication_volume", "window": "this_month"}],
+    )
+    first = date(2026, 11, 1)
+
+    bodies = [call.body(first) for call in plan(one, one.bots)]
+
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+
+
+def test_calls_have_identities_of_their_own(tmp_path: Path) -> None:
+    one = workspace(tmp_path, None, bots=50)
+    identities = [call.identity for call in plan(one, one.bots)]
+
+    assert len(set(identities)) == len(identities)
+    assert [call.identity for call in plan(one, one.bots)] == identities
+
+
+def test_two_thousand_bots_need_two_thousand_times_the_requests_of_one(tmp_path: Path) -> None:
+    one = workspace(tmp_path, None, bots=1)
+    many = workspace(tmp_path, None, bots=2000)
+    own = sum(not call.target.bot_id for call in plan(one, one.bots))
+
+    per_bot = len(plan(one, one.bots)) - own
+
+    assert len(plan(many, many.bots)) == own + 2000 * per_bot
+
+
+def test_a_field_left_out_on_purpose_is_a_value_of_its_own() -> None:
+    assert not agree({"labels": ABSENT}, {"labels": ("a",)})
+    assert agree({"labels": ABSENT}, {"labels": ABSENT})
+    assert agree({"labels": ABSENT}, {"year": "2024"})
+
+
+def test_edges_of_different_windows_are_different_values() -> None:
+    one, two = (Edge(window(name), "first") for name in WINDOWS)
+
+    assert not agree({"start_date": one}, {"start_date": two})

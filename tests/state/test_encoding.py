@@ -1,0 +1,354 @@
+"""What a state file holds: read back it is what was kept, and any other bytes are no state."""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from support.api import FakeApi
+from support.states import real
+from support.virtual import World
+from support.workspaces import KEY, workspace
+
+from exporter.config import Workspace
+from exporter.errors import StateError
+from exporter.metrics.exposition import API_FAMILIES, text
+from exporter.metrics.refresh import Pages
+from exporter.metrics.store import Record, Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.model.samples import Family, Sample
+from exporter.model.targets import Key, Target
+from exporter.polling.workspace import Watch
+from exporter.state.encoding import State, decoded, encoded
+from exporter.state.memory import Listed, Memory, Origin, Turns
+from exporter.upstream.limiter import Standing
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+FLIPS = 2_000
+
+
+def shown(state: State, now: datetime) -> str:
+    return text(state.records, now)
+
+
+def test_a_state_that_is_read_back_is_what_was_kept() -> None:
+    before = real()
+
+    after = decoded(encoded(before))
+
+    assert after == before
+    at = max(record.last_success for _, record in before.records if record.last_success)
+    assert "seasalt_total_usage" in shown(before, at)
+    assert shown(after, at) == shown(before, at)
+
+
+def test_nothing_secret_is_kept() -> None:
+    assert KEY.encode() not in encoded(real())
+
+
+@pytest.mark.parametrize("fraction", range(10), ids=lambda tenth: f"tenth {tenth}")
+def test_a_part_of_a_state_is_none(fraction: int) -> None:
+    content = encoded(real())
+    step = len(content) // 10
+    for length in range(fraction * step, min(len(content), (fraction + 1) * step + 10)):
+        if length < len(content):
+            with pytest.raises(StateError):
+                decoded(content[:length])
+
+
+def test_a_state_with_a_bit_turned_over_is_none() -> None:
+    content, chance = encoded(real()), random.Random(1)  # noqa: S311 - no secret
+    for _ in range(FLIPS):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        with pytest.raises(StateError):
+            decoded(bytes(damaged))
+
+
+def _odd() -> Iterator[tuple[bytes, str]]:
+    content = encoded(real())
+    first, _, payload = content.partition(b"\n")
+    words = first.split(b" ")
+    yield b"", "is no state file"
+    yield b"\0" * 4096, "is no state file"
+    yield b"# HELP x y\n", "is no state file"
+    yield content.replace(b"state 1 ", b"state 2 ", 1), "is of another version"
+    yield content + b"\n", "is damaged"
+    yield content.replace(b"12", b"13"), "is damaged"
+    yield b" ".join(words[:4]) + b"\n" + payload, "is of another shape"
+    yield b" ".join((*words[:4], b"9999999")) + b"\n" + payload, "is of another shape"
+    yield b" ".join((*words[:4], b"0")) + b"\n" + payload, "is of another shape"
+
+
+@pytest.mark.parametrize(("content", "says"), list(_odd()))
+def test_what_is_wrong_with_a_state_is_said_without_a_part_of_it(content: bytes, says: str) -> None:
+    with pytest.raises(StateError, match=f"^{says}$"):
+        decoded(content)
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False))
+instants = st.integers(1_577_836_800_000_000, 4_102_444_800_000_000).map(
+    lambda microseconds: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+)
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> Sample:
+    family: Family = draw(st.sampled_from(API_FAMILIES))
+    labels = draw(st.tuples(*(names for _ in family.labels)))
+    return Sample(family, labels, draw(numbers))
+
+
+records = st.builds(
+    Record,
+    interval_seconds=st.floats(1, 1e6),
+    success=st.booleans(),
+    duration_seconds=st.floats(0, 60),
+    last_success=instants,
+    samples=st.lists(samples(), max_size=5).map(tuple),
+    expires=instants,
+    error=names,
+    withdrawn=st.none() | instants,
+    question=names,
+)
+keys = st.builds(
+    Key,
+    st.builds(
+        Target,
+        *(names, names, names, names),
+        st.lists(
+            st.tuples(st.sampled_from(["team", "tier", "owner"]), names),
+            max_size=2,
+            unique_by=lambda label: label[0],
+        ).map(tuple),
+    ),
+    *(names, names),
+)
+memories = st.builds(
+    Memory,
+    origin=st.builds(Origin, *(names, names, names, names)),
+    standing=st.builds(
+        Standing, st.none() | instants, st.none() | instants, st.none(), st.integers(0, 2**40)
+    ),
+    turns=st.builds(
+        Turns,
+        st.dictionaries(names, instants, max_size=3),
+        st.lists(st.tuples(keys, instants), max_size=2).map(tuple),
+        st.dictionaries(names, instants, max_size=3),
+    ),
+    listed=st.builds(Listed, due=st.none() | instants),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(memories, max_size=3), st.lists(st.tuples(keys, records), max_size=5), instants)
+def test_whatever_is_kept_gives_the_same_page_again(
+    some: list[Memory], rows: list[tuple[Key, Record]], now: datetime
+) -> None:
+    state = State(tuple(some), tuple(rows))
+
+    again = decoded(encoded(state))
+
+    assert again == state
+    assert shown(again, now) == shown(state, now)
+
+
+def test_values_of_a_family_that_is_no_longer_known_are_left_out() -> None:
+    known = API_FAMILIES[0]
+    gone = Family("seasalt_gone", "Of an earlier version.")
+    fewer = replace(known, labels=(*known.labels, "further"))
+    labels = tuple("x" for _ in known.labels)
+    record = Record(
+        *(600, True, 0.1, NOW),
+        (gone.sample(1), Sample(fewer, (*labels, "y"), 2), known.sample(3, *labels)),
+        NOW + timedelta(hours=1),
+    )
+    key = Key(Target("seachat", "acme"), "report", "today")
+
+    [(_, again)] = decoded(encoded(State((), ((key, record),)))).records
+
+    assert again.samples == (known.sample(3, *labels),)
+
+
+# Files with the right digest, whatever they say.
+
+
+def sealed(memories: list[bytes], rows: list[bytes]) -> bytes:
+    """A file of these lines whose first line is right."""
+    payload = b"".join(line + b"\n" for line in (*memories, *rows))
+    digest = sha256(payload).hexdigest().encode()
+    first = b"seasalt-exporter-state 1 %s %d %d\n" % (digest, len(payload), len(memories))
+    return first + payload
+
+
+WORLD = World()
+ONE = workspace(["total_usage", "label_usage"], bots=2, labels={"team": "süd"})
+FOUND = workspace(["total_usage"], workspace_id="ws-1", discover_bots={})
+
+
+def whole(one: Workspace) -> tuple[dict[str, Any], list[Any]]:
+    """The lines of a state of a workspace, as values."""
+    state = real() if one is ONE else replace(real(), records=real().records[:3])
+    lines = [json.loads(line) for line in encoded(state).splitlines()[1:]]
+    memory = lines[0]
+    memory["origin"] = list(Origin.of(one))
+    bot = {"id": "b1", "name": "One", "use_case": "x", "is_enabled": True}
+    memory["listed"] = {"bots": [[bot, 0]], "due": "2026-11-21T12:00:00Z"}
+    memory["turns"]["refused"] = [[lines[1][0], "2026-11-21T12:00:00Z"]]
+    memory["standing"] |= {"not_before": "2026-11-21T12:10:00Z", "day": "2026-11-21"}
+    return memory, lines[1:]
+
+
+def begins(state: State, one: Workspace) -> None:
+    """Restore a state, poll from it, show a page, read the status and write it down again."""
+
+    async def go() -> None:
+        store, telemetry = Store(), Telemetry()
+        for key, record in state.records:
+            store.restore(key, record)
+        memory = state.memories[0] if state.memories else Memory()
+        now = WORLD.now()
+        text(store, now)
+        watch = Watch(
+            *(one, store, telemetry, WORLD.now),
+            transport=FakeApi(WORLD.now).transport,
+            memory=memory,
+        )
+        async with watch:
+            text(store, WORLD.now())
+            telemetry.text(openmetrics=True)
+            watch.status()
+            task = asyncio.ensure_future(watch.run())
+            await asyncio.sleep(30)
+            assert not task.done(), task.result()
+            text(store, WORLD.now())
+            Pages(store, telemetry, WORLD.now)
+            decoded(encoded(State((watch.memory,), tuple(store))))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    WORLD.run(go)
+
+
+IMPOSSIBLE: Final[list[object]] = [
+    *(None, True, 0, -1, 1.5, -0.0, 1e308, -1e308, 10**400, 2**63, -(2**63), 10**18),
+    *("", "x", "\x00", "1" * 400, "NaN", "inf", "-inf", [], {}, [[]], [None]),
+    *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"),
+    *("2026-11-21T12:00:00", "2026-11-21", "0001-01-01", "9999-12-31", "1969-12-31T23:59:59Z"),
+    *(1e18, -1e18, 253402300800, float("nan"), float("inf"), float("-inf")),
+    *([["a", "b"]] * 3, [["team", "x"], ["team", "y"]], [["workspace", "other"]], [["__x", "y"]]),
+    *([["ä-b", "c"]], [[f"l{number}", "x"] for number in range(1000)]),
+]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - JSON
+    """Every container and key of a value."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([ONE, FOUND]), st.data())
+def test_whatever_a_file_with_the_right_digest_says_it_is_begun_with_or_it_is_put_aside(
+    one: Workspace, data: st.DataObject
+) -> None:
+    memory, rows = whole(one)
+    everywhere = list(places([memory, *rows]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(everywhere))
+        container[key] = data.draw(st.sampled_from(IMPOSSIBLE))
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    state = None
+    with suppress(StateError):
+        state = decoded(sealed(lines[:1], lines[1:]))
+    if state:
+        begins(state, one)
+
+
+def test_a_state_that_nothing_was_done_to_is_begun_with() -> None:
+    for one in (ONE, FOUND):
+        memory, rows = whole(one)
+        lines = [json.dumps(line).encode() for line in (memory, *rows)]
+        begins(decoded(sealed(lines[:1], lines[1:])), one)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("interval_seconds",), 0),
+        (("interval_seconds",), float("nan")),
+        (("interval_seconds",), -600),
+        (("duration_seconds",), float("inf")),
+        (("last_success",), "9999-12-31T23:59:59Z"),
+        (("last_success",), "2026-11-21T12:00:00"),
+        (("expires",), "0001-01-01T00:00:00Z"),
+        (("withdrawn",), "9999-12-31T23:59:59-14:00"),
+        (("left_out",), -1),
+        (("left_out",), 2**40),
+        (("since",), "2026-11-21T12:00:00"),
+    ],
+)
+def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: object) -> None:
+    memory, rows = whole(ONE)
+    rows[0][1][where[0]] = value
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    with pytest.raises(StateError, match="says what cannot be"):
+        decoded(sealed(lines[:1], lines[1:]))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("standing", "not_before", "2026-11-21T12:00:00"),
+        ("standing", "open_until", "9999-12-31T23:59:59Z"),
+        ("standing", "day", "0001-01-01"),
+        ("standing", "spent", -1),
+        ("standing", "owed", float("nan")),
+        ("standing", "owed", float("inf")),
+        ("standing", "resting", [["reports", "", "2026-11-21T12:00:00"]]),
+        ("turns", "due", {"x": "2026-11-21T12:00:00"}),
+        ("turns", "split_in_vain", {"x": "0001-01-01T00:00:00Z"}),
+        ("listed", "due", "2026-11-21T12:00:00"),
+        ("listed", "bots", [[{"id": "a b"}, 0]]),
+        ("listed", "bots", [[{"id": "b1"}, -1]]),
+    ],
+)
+def test_a_memory_that_cannot_be_is_no_state(part: str, name: str, value: object) -> None:
+    memory, rows = whole(ONE)
+    memory[part][name] = value
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    with pytest.raises(StateError, match="says what cannot be"):
+        decoded(sealed(lines[:1], lines[1:]))
+
+
+def test_nothing_is_written_that_would_not_be_read_again() -> None:
+    state = real()
+    size = len(encoded(state))
+    assert decoded(encoded(state, size + 200)) == state
+    with pytest.raises(StateError, match="is larger than"):
+        encoded(state, size - 1)
+
+
+def test_what_an_earlier_version_kept_is_read() -> None:
+    memory = Memory(Origin("seachat", "acme", "https://chat.seasalt.ai"), Standing(spent=3))
+    plain = json.loads(encoded(State((memory,))).split(b"\n")[1])
+    plain["origin"] = plain["origin"][:4]
+    for added in ("paused_key", "resting", "owed"):
+        del plain["standing"][added]
+    line = json.dumps(plain).encode() + b"\n"
+    head = b"seasalt-exporter-state 1 %s %d 1\n" % (sha256(line).hexdigest().encode(), len(line))
+
+    [again] = decoded(head + line).memories
+
+    assert again == memory
+    assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))

@@ -1,0 +1,99 @@
+"""A workspace whose bots come and go, in a world where hours take milliseconds."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.model import paths
+from exporter.polling.workspace import Watch
+from support.api import FakeApi
+from support.virtual import START, World
+from support.workspaces import KEY, workspace
+
+
+class Listed(FakeApi):
+    """The API with a list of bots, a hundred a page at most."""
+
+    bots: list[str]
+    endless: bool = False
+    odd: tuple[object, ...] = ()
+    called: str = "Name of"
+    status: int = 200
+    more: int = 0  # bots that it says it has, and has not
+    again: bool = False
+    pages: list[tuple[datetime, httpx.Request]]
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer a page of the list, or leave it to the analytics."""
+        if request.url.path != paths.BOTS:
+            return await super().__call__(request)
+        self.pages.append((self.now(), request))
+        await asyncio.sleep(self.seconds)
+        offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
+        rows = [{"id": bot, "name": f"{self.called} {bot}"} for bot in self.bots]
+        total = len(rows) + self.more + len(self.odd)
+        offset = 0 if self.again else offset
+        body = {"data": [*rows[offset : offset + limit], *self.odd], "total": total}
+        if self.endless:
+            body = {"data": [{"id": f"b{offset}", "name": "Another"}]}
+        return _response(self.status, body if self.status == 200 else {"detail": KEY})
+
+
+def _response(status: int, body: object) -> httpx.Response:
+    async def pieces() -> Any:  # noqa: ANN401 - an asynchronous iterator
+        yield httpx.Response(200, json=body).content
+
+    return httpx.Response(status, content=pieces())
+
+
+class Run:
+    """A workspace whose bots are discovered."""
+
+    def __init__(self, bots: Iterable[str], **others: Any) -> None:  # noqa: ANN401 - keys of the file
+        given = {
+            "workspace_id": "ws-1",
+            "discover_bots": {},
+            "metrics": ["total_usage"],
+            "requests_per_minute": 600,
+            **others,
+        }
+        self.one = workspace(**given)
+        self.world = World()
+        self.api = Listed(self.world.now)
+        self.api.bots, self.api.pages = list(bots), []
+        self.store, self.telemetry = Store(), Telemetry()
+
+    def lasts(self, duration: timedelta, *then: Callable[[], None]) -> "Run":
+        """Poll for so long; between equal parts of it, do something else."""
+
+        async def go() -> None:
+            watch = Watch(
+                self.one,
+                self.store,
+                self.telemetry,
+                self.world.now,
+                transport=self.api.transport,
+            )
+            async with watch:
+                task = asyncio.ensure_future(watch.run())
+                for step in (*then, None):
+                    await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
+                    if task.done():
+                        task.result()
+                    if step:
+                        step()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+        self.world.run(go)
+        return self
+
+    def asked(self, since: datetime = START) -> Counter[str]:
+        """How often each bot was asked about."""
+        return Counter(body["gptbot_id"] for at, body in self.api.journal if at >= since)

@@ -1,0 +1,1009 @@
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from hypothesis import given, settings, strategies as st
+from support.virtual import START, World
+from support.workspaces import KEY, workspace
+
+from exporter.config import Workspace
+from exporter.errors import NotSent, ReplyError, RequestFailed
+from exporter.metrics.telemetry import Telemetry
+from exporter.model import paths
+from exporter.upstream.budget import CAPACITY
+from exporter.upstream.client import Client
+from exporter.upstream.limiter import Standing
+from exporter.upstream.retries import SHARE, SPARE
+from exporter.upstream.sender import Gate
+from exporter.upstream.shared_keys import Keyring
+
+
+class Asked:
+    """A gate before an API that answers with a row of statuses.
+
+    Attributes:
+        paths: Which were asked.
+        times: When, in seconds from the beginning.
+        keys: With which keys.
+        headers: What every answer says.
+        refusal: The body of one that is none.
+    """
+
+    def __init__(
+        self,
+        one: Workspace,
+        statuses: Callable[[str, int], int],
+        seconds: float = 0.1,
+        standing: Standing | None = None,
+    ) -> None:
+        self.one, self.statuses, self.seconds = one, statuses, seconds
+        self.standing = standing or Standing()
+        self.world, self.telemetry = World(), Telemetry()
+        self.keyring = Keyring(secrets.token_bytes(32))
+        self.headers: dict[str, str] = {}
+        self.refusal = b'{"detail": "no"}'
+        self.paths: list[str] = []
+        self.times: list[float] = []
+        self.keys: list[str] = []
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answer by path and number."""
+        self.paths.append(request.url.path)
+        self.times.append((self.world.now() - self.world.start).total_seconds())
+        self.keys.append(request.headers.get("x-api-key", ""))
+        status = self.statuses(request.url.path, len(self.paths))
+        await asyncio.sleep(self.seconds)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"{}" if status < 400 else self.refusal
+
+        return httpx.Response(status, content=body(), headers=self.headers)
+
+    def run(self, *steps: Callable[[Gate], Any]) -> list[object]:
+        """What each step brings, one after the other: None, or what it raised."""
+
+        async def go() -> list[object]:
+            client = Client(self.one, httpx.MockTransport(self.handle))
+            gate = Gate(
+                *(self.one, client, self.telemetry, self.world.now, self.standing),
+                keyring=self.keyring,
+            )
+            gate.begin()
+            found: list[object] = []
+            for step in steps:
+                try:
+                    found.append(await step(gate))
+                except (RequestFailed, ReplyError) as error:
+                    found.append(error)
+            await client.close()
+            return found
+
+        return self.world.run(go)
+
+    def told(self, line: str) -> float:
+        """The value of one of the exporter's own series."""
+        page = self.telemetry.text(openmetrics=False).decode()
+        return float(page.split(f"\n{line} ")[1].split("\n")[0])
+
+    def retried(self, outcome: str) -> float:
+        """Requests beyond the schedule because one before had ended so."""
+        api = self.one.api
+        return self.told(
+            f'seasalt_api_retries_total{{api="{api}",outcome="{outcome}",workspace="acme"}}'
+        )
+
+    def counted(self, outcome: str) -> float:
+        """Requests that ended so."""
+        api = self.one.api
+        return self.told(
+            f'seasalt_api_requests_total{{api="{api}",outcome="{outcome}",workspace="acme"}}'
+        )
+
+
+def report(gate: Gate) -> Any:  # noqa: ANN401 - a coroutine
+    return gate.report(dict, lambda *_: True)
+
+
+async def standing_of(gate: Gate) -> Standing:
+    return gate.standing
+
+
+async def later(_: Gate, seconds: float = 0) -> None:
+    for _slice in range(24):
+        await asyncio.sleep(seconds / 24)  # the virtual clock does not jump a day at once
+
+
+def portal(**others: Any) -> Workspace:  # noqa: ANN401 - keys of the file
+    return workspace(["total_usage"], api="portal", requests_per_minute=600, **others)
+
+
+def only(path: str, missing: int = 404) -> Callable[[str, int], int]:
+    return lambda asked, _: 200 if asked == path else missing
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_portals_other_path_is_tried_once_and_remembered(status: int) -> None:
+    asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD, status))
+
+    assert asked.run(report, report, report) == [None] * 3
+    assert asked.paths == [paths.PORTAL_REPORT, *[paths.PORTAL_REPORT_OLD] * 3]
+
+
+def test_where_neither_path_is_found_the_documented_one_stays_first() -> None:
+    asked = Asked(portal(), lambda _, number: 404 if number < 3 else 200)
+
+    (failure, ok) = asked.run(report, report)
+
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD, paths.PORTAL_REPORT]
+
+
+def test_calls_at_the_same_time_all_find_the_other_path() -> None:
+    asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
+
+    async def together(gate: Gate) -> None:
+        await asyncio.gather(*(report(gate) for _ in range(4)))
+
+    assert asked.run(together) == [None]
+    assert asked.paths == [paths.PORTAL_REPORT, *[paths.PORTAL_REPORT_OLD] * 4]
+
+
+def test_the_other_path_is_tried_once_in_the_life_of_the_process() -> None:
+    asked = Asked(portal(), lambda *_: 404)
+    asked.run(*[report] * 5)
+
+    assert asked.paths.count(paths.PORTAL_REPORT_OLD) == 1
+
+
+@pytest.mark.parametrize("body", [b"404 page not found", b'{"message": "no Route matched"}', b""])
+def test_a_load_balancer_that_knows_neither_path_settles_nothing(body: bytes) -> None:
+    asked = Asked(portal(), lambda _, number: 404 if number < 3 else 200)
+    asked.refusal = body
+    asked.statuses = lambda path, number: 404 if number < 3 or path == paths.PORTAL_REPORT else 200
+
+    (failure, ok) = asked.run(report, report)
+
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD] * 2
+
+
+def test_a_try_of_the_other_path_that_shows_nothing_is_not_the_last() -> None:
+    answers = [404, 500, 404, 200]
+    asked = Asked(portal(), lambda _, number: answers[number - 1])
+
+    (failure, ok) = asked.run(report, report)
+
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD] * 2
+
+
+def test_the_path_that_answered_is_remembered_over_a_restart() -> None:
+    first = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
+
+    (_, standing) = first.run(report, standing_of)
+    assert isinstance(standing, Standing)
+    assert standing.url == portal().other_url
+    second = Asked(portal(), only(paths.PORTAL_REPORT_OLD), standing=standing)
+    assert second.run(report) == [None]
+    assert second.paths == [paths.PORTAL_REPORT_OLD]
+
+
+def test_a_remembered_path_that_is_gone_gives_way_to_the_documented_one() -> None:
+    standing = Standing(url=portal().other_url)
+    asked = Asked(portal(), only(paths.PORTAL_REPORT), standing=standing)
+
+    found = asked.run(report, standing_of)
+
+    assert found[0] is None
+    assert found[1] == Standing(day=START.date(), spent=2, owed=1)  # the try of the other path
+
+
+@pytest.mark.parametrize("url", ["https://evil.invalid/x", "junk", portal().bots_url])
+def test_a_remembered_address_that_is_not_the_workspaces_is_passed_over(url: str) -> None:
+    asked = Asked(portal(), lambda *_: 200, standing=Standing(url=url))
+
+    assert asked.run(report) == [None]
+    assert asked.paths == [paths.PORTAL_REPORT]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 422, 429, 500, 502, 503])
+def test_portals_other_path_is_not_tried_for_any_other_reason(status: int) -> None:
+    asked = Asked(portal(), lambda *_: status)
+    asked.run(report)
+
+    assert set(asked.paths) == {paths.PORTAL_REPORT}
+
+
+def test_a_configured_path_is_the_only_one() -> None:
+    asked = Asked(portal(path="/elsewhere"), lambda *_: 404)
+    asked.run(report)
+
+    assert asked.paths == ["/elsewhere"]
+
+
+def test_seachat_has_one_path() -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 404)
+    asked.run(report)
+
+    assert asked.paths == [paths.SEACHAT_REPORT]
+
+
+def test_both_requests_of_a_fallback_are_counted_and_wait_for_the_budget() -> None:
+    asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
+    begun = asked.world
+
+    async def timed(gate: Gate) -> float:
+        await report(gate)
+        return (begun.now() - START).total_seconds()
+
+    (took,) = asked.run(timed)
+
+    assert isinstance(took, float)
+    assert took >= 2 * 0.1
+    assert (asked.counted("client_error"), asked.counted("success")) == (1, 1)
+
+
+def test_an_answer_without_anything_readable_is_invalid_and_not_up() -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 200)
+    asked.run(lambda gate: gate.report(dict, lambda *_: False))
+
+    assert asked.counted("invalid") == 1
+    assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == 0
+
+
+@pytest.mark.parametrize(("status", "up"), [(200, 1), (401, 0), (429, 0), (500, 0)])
+def test_up_is_whether_the_last_request_for_reports_succeeded(status: int, up: int) -> None:
+    asked = Asked(
+        workspace(["total_usage"], requests_per_minute=600), lambda _, n: 200 if n == 1 else status
+    )
+    asked.run(report, report)
+
+    assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == up
+
+
+def test_a_server_error_says_nothing_of_the_key() -> None:
+    statuses = [200, 401, 500, 500, 500]
+    one = workspace(["total_usage"], requests_per_minute=600)
+    asked = Asked(one, lambda _, number: statuses[number - 1])
+    line = 'seasalt_api_key_valid{api="seachat",workspace="acme"}'
+
+    asked.run(report)
+    assert asked.told(line) == 1
+    asked = Asked(one, lambda _, number: statuses[number - 1])
+    asked.run(report, report, report)
+    assert asked.counted("server_error") == 3
+    assert asked.told(line) == 0
+
+
+@pytest.mark.parametrize(("key", "valid"), [("sk-bots", 1), (None, 0)], ids=["its-own", "the-same"])
+def test_a_key_that_the_list_rejects_is_the_reports_only_if_it_is_the_same(
+    key: str | None, valid: int
+) -> None:
+    one = workspace(["total_usage"], requests_per_minute=600, bots_api_key=key)
+    asked = Asked(one, lambda _, number: [200, 401][number - 1])
+    asked.run(report, lambda gate: gate.bots(0, lambda *_: True))
+
+    assert asked.counted("unauthorized") == 1
+    assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == valid
+    assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == valid
+
+
+def test_without_a_key_nothing_is_sent_and_nothing_said_of_what_the_api_makes_of_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-1", encoding="utf-8")
+    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
+    asked = Asked(one, lambda *_: 200)
+    file.unlink()
+
+    (failure,) = asked.run(report)
+
+    assert isinstance(failure, RequestFailed)
+    assert asked.paths == []
+    assert asked.counted("unauthorized") == 0
+    assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == 0
+    assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 1
+
+
+def test_what_is_left_of_the_days_budget_is_told_from_the_start() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_day=7), lambda *_: 200)
+    line = 'seasalt_api_requests_budget_remaining{api="seachat",workspace="acme"}'
+
+    asked.run()
+    assert asked.told(line) == 7
+    asked.run(report)
+    assert asked.told(line) == 6
+
+
+def test_a_budget_that_is_spent_is_a_failure_in_words_and_none_on_another_day() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
+
+    async def set_clock(_: Gate) -> None:
+        asked.world.start += timedelta(days=1)
+
+    (_, failure, _, ok) = asked.run(report, report, set_clock, report)
+
+    assert str(failure) == "the day's budget is spent; asked again at 2026-11-22 00:00:00 UTC"
+    assert ok is None
+    assert len(asked.paths) == 2
+
+
+def test_who_is_a_minute_early_waits_for_the_new_days_budget() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
+
+    found = asked.run(report, lambda gate: later(gate, 12 * 3600 - 30), report)
+
+    assert found[2] is None
+    assert asked.times[1] >= 12 * 3600
+
+
+def test_the_utc_offset_is_the_workspaces() -> None:
+    asked = Asked(workspace(["total_usage"], timezone="Asia/Kolkata"), lambda *_: 200)
+    asked.run()
+
+    line = 'seasalt_workspace_utc_offset_seconds{api="seachat",workspace="acme"}'
+    assert asked.told(line) == 5.5 * 3600
+
+
+def test_a_request_that_is_called_off_is_not_counted() -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 200, seconds=30)
+
+    async def give_up(gate: Gate) -> None:
+        task = asyncio.ensure_future(report(gate))
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asked.run(give_up)
+
+    assert len(asked.paths) == 1
+    assert asked.counted("invalid") == asked.counted("success") == 0
+    # Nor does it say anything to those that share the key: one of them goes first.
+    pause = asked.keyring.pause(urlsplit(asked.one.url).netloc, KEY)
+    assert pause.wait("one", 5.0) == 0
+    pause.sent("one", 5.0)
+    assert pause.wait("another", 5.0) > 0
+
+
+# Repetitions.
+
+
+def busy(**others: Any) -> Workspace:  # noqa: ANN401 - keys of the file
+    return workspace(["total_usage"], requests_per_minute=6000, **others)
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_failing_api_is_asked_three_times_within_seconds(status: int) -> None:
+    asked = Asked(busy(), lambda *_: status)
+    asked.run(report)
+
+    assert len(asked.times) == 3
+    assert asked.times[2] - asked.times[0] < 2 + 4 + 1
+    assert asked.counted("server_error") == 3
+    assert asked.retried("server_error") == 2
+
+
+def test_a_failure_that_is_over_in_a_moment_is_none() -> None:
+    asked = Asked(busy(), lambda _, number: [500, 200][number - 1])
+
+    assert asked.run(report) == [None]
+    assert (asked.counted("server_error"), asked.counted("success")) == (1, 1)
+
+
+def test_an_api_that_does_not_answer_is_asked_once_more() -> None:
+    asked = Asked(busy(timeout="5s"), lambda *_: 200, seconds=10)
+    asked.run(report)
+
+    assert len(asked.times) == 2
+    assert asked.retried("timeout") == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 204, 302])
+def test_what_the_api_has_decided_is_not_asked_again(status: int) -> None:
+    asked = Asked(busy(), lambda *_: status)
+    asked.run(report)
+
+    assert len(asked.times) == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from([0.0, 0.05, 0.3, 0.5, 1.0]),
+    st.lists(st.floats(0, 1), min_size=64, max_size=64),
+    st.integers(20, 400),
+    st.sampled_from([0.5, 10.0, 120.0]),
+)
+def test_at_any_rate_of_failures_the_total_is_a_tenth_above_the_schedule_and_ten(
+    rate: float, luck: list[float], scheduled: int, every: float
+) -> None:
+    asked = Asked(busy(), lambda _, number: 500 if luck[number % 64] < rate else 200)
+
+    async def step(gate: Gate) -> None:
+        await asyncio.sleep(every)
+        await report(gate)
+
+    asked.run(*[step] * scheduled)
+
+    assert len(asked.times) <= (1 + SHARE) * scheduled + SPARE
+
+
+# Wishes.
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_while_the_api_wants_a_pause_nothing_is_sent_and_requests_fail_at_once(status: int) -> None:
+    asked = Asked(busy(), lambda _, number: status if number == 1 else 200)
+    asked.headers = {"retry-after": "120"}
+    line = 'seasalt_api_paused_until_timestamp_seconds{api="seachat",workspace="acme"}'
+    told: list[float] = []
+
+    async def look(_: Gate) -> None:
+        told.append(asked.told(line) - START.timestamp())
+
+    found = asked.run(
+        *(look, report, look, report, lambda gate: gate.bots(0, lambda *_: True)),
+        *(lambda gate: later(gate, 140), report, look),
+    )
+
+    refused = [error for error in found if isinstance(error, RequestFailed)]
+    assert [error.status for error in refused] == [status, None, None]
+    assert "paused until 2026-11-21 12:02:" in str(refused[1])
+    assert found[-2] is None
+    assert len(asked.times) == 2
+    assert told[0] == told[2] == -START.timestamp()
+    assert 120 <= told[1] <= 133
+    assert asked.counted("rate_limited") + asked.counted("server_error") == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([429, 503]),
+    st.floats(0, 1e5).map(int),
+    st.lists(st.integers(0, 4000), min_size=1, max_size=12),
+)
+def test_nothing_is_ever_sent_before_the_api_wants_it(
+    status: int, wish: int, pauses: list[int]
+) -> None:
+    asked = Asked(busy(), lambda *_: status)
+    asked.headers = {"retry-after": str(wish)}
+
+    async def step(gate: Gate, pause: int) -> None:
+        await asyncio.sleep(pause)
+        await report(gate)
+
+    asked.run(*(partial(step, pause=pause) for pause in pauses))
+
+    answered = [time + asked.seconds for time in asked.times]
+    for before, after in zip(answered, asked.times[1:], strict=False):
+        assert after >= before + min(wish, 86400) - 1e-6
+
+
+def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts() -> None:
+    one, times, at = busy(), list[float](), 0.0
+    standing = Standing()
+
+    async def thrice(gate: Gate) -> None:
+        for _ in range(3):
+            await asyncio.gather(report(gate), return_exceptions=True)
+            await asyncio.sleep(1)
+
+    for _ in range(60):  # three seconds each
+        asked = Asked(one, lambda *_: 401, standing=standing)
+        asked.world.start += timedelta(seconds=at)
+        (_, standing) = asked.run(thrice, standing_of)  # type: ignore[assignment]  # it is one
+        times += [at + time for time in asked.times]
+        at += 3
+        assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 0
+
+    assert 3 <= len(times) <= 4
+    assert all(later - earlier >= 56 for earlier, later in pairwise(times))
+
+
+def test_a_rejected_key_lets_no_other_workspaces_key_rest_in_a_later_life() -> None:
+    good, bad = busy(), workspace(["total_usage"], name="other", api_key="sk-rejected-canary")
+
+    async def go() -> tuple[Standing, Standing]:
+        ring = Keyring(b"one process")
+        world, telemetry = World(), Telemetry()
+        asked = {one.name: Asked(one, lambda *_: 200) for one in (good, bad)}
+        asked[bad.name].statuses = lambda *_: 401
+        gates = [
+            Gate(
+                one,
+                Client(one, httpx.MockTransport(asked[one.name].handle)),
+                telemetry,
+                world.now,
+                keyring=ring,
+            )
+            for one in (good, bad)
+        ]
+        await report(gates[0])
+        with pytest.raises(RequestFailed):
+            await report(gates[1])
+        return gates[0].standing, gates[1].standing
+
+    of_good, of_bad = World().run(go)
+    assert of_good.resting == ()
+    assert [use for use, *_ in of_bad.resting] == ["reports"]
+    (answered,) = Asked(good, lambda *_: 200, standing=of_good).run(report)
+    assert answered is None
+
+
+def test_nothing_of_a_rejected_key_is_kept_that_another_life_could_compare() -> None:
+    kept = []
+    for _ in range(2):
+        (_, standing) = Asked(busy(), lambda *_: 401).run(report, standing_of)
+        assert isinstance(standing, Standing)
+        kept.append(standing.resting)
+
+    [[(use, one, _)], [(_, two, _)]] = kept
+    assert use == "reports"
+    assert one.partition(".")[2] != two.partition(".")[2]
+    assert KEY not in repr(kept)
+
+
+def test_a_key_that_was_rotated_rests_no_longer_than_the_one_before_and_then_is_sent(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-old", encoding="utf-8")
+    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
+    (_, standing) = Asked(one, lambda *_: 401).run(report, standing_of)
+    assert isinstance(standing, Standing)
+
+    file.write_text("sk-new", encoding="utf-8")
+    asked = Asked(one, lambda *_: 200, standing=standing)
+    (refused, *_, ok) = asked.run(report, lambda gate: later(gate, 60), report)
+    assert isinstance(refused, NotSent)
+    assert ok is None
+    # And another that comes while that one rests is sent at once.
+    asked = Asked(one, lambda *_: 200, standing=standing)
+
+    async def rotate(_: Gate) -> None:
+        file.write_text("sk-newer", encoding="utf-8")
+
+    (_, _, ok) = asked.run(report, rotate, report)
+    assert ok is None
+
+
+def test_the_credit_for_requests_beyond_the_schedule_is_spent_once_over_restarts() -> None:
+    standing, sent = Standing(), 0
+    for _ in range(30):
+        asked = Asked(busy(), lambda *_: 500, standing=standing)
+        (_, standing) = asked.run(report, standing_of)  # type: ignore[assignment]  # it is one
+        sent += len(asked.times)
+
+    assert sent <= 30 * (1 + SHARE) + SPARE
+
+
+def test_a_short_pause_is_waited_for() -> None:
+    asked = Asked(busy(), lambda _, number: 503 if number == 1 else 200)
+    asked.headers = {"retry-after": "30"}
+
+    assert asked.run(report) == [None]
+    assert asked.times[1] - asked.times[0] >= 30
+
+
+def test_what_the_api_wants_is_remembered_over_a_restart() -> None:
+    first = Asked(busy(), lambda *_: 429)
+    first.headers = {"retry-after": "600"}
+    (_, standing) = first.run(report, standing_of)
+    assert isinstance(standing, Standing)
+    assert standing.not_before
+    assert 600 <= (standing.not_before - START).total_seconds() <= 661
+
+    second = Asked(busy(), lambda *_: 200, standing=standing)
+    (failure, *_, ok) = second.run(report, lambda gate: later(gate, 661), report)
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert second.times[0] >= 600
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=20_000)])
+def test_a_clock_that_was_wrong_parks_for_a_day_at_most(ahead: timedelta) -> None:
+    standing = Standing(not_before=START + ahead, open_until=START + ahead)
+    asked = Asked(busy(), lambda *_: 200, standing=standing)
+
+    (failure, _, ok) = asked.run(report, lambda gate: later(gate, 86_400), report)
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+
+
+def test_a_pause_is_news_once_though_two_clocks_never_agree() -> None:
+    asked = Asked(busy(), lambda *_: 429)
+    asked.headers = {"retry-after": "3600"}
+
+    async def waits(gate: Gate) -> object:
+        asked.world.start += timedelta(microseconds=1)
+        return gate.waits
+
+    found = asked.run(waits, report, waits, lambda gate: later(gate, 60), waits)
+    assert found[0] != found[2]
+    assert found[2] == found[4]
+
+
+@pytest.mark.parametrize("days", [-20_000, -1, 1])
+def test_setting_the_clock_changes_no_pause(days: int) -> None:
+    asked = Asked(busy(), lambda _, number: 429 if number == 1 else 200)
+    asked.headers = {"retry-after": "600"}
+
+    async def set_clock(_: Gate) -> None:
+        asked.world.start += timedelta(days=days)
+
+    found = asked.run(report, set_clock, report, lambda gate: later(gate, 661), report)
+    assert isinstance(found[2], RequestFailed)
+    assert found[4] is None
+
+
+def test_a_days_requests_are_remembered_over_a_restart() -> None:
+    one = busy(requests_per_day=7)
+    (_, standing) = Asked(one, lambda *_: 200).run(report, standing_of)
+    assert standing == Standing(day=START.date(), spent=1)
+
+    asked = Asked(one, lambda *_: 200, standing=standing)
+    asked.run()
+    line = 'seasalt_api_requests_budget_remaining{api="seachat",workspace="acme"}'
+    assert asked.told(line) == 6
+
+
+@pytest.mark.parametrize("wish", [{}, {"retry-after": "0"}, {"retry-after": "5"}], ids=str)
+def test_an_api_that_always_says_too_many_is_asked_ever_less_and_never_never(
+    wish: dict[str, str],
+) -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_minute=600), lambda *_: 429)
+    asked.headers = wish
+
+    async def day(gate: Gate) -> None:
+        while (asked.world.now() - START) < timedelta(days=1):
+            await asyncio.sleep(10)
+            await asyncio.gather(report(gate), return_exceptions=True)
+
+    asked.run(day)
+
+    late = [time for time in asked.times if time > 12 * 3600]
+    assert 12 * 5 <= len(late) <= 12 * 6 + CAPACITY + 1
+    assert len(asked.times) <= 24 * 6 + 100  # at first the rate halves once a minute
+
+
+# An outage.
+
+
+def test_an_api_that_is_down_is_probed_once_a_minute_and_everything_else_fails_at_once() -> None:
+    asked = Asked(busy(), lambda *_: 500)
+
+    async def step(gate: Gate) -> None:
+        await asyncio.sleep(1)
+        await asyncio.gather(*(report(gate) for _ in range(4)), return_exceptions=True)
+
+    asked.run(*[step] * 360)
+    opened = asked.times[20] if len(asked.times) > 20 else 0.0
+    probes = [time for time in asked.times if time > opened + 10]
+    assert len(probes) >= 5
+    assert all(b - a >= 60 for a, b in pairwise(probes))
+
+
+def test_no_answer_that_is_a_refusal_opens_the_breaker() -> None:
+    for status in (400, 404, 409, 422):
+        asked = Asked(busy(), lambda *_, status=status: status)
+        asked.run(*[report] * 60)
+        assert len(asked.times) == 60
+
+
+def test_after_the_outage_no_more_is_sent_at_once_than_the_bucket_holds() -> None:
+    down = [True]
+    asked = Asked(workspace(["total_usage"]), lambda *_: 500 if down else 200)
+
+    async def outage(gate: Gate) -> None:
+        for _ in range(60):
+            await asyncio.gather(report(gate), later(gate, 60), return_exceptions=True)
+        down.clear()
+
+    async def all_at_once(gate: Gate) -> None:
+        await asyncio.sleep(61)
+        await report(gate)
+        await asyncio.gather(*(report(gate) for _ in range(100)))
+
+    assert asked.run(outage, all_at_once) == [None, None]
+    times = asked.times
+    for first, begin in enumerate(times):
+        for last in range(first, len(times)):
+            assert last - first + 1 <= times[last] - begin + 10 + 1e-6
+
+
+def test_a_probe_that_is_called_off_does_not_wedge_the_breaker() -> None:
+    down = [True]
+    asked = Asked(busy(), lambda *_: 500 if down else 200)
+
+    async def open_it(gate: Gate) -> None:
+        for _ in range(30):
+            await asyncio.gather(report(gate), return_exceptions=True)
+        assert gate.standing.open_until
+
+    async def hang(gate: Gate) -> None:
+        asked.seconds = 3600
+        task = asyncio.ensure_future(report(gate))
+        await asyncio.sleep(65)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        asked.seconds = 0.1
+        down.clear()
+
+    found = asked.run(open_it, hang, lambda gate: later(gate, 61), report)
+    assert found == [None] * 4
+
+
+def test_an_open_breaker_is_remembered_over_a_restart() -> None:
+    standing = Standing(open_until=START + timedelta(seconds=40))
+    asked = Asked(busy(), lambda *_: 200, standing=standing)
+
+    found = asked.run(report, standing_of)
+
+    assert asked.times[0] >= 40
+    assert found == [None, Standing(day=START.date(), spent=1)]
+
+
+def test_a_breaker_that_waits_for_its_next_probe_alone_is_told_as_no_pause() -> None:
+    standing = Standing(open_until=START + timedelta(seconds=40))
+    asked = Asked(busy(), lambda *_: 200, standing=standing)
+    line = 'seasalt_api_paused_until_timestamp_seconds{api="seachat",workspace="acme"}'
+    told: list[float] = []
+
+    async def look(_: Gate) -> None:
+        told.append(asked.told(line))
+
+    asked.run(look, lambda gate: later(gate, 41), look)
+    assert told == [standing.open_until.timestamp() if standing.open_until else None, 0]
+
+
+# Keys.
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rejected_key_is_not_sent_again_before_its_next_turn(status: int) -> None:
+    asked = Asked(busy(), lambda *_: status)
+
+    found = asked.run(*[report] * 20, lambda gate: later(gate, 600), report)
+
+    assert len(asked.times) == 2
+    assert asked.counted("unauthorized") == 2
+    assert f"HTTP {status}: the key is not accepted" in str(found[1])
+    assert "nothing is sent until it changes" in str(found[1])
+
+
+def keyed(tmp_path: Path, **others: Any) -> tuple[Workspace, Path]:  # noqa: ANN401 - keys of the file
+    file = tmp_path / "key"
+    file.write_text("sk-old", encoding="utf-8")
+    return busy(api_key=None, api_key_file=str(file), **others), file
+
+
+def test_a_key_that_changes_while_it_is_rejected_is_tried_at_once(tmp_path: Path) -> None:
+    one, file = keyed(tmp_path)
+
+    def statuses(_: str, number: int) -> int:
+        file.write_text("sk-new", encoding="utf-8")
+        return 401 if number == 1 else 200
+
+    asked = Asked(one, statuses)
+    assert asked.run(report) == [None]
+    assert asked.keys == ["sk-old", "sk-new"]
+    assert asked.retried("unauthorized") == 1
+
+
+def test_what_waits_in_line_when_the_key_is_rejected_is_not_sent() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_minute=60), lambda *_: 401)
+
+    async def together(gate: Gate) -> None:
+        await asyncio.gather(*(report(gate) for _ in range(8)), return_exceptions=True)
+
+    asked.run(together)
+    assert len(asked.times) == 1
+
+
+def test_what_waits_in_line_when_the_key_is_rotated_is_sent_with_the_new_one(
+    tmp_path: Path,
+) -> None:
+    one, file = keyed(tmp_path)
+    asked = Asked(one, lambda _, number: 503 if number == 1 else 200)
+    asked.headers = {"retry-after": "30"}
+
+    async def rotate_meanwhile(gate: Gate) -> None:
+        waiting = asyncio.ensure_future(report(gate))
+        await asyncio.sleep(15)
+        file.write_text("sk-new", encoding="utf-8")
+        await waiting
+
+    assert asked.run(rotate_meanwhile) == [None]
+    assert asked.keys == ["sk-old", "sk-new"]
+
+
+def test_a_forbidden_key_is_not_read_again_for_the_same_request(tmp_path: Path) -> None:
+    one, file = keyed(tmp_path)
+
+    def statuses(_: str, number: int) -> int:
+        file.write_text("sk-new", encoding="utf-8")
+        return 403 if number == 1 else 200
+
+    asked = Asked(one, statuses)
+    (failure, ok) = asked.run(report, report)
+    assert isinstance(failure, RequestFailed)
+    assert ok is None
+    assert asked.keys == ["sk-old", "sk-new"]
+
+
+def test_a_new_key_is_sent_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    one, file = keyed(tmp_path)
+    asked = Asked(one, lambda *_: 401 if asked.keys[-1] == "sk-old" else 200)
+
+    async def rotate(_: Gate) -> None:
+        file.write_text("sk-new", encoding="utf-8")
+
+    found = asked.run(report, report, rotate, report)
+    assert found[-1] is None
+    assert asked.keys == ["sk-old", "sk-new"]
+
+
+def test_a_rejected_key_of_the_list_of_bots_does_not_stop_the_reports() -> None:
+    asked = Asked(busy(bots_api_key="sk-bots"), lambda path, _: 401 if path == paths.BOTS else 200)
+
+    async def bots(gate: Gate) -> None:
+        await gate.bots(0, lambda *_: True)
+
+    found = asked.run(bots, bots, report)
+    assert [type(one) for one in found] == [RequestFailed, NotSent, type(None)]
+    assert asked.paths == [paths.BOTS, paths.SEACHAT_REPORT]
+
+
+@pytest.mark.parametrize("status", [408, 425])
+def test_what_says_nothing_but_not_now_is_sent_again_within_the_credit(status: int) -> None:
+    asked = Asked(
+        workspace(["total_usage"], requests_per_minute=600),
+        lambda _, number: status if number < 3 else 200,
+    )
+
+    assert asked.run(report) == [None]
+    assert len(asked.paths) == 3
+    assert asked.retried("client_error") == 2
+
+
+def test_a_page_from_before_the_api_pauses_and_leaves_the_key_valid() -> None:
+    asked = Asked(
+        workspace(["total_usage"], requests_per_minute=600),
+        lambda _, number: 403 if number == 2 else 200,
+    )
+    asked.headers = {"retry-after": "600"}
+
+    found = asked.run(report, report, report)
+
+    assert [str(one)[:30] for one in found] == [
+        "None",
+        "HTTP 403 from something before",
+        "paused until 2026-11-21 12:10:",
+    ]
+    assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 1
+    assert asked.counted("rate_limited") == 1
+    assert len(asked.paths) == 2
+
+
+def test_answers_that_cost_too_much_open_the_breaker() -> None:
+    asked = Asked(workspace(["total_usage"], requests_per_minute=600), lambda *_: 200)
+    content = b"[" + b"{}," * 200_000 + b"{}]"
+
+    async def handle(_: httpx.Request) -> httpx.Response:
+        asked.paths.append("")
+
+        async def body() -> AsyncIterator[bytes]:
+            yield content
+
+        return httpx.Response(200, content=body())
+
+    asked.handle = handle  # type: ignore[assignment, method-assign]
+
+    *found, standing = asked.run(*[report] * 20, standing_of)
+
+    assert {str(one) for one in found} == {"HTTP 200, more in it than any answer may hold"}
+    assert isinstance(standing, Standing)
+    assert standing.open_until
+
+
+def test_json_of_another_media_type_is_counted_as_drift() -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 200)
+    asked.headers = {"content-type": "text/plain"}
+
+    assert asked.run(report) == [None]
+    assert (
+        asked.told('seasalt_schema_drift_total{api="seachat",field="other",metric="answer"}') == 1
+    )
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    """A body that comes in one part."""
+    yield content
+
+
+@pytest.mark.parametrize("rows", [1, 10_000], ids=["small", "large"])
+def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
+    threads: list[threading.Thread] = []
+    whole = workspace(["total_usage"])
+
+    async def go() -> None:
+        content = b"[" + b"{}," * rows + b"{}]"
+        client = Client(
+            whole, httpx.MockTransport(lambda _: httpx.Response(200, content=once(content)))
+        )
+        gate = Gate(whole, client, Telemetry(), lambda: START)
+
+        def prepare(answer: object) -> object:
+            threads.append(threading.current_thread())
+            return answer
+
+        await gate.report(dict, lambda answer, _: len(answer) == rows + 1, prepare=prepare)
+        await client.close()
+
+    asyncio.run(go())
+
+    assert (threads == [threading.main_thread()]) is (rows == 1)
+
+
+def test_an_answer_whose_reading_is_called_off_is_not_counted() -> None:
+    whole, begun, free = workspace(["total_usage"]), threading.Event(), threading.Event()
+    telemetry, rows = Telemetry(), b"[" + b"{}," * 10_000 + b"{}]"
+
+    def prepare(answer: object) -> object:
+        begun.set()
+        free.wait(20)
+        return answer
+
+    async def go() -> None:
+        client = Client(
+            whole, httpx.MockTransport(lambda _: httpx.Response(200, content=once(rows)))
+        )
+        gate = Gate(whole, client, telemetry, lambda: START)
+        gate.begin()
+        told = gate.report(dict, lambda *_: True, prepare=prepare)
+        task = asyncio.ensure_future(told)
+        await asyncio.to_thread(begun.wait, 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        free.set()
+        await client.close()
+
+    asyncio.run(go())
+
+    lines = telemetry.text(openmetrics=False).decode().splitlines()
+    counts = [line for line in lines if line.startswith("seasalt_api_requests_total{")]
+    assert counts
+    assert all(line.endswith(" 0.0") for line in counts)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("canary"), RecursionError(), KeyError("x"), MemoryError()], ids=repr
+)
+def test_whatever_an_answer_leads_to_the_process_goes_on(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = Asked(workspace(["total_usage"]), lambda *_: 200)
+
+    def raising(*_: object) -> bool:
+        raise error
+
+    told, after = asked.run(lambda gate: gate.report(dict, raising), report)
+
+    assert isinstance(told, RequestFailed)
+    assert str(told) == "refused because of a bug in the exporter"
+    assert after is None
+    assert asked.told('seasalt_exporter_bugs_total{where="answer"}') == 1
+    assert asked.counted("invalid") == 1
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]

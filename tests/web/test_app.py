@@ -1,0 +1,565 @@
+import asyncio
+import gzip
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import httpx
+import pytest
+from hypothesis import given, strategies as st
+
+from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.snapshot import Snapshot, snapshot
+from exporter.metrics.store import Store
+from exporter.polling.status import Rest, Status
+from exporter.web.app import HELD, Look, Web, wants_gzip, wants_openmetrics
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+async def empty() -> Snapshot:
+    return snapshot(Store().generation(), NOW)
+
+
+def app(*, ready: bool = True, **others: Any) -> Web:  # noqa: ANN401
+    return Web(
+        snapshot=empty,
+        own=lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
+        ready=lambda: ready,
+        status=lambda: lambda _: Status("0.1.0", NOW, ()),
+        **others,
+    )
+
+
+def ask(
+    path: str,
+    method: str = "GET",
+    web: Web | None = None,
+    headers: Mapping[str, str] | None = None,
+    host: str = "exporter",
+) -> httpx.Response:
+    async def go() -> httpx.Response:
+        transport = httpx.ASGITransport(web or app())  # type: ignore[arg-type]  # Web is looser
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+            return await client.request(method, path, headers=headers)
+
+    return asyncio.run(go())
+
+
+def test_the_page_is_text_unless_openmetrics_is_preferred() -> None:
+    plain, other = ask("/metrics"), ask("/metrics", headers={"accept": PROMETHEUS_3})
+
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert plain.text == "own 1\n"
+    assert other.headers["content-type"] == (
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    )
+    assert other.text == "own 1\n# EOF\n"
+
+
+def test_the_page_is_compressed_if_that_is_allowed() -> None:
+    packed = ask("/metrics", headers={"accept-encoding": "gzip"})
+    plain = ask("/metrics", headers={"accept-encoding": "gzip;q=0"})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.text == plain.text
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept, Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/metrics", "/", "/-/healthy", "/-/ready"],
+    ids=["metrics", "landing", "health", "ready"],
+)
+def test_head_is_get_without_the_body(path: str) -> None:
+    head, get = ask(path, "HEAD"), ask(path)
+
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    assert head.headers == get.headers
+
+
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "MADE-UP"]
+)
+def test_other_methods_are_not_allowed(method: str) -> None:
+    answer = ask("/metrics", method)
+
+    assert (answer.status_code, answer.text) == (405, "Method Not Allowed\n")
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics/",
+        "/METRICS",
+        "/metrics%00",
+        "/nope",
+        "/../../etc/passwd",
+        "/metrics;x",
+        "/%ff",
+    ],
+)
+def test_only_the_exact_routes_answer(path: str) -> None:
+    answer = ask(path)
+
+    assert (answer.status_code, answer.text) == (404, "Not Found\n")
+
+
+def test_a_query_is_ignored() -> None:
+    assert ask("/metrics?name[]=x").status_code == 200
+
+
+def test_health_does_not_depend_on_the_api_and_readiness_does() -> None:
+    waiting = app(ready=False)
+
+    assert ask("/-/healthy", web=waiting).status_code == 200
+    assert ask("/-/ready", web=waiting).status_code == 503
+    assert ask("/-/ready").status_code == 200
+
+
+def test_a_prefix_comes_before_every_route() -> None:
+    web = app(route_prefix="/seasalt", telemetry_path="/m")
+
+    assert ask("/seasalt/m", web=web).status_code == 200
+    assert 'href="m"' in ask("/seasalt/", web=web).text
+    assert ask("/seasalt/-/healthy", web=web).status_code == 200
+    assert ask("/m", web=web).status_code == 404
+
+
+def test_the_prefix_without_its_slash_leads_to_the_page_whatever_a_proxy_strips() -> None:
+    web = app(route_prefix="/a b/seasalt")
+
+    answer = ask("/a%20b/seasalt?q=x", web=web)
+    assert (answer.status_code, answer.headers["location"]) == (302, "seasalt/?q=x")
+    assert ask("/a%20b/seasalt/?q=x", web=web).status_code == 200
+    assert ask("/a%20b/seasalt", "POST", web).status_code == 405
+    assert ask("/a%20b", web=web).status_code == 404
+
+
+@pytest.mark.parametrize("prefix", ["", "/seasalt", "/a b/č"])
+@pytest.mark.parametrize("path", ["/metrics", "/own/metrics", "/m č"])
+@pytest.mark.parametrize("stripped", [False, True])
+def test_the_links_of_the_page_lead_to_what_they_say_behind_a_proxy_too(
+    prefix: str, path: str, stripped: bool
+) -> None:
+    outside = "/outside" if stripped else ""
+    web = app(route_prefix=prefix, telemetry_path=path)
+    page = ask(f"{quote(prefix)}/", web=web).text
+
+    for link, kind in zip(
+        re.findall('href="([^"]+)"', page), ("text/", "application/"), strict=True
+    ):
+        found = urljoin(f"http://x{outside}{quote(prefix)}/", link)
+        inside = found.removeprefix("http://x").removeprefix(outside)
+        answer = ask(inside, web=web)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
+
+
+def test_the_status_is_there_as_json_too() -> None:
+    answer = ask("/api/v1/status")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "version": "0.1.0",
+        "at": "2026-11-21T00:00:00+00:00",
+        "workspaces": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/?q=x", "/?q=%ff%00", "/?q=" + "x" * 5000, "/api/v1/status"]
+)
+def test_nothing_on_the_status_page_is_run_or_fetched(path: str) -> None:
+    answer = ask(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_status_page_leads_to_the_metrics() -> None:
+    answer = ask("/")
+
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert '<a href="metrics">' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        pytest.param("", False, id="none"),
+        pytest.param("*/*", False, id="anything"),
+        pytest.param("text/plain", False, id="text"),
+        pytest.param(PROMETHEUS_3, True, id="prometheus-3"),
+        pytest.param("application/openmetrics-text", True, id="no-version"),
+        pytest.param("application/openmetrics-text;version=2.0.0", False, id="another-version"),
+        pytest.param("application/openmetrics-text;version=abc", False, id="no-such-version"),
+        pytest.param("application/openmetrics-text;q=0", False, id="refused"),
+        pytest.param("application/openmetrics-text;q=0.1,text/plain;q=0.9", False, id="text-first"),
+        pytest.param("application/openmetrics-text;q=x", False, id="no-number"),
+        pytest.param('Application/OpenMetrics-Text; Version="1.0.0"', True, id="other-spelling"),
+        pytest.param("application/vnd.google.protobuf", False, id="protobuf"),
+    ],
+)
+def test_openmetrics_is_chosen_by_the_accept_header(accept: str, openmetrics: bool) -> None:
+    assert wants_openmetrics(accept) is openmetrics
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZIP", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.0", False),
+        ("gzip;q=0.001", True),
+        ("*", True),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("identity", False),
+        ("br, deflate", False),
+        ("gzip;q=nan", False),
+    ],
+)
+def test_gzip_is_chosen_by_the_accept_encoding_header(header: str, wanted: bool) -> None:
+    assert wants_gzip(header) is wanted
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_no_header_makes_the_page_fail(accept: bytes, encoding: bytes) -> None:
+    sent: list[Mapping[str, Any]] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request"}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/metrics",
+        "headers": [(b"accept", accept), (b"accept-encoding", encoding)],
+    }
+    asyncio.run(app()(scope, receive, send))
+
+    assert sent[0]["status"] == 200
+    body = b"".join(message.get("body", b"") for message in sent)
+    headers = dict(sent[0]["headers"])
+    assert int(headers[b"content-length"]) == len(body)
+    text = gzip.decompress(body) if b"content-encoding" in headers else body
+    assert text.startswith(b"own 1\n")
+
+
+async def _in_force() -> str:
+    return ""
+
+
+async def _refused() -> str:
+    return "seasalt.yml:3: timezone: must be a name"
+
+
+def test_a_reload_is_answered_when_it_is_in_force() -> None:
+    answer = ask("/-/reload", "POST", app(reload=_in_force))
+
+    assert (answer.status_code, answer.text) == (200, "Reloaded\n")
+
+
+def test_a_reload_of_a_bad_file_is_answered_with_its_mistakes() -> None:
+    answer = ask("/-/reload", "POST", app(reload=_refused))
+
+    assert answer.status_code == 500
+    assert answer.text.splitlines() == [
+        "The old configuration stays in force:",
+        "seasalt.yml:3: timezone: must be a name",
+    ]
+
+
+def test_nobody_reloads_unless_the_operator_allowed_it() -> None:
+    answer = ask("/-/reload", "POST")
+
+    assert answer.status_code == 403
+    assert "--web.enable-lifecycle" in answer.text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_only_a_post_reloads(method: str) -> None:
+    answer = ask("/-/reload", method, app(reload=_refused))
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
+BEHIND = "https://metrics.corp/seasalt"
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "allowed"),
+    [
+        pytest.param("exporter.monitoring.svc:9877", {}, True, id="curl"),
+        pytest.param("10.1.2.3:9877", {}, True, id="kubernetes"),
+        pytest.param("internal.corp", {"origin": "https://metrics.corp"}, True, id="proxy"),
+        pytest.param(
+            "metrics.corp", {"origin": "https://metrics.corp"}, True, id="proxy-with-host"
+        ),
+        pytest.param("metrics.corp", {"sec-fetch-site": "same-origin"}, True, id="proxy-fetch"),
+        pytest.param("127.0.0.1:9877", {"origin": "http://127.0.0.1:9877"}, True, id="ipv4"),
+        pytest.param("[::1]:9877", {"origin": "http://[::1]:9877"}, True, id="ipv6"),
+        pytest.param("localhost:9877", {"origin": "http://LOCALHOST:9877"}, True, id="localhost"),
+        pytest.param("exporter", {"origin": "http://exporter:80"}, True, id="short-name"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "none"}, True, id="a-person"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "cross-site"}, False, id="cross-site"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "same-site"}, False, id="same-site"),
+        pytest.param("localhost:9877", {"sec-fetch-site": "x"}, False, id="another-word"),
+        pytest.param("localhost:9877", {"origin": "http://localhost:3000"}, False, id="port"),
+        pytest.param("localhost:9877", {"origin": "https://evil.example"}, False, id="foreign"),
+        pytest.param("localhost:9877", {"origin": "null"}, False, id="null"),
+        pytest.param("null", {"origin": "null"}, False, id="null-here"),
+        pytest.param("x", {"origin": "http://" + "a" * 1000}, False, id="long-origin"),
+        pytest.param("x", {"sec-fetch-site": "a" * 1001}, False, id="long-site"),
+        pytest.param("x", {"origin": ""}, False, id="empty-origin"),
+        pytest.param("a" * 1001, {}, False, id="long-host"),
+        pytest.param("evil.example:9877", {}, False, id="foreign-host"),
+        pytest.param("metrics.corp", {}, True, id="external-host"),
+        pytest.param("seasalt.monitoring.svc.cluster.local:9877", {}, True, id="cluster"),
+        pytest.param("localhost:9877", {"origin": "http://["}, False, id="no-url"),
+        pytest.param(
+            "evil.example:9877", {"origin": "http://evil.example:9877"}, False, id="rebound"
+        ),
+        pytest.param("evil.example", {"sec-fetch-site": "same-origin"}, False, id="rebound-fetch"),
+    ],
+)
+def test_no_page_of_another_site_reloads(
+    host: str, headers: Mapping[str, str], allowed: bool
+) -> None:
+    reloads = 0
+
+    async def reload() -> str:
+        nonlocal reloads
+        reloads += 1
+        return ""
+
+    web = app(reload=reload, external_url=BEHIND)
+    answer = ask("/-/reload", "POST", web, headers, host)
+    assert (answer.status_code, reloads) == ((200, 1) if allowed else (403, 0))
+
+
+def test_without_an_external_url_a_name_that_could_be_anybodys_is_refused() -> None:
+    web = app(reload=_in_force)
+    origin = {"origin": "http://exporter.corp:9877"}
+
+    assert ask("/-/reload", "POST", web, origin, "exporter.corp:9877").status_code == 403
+    assert ask("/-/reload", "POST", web, {}, "exporter.corp:9877").status_code == 403
+
+
+def together(go: Callable[[Web], Any], web: Web) -> Any:  # noqa: ANN401
+    return asyncio.run(go(web))
+
+
+async def call(
+    web: Web,
+    path: str,
+    method: str = "GET",
+    query: bytes = b"",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> list[Any]:
+    sent: list[Any] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request"}
+
+    asked = {"method": method, "path": path, "headers": headers, "query_string": query}
+    await web({"type": "http", **asked}, receive, send)
+    return sent
+
+
+def test_reloads_that_are_asked_for_meanwhile_are_one_and_go_on_without_who_asked() -> None:
+    done = 0
+
+    async def reload() -> str:
+        nonlocal done
+        await asyncio.sleep(0.05)
+        done += 1
+        return ""
+
+    async def go(web: Web) -> None:
+        asked = [asyncio.ensure_future(call(web, "/-/reload", "POST")) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        for task in asked[:25]:
+            task.cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(one[0]["status"] == 200 for one in found[25:] if isinstance(one, list))
+        late = await asyncio.gather(*(call(web, "/-/reload", "POST") for _ in range(50)))
+        assert {one[0]["status"] for one in late} == {200}
+
+    together(go, app(reload=reload))
+    assert done <= 4
+
+
+def looked() -> tuple[Web, list[float]]:
+    """The routes, and when they looked at how the polling goes."""
+    looks: list[float] = []
+
+    def status() -> Look:
+        looks.append(time.monotonic())
+        return lambda _: Status("0.1.0", NOW, ())
+
+    return Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=status), looks
+
+
+def test_how_the_polling_goes_is_looked_at_once_a_second_for_all_who_ask() -> None:
+    web, looks = looked()
+
+    async def go(web: Web) -> None:
+        for _ in range(20):
+            await asyncio.gather(*(call(web, "/api/v1/status") for _ in range(50)))
+            await asyncio.gather(*(call(web, "/", query=b"q=a") for _ in range(50)))
+        assert len(looks) == 2
+        await asyncio.sleep(HELD + 0.1)
+        await call(web, "/api/v1/status")
+        assert len(looks) == 3
+
+    together(go, web)
+
+
+def test_whoever_asks_for_many_pages_and_goes_has_none_made() -> None:
+    web, looks = looked()
+
+    async def go(web: Web) -> None:
+        asked = [
+            asyncio.ensure_future(call(web, "/", query=b"q=%d" % number)) for number in range(500)
+        ]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.sleep(1)
+        assert len(looks) <= 1
+        assert (await call(web, "/"))[0]["status"] == 200
+
+    together(go, web)
+
+
+@pytest.mark.parametrize("reports", [1, 30], ids=["short-pages", "long-pages"])
+def test_what_makes_the_pages_takes_no_more_than_a_quarter_of_the_time(reports: int) -> None:
+    busy = 0.0
+
+    def slow(rest: Rest) -> Status:
+        nonlocal busy
+        for _ in range(reports):
+            begun = time.monotonic()
+            time.sleep(0.0015)
+            busy += time.monotonic() - begun
+            rest()
+        return Status("0.1.0", NOW, ())
+
+    async def go(web: Web) -> None:
+        begun = time.monotonic()
+        await asyncio.gather(*(call(web, "/", query=b"q=%d" % number) for number in range(10)))
+        assert busy < 0.3 * (time.monotonic() - begun)
+
+    together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=lambda: slow))
+
+
+def test_who_reads_how_the_polling_goes_all_the_time_gets_16_mib_a_second() -> None:
+    long = Status("0" * 2**20, NOW, ())
+
+    async def go(web: Web) -> None:
+        begun = time.monotonic()
+        await asyncio.gather(*(call(web, "/api/v1/status") for _ in range(16)))
+        assert time.monotonic() - begun > 0.9
+
+        gone = [asyncio.ensure_future(call(web, "/api/v1/status")) for _ in range(100)]
+        await asyncio.sleep(0.05)
+        for task in gone:
+            task.cancel()
+        begun = time.monotonic()
+        packed = [(b"accept-encoding", b"gzip")]
+        await asyncio.gather(
+            *(call(web, "/api/v1/status") for _ in range(4)),
+            *(call(web, "/api/v1/status", headers=packed) for _ in range(16)),
+        )
+        assert time.monotonic() - begun < 0.9
+
+    look: Look = lambda _: long  # noqa: E731 - or it would be three lines
+    together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=lambda: look))
+
+
+def test_a_page_that_could_not_be_made_is_made_anew_for_the_next() -> None:
+    tries = 0
+
+    def status() -> Look:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RuntimeError
+        return lambda _: Status("0.1.0", NOW, ())
+
+    async def go(web: Web) -> None:
+        with pytest.raises(RuntimeError):
+            await call(web, "/")
+        assert (await call(web, "/"))[0]["status"] == 200
+
+    together(go, Web(snapshot=empty, own=lambda _: [], ready=lambda: True, status=status))
+
+
+def test_a_scrape_that_goes_does_not_stop_the_snapshot_that_others_need() -> None:
+    made = 0
+
+    async def slow() -> Snapshot:
+        nonlocal made
+        await asyncio.sleep(0.05)
+        made += 1
+        return await empty()
+
+    async def go(web: Web) -> None:
+        asked = asyncio.ensure_future(call(web, "/metrics"))
+        await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.sleep(0.1)
+
+    together(
+        go,
+        Web(
+            snapshot=slow,
+            own=lambda _: [],
+            ready=lambda: True,
+            status=lambda: lambda _: Status("0.1.0", NOW, ()),
+        ),
+    )
+    assert made == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/metrics"])
+def test_every_large_page_is_compressed_if_that_is_allowed(path: str) -> None:
+    packed = ask(path, headers={"accept-encoding": "gzip"})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text == ask(path, headers={"accept-encoding": ""}).text
+
+
+def test_a_header_that_is_no_scrapers_takes_no_time() -> None:
+    begun = time.perf_counter()
+    for number in range(200):
+        header = f"{number}{',;' * 8000}gzip"
+        answer = ask("/metrics", headers={"accept": header, "accept-encoding": header})
+        assert answer.status_code == 200
+        assert "content-encoding" not in answer.headers
+    assert time.perf_counter() - begun < 4
