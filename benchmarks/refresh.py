@@ -61,7 +61,7 @@ async def main(file: str) -> None:
     telemetry.begin(workspace, now)
     for number, call in enumerate(calls):
         for key, record in records(call, answers[number % VERSIONS]):
-            store.succeed(key, record)
+            store.put(key, record)
     pages = Pages(store, telemetry, now)
     await done(pages.refresh)
     written = b"".join(pages.snapshot.page.text()).count(OF_A_BOT.encode())
@@ -76,7 +76,7 @@ async def main(file: str) -> None:
             fresh.extend(records(call, answers[version * 7 % VERSIONS]))
         begun = time.process_time()
         for key, record in fresh:
-            store.succeed(key, record)
+            store.put(key, record)
         pages.changed()
         await done(pages.refresh)
         size = len(

@@ -74,7 +74,7 @@ def scraped(bots: int) -> int:
         telemetry.begin(workspace(), lambda: START)
         for bot in targets(bots):
             for key, record in polled(bot, START):
-                store.succeed(key, record)
+                store.put(key, record)
         pages = Pages(store, telemetry, lambda: START)
         web = Web(
             snapshot=pages.current,
@@ -111,7 +111,7 @@ def rendered(bots: int) -> int:
     store, calls = Store(), list[str]()
     for bot in targets(bots):
         for key, record in polled(bot, START):
-            store.succeed(key, record)
+            store.put(key, record)
     with counted(calls):
         snapshot(store.generation(), START)
     return len(calls)
@@ -128,10 +128,10 @@ def renewed(bots: int) -> int:
     store, calls, (one, *_) = Store(), list[str](), targets(1)
     for bot in targets(bots):
         for key, record in polled(bot, START):
-            store.succeed(key, record)
+            store.put(key, record)
     before = snapshot(store.generation(), START)
     for key, record in polled(one, START, seed=7):
-        store.succeed(key, record)
+        store.put(key, record)
     with counted(calls):
         snapshot(store.generation(), START, before)
     return len(calls)

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
@@ -13,6 +12,7 @@ from exporter import __version__, logs
 from exporter.addresses import split, url_parts
 from exporter.commands.output import tell
 from exporter.errors import StartError
+from exporter.suggestions import nearest
 
 OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
 """What the exporter answers beside the metrics."""
@@ -274,7 +274,7 @@ def _near(word: str, known: Iterable[str]) -> str:
     on = word.removeprefix("--no-")
     if on != word and f"--{on}" in known:
         return f", leave --{on} out instead"
-    meant = _MEANT.get(word) or "".join(get_close_matches(word, known, n=1))
+    meant = _MEANT.get(word) or nearest(word, known)
     return f", did you mean {meant}?" if meant else ""
 
 

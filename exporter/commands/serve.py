@@ -63,7 +63,7 @@ async def _until_signalled(
     await serve(config, invocation, sockets, stop, source=source, settled=gc.freeze)
 
 
-async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the other
+async def serve(  # noqa: C901 - the parts, put together one after the other
     config: Config,
     invocation: Invocation,
     sockets: list[socket.socket],
@@ -111,15 +111,14 @@ async def serve(  # noqa: C901, PLR0915 - the parts, put together one after the 
 
     def start(workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
         settled()
-        watch = Watch(
+        return Watch(
             *(workspace, store, telemetry, clock, changed),
+            noted=file.noted if file else nowhere,
             memory=memory,
             trusted=trusted,
             keyring=keyring,
             origin=origin,
         )
-        watch.poller.noted = file.noted if file else nowhere
-        return watch
 
     async def adopt(config: Config) -> None:
         await fleet.adopt(config)
@@ -192,7 +191,7 @@ def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
     known = {(workspace.api, workspace.name) for workspace in config.workspaces}
     for key, record in state.records:
         if (key.target.api, key.target.workspace) in known:
-            store.restore(key, record)
+            store.put(key, record)
     memories = (memory for memory in state.memories if memory.origin[:2] in known)
     return {memory.origin.workspace: memory for memory in memories}
 

@@ -7,16 +7,16 @@ what only makes sense together. Everything that is wrong is told in one go.
 from collections.abc import Iterable, Mapping, Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, timedelta
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from exporter.config.document import Document, Place, read
 from exporter.config.keys import ApiKey, elsewhere, orphaned
 from exporter.config.models import Settings, Workspace
+from exporter.config.validation import validated
 from exporter.errors import ConfigError, Mistake
 from exporter.model import bot_list
 from exporter.model.apis import APIS
@@ -27,6 +27,7 @@ from exporter.model.report import AnyReport, Form, Options, Windows
 from exporter.model.samples import BOT_LABELS, COMMON_LABELS, REPORT_LABELS
 from exporter.model.windows import window
 from exporter.reports.catalogue import REPORTS, of_api
+from exporter.suggestions import did_you_mean
 
 GUIDANCE: Final = timedelta(minutes=10)
 """The shortest interval that the API's documents recommend."""
@@ -43,8 +44,6 @@ ORPHANED: Final = (
     " old one: mount its folder"
 )
 """What is said of a file that no change will ever reach."""
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +99,7 @@ class _Reader:
         self.names = names
         self.warnings: list[Mistake] = []
         self.folder = Path(document.file).parent
+        self._validated = partial(validated, document, folder=self.folder)
 
     def workspaces(self) -> list[Workspace]:
         """Those that are right; an incomplete list where there are mistakes."""
@@ -108,7 +108,7 @@ class _Reader:
             self.document.wrong((), "must be a mapping with the key workspaces")
             return []
         top = {key: value for key, value in data.items() if key != "workspaces"}
-        _, broken = self._shape(Settings, top, (), others=("workspaces",))
+        _, broken = self._validated(Settings, top, (), others=("workspaces",))
         inherited = {key: value for key, value in top.items() if key not in broken}
         items = data.get("workspaces")
         if not isinstance(items, list) or not items:
@@ -121,20 +121,6 @@ class _Reader:
             found.append(self._workspace(item, inherited, ("workspaces", index)))
         return [workspace for workspace in found if workspace]
 
-    def _shape(
-        self, model: type[ModelT], data: object, place: Place, others: Iterable[str] = ()
-    ) -> tuple[ModelT | None, set[str | int]]:
-        """The model that some data make, or None with the keys that are wrong, all noted."""
-        try:
-            return model.model_validate(data, context=self.folder), set()
-        except ValidationError as error:
-            known = (*model.model_fields, *others)
-            details = error.errors(include_url=False, include_input=False)
-            for detail in details:
-                where = (*place, *detail["loc"])
-                self.document.wrong(where, partial(words, detail, known))
-            return None, {detail["loc"][0] for detail in details if detail["loc"]}
-
     def _workspace(
         self, item: object, inherited: Mapping[str, object], place: Place
     ) -> Workspace | None:
@@ -142,7 +128,7 @@ class _Reader:
             self.document.wrong(place, "must be a mapping with name, api and api_key")
             return None
         data = {**inherited, **item}
-        workspace, broken = self._shape(Workspace, data, place)
+        workspace, broken = self._validated(Workspace, data, place)
         if workspace is None:
             # The rest is still looked at, with something harmless in place of what is wrong.
             kept = {key: value for key, value in data.items() if key not in broken}
@@ -281,7 +267,7 @@ class _Reader:
             )
             return None
         report, form = reports[data["metric"]]
-        options, _ = self._shape(report.options, data, place)
+        options, _ = self._validated(report.options, data, place)
         if options is None or not self._fits(options, report, form, workspace, place):
             return None
         if options.window is None and form.window:
@@ -382,43 +368,4 @@ def _no_such_metric(metric: str, api: str, reports: Mapping[str, tuple[AnyReport
     able = [other.title for name, other in APIS.items() if name != api and metric in of_api(name)]
     if able:
         return f"{metric} is a metric of {', '.join(able)}, not of {APIS[api].title}"
-    near = get_close_matches(metric, reports, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"must be one of {', '.join(reports)}{hint}"
-
-
-_PLAIN_WORDS: Final = {
-    "finite_number": "must be a number",
-    "missing": "is required",
-    "string_type": "must be a text",
-    "string_unicode": "must be a text without control characters",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "path_type": "must be the name of a file",
-    "literal_error": "must be {expected}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must hold at least {min_length}",
-    "too_long": "must hold at most {max_length}",
-    "value_error": "{error}",
-}
-
-
-def words(detail: Any, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """What is wrong, in words of ours; pydantic's own may quote the file."""
-    if detail["type"] == "extra_forbidden":
-        near = get_close_matches(str(detail["loc"][-1]), known, n=1)
-        return f"unknown key{f'; did you mean {near[0]}?' if near else ''}"
-    words = _PLAIN_WORDS.get(detail["type"], "is not of the right kind")
-    return words.format(**detail.get("ctx", {}))
+    return f"must be one of {', '.join(reports)}{did_you_mean(metric, reports)}"

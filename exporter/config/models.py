@@ -5,7 +5,6 @@ import stat
 import zoneinfo
 from collections.abc import Iterator
 from datetime import timedelta
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from ipaddress import ip_address
@@ -34,6 +33,7 @@ from exporter.model.entry import Entry
 from exporter.model.names import writable
 from exporter.model.paths import BOTS
 from exporter.model.report import matching, printable
+from exporter.suggestions import nearest
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
 # Files of the database that are no place's time, and copies of it that count otherwise.
@@ -80,8 +80,7 @@ def _zone_hint(name: str) -> str:
         return f": a place like Asia/Taipei, which knows its summer time{exact}"
     wanted = name[:64].casefold()
     folded = _zones()
-    near = [folded[found] for found in get_close_matches(wanted, folded, n=1, cutoff=0.8)]
-    meant = _ZONE_MEANT.get(wanted) or "".join(near)
+    meant = _ZONE_MEANT.get(wanted) or folded.get(nearest(wanted, folded, cutoff=0.8))
     return f"; did you mean {meant}?" if meant else ", like America/Los_Angeles or UTC"
 
 

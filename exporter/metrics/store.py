@@ -156,9 +156,13 @@ class Store:
         self._shares: defaultdict[str, Shares[Key]] = defaultdict(Shares)
         self._keys: defaultdict[str, set[Key]] = defaultdict(set)  # of each workspace
 
-    def succeed(self, key: Key, record: Record) -> None:
+    def put(self, key: Key, record: Record) -> None:
         """Replace a report's values, so that what the answer no longer names is gone."""
-        self._put(key, record)
+        samples = Samples.of(record.samples)
+        if samples is not record.samples:
+            record = replace(record, samples=samples)
+        self._shares[key.target.workspace].put(key, self._held(key), record.held)
+        self._set(key, record)
 
     def fail(
         self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
@@ -173,10 +177,6 @@ class Store:
             interval_seconds=interval_seconds,
         )
         self._set(key, after)
-
-    def restore(self, key: Key, record: Record) -> None:
-        """Take up what was known in an earlier life; whoever polls it adjusts or forgets it."""
-        self._put(key, record)
 
     def adjust(self, key: Key, question: str, interval: timedelta, stale_after: float) -> None:
         """Let a record from before a reload or a restart live on as the settings now have it.
@@ -205,14 +205,14 @@ class Store:
         """Forget a report's values; when they last came is still known."""
         record = self._find(key)
         if record:
-            self._put(key, record.without_values())
+            self.put(key, record.without_values())
 
     def expire(self, keys: Iterable[Key], now: datetime) -> None:
         """Forget those of these keys' values that must not be shown from an instant on."""
         for key in keys:
             record = self._find(key)
             if record and (record.samples or record.left_out) and not record.valid(now):
-                self._put(key, record.without_values())
+                self.put(key, record.without_values())
 
     def series(self, workspace: str) -> int:
         """How many values of a workspace are kept: of its reports, and of what is told of its bots."""
@@ -236,15 +236,8 @@ class Store:
         kept = largest(record.samples, number)
         more = len(record.samples) - len(kept)
         left_out = record.left_out + more
-        self._put(key, replace(record, samples=Samples.of(kept), left_out=left_out))
+        self.put(key, replace(record, samples=Samples.of(kept), left_out=left_out))
         return more
-
-    def _put(self, key: Key, record: Record) -> None:
-        samples = Samples.of(record.samples)
-        if samples is not record.samples:
-            record = replace(record, samples=samples)
-        self._shares[key.target.workspace].put(key, self._held(key), record.held)
-        self._set(key, record)
 
     def _set(self, key: Key, record: Record) -> None:
         self._own(key)[key] = record
@@ -305,5 +298,5 @@ def undone_if_it_fails(store: Store, workspaces: AbstractSet[str]) -> Iterator[N
         for workspace in workspaces:
             store.keep(keys, workspace)
         for key, record in records:
-            store.restore(key, record)
+            store.put(key, record)
         raise

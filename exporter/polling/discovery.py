@@ -9,8 +9,8 @@ from datetime import datetime
 from exporter.config import Discovery, Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.metrics.packed import Samples
-from exporter.metrics.store import Record, Store, undone_if_it_fails
-from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry
+from exporter.metrics.results import Results
+from exporter.metrics.store import Record, undone_if_it_fails
 from exporter.model.bot_list import DEFAULT_MOST, MOST_PAGES, REPORT, Listing, page
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
@@ -43,16 +43,11 @@ async def whole_list(
         RequestFailed: If a page did not come.
         ReplyError: If a page cannot be read, or there is no end to them.
     """
-    listing, seconds, more = Listing(most, known), 0.0, True
-
-    def read(answer: object, took: float) -> bool:
-        nonlocal seconds, more
-        seconds += took
-        more = listing.add(page(answer, drift), drift)
-        return True
-
+    listing, seconds = Listing(most, known), 0.0
     for _ in range(MOST_PAGES):
-        await gate.bots(listing.rows, read)
+        with await gate.bots(listing.rows) as received:
+            more = listing.add(await received.made(lambda answer: page(answer, drift)), drift)
+        seconds += received.seconds
         if not more:
             return listing, seconds
     if listing.left_out:
@@ -70,30 +65,29 @@ class Finder:
     """Reads the list of a workspace's bots and tells its poller.
 
     Args:
-        poller: Polls the bots.
+        workspace: Whose bots.
         discovery: Which bots, and how often the list is read.
+        poller: Polls them.
         gate: The way to the API.
-        store: Takes what the list says of the bots.
-        telemetry: Takes the counts.
+        results: Takes what the list says of the bots.
         now: The present as an aware instant.
     """
 
     def __init__(
         self,
-        poller: Poller,
+        workspace: Workspace,
         discovery: Discovery,
+        poller: Poller,
         gate: Gate,
-        store: Store,
-        telemetry: Telemetry,
+        results: Results,
         now: Callable[[], datetime],
     ) -> None:
+        self._workspace = workspace
         self._poller = poller
-        self._workspace = poller.workspace
         self._interval = discovery.interval
         self._most = discovery.max_bots
         self._gate = gate
-        self._store = store
-        self._telemetry = telemetry
+        self._results = results
         self._now = now
         self._roster = roster(self._workspace, Listed())
         self._key = Key(target(self._workspace), REPORT, "")
@@ -115,11 +109,7 @@ class Finder:
         found = self._found(self._roster, agenda)
         self._assign(found)
         for key in (self._key, *found.facts):
-            self._store.adjust(key, "", self._interval, self._workspace.stale_after)
-
-    def retire(self, store: Store, telemetry: Telemetry) -> None:
-        """Keep and tell what still comes elsewhere."""
-        self._store, self._telemetry = store, telemetry
+            self._results.store.adjust(key, "", self._interval, self._workspace.stale_after)
 
     @property
     def listed(self) -> Listed:
@@ -157,24 +147,24 @@ class Finder:
                 outcome=getattr(error, "outcome", Outcome.INVALID),
             )
         except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays
-            self._telemetry.bug("discovery", error)
+            self._results.telemetry.bug("discovery", error)
             return self._failed("bots: refused because of a bug in the exporter")
         try:
-            await self._poller.tell(found.records)
+            await self._results.put_all(found.records)
         except Exception as error:  # noqa: BLE001 - it is polled all the same
-            self._telemetry.bug("discovery", error)
+            self._results.telemetry.bug("discovery", error)
             return self._failed(
                 "bots: polled, but not on the page because of a bug in the exporter"
             )
-        self._telemetry.drifted(self._workspace.api, REPORT, drift)
-        self._poller.changed()
+        self._results.telemetry.drifted(self._workspace.api, REPORT, drift)
+        self._results.changed()
         return None
 
     def _take_up(self, found: "_Found") -> None:
         """Let a list be in force, wholly or not at all."""
         before = self._told
         try:
-            with undone_if_it_fails(self._store, {self._workspace.name}):
+            with undone_if_it_fails(self._results.store, {self._workspace.name}):
                 self._assign(found)
         except Exception:
             self._told = before
@@ -193,22 +183,23 @@ class Finder:
     ) -> Failure:
         """Note that a list could not be had; the one before stays in force."""
         interval = self._interval.total_seconds()
-        self._store.fail(self._key, text, duration_seconds=seconds, interval_seconds=interval)
+        self._results.store.fail(
+            self._key, text, duration_seconds=seconds, interval_seconds=interval
+        )
         failure = Failure(self._key, text, unsent=unsent, outcome=outcome)
         failure.log(log)
-        self._poller.changed()
+        self._results.changed()
         return failure
 
     def _tell_left_out(self, number: int) -> None:
         """Say how many bots of the list there is no room for."""
         if not number:
             return
-        workspace = self._workspace
-        self._telemetry.count(SERIES_DROPPED, number, workspace.api, workspace.name, "max_bots")
+        self._results.dropped("max_bots", number)
         reason = (
             f"the list has at least {number} more than max_bots {self._most}, which are not polled"
         )
-        log.warning("bots left out", extra={"workspace": workspace.name, "reason": reason})
+        log.warning("bots left out", extra={"workspace": self._workspace.name, "reason": reason})
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
         """What a list leads to that was complete at an instant.

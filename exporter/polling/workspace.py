@@ -1,18 +1,19 @@
 """All that polls one workspace, put together: client, gate, poller and, if asked for, discovery."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
 from exporter.config import Workspace
+from exporter.metrics.results import Results
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key
 from exporter.polling.agenda import Agenda
 from exporter.polling.discovery import Finder, roster
-from exporter.polling.poller import Failure, Poller
+from exporter.polling.poller import Failure, Poller, nowhere
 from exporter.polling.status import Rest, WorkspaceStatus, targets
 from exporter.state.memory import Listed, Memory, Origin
 from exporter.upstream.client import Client, Transport, Trust
@@ -54,6 +55,7 @@ class Watch:
         telemetry: Takes the counts.
         now: The present as an aware instant.
         changed: Called when the store has other values than before.
+        noted: See `Poller`.
         transport: Takes the place of the network in tests.
         memory: What an earlier life remembered, whose values the store has; another origin's is
             no use, and its values are forgotten.
@@ -72,6 +74,7 @@ class Watch:
         telemetry: Telemetry,
         now: Callable[[], datetime],
         changed: Callable[[], None] = lambda: None,
+        noted: Callable[[], Awaitable[None]] = nowhere,
         transport: Transport | None = None,
         memory: Memory = Memory(),  # noqa: B008 - immutable
         trusted: Trust | None = None,
@@ -91,10 +94,13 @@ class Watch:
         self._gate = Gate(
             workspace, self._client, telemetry, now, self._memory.standing, keyring=keyring
         )
-        self.poller = Poller(workspace, self._gate, store, telemetry, now, changed)
+        self._results = Results(workspace, store, telemetry, changed)
+        self.poller = Poller(workspace, self._gate, self._results, now, noted)
         discovery = workspace.discover_bots
         self._finder = (
-            Finder(self.poller, discovery, self._gate, store, telemetry, now) if discovery else None
+            Finder(workspace, discovery, self.poller, self._gate, self._results, now)
+            if discovery
+            else None
         )
 
     def begin(self, agenda: Agenda | None = None) -> None:
@@ -116,13 +122,13 @@ class Watch:
 
     async def settle(self) -> None:
         """Keep limits that are lower than they were, so that no page is over them."""
-        await self.poller.settle()
+        await self._results.settle()
 
     def tell_again(self) -> None:
         """Tell what is told from the beginning, where another watch of the name has told its own."""
         self._gate.begin()
         self.poller.tell_the_load()
-        self.poller.changed()  # a page tells how many values there are
+        self._results.changed()  # a page tells how many values there are
 
     def retire(self, store: Store, telemetry: Telemetry) -> None:
         """Keep and tell what still comes elsewhere: another polls in its place, or none does.
@@ -130,9 +136,7 @@ class Watch:
         What an answer says of a key is still heard by all that use it.
         """
         self._gate.retire(telemetry)
-        self.poller.retire(store, telemetry)
-        if self._finder:
-            self._finder.retire(store, telemetry)
+        self._results.go_elsewhere(store, telemetry)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -158,7 +162,7 @@ class Watch:
         Args:
             records: All that there are.
         """
-        polled, found = self.poller.turns(), self._finder.turns if self._finder else {}
+        polled, found = self.poller.due, self._finder.turns if self._finder else {}
         now, answered, requests_today = self._now(), self.answered, self._gate.requests_today
 
         def status(rest: Rest) -> WorkspaceStatus:

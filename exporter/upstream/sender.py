@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
-from typing import Any, Final
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from exporter.config import Workspace
@@ -44,21 +44,63 @@ _SHORTEST_SLEEP: Final = 0.001
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[Any, float], bool]
-"""Takes an answer and the seconds it took; whether anything of it could be read."""
+Ask = Callable[[str, datetime], Awaitable[Answer]]
+"""Sends a request with a key, at an instant."""
 
-Prepare = Callable[[object], object]
-"""Makes of an answer what `Read` takes: pure, as a large one is prepared beside the event loop."""
+MadeT = TypeVar("MadeT")
 
-_ReadAnswer = Callable[[Answer, float], Awaitable[bool]]
-
-Ask = Callable[[str], Awaitable[Answer]]
-"""Sends a request with a key."""
+_Ended = Callable[[Outcome], None]
 
 
-def as_it_is(answer: object) -> object:
-    """The answer itself."""
-    return answer
+class Received:
+    """An answer, entered to be read: how its request ended is known when that is done.
+
+    Whatever reading it leads to, the process goes on, and so do the values from before: an error
+    of our own is told as a bug, and leaves as a `RequestFailed`.
+
+    Args:
+        answer: What came.
+        sent: When it was asked for.
+        seconds: How long it took to come.
+        ended: Learns how the request ended.
+        bug: Tells an error of our own, and makes of it what leaves.
+
+    Attributes:
+        sent: As given.
+        seconds: As given.
+        readable: Set by whoever reads it: whether anything of it could be.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        sent: datetime,
+        seconds: float,
+        ended: _Ended,
+        bug: Callable[[Exception], RequestFailed],
+    ) -> None:
+        self._answer = answer
+        self._ended = ended
+        self._bug = bug
+        self.sent = sent
+        self.seconds = seconds
+        self.readable = True
+
+    async def made(self, prepare: Callable[[object], MadeT]) -> MadeT:
+        """What something pure makes of it; beside the event loop, where the answer is large."""
+        content = self._answer.content
+        return await asyncio.to_thread(prepare, content) if self._answer.large else prepare(content)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._ended(Outcome.SUCCESS if self.readable else Outcome.INVALID)
+        elif isinstance(error, Exception):  # else it was called off, and nothing is known of it
+            self._ended(Outcome.INVALID)
+            if not isinstance(error, ReplyError):
+                raise self._bug(error) from None
 
 
 class Gate:
@@ -173,79 +215,62 @@ class Gate:
         return (self._terms.waits, resting, int(self._credit.owed))
 
     async def report(
-        self,
-        body: Callable[[], Mapping[str, object]],
-        read: Read,
-        about: str = "",
-        prepare: Prepare = as_it_is,
-    ) -> None:
-        """Send a request for reports and let its answer be read.
+        self, body: Callable[[datetime], Mapping[str, object]], about: str = ""
+    ) -> Received:
+        """Send a request for reports.
 
         Args:
-            body: What to ask, once the request may be sent: dates may have changed by then.
-            read: Reads the answer.
+            body: What to ask at an instant, once the request may be sent: dates may have changed
+                by then.
             about: The id of the bot that it is about; empty for the workspace.
-            prepare: Makes of the answer what is read.
 
         Raises:
             RequestFailed: If there is no answer that can be used.
         """
 
-        async def ask(url: str, tried: int = 0) -> None:
-            await self._ask(
+        async def ask(url: str, tried: int = 0) -> Received:
+            received = await self._ask(
                 self._key,
-                lambda key: self._client.report(url, body(), key),
-                partial(self._read, read, prepare),
+                lambda key, sent: self._client.report(url, body(sent), key),
                 about,
                 tried,
             )
             self._url, self._settled = url, True
+            return received
 
         # While nobody knows which of two paths is right, one at a time finds out for all.
         async with nullcontext() if self._settled else self._finding_out:
             try:
-                await ask(self._url)
+                return await ask(self._url)
             except RequestFailed as failure:
                 other, missing = self._other, failure.status in {404, 405}
                 if not (missing and other and self._extra(failure.outcome)):
                     raise
                 self._other = ""  # tried once in the life of the process
                 try:
-                    await ask(other, tried=ATTEMPTS - 1)
+                    received = await ask(other, tried=ATTEMPTS - 1)
                 except RequestFailed as again:
                     if again.status not in {404, 405} or not again.own:
                         self._other = other  # but not as long as that has shown nothing
                     raise
                 log.info("other path", extra={"workspace": self._workspace.name, "url": other})
+                return received
 
     def early(self, outcome: Outcome) -> bool:
         """Pay for a turn before the regular one, as the last ended so; whether there may be one."""
         return self._extra(outcome, 1 + SHARE)  # a turn, so it will earn a share
 
-    async def bots(self, offset: int, read: Read) -> None:
-        """Ask for a page of the list of bots and let it be read.
+    async def bots(self, offset: int) -> Received:
+        """Ask for a page of the list of bots.
 
         Raises:
             RequestFailed: If there is no answer that can be used.
-            ReplyError: If it cannot be read.
         """
-        await self._ask(
-            self._bots_key,
-            lambda key: self._client.bots(offset, key),
-            partial(self._read, read, as_it_is),
-        )
-
-    async def _read(self, read: Read, prepare: Prepare, answer: Answer, took: float) -> bool:
-        """Whether anything of an answer could be read."""
-        if answer.odd:
-            self._telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
-        content = answer.content
-        made = await asyncio.to_thread(prepare, content) if answer.large else prepare(content)
-        return read(made, took)
+        return await self._ask(self._bots_key, lambda key, _sent: self._client.bots(offset, key))
 
     async def _ask(
-        self, credential: Credential, ask: Ask, read: _ReadAnswer, about: str = "", tried: int = 0
-    ) -> None:
+        self, credential: Credential, ask: Ask, about: str = "", tried: int = 0
+    ) -> Received:
         """One request, sent again as long as that is of use and within the bounds."""
         failed: RequestFailed | None = None
         while True:
@@ -259,7 +284,7 @@ class Gate:
             try:
                 # With a key of its own, the list of bots says nothing of the other one.
                 judged = self._one_key or credential is self._key
-                await self._told(key, self._send(ask(key), read, judged=judged))
+                received = await self._told(key, self._send(ask, key, judged=judged))
             except RequestFailed as failure:
                 if failure.outcome is Outcome.UNAUTHORIZED:
                     sent = self._time() - failure.seconds
@@ -272,10 +297,10 @@ class Gate:
                 failed = failure
             else:
                 credential.accepted(key, about)
-                return
+                return received
             await asyncio.sleep(wait)
 
-    async def _told(self, key: str, sent: Awaitable[None]) -> None:
+    async def _told(self, key: str, sent: Awaitable[Received]) -> Received:
         """One request, of whose end all hear that use its key.
 
         Raises:
@@ -284,7 +309,7 @@ class Gate:
         pause = self._keyring.pause(self._host, key)
         try:
             try:
-                await sent
+                return await sent
             finally:
                 self._paused_key = self._keyring.mark(key)
                 pause.ended(self._terms.parked_until, self._time())
@@ -339,41 +364,42 @@ class Gate:
         self._tell_budget()
         return key
 
-    async def _send(self, answer: Awaitable[Answer], read: _ReadAnswer, *, judged: bool) -> None:
-        """One request: sent, read, counted and learned from.
+    async def _send(self, ask: Ask, key: str, *, judged: bool) -> Received:
+        """One request; a failed one is counted and learned from, an answer when it is read.
 
         Args:
-            answer: What it brings.
-            read: Reads that.
+            ask: Sends it.
+            key: With which key.
             judged: Whether it says something of the workspace and of the key for reports.
         """
         begun = self._time()
-        outcome: Outcome | None = None  # of a request that was called off, nothing is known
-        wish, fault = None, False
+
+        def ended(outcome: Outcome, wish: float | None = None, *, fault: bool = False) -> None:
+            self._telemetry.requested(*self._place, outcome, self._time() - begun)
+            self._terms.learn(outcome, wish, fault=fault)
+            if judged:
+                self._telemetry.judged(*self._place, outcome)
+
+        sent = self._now()
         try:
-            content = await answer
-            self.answered = True
-            took = self._time() - begun
-            outcome = Outcome.SUCCESS if await read(content, took) else Outcome.INVALID
+            answer = await ask(key, sent)
         except RequestFailed as failure:
             failure.seconds = self._time() - begun
-            outcome, wish, fault = failure.outcome, failure.wish, failure.fault
             self.answered = self.answered or failure.status is not None
+            ended(failure.outcome, failure.wish, fault=failure.fault)
             raise
-        except ReplyError:
-            outcome = Outcome.INVALID
-            raise
-        except Exception as error:  # noqa: BLE001
-            # Whatever an answer leads to, the process goes on, and so do the values from before.
-            outcome = Outcome.INVALID
-            self._telemetry.bug("answer", error)
-            raise RequestFailed(outcome, "refused because of a bug in the exporter") from None
-        finally:
-            if outcome:
-                self._telemetry.requested(*self._place, outcome, self._time() - begun)
-                self._terms.learn(outcome, wish, fault=fault)
-            if outcome and judged:
-                self._telemetry.judged(*self._place, outcome)
+        except Exception as error:  # noqa: BLE001 - whatever becomes of a request, the process goes on
+            ended(Outcome.INVALID)
+            raise self._bug(error) from None
+        self.answered = True
+        if answer.odd:
+            self._telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
+        return Received(answer, sent, self._time() - begun, ended, self._bug)
+
+    def _bug(self, error: Exception) -> RequestFailed:
+        """Tell an error of our own; what it is to whoever asked."""
+        self._telemetry.bug("answer", error)
+        return RequestFailed(Outcome.INVALID, "refused because of a bug in the exporter")
 
     def _pause(
         self, failure: RequestFailed, tried: int, credential: Credential, key: str

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,11 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
 from exporter.config.document import Document, Place, read
-from exporter.config.load import words
 from exporter.config.models import Shape
+from exporter.config.validation import validated, words
 from exporter.errors import ConfigError, Mistake
 from exporter.files import LARGEST_PEM, Followed, reason
+from exporter.suggestions import did_you_mean
 from exporter.tls import (
     CLIENT_AUTH,
     CURVES,
@@ -108,9 +108,7 @@ def _one_of(known: Iterable[str]) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            near = get_close_matches(value, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"must be one of {', '.join(names)}{hint}")
+            raise ValueError(f"must be one of {', '.join(names)}{did_you_mean(value, names)}")
         return value
 
     return AfterValidator(check)
@@ -222,9 +220,7 @@ def load(file: str, environment: Mapping[str, str]) -> WebConfig:
 
 
 def _no_such_header(name: str) -> str:
-    near = get_close_matches(name, HEADERS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"only {', '.join(HEADERS)} can be set{hint}"
+    return f"only {', '.join(HEADERS)} can be set{did_you_mean(name, HEADERS)}"
 
 
 def mistakes(file: str, environment: Mapping[str, str]) -> tuple[Mistake, ...]:
@@ -271,16 +267,12 @@ class _Reader:
 
     def _shape(self, model: type[ModelT], data: Mapping[str, Any], place: Place) -> ModelT | None:
         """The model that a section makes; a key that is left blank is as good as not there."""
-        known = tuple(model.model_fields)
+        known = model.model_fields
         given = {
             key: value for key, value in data.items() if key not in known or value not in (None, "")
         }
-        try:
-            return model.model_validate(given)
-        except ValidationError as error:
-            for detail in error.errors(include_url=False, include_input=False):
-                self.document.wrong((*place, *detail["loc"]), partial(words, detail, known))
-            return None
+        found, _ = validated(self.document, model, given, place)
+        return found
 
     def _headers(self, data: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
         place = ("http_server_config",)

@@ -44,7 +44,7 @@ def read(sample: Documented, entry: Any, answer: object) -> None:  # noqa: ANN40
         raise AssertionError("a series twice, or no number")
     store = Store()
     record = Record(600, samples=samples, expires=sample.at + timedelta(days=1))
-    store.succeed(Key.of(Target(sample.api, "acme"), entry), record)
+    store.put(Key.of(Target(sample.api, "acme"), entry), record)
     text(store, sample.at).encode()
 
 

@@ -75,7 +75,7 @@ def test_values_of_a_window_are_gone_at_the_midnight_at_which_it_moves_on(zone: 
             withdrawn = wanted.withdrawn(sent)
             assert withdrawn == midnight
             samples = wanted.report.read({"inbound_voice_count": 1}, wanted.reading(sent))
-            store.succeed(
+            store.put(
                 Key.of(target, wanted), Record(600, samples=samples, expires=min(stale, midnight))
             )
             ((_, record),) = store

@@ -30,7 +30,7 @@ def record(*samples: Sample, expires: timedelta = timedelta(minutes=30)) -> Reco
 def store(*records: tuple[Key, Record]) -> Store:
     made = Store()
     for key, value in records:
-        made.succeed(key, value)
+        made.put(key, value)
     return made
 
 

@@ -61,7 +61,7 @@ def test_a_change_is_on_the_page_within_a_second() -> None:
         kept = Kept()
         task = asyncio.ensure_future(kept.pages.run())
         for value in range(1, 4):
-            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.store.put(KEY, record(value, timedelta(hours=1)))
             kept.pages.changed()
             await asyncio.sleep(1)
             assert f'direction="inbound"}} {value}\n' in kept.text()
@@ -73,7 +73,7 @@ def test_a_change_is_on_the_page_within_a_second() -> None:
 def test_a_value_leaves_the_page_when_it_expires_though_nothing_changes() -> None:
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
+        kept.store.put(KEY, record(7, timedelta(minutes=5)))
         task = asyncio.ensure_future(kept.pages.run())
         kept.pages.changed()
         await asyncio.sleep(299)
@@ -92,7 +92,7 @@ def test_many_changes_at_once_are_one_page() -> None:
         task = asyncio.ensure_future(kept.pages.run())
         seen = set()
         for value in range(200):
-            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.store.put(KEY, record(value, timedelta(hours=1)))
             kept.pages.changed()
             await asyncio.sleep(0.005)
             seen.add(kept.text())
@@ -105,7 +105,7 @@ def test_many_changes_at_once_are_one_page() -> None:
 def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
+        kept.store.put(KEY, record(7, timedelta(minutes=5)))
         await kept.pages.refresh()
         line = 'seasalt_series{api="seachat",workspace="acme"} '
         assert f"{line}1.0\n" in kept.telemetry.text(openmetrics=False).decode()
@@ -129,7 +129,7 @@ def test_a_page_that_takes_long_to_make_is_made_in_a_tenth_of_the_time(
         task = asyncio.ensure_future(kept.pages.run())
         seen = set()
         for value in range(300):
-            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.store.put(KEY, record(value, timedelta(hours=1)))
             kept.pages.changed()
             await asyncio.sleep(1)
             seen.add(kept.text())
@@ -149,7 +149,7 @@ def test_a_value_that_expires_while_the_page_rests_is_not_served(
 
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(7, timedelta(seconds=10)))
+        kept.store.put(KEY, record(7, timedelta(seconds=10)))
         task = asyncio.ensure_future(kept.pages.run())
         kept.pages.changed()
         await asyncio.sleep(9)
@@ -165,7 +165,7 @@ def test_a_value_that_expires_while_the_page_rests_is_not_served(
 def test_a_clock_that_was_set_or_a_machine_that_slept_serves_nothing_old(hours: int) -> None:
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(7, timedelta(hours=10)))
+        kept.store.put(KEY, record(7, timedelta(hours=10)))
         task = asyncio.ensure_future(kept.pages.run())
         kept.pages.changed()
         await asyncio.sleep(1)
@@ -179,7 +179,7 @@ def test_a_clock_that_was_set_or_a_machine_that_slept_serves_nothing_old(hours: 
 def test_a_page_forgets_the_values_that_expired() -> None:
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(7, timedelta(minutes=5)))
+        kept.store.put(KEY, record(7, timedelta(minutes=5)))
         task = asyncio.ensure_future(kept.pages.run())
         kept.pages.changed()
         await asyncio.sleep(299)
@@ -195,7 +195,7 @@ def test_the_size_of_the_page_is_told_as_it_is_and_compressed() -> None:
     async def go() -> None:
         kept = Kept()
         samples = tuple(CALLS.sample(n, "today", f"direction {n}") for n in range(500))
-        kept.store.succeed(KEY, Record(600.0, samples=samples, expires=START + timedelta(hours=1)))
+        kept.store.put(KEY, Record(600.0, samples=samples, expires=START + timedelta(hours=1)))
         await kept.pages.refresh()
         snapshot, told = kept.pages.snapshot, kept.telemetry.text(openmetrics=False).decode()
         line = "seasalt_exporter_page_bytes"
@@ -216,7 +216,7 @@ def test_no_scrape_sees_a_value_after_its_expiry_however_long_a_page_takes(takes
             key = Key(KEY.target, f"report {number}", "today")
             ends[number] = START + timedelta(seconds=100 + 3 * number)
             sample = CALLS.sample(number, f"window {number}", "inbound")
-            kept.store.succeed(
+            kept.store.put(
                 key, Record(600.0, samples=(sample,), last_success=START, expires=ends[number])
             )
         kept.pages.changed()
@@ -239,7 +239,7 @@ def test_what_changes_while_a_page_is_made_is_on_the_next_one() -> None:
         kept = Kept(takes=2)
         task = asyncio.ensure_future(kept.pages.run())
         for value in (1, 2):
-            kept.store.succeed(KEY, record(value, timedelta(hours=1)))
+            kept.store.put(KEY, record(value, timedelta(hours=1)))
             kept.pages.changed()
             await asyncio.sleep(1)
         await asyncio.sleep(60)
@@ -252,10 +252,10 @@ def test_what_changes_while_a_page_is_made_is_on_the_next_one() -> None:
 def test_a_refresh_that_is_waited_for_has_what_was_there_when_it_was_asked_for() -> None:
     async def go() -> None:
         kept = Kept(takes=2)
-        kept.store.succeed(KEY, record(1, timedelta(hours=1)))
+        kept.store.put(KEY, record(1, timedelta(hours=1)))
         first = asyncio.ensure_future(kept.pages.refresh())
         await asyncio.sleep(1)
-        kept.store.succeed(KEY, record(2, timedelta(hours=1)))
+        kept.store.put(KEY, record(2, timedelta(hours=1)))
         await kept.pages.refresh()
         assert 'direction="inbound"} 2\n' in kept.text()
         await first
@@ -266,7 +266,7 @@ def test_a_refresh_that_is_waited_for_has_what_was_there_when_it_was_asked_for()
 def test_a_clock_that_was_set_back_leaves_no_value_from_the_future_on_the_page() -> None:
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(1, timedelta(hours=1)))
+        kept.store.put(KEY, record(1, timedelta(hours=1)))
         assert "communication_volume_calls{" not in await kept.scrape()
         await kept.pages.refresh()
         assert "communication_volume_calls{" in await kept.scrape()
@@ -292,7 +292,7 @@ def test_a_page_is_made_where_the_event_loop_does_not_wait_for_it() -> None:
     async def go() -> None:
         store = Spied()
         pages = Pages(store, Telemetry(), lambda: START)
-        store.succeed(KEY, record(1, timedelta(hours=1)))
+        store.put(KEY, record(1, timedelta(hours=1)))
         await pages.refresh()
         assert threads
         assert threading.get_ident() not in threads
@@ -303,7 +303,7 @@ def test_a_page_is_made_where_the_event_loop_does_not_wait_for_it() -> None:
 def test_a_workspace_that_is_gone_while_a_page_is_made_is_told_of_no_more() -> None:
     async def go() -> None:
         kept = Kept(takes=1)
-        kept.store.succeed(KEY, record(7, timedelta(hours=1)))
+        kept.store.put(KEY, record(7, timedelta(hours=1)))
         making = asyncio.ensure_future(kept.pages.refresh())
         await asyncio.sleep(0.5)
         kept.store.keep(frozenset(), "acme")
@@ -317,12 +317,12 @@ def test_a_workspace_that_is_gone_while_a_page_is_made_is_told_of_no_more() -> N
 def test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work() -> None:
     async def go() -> None:
         kept = Kept()
-        kept.store.succeed(KEY, record(1, timedelta(minutes=1)))
+        kept.store.put(KEY, record(1, timedelta(minutes=1)))
         task = asyncio.ensure_future(kept.pages.run())
         kept.pages.changed()
         await asyncio.sleep(1)
         made, kept.makes = kept.makes, lambda *_: 1 / 0
-        kept.store.succeed(KEY, record(2, timedelta(minutes=1)))
+        kept.store.put(KEY, record(2, timedelta(minutes=1)))
         kept.pages.changed()
         await asyncio.sleep(10)
         assert 'direction="inbound"} 1\n' in await kept.scrape()  # which is still true
@@ -331,7 +331,7 @@ def test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work() -> None:
             await kept.scrape()
         assert not task.done()
         kept.makes = made
-        kept.store.succeed(KEY, record(3, timedelta(hours=1)))
+        kept.store.put(KEY, record(3, timedelta(hours=1)))
         await asyncio.sleep(6)
         assert 'direction="inbound"} 3\n' in await kept.scrape()
         assert b'bugs_total{where="page"} 0' not in kept.telemetry.text(openmetrics=False)

@@ -88,7 +88,7 @@ def filled(bots: int) -> Store:
     store = Store()
     for target in targets(bots):
         for key, record in polled(target, START):
-            store.succeed(key, record)
+            store.put(key, record)
     return store
 
 
@@ -115,14 +115,14 @@ class Life(RuleBasedStateMachine):
         self.seed += 1
         for number, (key, record) in enumerate(polled(self.targets[bot], self.now, self.seed)):
             if number in some:
-                self.store.succeed(key, record)
+                self.store.put(key, record)
 
     @rule(bot=bots, report=reports, left=st.integers(0, 3))
     def shrink(self, bot: int, report: int, left: int) -> None:
         """A report brings but a few of its series."""
         key = self._key(bot, report)
         record = dict(polled(self.targets[bot], self.now))[key]
-        self.store.succeed(key, replace(record, samples=tuple(record.samples)[:left]))
+        self.store.put(key, replace(record, samples=tuple(record.samples)[:left]))
 
     @rule(bot=bots, report=reports)
     def fail(self, bot: int, report: int) -> None:
@@ -245,7 +245,7 @@ def test_what_one_poll_costs_does_not_grow_with_the_number_of_bots() -> None:
         store = filled(bots)
         before = snapshot(store.generation(), START)
         for key, record in polled(one, START, seed=7):
-            store.succeed(key, record)
+            store.put(key, record)
 
         after = snapshot(store.generation(), START, before)
 
@@ -259,7 +259,7 @@ def test_bots_that_are_polled_after_each_other_are_neighbours_on_the_page() -> N
     fortieth = sorted(targets(LARGE), key=lambda target: target.place)[: LARGE // 40]
     for target in fortieth:
         for key, record in polled(target, START, seed=7):
-            store.succeed(key, record)
+            store.put(key, record)
 
     after = snapshot(store.generation(), START, before)
 
@@ -270,7 +270,7 @@ def test_an_answer_that_says_what_the_last_one_said_is_not_written_again() -> No
     store = filled(LARGE)
     before = snapshot(store.generation(), START)
     key, record = next(polled(targets(1)[0], START))
-    store.succeed(key, replace(record, duration_seconds=9.0))
+    store.put(key, replace(record, duration_seconds=9.0))
 
     assert changed(before, snapshot(store.generation(), START, before)) == 1
 

@@ -30,7 +30,7 @@ def record(number: int, lasts: timedelta = HOUR) -> Record:
 def store() -> Store:
     made = Store()
     for key, number in ((ONE, 3), (TWO, 5), (ELSEWHERE, 7), (FACTS, 2)):
-        made.succeed(key, record(number))
+        made.put(key, record(number))
     return made
 
 
@@ -46,14 +46,14 @@ def test_a_workspaces_values_are_counted_those_that_are_told_of_its_bots_as_well
 
 
 def test_values_that_are_replaced_are_counted_once(store: Store) -> None:
-    store.succeed(ONE, record(4))
-    store.succeed(FACTS, record(9))
+    store.put(ONE, record(4))
+    store.put(FACTS, record(9))
 
     assert store.series("acme") == 4 + 5 + 9
 
 
 def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) -> None:
-    store.succeed(TWO, record(5, 2 * HOUR))
+    store.put(TWO, record(5, 2 * HOUR))
 
     store.expire(kept(store), START + HOUR - timedelta(seconds=1))
     assert store.series("acme") == 3 + 5 + 2
@@ -68,7 +68,7 @@ def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) ->
 def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store: Store) -> None:
     store.expire(kept(store), START + HOUR)
     store.expire(kept(store), START + 2 * HOUR)
-    store.succeed(ONE, record(4, 3 * HOUR))
+    store.put(ONE, record(4, 3 * HOUR))
 
     assert store.series("acme") == 4
 
@@ -76,8 +76,8 @@ def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store:
 @pytest.mark.parametrize("how", ["withdrawn", "expired", "not kept", "of another question"])
 def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> None:
     store, limit = Store(), 12
-    store.succeed(ONE, replace(record(6), left_out=100))
-    store.succeed(TWO, replace(record(6), left_out=4))
+    store.put(ONE, replace(record(6), left_out=100))
+    store.put(TWO, replace(record(6), left_out=4))
     assert store.room(TWO, 10, limit) == Room(level=6, share=6, above=0)
 
     if how == "withdrawn":
@@ -94,7 +94,7 @@ def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> No
 
 def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
     store = Store()
-    store.restore(ONE, replace(record(6), left_out=100))
+    store.put(ONE, replace(record(6), left_out=100))
 
     store.fail(ONE, "HTTP 500", duration_seconds=1, interval_seconds=600)
 
@@ -103,7 +103,7 @@ def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
 
 @pytest.mark.parametrize("at", [datetime.max, datetime.min, datetime(9000, 1, 1)])  # noqa: DTZ001, DTZ901
 def test_a_record_of_any_time_can_be_adjusted(store: Store, at: datetime) -> None:
-    store.restore(ONE, replace(record(3), last_success=at.replace(tzinfo=UTC)))
+    store.put(ONE, replace(record(3), last_success=at.replace(tzinfo=UTC)))
 
     store.adjust(ONE, "", timedelta(days=366), 1000)
 
@@ -128,11 +128,11 @@ def test_of_the_parts_of_a_generation_only_those_are_others_in_which_something_c
     store = Store(size=4)
     keys = [Key(Target("seachat", "acme", f"b{bot}"), "csat", "today") for bot in range(100)]
     for key in keys:
-        store.succeed(key, record(1))
+        store.put(key, record(1))
     before = store.generation()
     assert len(before.parts) == 16
 
-    store.succeed(keys[0], record(2))
+    store.put(keys[0], record(2))
     store.fail(keys[1], "HTTP 500", duration_seconds=1, interval_seconds=600)
     after = store.generation()
 
@@ -157,7 +157,7 @@ def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, 
         kept = {other for other, _ in whole if other != key}
         for store in stores:
             if step == "succeed":
-                store.succeed(key, record(bot))
+                store.put(key, record(bot))
             elif step == "fail":
                 store.fail(key, "HTTP 500", duration_seconds=bot, interval_seconds=600)
             elif step == "withdraw":
@@ -176,10 +176,10 @@ def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, 
 def test_a_generation_stays_as_it_was_whatever_comes_later(store: Store) -> None:
     before = store.generation()
 
-    store.succeed(ONE, record(9))
+    store.put(ONE, record(9))
     store.withdraw(TWO)
     store.keep({ONE}, "other")
-    store.succeed(NOBODY, record(1))
+    store.put(NOBODY, record(1))
 
     assert {key: len(one.samples) for key, one in before.items()} == {
         ONE: 3,

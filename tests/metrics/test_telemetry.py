@@ -123,7 +123,7 @@ def test_the_size_of_the_page_is_what_is_served() -> None:
     sample = API_FAMILIES[0].sample(7, *("x" for _ in API_FAMILIES[0].labels))
     key = Key(Target("seachat", "acme"), "csat", "today")
     later = START + timedelta(hours=1)
-    store.succeed(key, Record(600.0, success=True, samples=(sample,), expires=later))
+    store.put(key, Record(600.0, success=True, samples=(sample,), expires=later))
 
     pages = Pages(store, telemetry, lambda: START)
 

@@ -62,7 +62,7 @@ def test_a_series_more_takes_tens_of_bytes_in_the_store_and_on_the_page() -> Non
         store = Store()
         for target in targets(bots):
             for key, record in polled(target, START):
-                store.succeed(key, record)
+                store.put(key, record)
         made = snapshot(store.generation(), START)
         gc.collect()
         size, _ = tracemalloc.get_traced_memory()

@@ -60,7 +60,7 @@ class Run:
             self.telemetry,
             self.world.now,
             self._changed,
-            self.api.transport,
+            transport=self.api.transport,
         )
         self.watch, self.poller = watch, watch.poller
         return watch
@@ -844,7 +844,7 @@ def test_series_of_another_workspace_do_not_count() -> None:
         workspace(["label_overview"], max_series=12), answering(200, {"label_overview": labels})
     )
     sample = CALLS.sample(1, "today", "inbound")
-    run.store.succeed(
+    run.store.put(
         Key(Target("seachat", "other"), "communication_volume", "today"),
         Record(600.0, samples=(sample,) * 12, expires=START + WEEK),
     )

@@ -21,6 +21,7 @@ from exporter.commands import plan
 from exporter.config import Workspace, load
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.packed import Samples
+from exporter.metrics.results import Results
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.bot_list import ListedBot
@@ -28,7 +29,6 @@ from exporter.model.targets import Key
 from exporter.polling.agenda import Agenda
 from exporter.polling.fleet import Fleet
 from exporter.polling.plan import target
-from exporter.polling.poller import Poller
 from exporter.polling.workspace import Watch
 from exporter.state.memory import Memory, Origin
 from exporter.upstream.client import Trust
@@ -83,7 +83,7 @@ def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_d
                 file.write_text(configuration(bots), encoding="utf-8")
                 await fleet.adopt(load([str(file)], {}, TODAY))
                 [watch] = fleet
-                assert len(watch.poller.workspace.bots) == bots
+                assert len(watch.status().targets) == bots
                 await asyncio.sleep(30)
             await fleet.close()
 
@@ -131,13 +131,13 @@ def test_a_process_serves_and_reloads_any_number_of_bots(tmp_path: Path) -> None
 
 
 class Reports:
-    """A poller of so many bots at the default `max_series`, each with 150 values at every turn."""
+    """The results of so many bots at the default `max_series`, each with 150 values at every turn."""
 
     def __init__(self, bots: int) -> None:
         self.one = workspace(["label_usage"], bots=bots)
         self.store = Store()
         # Nothing is asked: the reports are put in as they would come.
-        self.poller = Poller(self.one, None, self.store, Telemetry(), lambda: START)  # type: ignore[arg-type]
+        self.results = Results(self.one, self.store, Telemetry())
         self.keys = [Key(target(self.one, bot), "label_usage", "today") for bot in self.one.bots]
         self.samples = Samples(
             USES.sample(number, "today", f"label {number}") for number in range(150)
@@ -149,10 +149,8 @@ class Reports:
 
     def _comes(self, key: Key) -> float:
         record = Record(600.0, success=True, last_success=START, samples=self.samples)
-        task = self.poller.tell({key: record})
         begun = time.thread_time()
-        with pytest.raises(StopIteration):
-            task.send(None)
+        self.results.put(key, record)
         took = time.thread_time() - begun
         assert self.store.series("acme") <= 100_000
         return took
@@ -185,7 +183,7 @@ def test_what_the_list_says_of_bots_counts_as_series_and_gives_way_last() -> Non
     reports.come()
     facts = {Key(target(reports.one, bot), "", ""): TOLD for bot in reports.one.bots}
 
-    asyncio.run(reports.poller.tell(facts))
+    asyncio.run(reports.results.put_all(facts))
 
     assert reports.store.series("acme") <= 100_000
     assert {len(reports.store.samples(key)) for key in facts} == {2}
@@ -195,11 +193,11 @@ def test_what_the_list_says_of_bots_counts_as_series_and_gives_way_last() -> Non
 
 def test_what_is_told_of_bots_alone_is_never_more_series_than_allowed() -> None:
     one, store, telemetry = workspace(["label_usage"], bots=50, max_series=70), Store(), Telemetry()
-    poller = Poller(one, None, store, telemetry, lambda: START)  # type: ignore[arg-type]
+    results = Results(one, store, telemetry)
     facts = {Key(target(one, bot), "", ""): TOLD for bot in one.bots}
 
     for _ in range(3):
-        asyncio.run(poller.tell(facts))
+        asyncio.run(results.put_all(facts))
         assert store.series("acme") == 70
     assert {len(record.samples) for _, record in store} == {1, 2}
 
@@ -221,7 +219,7 @@ def test_the_list_of_many_bots_is_stored_a_few_at_a_time() -> None:
 
     async def go() -> None:
         nonlocal turns
-        task = asyncio.ensure_future(reports.poller.tell(facts))
+        task = asyncio.ensure_future(reports.results.put_all(facts))
         while not task.done():
             await asyncio.sleep(0)
             turns += 1

@@ -563,7 +563,7 @@ def page(sample: Documented) -> str:
         expires=expires,
     )
     store = Store()
-    store.succeed(Key.of(target, wanted), record)
+    store.put(Key.of(target, wanted), record)
     return exposition.text(store, sample.at)
 
 

@@ -68,7 +68,7 @@ def test_a_name_of_anything_is_fit_for_the_page() -> None:  # T70
     wanted = entry("seachat", METRIC)
     store = Store()
     record = Record(600, samples=found.samples, expires=JANUARY.replace(hour=23))
-    store.succeed(Key.of(Target("seachat", "acme"), wanted), record)
+    store.put(Key.of(Target("seachat", "acme"), wanted), record)
     page = text(store, JANUARY)
     assert r'{api="seachat",workspace="acme",label="ab\"\\",system="false"} 3' in page
     assert page.encode().decode() == page
@@ -115,6 +115,6 @@ def test_a_label_that_is_gone_has_no_series_in_the_next_answer() -> None:
     ):
         samples = read("seax", METRIC, part).samples
         record = Record(600, samples=samples, expires=JANUARY.replace(hour=23))
-        store.succeed(Key.of(target, wanted), record)
+        store.put(Key.of(target, wanted), record)
     (_, kept), *_ = store
     assert [series(sample) for sample in kept.shown(JANUARY)] == [carried("b")]

@@ -213,7 +213,7 @@ def begins(state: State, one: Workspace) -> None:
     async def go() -> None:
         store, telemetry = Store(), Telemetry()
         for key, record in state.records:
-            store.restore(key, record)
+            store.put(key, record)
         memory = state.memories[0] if state.memories else Memory()
         now = WORLD.now()
         text(store, now)

@@ -67,7 +67,7 @@ class Lives:
         api, store = WithBots(world.now), Store()
         self.state = decoded(encoded(self.state))
         for key, record in self.state.records:
-            store.restore(key, record)
+            store.put(key, record)
         memory = next(iter(self.state.memories), Memory())
 
         async def go() -> None:
@@ -97,18 +97,19 @@ class Lives:
         world = World(self.now)
         api, store = WithBots(world.now, seconds=seconds), Store()
         for key, record in self.state.records:
-            store.restore(key, record)
+            store.put(key, record)
         memory = next(iter(self.state.memories), Memory())
 
         async def go() -> None:
-            watch = Watch(
-                one, store, Telemetry(), world.now, transport=api.transport, memory=memory
-            )
-
             async def noted() -> None:
                 self.state = decoded(encoded(State((watch.memory,), tuple(store))))
 
-            watch.poller.noted = noted
+            watch = Watch(
+                *(one, store, Telemetry(), world.now),
+                noted=noted,
+                transport=api.transport,
+                memory=memory,
+            )
             async with watch:
                 task = asyncio.ensure_future(watch.run())
                 await asyncio.sleep(after.total_seconds())
@@ -349,7 +350,7 @@ def test_yesterdays_number_is_never_shown_as_todays(
         world, store = World(now), Store()
         api = Dated(world.now, seconds=seconds)
         for key, record in state.records:
-            store.restore(key, record)
+            store.put(key, record)
         memory = next(iter(state.memories), Memory())
 
         async def go(

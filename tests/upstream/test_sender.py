@@ -109,8 +109,14 @@ class Asked:
         )
 
 
-def report(gate: Gate) -> Any:  # noqa: ANN401 - a coroutine
-    return gate.report(dict, lambda *_: True)
+async def report(gate: Gate, *, readable: bool = True) -> None:
+    with await gate.report(lambda _: {}) as received:
+        received.readable = readable
+
+
+async def bots(gate: Gate) -> None:
+    with await gate.bots(0):
+        pass
 
 
 async def standing_of(gate: Gate) -> Standing:
@@ -257,7 +263,7 @@ def test_both_requests_of_a_fallback_are_counted_and_wait_for_the_budget() -> No
 
 def test_an_answer_without_anything_readable_is_invalid_and_not_up() -> None:
     asked = Asked(workspace(["total_usage"]), lambda *_: 200)
-    asked.run(lambda gate: gate.report(dict, lambda *_: False))
+    asked.run(lambda gate: report(gate, readable=False))
 
     assert asked.counted("invalid") == 1
     assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == 0
@@ -293,7 +299,7 @@ def test_a_key_that_the_list_rejects_is_the_reports_only_if_it_is_the_same(
 ) -> None:
     one = workspace(["total_usage"], requests_per_minute=600, bots_api_key=key)
     asked = Asked(one, lambda _, number: [200, 401][number - 1])
-    asked.run(report, lambda gate: gate.bots(0, lambda *_: True))
+    asked.run(report, bots)
 
     assert asked.counted("unauthorized") == 1
     assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == valid
@@ -454,7 +460,7 @@ def test_while_the_api_wants_a_pause_nothing_is_sent_and_requests_fail_at_once(s
         told.append(asked.told(line) - START.timestamp())
 
     found = asked.run(
-        *(look, report, look, report, lambda gate: gate.bots(0, lambda *_: True)),
+        *(look, report, look, report, bots),
         *(lambda gate: later(gate, 140), report, look),
     )
 
@@ -858,9 +864,6 @@ def test_a_new_key_is_sent_as_soon_as_it_is_there(tmp_path: Path) -> None:
 def test_a_rejected_key_of_the_list_of_bots_does_not_stop_the_reports() -> None:
     asked = Asked(busy(bots_api_key="sk-bots"), lambda path, _: 401 if path == paths.BOTS else 200)
 
-    async def bots(gate: Gate) -> None:
-        await gate.bots(0, lambda *_: True)
-
     found = asked.run(bots, bots, report)
     assert [type(one) for one in found] == [RequestFailed, NotSent, type(None)]
     assert asked.paths == [paths.BOTS, paths.SEACHAT_REPORT]
@@ -949,7 +952,8 @@ def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
             threads.append(threading.current_thread())
             return answer
 
-        await gate.report(dict, lambda answer, _: len(answer) == rows + 1, prepare=prepare)
+        with await gate.report(lambda _: {}) as received:
+            assert await received.made(prepare) == [{}] * (rows + 1)
         await client.close()
 
     asyncio.run(go())
@@ -972,8 +976,12 @@ def test_an_answer_whose_reading_is_called_off_is_not_counted() -> None:
         )
         gate = Gate(whole, client, telemetry, lambda: START)
         gate.begin()
-        told = gate.report(dict, lambda *_: True, prepare=prepare)
-        task = asyncio.ensure_future(told)
+
+        async def read() -> None:
+            with await gate.report(lambda _: {}) as received:
+                await received.made(prepare)
+
+        task = asyncio.ensure_future(read())
         await asyncio.to_thread(begun.wait, 20)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -996,10 +1004,11 @@ def test_whatever_an_answer_leads_to_the_process_goes_on(
 ) -> None:
     asked = Asked(workspace(["total_usage"]), lambda *_: 200)
 
-    def raising(*_: object) -> bool:
-        raise error
+    async def raising(gate: Gate) -> None:
+        with await gate.report(lambda _: {}):
+            raise error
 
-    told, after = asked.run(lambda gate: gate.report(dict, raising), report)
+    told, after = asked.run(raising, report)
 
     assert isinstance(told, RequestFailed)
     assert str(told) == "refused because of a bug in the exporter"

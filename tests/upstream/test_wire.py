@@ -195,9 +195,9 @@ def test_a_limited_request_with_a_body_that_is_cut_is_sent_once_and_paused() -> 
         client = Client(one)
         gate = Gate(one, client, Telemetry(), lambda: datetime.now(UTC))
         with pytest.raises(RequestFailed):
-            await gate.report(dict, lambda *_: True)
+            await gate.report(lambda _: {})
         with pytest.raises(RequestFailed, match="paused until"):
-            await gate.report(dict, lambda *_: True)
+            await gate.report(lambda _: {})
         await client.close()
         until = gate.standing.not_before
         assert until is not None
