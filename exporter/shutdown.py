@@ -1,6 +1,7 @@
 """How the process ends: at the first signal cleanly and within seconds, at the second at once."""
 
 import asyncio
+import atexit
 import os
 import signal
 import threading
@@ -52,4 +53,7 @@ def signalled() -> asyncio.Event:
 
     for number in _SIGNALS:
         signal.signal(number, came)
+    # By then all threads have ended, so nothing hangs any more; but the interpreter forgets whom
+    # the alarm is for before it is gone itself.
+    atexit.register(signal.alarm, 0)
     return stop

@@ -119,6 +119,28 @@ time.sleep(3600)
         assert process.end(5).status == -signal.SIGTERM
 
 
+def test_an_end_that_was_in_time_is_a_good_one_however_long_the_interpreter_takes_to_go() -> None:
+    code = """
+import asyncio, os, signal, time
+from exporter import shutdown
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(2.5)
+
+async def main():
+    stop = shutdown.signalled()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await stop.wait()
+
+shutdown.LAST_SECONDS = 1
+slow = Slow()
+asyncio.run(main())
+"""
+    with started([sys.executable, "-c", code]) as process:
+        assert process.wait(10).status == 0
+
+
 @pytest.mark.parametrize("number", range(TIMES))
 def test_it_ends_well_at_any_moment(number: int, tmp_path: Path) -> None:
     random = Random(number)  # noqa: S311 - moments, not secrets

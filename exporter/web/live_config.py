@@ -1,4 +1,8 @@
-"""The web configuration in force: read anew whenever one of its files changes."""
+"""The web configuration in force: read anew whenever one of its files has changed and rests.
+
+Most editors empty a file before they write it, and an empty one restricts nothing: a change that
+was taken up at once would let everybody in for a second.
+"""
 
 import asyncio
 import logging
@@ -39,6 +43,7 @@ class Kept:
         self._reloaded = reloaded
         self._bug = bug
         self._told: object = ()
+        self._pending = False
         self._looking: asyncio.Task[WebConfig | Exception | None] | None = None
         self.current = load(file, environment) if file else WebConfig()
         reloaded(True)  # noqa: FBT003 - what there is to say
@@ -52,17 +57,32 @@ class Kept:
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._found))
 
     def look(self) -> None:
-        """Take up what has changed; what is wrong is told once, and looked at until it is right."""
+        """Take up what has changed, if it did before the last look and not since.
+
+        What is wrong is told once, and looked at until it is right.
+        """
         self._take(self._found())
 
     def _found(self) -> WebConfig | Exception | None:
-        """What the files hold now, or why it cannot be used; None where it is what is in force."""
+        """What the files hold, or why it cannot be used; None where nothing is to be taken up."""
         try:
-            # Every one of them: each notes what it is now.
-            changed = [file.changed() for file in self.current.files]
-            return self._fresh() if any(changed) or self._told else None
+            return self._at_rest()
         except Exception as error:  # noqa: BLE001 - whatever it is, the last good one stays
             return error
+
+    def _at_rest(self) -> WebConfig | None:
+        """What the files hold, unless it is in force, or may not be all that is to be written."""
+        pending, self._pending = self._pending, self._changed()
+        if self._pending or not (pending or self._told):
+            return None
+        fresh = self._fresh()
+        self._pending = self._changed()  # then nobody knows what was read
+        return None if self._pending else fresh
+
+    def _changed(self) -> bool:
+        """Whether a file holds something else than at the last look; each notes what it is now."""
+        changed = [file.changed() for file in self.current.files]
+        return any(changed)
 
     def _take(self, found: WebConfig | BaseException | None) -> None:
         if isinstance(found, ConfigError):

@@ -529,7 +529,7 @@ ODD: Final = {
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
-def test_a_megabyte_of_anything_is_refused_within_5_seconds_in_100_lines_or_so(
+def test_a_megabyte_of_anything_is_refused_within_10_seconds_in_100_lines_or_so(
     tmp_path: Path, text: str
 ) -> None:
     assert len(text) < MIB
@@ -537,7 +537,7 @@ def test_a_megabyte_of_anything_is_refused_within_5_seconds_in_100_lines_or_so(
 
     found = mistakes(tmp_path, text, {})
 
-    assert time.process_time() - begun < 5 * TRACED
+    assert time.process_time() - begun < 10 * TRACED
     assert len(found) <= MOST_TOLD + 1
 
 

@@ -386,8 +386,8 @@ def scraped(seconds: float, share: float = 0.5, *, seed: int = 1, pause: float =
                     found.wrong.append(f"HTTP {answer.status}")
                 found.wrong += [str(problem) for problem in problems(answer.body)[:3]]
                 found.wrong += scanner.hits(answer.body.decode())
-                if _status(life.url, wrong) != 401:
-                    found.wrong.append("let in with a wrong password")
+                if (status := _status(life.url, wrong)) != 401:
+                    found.wrong.append(f"HTTP {status} to a wrong password")
                 time.sleep(pause)
             _fill(life, full=False)
             life.process.send_signal(signal.SIGTERM)

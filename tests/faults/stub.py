@@ -237,10 +237,11 @@ class Stub:
             ready.set()
             await stop.wait()
             await self.down()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.05)  # whoever was let in just now is served by then
+            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
         thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
         thread.start()

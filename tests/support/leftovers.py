@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -73,9 +74,28 @@ def _told(before: object, now: object) -> str:
 
 
 def _descriptors() -> frozenset[str]:
-    """Open sockets, pipes and files, as `socket:[123]`."""
-    found = set()
+    """Open sockets, pipes and files, as `socket:[123]`.
+
+    Without the connections that a server here has accepted: its clients come and go as they like,
+    and where it is left behind, the socket that listens is.
+    """
+    found: dict[str, str] = {}
     for number in os.listdir(_OPEN) if _LISTED else ():  # noqa: PTH208 - for every test
         with suppress(FileNotFoundError):  # the one that lists them
-            found.add(os.readlink(f"{_OPEN}/{number}"))  # noqa: PTH115
-    return frozenset(found)
+            found[number] = os.readlink(f"{_OPEN}/{number}")  # noqa: PTH115
+    sockets = {
+        number: _address(int(number)) for number, name in found.items() if name.startswith("socket")
+    }
+    served = {address for address, listens in sockets.values() if listens}
+    accepted = {n for n, (address, listens) in sockets.items() if address in served and not listens}
+    return frozenset(name for number, name in found.items() if number not in accepted)
+
+
+def _address(number: int) -> tuple[object, bool]:
+    """The address of a socket on this side, None if it has none, and whether it listens."""
+    try:
+        with socket.socket(fileno=os.dup(number)) as one:
+            listens = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            return one.getsockname() or None, bool(listens)
+    except OSError:  # closed meanwhile
+        return None, False

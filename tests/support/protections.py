@@ -2345,6 +2345,27 @@ PROTECTIONS: Final = (
         ("tests/test_shutdown.py::test_it_ends_in_time_where_the_event_loop_hangs",),
     ),
     Protection(
+        "a web configuration that is emptied before it is written lets nobody in meanwhile",
+        "exporter/web/live_config.py",
+        "if self._pending or not (pending or self._told):",
+        "if not (self._pending or pending or self._told):",
+        ("tests/web/test_config.py",),
+    ),
+    Protection(
+        "a web configuration that changes while it is read is not taken up",
+        "exporter/web/live_config.py",
+        "return None if self._pending else fresh",
+        "return fresh",
+        ("tests/web/test_config.py",),
+    ),
+    Protection(
+        "an end in time is a good one, however long the interpreter takes to go",
+        "exporter/shutdown.py",
+        "atexit.register(signal.alarm, 0)",
+        "pass",
+        ("tests/test_shutdown.py",),
+    ),
+    Protection(
         "a signal while the process starts is heard",
         "exporter/__main__.py",
         "early_signals.listen()  #",
