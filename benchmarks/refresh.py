@@ -22,12 +22,12 @@ from benchmarks.machine import OF_A_BOT
 from exporter.config import load
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.packed import Samples
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key
 from exporter.model.windows import local_day
-from exporter.polling.plan import Call, plan
+from exporter.polling.plan import Call, planned_calls
 
 
 def now() -> datetime:
@@ -54,7 +54,7 @@ async def done(work: Callable[[], object]) -> None:
 async def main(file: str) -> None:
     """Fill the store, then answer until there are no more questions."""
     (workspace,) = load([file], {}, now().date()).workspaces
-    calls = plan(workspace, workspace.bots)
+    calls = planned_calls(workspace, workspace.bots)
     day = local_day(now(), workspace.zone).isoformat()
     answers = [answer(day, version) for version in range(VERSIONS)]
     store, telemetry = Store(), Telemetry()
@@ -62,7 +62,7 @@ async def main(file: str) -> None:
     for number, call in enumerate(calls):
         for key, record in records(call, answers[number % VERSIONS]):
             store.put(key, record)
-    pages = Pages(store, telemetry, now)
+    pages = SnapshotRefresher(store, telemetry, now)
     await done(pages.refresh)
     written = b"".join(pages.snapshot.page.text()).count(OF_A_BOT.encode())
     if written != len(workspace.bots) * SERIES:

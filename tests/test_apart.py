@@ -15,7 +15,7 @@ from support.workspaces import workspace
 from exporter.config import Workspace
 from exporter.errors import ConfigError
 from exporter.model.report import Windows
-from exporter.polling.plan import plan
+from exporter.polling.plan import planned_calls
 from exporter.reports.catalogue import of_api
 
 Item = dict[str, Any]
@@ -102,7 +102,7 @@ def accepted(sample: Documented, *items: Item) -> Workspace | None:
 
 def written(one: Workspace, reply: object, at: datetime) -> Iterator[set[Series]]:
     """The series of each entry, when this is what it gets."""
-    for call in plan(one, one.bots):
+    for call in planned_calls(one, one.bots):
         for entry in call.entries:
             samples = entry.report.read(reply, entry.reading(at))
             yield {(call.target, made.family.name, made.labels) for made in samples}

@@ -21,7 +21,7 @@ from benchmarks.scrape import Server, checked, ratio
 from exporter.config import load
 from exporter.model.samples import REPORT_LABELS
 from exporter.model.windows import local_day
-from exporter.polling.plan import plan
+from exporter.polling.plan import planned_calls
 
 ROOT = Path(__file__).parent.parent
 GOALS = [goal for goals in SCRAPES.values() for goal in goals if goal] + list(OTHERS.values())
@@ -139,7 +139,7 @@ def test_a_bot_of_the_stand_in_has_as_many_series_as_is_said(tmp_path: Path) -> 
     file.write_text(configuration("http://127.0.0.1:9", 2), encoding="utf-8")
     now = datetime.now(UTC)
     (workspace,) = load([str(file)], {}, now.date()).workspaces
-    one, other = plan(workspace, workspace.bots)
+    one, other = planned_calls(workspace, workspace.bots)
     content = answer(local_day(now, workspace.zone).isoformat(), 1)
 
     assert one.target != other.target

@@ -23,12 +23,12 @@ from support.workspaces import workspace
 
 import exporter
 from benchmarks.api import METRICS, answer
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.polling.workspace import Watch
-from exporter.web.access import Guard
+from exporter.polling.workspace import WorkspacePoller
+from exporter.web.access import AccessControl
 from exporter.web.app import Web
 from exporter.web.config import WebConfig
 
@@ -75,14 +75,14 @@ def scraped(bots: int) -> int:
         for bot in targets(bots):
             for key, record in polled(bot, START):
                 store.put(key, record)
-        pages = Pages(store, telemetry, lambda: START)
+        pages = SnapshotRefresher(store, telemetry, lambda: START)
         web = Web(
             snapshot=pages.current,
             own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
             ready=lambda: True,
             status=lambda: None,  # type: ignore[arg-type, return-value]  # nobody asks
         )
-        guard = Guard(web, WebConfig)
+        guard = AccessControl(web, WebConfig)
 
         async def sent(_: Mapping[str, Any]) -> None:
             """Take it."""
@@ -156,12 +156,12 @@ def test_a_report_is_read_and_kept_in_calls_that_its_values_need() -> None:
 
     async def go() -> None:
         store = Store()
-        async with Watch(
+        async with WorkspacePoller(
             one, store, Telemetry(), world.now, transport=httpx.MockTransport(respond)
-        ) as watch:
-            await watch.once()
+        ) as poller:
+            await poller.once()
             with counted(calls):
-                await watch.once()
+                await poller.once()
         assert all(record.success for _, record in store)
 
     world.run(go)
@@ -193,10 +193,13 @@ def test_a_request_looks_for_no_module() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         away = one.model_copy(update={"base_url": f"http://127.0.0.1:{port}"})
-        async with server, Watch(away, Store(), Telemetry(), lambda: datetime.now(UTC)) as watch:
-            await watch.once()
+        async with (
+            server,
+            WorkspacePoller(away, Store(), Telemetry(), lambda: datetime.now(UTC)) as poller,
+        ):
+            await poller.once()
             sys.meta_path.insert(0, ear)
-            await watch.once()
+            await poller.once()
 
     try:
         asyncio.run(go())

@@ -17,7 +17,7 @@ from support.promql import Selector, labels, selectors
 from exporter.config import load
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
-from exporter.polling.plan import plan
+from exporter.polling.plan import planned_calls
 from exporter.reports.catalogue import REPORTS
 
 ROOT: Final = Path(__file__).parent.parent
@@ -414,7 +414,7 @@ def polled() -> set[Need]:
     return {
         (entry.report.name, entry.window)
         for workspace in config.workspaces
-        for call in plan(workspace, workspace.bots)
+        for call in planned_calls(workspace, workspace.bots)
         for entry in call.entries
     }
 

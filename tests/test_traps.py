@@ -20,12 +20,12 @@ from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed
-from exporter.metrics.exposition import API_FAMILIES, text
+from exporter.metrics.exposition import API_FAMILIES, rendered
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import paths
 from exporter.model.apis import APIS
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.reports.catalogue import of_api
 from exporter.upstream.client import Client
 
@@ -323,15 +323,17 @@ class Polled:
         """Poll everything once, do something, poll it again."""
 
         async def go() -> None:
-            watches = [
-                Watch(one, self.store, self.telemetry, self.world.now, transport=self._transport)
+            pollers = [
+                WorkspacePoller(
+                    one, self.store, self.telemetry, self.world.now, transport=self._transport
+                )
                 for one in self._workspaces
             ]
-            for watch in watches:
-                watch.begin()
+            for poller in pollers:
+                poller.begin()
             for step in (*between, None):
-                for watch in watches:
-                    await watch.once()
+                for poller in pollers:
+                    await poller.once()
                 if step:
                     step()
 
@@ -412,7 +414,7 @@ def test_a_bot_that_is_gone_takes_nothing_of_the_others_along() -> None:  # T96
 
     one = workspace(["csat"], bots=2, requests_per_minute=600)
     polled = Polled(handler, one).rounds(lambda: None)
-    page = text(polled.store, polled.world.now() + timedelta(seconds=1))
+    page = rendered(polled.store, polled.world.now() + timedelta(seconds=1))
     assert 'seasalt_csat_responses{api="seachat",workspace="acme",bot_id="b1"' in page
     assert 'seasalt_csat_responses{api="seachat",workspace="acme",bot_id="b0"' not in page
     assert [json.loads(one.content)["gptbot_id"] for one in polled.seen] == ["b0", "b1"] * 2

@@ -14,7 +14,7 @@ from exporter.model.bot_list import DEFAULT_MOST, ListedBot, Listing
 from exporter.model.values import Drift
 from exporter.polling.discovery import whole_list
 from exporter.upstream.client import Client
-from exporter.upstream.sender import Gate
+from exporter.upstream.sender import Sender
 
 
 def run(invocation: Invocation) -> int:
@@ -62,7 +62,7 @@ async def _listing(workspace: Workspace) -> Listing:
     client = Client(workspace, now=now)
     most = workspace.discover_bots.max_bots if workspace.discover_bots else DEFAULT_MOST
     try:
-        listing, _ = await whole_list(Gate(workspace, client, Telemetry(), now), Drift(), most)
+        listing, _ = await whole_list(Sender(workspace, client, Telemetry(), now), Drift(), most)
     finally:
         await client.close()
     return listing

@@ -9,7 +9,7 @@ from exporter.commands.output import tell
 from exporter.config import Config, load
 from exporter.config.keys import orphaned
 from exporter.config.load import ORPHANED
-from exporter.config.show import text
+from exporter.config.show import shown_configuration
 from exporter.errors import ConfigError, Mistake, StartError
 from exporter.web.config import mistakes
 
@@ -72,6 +72,6 @@ def configuration(invocation: Invocation) -> Config | None:
         logs.say(warning)
     if invocation.one("config.check"):
         rehearsed(config)
-        tell(text(config))
+        tell(shown_configuration(config))
         return None
     return config

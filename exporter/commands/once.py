@@ -11,13 +11,13 @@ from exporter.commands.flags import DONE, MENDABLE, Invocation
 from exporter.commands.output import tell
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.polling.plan import plan
+from exporter.polling.plan import planned_calls
 from exporter.polling.poller import Failure
-from exporter.polling.workspace import Watch
-from exporter.upstream.shared_keys import Keyring
+from exporter.polling.workspace import WorkspacePoller
+from exporter.upstream.shared_keys import SharedKeys
 
 _OURS: Final = re.compile(rb"(?:# \w+ )?seasalt_")
 
@@ -30,25 +30,27 @@ def run(invocation: Invocation) -> int:
 
 async def _round(config: Config) -> int:
     store, telemetry = Store(), Telemetry()
-    keyring = Keyring(secrets.token_bytes(32))
+    shared_keys = SharedKeys(secrets.token_bytes(32))
     telemetry.reloaded(now())
 
     for workspace in config.workspaces:
-        allowed, needed = workspace.requests_per_day, len(plan(workspace, workspace.bots))
+        allowed, needed = workspace.requests_per_day, len(planned_calls(workspace, workspace.bots))
         if allowed is not None and allowed < needed:
             text = f"a round takes {needed} requests, requests_per_day allows {allowed}"
             raise StartError(f"workspace {workspace.name}: {text}")
 
     async def poll(workspace: Workspace) -> tuple[Failure, ...]:
-        async with Watch(workspace, store, telemetry, now, keyring=keyring) as watch:
-            return await watch.once()
+        async with WorkspacePoller(
+            workspace, store, telemetry, now, shared_keys=shared_keys
+        ) as poller:
+            return await poller.once()
 
     failures = [
         failure
         for failed in await asyncio.gather(*map(poll, config.workspaces))
         for failure in failed
     ]
-    page = b"".join(Pages(store, telemetry, now).snapshot.page.text())
+    page = b"".join(SnapshotRefresher(store, telemetry, now).snapshot.page.text())
     tell(page + _of_ours(telemetry.text(openmetrics=False)))
     for failure in failures:
         logs.say(failure)

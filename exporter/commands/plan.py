@@ -12,7 +12,7 @@ from exporter.config import Bot, Workspace
 from exporter.metrics.exposition import REPORT_FAMILIES
 from exporter.model.durations import show
 from exporter.polling.agenda import listings
-from exporter.polling.plan import Call, plan
+from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import requests_per_hour, shortages
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
@@ -28,8 +28,12 @@ def run(invocation: Invocation) -> int:
 
 def lines(workspace: Workspace) -> Iterator[str]:
     """A workspace's plan: a line per request, then the sums."""
-    calls = plan(workspace, workspace.bots)
-    each = plan(workspace, (_EACH,))[len(plan(workspace, ())) :] if workspace.discover_bots else ()
+    calls = planned_calls(workspace, workspace.bots)
+    each = (
+        planned_calls(workspace, (_EACH,))[len(planned_calls(workspace, ())) :]
+        if workspace.discover_bots
+        else ()
+    )
     title = f"{workspace.dialect.title}, {workspace.timezone}"
     yield f"workspace {workspace.name} ({title}): {len(calls)} requests a round"
     if workspace.discover_bots:

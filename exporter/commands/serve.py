@@ -17,24 +17,24 @@ from exporter.commands.configuration import configuration, now, read
 from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.fleet import Fleet
 from exporter.polling.poller import nowhere
 from exporter.polling.reload import Reloader, Source
 from exporter.polling.status import Status
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.shutdown import signalled
 from exporter.state.encoding import State
 from exporter.state.file import StateFile
 from exporter.state.memory import Memory, Origin
 from exporter.threads import Loop, Workers, considerate
 from exporter.upstream.client import Trust
-from exporter.upstream.shared_keys import Keyring
-from exporter.web.access import Guard
+from exporter.upstream.shared_keys import SharedKeys
+from exporter.web.access import AccessControl
 from exporter.web.app import Look, Web
-from exporter.web.live_config import Kept
+from exporter.web.live_config import LiveWebConfig
 from exporter.web.server import Server
 from exporter.web.sockets import bound, listen
 
@@ -91,14 +91,14 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
     """
     revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
     telemetry, store = Telemetry(revision), Store()
-    keyring = Keyring(secrets.token_bytes(32))
-    kept = Kept(
+    shared_keys = SharedKeys(secrets.token_bytes(32))
+    kept = LiveWebConfig(
         invocation.one("web.config.file"),
         invocation.environment,
         lambda right: telemetry.web_reloaded(clock(), right=right),
         lambda error: telemetry.bug("web_config", error),
     )
-    pages = Pages(store, telemetry, clock)
+    pages = SnapshotRefresher(store, telemetry, clock)
     path = invocation.one("state.file")
     file = StateFile(Path(path), telemetry, clock) if path else None
 
@@ -109,14 +109,16 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
 
     settled = cache(settled)
 
-    def start(workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
+    def start(
+        workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin
+    ) -> WorkspacePoller:
         settled()
-        return Watch(
+        return WorkspacePoller(
             *(workspace, store, telemetry, clock, changed),
             noted=file.noted if file else nowhere,
             memory=memory,
             trusted=trusted,
-            keyring=keyring,
+            shared_keys=shared_keys,
             origin=origin,
         )
 
@@ -125,7 +127,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
         await pages.renewed()  # the next page is of the new configuration
 
     def state() -> State:
-        return State(tuple(watch.memory for watch in fleet), tuple(store))
+        return State(tuple(poller.memory for poller in fleet), tuple(store))
 
     with file or contextlib.nullcontext():
         remembered = _restored(file.read(), config, store) if file else {}
@@ -151,7 +153,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
             web = Web(
                 snapshot=pages.current,
                 own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
-                ready=lambda: all(watch.answered for watch in fleet),
+                ready=lambda: all(poller.answered for poller in fleet),
                 status=lambda: _glance(fleet, store, clock()),
                 reload=reloader.reload if reloader and allowed else None,
                 telemetry_path=unquote(invocation.one("web.telemetry-path")),
@@ -161,7 +163,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
             ending = tasks.create_task(_end_polling(stop, background, fleet))
-            await Server(Guard(web, lambda: kept.current), kept).serve_until(stop, sockets)
+            await Server(AccessControl(web, lambda: kept.current), kept).serve_until(stop, sockets)
             stop.set()  # where the server ended by itself
             await ending
             if file:
@@ -172,7 +174,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
 def _glance(fleet: Fleet, store: Store, now: datetime) -> Look:
     """What brings how the polling goes now."""
     records = store.generation()
-    parts = [watch.glance(records) for watch in fleet]
+    parts = [poller.glance(records) for poller in fleet]
     return lambda rest: Status(__version__, now, tuple(part(rest) for part in parts))
 
 
@@ -212,7 +214,7 @@ def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> Non
         "version": __version__,
         "config": ",".join(invocation.values.get("config.file", ())),
         "workspaces": len(config.workspaces),
-        "requests_per_minute": round(sum(watch.requests_per_minute for watch in fleet), 2),
+        "requests_per_minute": round(sum(poller.requests_per_minute for poller in fleet), 2),
     }
     log.info("started", extra=extra)
 
@@ -230,7 +232,7 @@ def _reloading(
 
 def _pressing(fleet: Fleet) -> object:
     """What no restart may forget, however soon it comes: that the API wants to be left alone."""
-    return [watch.waits for watch in fleet]
+    return [poller.waits for poller in fleet]
 
 
 @contextlib.asynccontextmanager

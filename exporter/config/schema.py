@@ -48,10 +48,10 @@ def _allow_variables(node: object) -> None:
             _allow_variables(value)
 
 
-def text() -> str:
+def schema_text() -> str:
     """The schema as it is kept in config/schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    print(text(), end="")
+    print(schema_text(), end="")

@@ -12,7 +12,7 @@ from exporter.model.entry import Entry
 SECRET: Final = "<secret>"  # noqa: S105 - the mask itself
 
 
-def text(config: Config) -> str:
+def shown_configuration(config: Config) -> str:
     """YAML that says what is polled, every default filled in and every secret masked."""
     shown = {"workspaces": [_workspace(workspace) for workspace in config.workspaces]}
     return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)

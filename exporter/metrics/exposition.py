@@ -53,7 +53,7 @@ _TAILS: Final = 8192
 """Of so many shapes, none of more series, and so many label values the text is remembered."""
 
 
-def text(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
+def rendered(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
     """The records at an instant in the text format, families in the catalogue's order."""
     lines = lines_of(records, now)
     return "".join(

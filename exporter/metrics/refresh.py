@@ -21,7 +21,7 @@ Elsewhere = Callable[..., Awaitable[Any]]
 """Calls a function with arguments where the event loop does not wait for it."""
 
 
-class Pages:
+class SnapshotRefresher:
     """The snapshot that is served, and the task that replaces it.
 
     A snapshot is made of one generation of the records, beside the event loop. It is made for the

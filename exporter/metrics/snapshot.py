@@ -23,7 +23,7 @@ from exporter.metrics.exposition import (
     header_piece,
     last_try,
     lines_of,
-    text,
+    rendered,
 )
 from exporter.metrics.gzip_pieces import NOTHING, Piece
 from exporter.metrics.packed import Samples
@@ -160,7 +160,7 @@ def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole:
     """
     pieces = dict(before.pieces)
     if whole:
-        pieces[None] = Piece.of(text(part.items(), at).encode())
+        pieces[None] = Piece.of(rendered(part.items(), at).encode())
     elif stale := before.stale(part, at):
         lines = lines_of(part.items(), at, stale)
         for family in stale:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from exporter.errors import ReplyError
-from exporter.model.names import Text, text
+from exporter.model.names import Text, label_value
 from exporter.model.samples import BOT_LABELS, Family, Sample
 from exporter.model.values import Count, Drift, Lenient, Reply
 
@@ -43,7 +43,7 @@ _ID: Final = re.compile(BOT_ID, re.ASCII)
 
 
 def _short(value: str) -> str:
-    return text(value) if value.strip() else ""
+    return label_value(value) if value.strip() else ""
 
 
 Shown = Annotated[Text, AfterValidator(_short)]
@@ -163,8 +163,8 @@ class Listing:
         if len(self._seen) > before or self.unreadable:
             return True
         if self._total is not None:
-            text = f"bots: the list ends after {len(self._seen)} of {self._total:.0f}"
-            raise ReplyError(text)
+            reason = f"bots: the list ends after {len(self._seen)} of {self._total:.0f}"
+            raise ReplyError(reason)
         if one.data:
             self.proves = False  # a list that does not say its length, and begins anew
         return False

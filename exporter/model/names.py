@@ -116,7 +116,7 @@ def _telephone(name: str, found: re.Match[str]) -> bool:
     return alone and len(groups) > 1 and digits >= _LOCAL
 
 
-def text(value: object) -> str:
+def label_value(value: object) -> str:
     """A name made by somebody, fit to be a label value: clean, short, without personal data.
 
     `redacted` for what is shaped like a telephone number or an e-mail address, `unnamed` for
@@ -134,7 +134,7 @@ def _fit(raw: str) -> str:
     return "redacted" if personal(name) or (short != name and personal(short)) else short
 
 
-def shown(value: object) -> str:
+def unredacted_label_value(value: object) -> str:
     """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
     raw = _raw(value)
     return _cut(_cleaned(raw), raw)
@@ -236,14 +236,14 @@ def _noted(value: str, info: ValidationInfo) -> str:
 def _name(value: object, info: ValidationInfo) -> str:
     if type(value) is str and "\ufffd" in value:
         drift_of(info).add(info.field_name)
-    return text(value)
+    return label_value(value)
 
 
 Text = Annotated[str, AfterValidator(_noted)]
 """A text as it came."""
 
 Name = Annotated[str, PlainValidator(_name), Field(default="unnamed")]
-"""A name made by somebody, see `text`."""
+"""A name made by somebody, see `label_value`."""
 
 MadeOf = Annotated[object, Field(default=None, validation_alias="name", repr=False)]
 """The same name as it came: another for another name, whatever is shown of it. Never shown."""

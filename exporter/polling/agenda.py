@@ -9,7 +9,7 @@ from exporter.config import Bot, Workspace
 from exporter.model.bot_list import PAGE_SIZE
 from exporter.model.entry import Entry
 from exporter.model.targets import Key
-from exporter.polling.plan import Call, plan
+from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import (
     Rhythm,
     Shortage,
@@ -47,7 +47,7 @@ class Agenda:
     def of(cls, workspace: Workspace, bots: Iterable[Bot]) -> Self:
         """The agenda of a workspace with these bots."""
         polled = tuple(bots)
-        calls = {call.identity: call for call in plan(workspace, polled)}
+        calls = {call.identity: call for call in planned_calls(workspace, polled)}
         given = calls.values()
         turns: list[Turn] = [*given, *listings(workspace, len(polled))]
         allowed = (workspace.requests_per_minute, workspace.requests_per_day)

@@ -17,24 +17,24 @@ from exporter.model.targets import Key
 from exporter.model.values import Drift
 from exporter.polling.agenda import Agenda
 from exporter.polling.plan import target
-from exporter.polling.poller import Failure, Poller, next_turn
+from exporter.polling.poller import Failure, ReportPoller, next_turn
 from exporter.polling.roster import Roster
 from exporter.polling.schedule import Rhythm, phase
-from exporter.state.memory import Listed
-from exporter.upstream.sender import LONGEST_SLEEP, Gate
+from exporter.state.memory import RememberedBots
+from exporter.upstream.sender import LONGEST_SLEEP, Sender
 
 log = logging.getLogger(__name__)
 
 
 async def whole_list(
-    gate: Gate, drift: Drift, most: int = DEFAULT_MOST, known: Collection[str] = frozenset()
+    sender: Sender, drift: Drift, most: int = DEFAULT_MOST, known: Collection[str] = frozenset()
 ) -> tuple[Listing, float]:
     """Every page of a workspace's list of bots, and the seconds that the API took for them.
 
     Of a list that is too long, only the pages that have the first and the known bots.
 
     Args:
-        gate: The way to the API.
+        sender: The way to the API.
         drift: Takes note of rows that cannot be read.
         most: How many bots are taken.
         known: The ids of those that are known.
@@ -45,7 +45,7 @@ async def whole_list(
     """
     listing, seconds = Listing(most, known), 0.0
     for _ in range(MOST_PAGES):
-        with await gate.bots(listing.rows) as received:
+        with await sender.bots(listing.rows) as received:
             more = listing.add(await received.made(lambda answer: page(answer, drift)), drift)
         seconds += received.seconds
         if not more:
@@ -56,19 +56,19 @@ async def whole_list(
     raise ReplyError(f"bots: more than {MOST_PAGES} pages")
 
 
-def roster(workspace: Workspace, listed: Listed) -> Roster:
+def roster(workspace: Workspace, listed: RememberedBots) -> Roster:
     """The bots of a workspace that has its list read, as they are remembered."""
     return Roster(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
 
 
-class Finder:
+class BotDiscovery:
     """Reads the list of a workspace's bots and tells its poller.
 
     Args:
         workspace: Whose bots.
         discovery: Which bots, and how often the list is read.
         poller: Polls them.
-        gate: The way to the API.
+        sender: The way to the API.
         results: Takes what the list says of the bots.
         now: The present as an aware instant.
     """
@@ -77,8 +77,8 @@ class Finder:
         self,
         workspace: Workspace,
         discovery: Discovery,
-        poller: Poller,
-        gate: Gate,
+        poller: ReportPoller,
+        sender: Sender,
         results: Results,
         now: Callable[[], datetime],
     ) -> None:
@@ -86,17 +86,17 @@ class Finder:
         self._poller = poller
         self._interval = discovery.interval
         self._most = discovery.max_bots
-        self._gate = gate
+        self._sender = sender
         self._results = results
         self._now = now
-        self._roster = roster(self._workspace, Listed())
+        self._roster = roster(self._workspace, RememberedBots())
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
         place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
         self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
         self._due = now()
 
-    def begin(self, before: Listed, agenda: Agenda | None = None) -> None:
+    def begin(self, before: RememberedBots, agenda: Agenda | None = None) -> None:
         """Have the bots polled that are known before the list is read.
 
         Args:
@@ -112,9 +112,9 @@ class Finder:
             self._results.store.adjust(key, "", self._interval, self._workspace.stale_after)
 
     @property
-    def listed(self) -> Listed:
+    def listed(self) -> RememberedBots:
         """What is to be remembered of the list."""
-        return Listed(self._roster.remembered, self._due)
+        return RememberedBots(self._roster.remembered, self._due)
 
     @property
     def turns(self) -> dict[Key, tuple[float, datetime | None]]:
@@ -129,13 +129,13 @@ class Finder:
                 # The clock may have been set back.
                 self._due = min(self._due, self._rhythm.after(self._now()))
             failure = await self.once()
-            self._due = next_turn(self._rhythm, self._now(), failure, self._gate)
+            self._due = next_turn(self._rhythm, self._now(), failure, self._sender)
 
     async def once(self) -> Failure | None:
         """Read the list one time and have its bots polled; what went wrong, if something did."""
         drift = Drift()
         try:
-            listing, seconds = await whole_list(self._gate, drift, self._most, self._roster.known)
+            listing, seconds = await whole_list(self._sender, drift, self._most, self._roster.known)
             # Beside the loop, as thousands of bots take their time.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)

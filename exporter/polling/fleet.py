@@ -1,4 +1,4 @@
-"""The watches of all workspaces in force; a new configuration replaces only what it changes."""
+"""The pollers of all workspaces in force; a new configuration replaces only what it changes."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,17 +10,17 @@ from exporter.errors import Ending
 from exporter.metrics.store import Store, undone_if_it_fails
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.agenda import Agenda
-from exporter.polling.workspace import Watch, ahead
+from exporter.polling.workspace import WorkspacePoller, ahead
 from exporter.state.memory import Memory, Origin
 from exporter.upstream.client import Trust, trust
 
-Start = Callable[[Workspace, Memory, Trust, Origin], Watch]
-"""Makes the watch of a workspace, from what is remembered of it, whom it believes, and where from."""
+Start = Callable[[Workspace, Memory, Trust, Origin], WorkspacePoller]
+"""Makes the poller of a workspace, from what is remembered of it, whom it believes, and where from."""
 
 
 @dataclass(slots=True)
 class _Running:
-    """A watch at work.
+    """A poller at work.
 
     Attributes:
         likeness: Equal as long as nothing that the workspace is made of has changed.
@@ -29,7 +29,7 @@ class _Running:
 
     workspace: Workspace
     likeness: object
-    watch: Watch
+    poller: WorkspacePoller
     task: asyncio.Task[None] | None = None
 
     @property
@@ -57,8 +57,8 @@ class Fleet:
     """Polls the workspaces of the configuration in force.
 
     Args:
-        start: Makes a watch.
-        tasks: Runs the watches; an error in one ends them all.
+        start: Makes a poller.
+        tasks: Runs the pollers; an error in one ends them all.
         store: Forgets what is no longer polled.
         telemetry: Likewise.
         remembered: What an earlier life remembered, by the name of the workspace.
@@ -80,15 +80,15 @@ class Fleet:
         self._running: dict[str, _Running] = {}
         self._closed = asyncio.Event()
 
-    def __iter__(self) -> Iterator[Watch]:
-        """The watches, in the order of the configuration."""
-        return (running.watch for running in self._running.values())
+    def __iter__(self) -> Iterator[WorkspacePoller]:
+        """The pollers, in the order of the configuration."""
+        return (running.poller for running in self._running.values())
 
     async def adopt(self, config: Config) -> None:
         """Poll what this configuration says; where that fails in whatever way, change nothing.
 
         A workspace that is as it was goes on undisturbed. A changed one is watched anew, from what
-        the watch before it knows; one that is gone leaves nothing but how it stands with the API,
+        the poller before it knows; one that is gone leaves nothing but how it stands with the API,
         as it may be back before the pause that the API asked for is over.
 
         Raises:
@@ -104,14 +104,14 @@ class Fleet:
         # Until they have ended an answer may come to them, and it is nobody's any more.
         elsewhere = Store(), Telemetry()
         for old in replaced:
-            old.watch.retire(*elsewhere)
+            old.poller.retire(*elsewhere)
         await _end(replaced)
         self._open()
         for one in after.values():
-            one.task = one.task or self._tasks.create_task(_poll(one.watch))
+            one.task = one.task or self._tasks.create_task(_poll(one.poller))
         self._running = after
         for one in after.values():
-            await one.watch.settle()
+            await one.poller.settle()
         places = {one.place for one in after.values()}
         for old in replaced:
             if old.place not in places:
@@ -150,16 +150,16 @@ class Fleet:
                     if one.agenda is None:
                         after[name] = before[name]
                         continue
-                    # Only now: what the watch before it remembers changes with every request.
+                    # Only now: what the poller before it remembers changes with every request.
                     memory = self._memory(one.workspace)
-                    watch = self._start(one.workspace, memory, one.trusted, one.origin)
-                    after[name] = _Running(one.workspace, one.likeness, watch)
+                    poller = self._start(one.workspace, memory, one.trusted, one.origin)
+                    after[name] = _Running(one.workspace, one.likeness, poller)
                 for one in wanted:
                     if one.agenda is not None:
-                        after[one.workspace.name].watch.begin(one.agenda)
+                        after[one.workspace.name].poller.begin(one.agenda)
                 for name in gone:
                     self._store.keep(frozenset(), name)
-                alone = {name: before[name].watch.memory.standing_alone() for name in gone}
+                alone = {name: before[name].poller.memory.standing_alone() for name in gone}
         except Exception:
             self._tell_again(after)
             raise
@@ -175,13 +175,13 @@ class Fleet:
                 self._telemetry.forget(*new.place)
         for name, old in self._running.items():
             if instead.get(name, old) is not old:
-                old.watch.tell_again()
+                old.poller.tell_again()
 
     def _memory(self, workspace: Workspace) -> Memory:
         """What is remembered of a workspace that is watched anew."""
         old = self._running.get(workspace.name)
         if old:
-            return old.watch.memory.forgiving()
+            return old.poller.memory.forgiving()
         return self._remembered.get(workspace.name, Memory())
 
     async def close(self) -> None:
@@ -190,11 +190,11 @@ class Fleet:
         await _end(self._running.values())
 
 
-async def _poll(watch: Watch) -> None:
+async def _poll(poller: WorkspacePoller) -> None:
     try:
-        await watch.run()
+        await poller.run()
     finally:
-        await watch.close()
+        await poller.close()
 
 
 async def _end(some: Iterable[_Running]) -> None:

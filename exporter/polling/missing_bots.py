@@ -3,7 +3,7 @@
 from collections.abc import Container
 
 
-class Presence:
+class MissingBots:
     """The last word of the API about each target: an answer, or that it does not know it.
 
     A deploy gone wrong, or a database that is not there, makes an API deny every bot in turn. So

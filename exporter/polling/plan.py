@@ -144,7 +144,7 @@ def _common(entry: Entry, group: list[Entry]) -> int:
     return len(entry.fields.keys() & merged(group).keys())
 
 
-def plan(workspace: Workspace, bots: Iterable[Bot]) -> tuple[Call, ...]:
+def planned_calls(workspace: Workspace, bots: Iterable[Bot]) -> tuple[Call, ...]:
     """Every call that a workspace with these bots leads to, the workspace's own first."""
     scoped = {
         scope: group(

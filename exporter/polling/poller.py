@@ -24,12 +24,12 @@ from exporter.model.targets import Key
 from exporter.model.values import Drift
 from exporter.model.windows import local_day
 from exporter.polling.agenda import Agenda
-from exporter.polling.missing_bots import Presence
+from exporter.polling.missing_bots import MissingBots
 from exporter.polling.plan import Call
 from exporter.polling.schedule import Rhythm
 from exporter.polling.turn_queue import DueByKey, Turn, TurnQueue
-from exporter.state.memory import Turns
-from exporter.upstream.sender import Gate, Received
+from exporter.state.memory import RememberedTurns
+from exporter.upstream.sender import Received, Sender
 
 GONE_AFTER: Final = 2
 ASK_THE_GONE: Final = timedelta(hours=1)
@@ -103,20 +103,20 @@ class Failure:
         )
 
 
-def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, gate: Gate) -> datetime:
+def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, sender: Sender) -> datetime:
     """When something is asked again: soon if it failed, and was not sent or may be sent once more."""
     regular, soon = rhythm.after(now), rhythm.after_failure(now)
-    if failed and soon < regular and (failed.unsent or gate.early(failed.outcome)):
+    if failed and soon < regular and (failed.unsent or sender.early(failed.outcome)):
         return soon
     return regular
 
 
-class Poller:
+class ReportPoller:
     """Polls one workspace.
 
     Args:
         workspace: What to ask, how often and how fast.
-        gate: The way to the API.
+        sender: The way to the API.
         results: Takes what the answers say.
         now: The present as an aware instant; durations come from the event loop's clock.
         noted: Waited for before a slow call is sent: writes down what is remembered, so that no
@@ -126,25 +126,25 @@ class Poller:
     def __init__(
         self,
         workspace: Workspace,
-        gate: Gate,
+        sender: Sender,
         results: Results,
         now: Callable[[], datetime],
         noted: Callable[[], Awaitable[None]] = nowhere,
     ) -> None:
         self._workspace = workspace
-        self._gate = gate
+        self._sender = sender
         self._results = results
         self._now = now
         self._noted = noted
         self._queue = TurnQueue(now)
         self._refused: dict[Key, datetime] = {}
         self._split_in_vain: dict[str, datetime] = {}
-        self._presence = Presence()
+        self._presence = MissingBots()
         self._had: dict[Key, frozenset[tuple[str, str]]] = {}
         self._known_fields: dict[Fields, frozenset[tuple[str, str]]] = {}  # most have the same
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
-    def recall(self, turns: Turns) -> None:
+    def recall(self, turns: RememberedTurns) -> None:
         """Take up what was remembered, before the calls are assigned."""
         latest = self._now() + REFUSAL_REMEMBERED  # the clock may have been set back since
         self._queue.recall(turns.due)
@@ -154,9 +154,11 @@ class Poller:
         }
 
     @property
-    def remembered(self) -> Turns:
+    def remembered(self) -> RememberedTurns:
         """What is to be remembered, see `recall`."""
-        return Turns(self._queue.due, tuple(self._refused.items()), dict(self._split_in_vain))
+        return RememberedTurns(
+            self._queue.due, tuple(self._refused.items()), dict(self._split_in_vain)
+        )
 
     def assign(self, agenda: Agenda, others: AbstractSet[Key] = frozenset()) -> None:
         """Let these be the calls to send.
@@ -261,7 +263,7 @@ class Poller:
             failed = next((one for one in failures if one.key not in self._refused), None)
             if turn.missing >= GONE_AFTER:
                 failed = None  # likely gone, if nobody knows: no reason to ask sooner
-            due = next_turn(rhythm, now, failed, self._gate)
+            due = next_turn(rhythm, now, failed, self._sender)
         turn.put_off = any(failure.unsent for failure in failures)
         self._queue.put_back(turn, call, due)
 
@@ -327,7 +329,7 @@ class Poller:
         zone, bot = self._workspace.zone, call.target.bot_id
         shown = [self._results.store.samples(call.key(entry)) for entry in entries]
         try:
-            with await self._gate.report(
+            with await self._sender.report(
                 lambda sent: call.body(local_day(sent, zone), entries), bot
             ) as received:
                 parts = await received.made(

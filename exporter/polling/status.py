@@ -19,7 +19,7 @@ Rest = Callable[[], None]
 """Called now and then by what takes long, should others need a turn."""
 
 
-class State(StrEnum):
+class ReportState(StrEnum):
     """What a report's state is in a word, the worst first."""
 
     FAILING = "failing"
@@ -46,7 +46,7 @@ class ReportStatus:
 
     report: str
     window: str
-    state: State
+    state: ReportState
     last_success: datetime | None
     age_seconds: float | None
     interval_seconds: float
@@ -64,7 +64,7 @@ class TargetStatus:
     reports: tuple[ReportStatus, ...]
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReportState:
         """The worst of its reports'."""
         return worst(report.state for report in self.reports)
 
@@ -90,7 +90,7 @@ class WorkspaceStatus:
     targets: tuple[TargetStatus, ...]
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReportState:
         """The worst of its targets'."""
         return worst(target.state for target in self.targets)
 
@@ -139,13 +139,13 @@ def _begun(whole: Status | WorkspaceStatus, last: str) -> str:
     return f'{_ENCODER.encode(others)[:-1]},"{last}":'
 
 
-RANKS: Final = {state: rank for rank, state in enumerate(State)}
+RANKS: Final = {state: rank for rank, state in enumerate(ReportState)}
 """The worst comes first."""
 
 
-def worst(states: Iterable[State]) -> State:
+def worst(states: Iterable[ReportState]) -> ReportState:
     """The worst of some states; waiting where there is none."""
-    return min(states, key=RANKS.__getitem__, default=State.WAITING)
+    return min(states, key=RANKS.__getitem__, default=ReportState.WAITING)
 
 
 def targets(
@@ -181,11 +181,11 @@ def targets(
 def _report(key: Key, record: Record, turn: datetime | None, now: datetime) -> ReportStatus:
     age = (now - record.last_success).total_seconds() if record.last_success else None
     if record.error:
-        state = State.FAILING
+        state = ReportState.FAILING
     elif age is None:
-        state = State.WAITING
+        state = ReportState.WAITING
     else:
-        state = State.LATE if age > LATE * record.interval_seconds else State.OK
+        state = ReportState.LATE if age > LATE * record.interval_seconds else ReportState.OK
     return ReportStatus(
         key.report,
         key.window,

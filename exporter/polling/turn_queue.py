@@ -26,7 +26,7 @@ class Turn:
 
     Attributes:
         missing: In how many turns in a row its bot was not found.
-        missing_since: The word of the API that was the first of them, see `Presence.number`.
+        missing_since: The word of the API that was the first of them, see `MissingBots.number`.
         put_off: Whether it is to be sent as soon as the API answers again.
     """
 

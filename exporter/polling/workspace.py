@@ -1,4 +1,4 @@
-"""All that polls one workspace, put together: client, gate, poller and, if asked for, discovery."""
+"""All that polls one workspace, put together: client, sender, poller and, if asked for, discovery."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,25 +12,25 @@ from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key
 from exporter.polling.agenda import Agenda
-from exporter.polling.discovery import Finder, roster
-from exporter.polling.poller import Failure, Poller, nowhere
+from exporter.polling.discovery import BotDiscovery, roster
+from exporter.polling.poller import Failure, ReportPoller, nowhere
 from exporter.polling.status import Rest, WorkspaceStatus, targets
-from exporter.state.memory import Listed, Memory, Origin
+from exporter.state.memory import Memory, Origin, RememberedBots
 from exporter.upstream.client import Client, Transport, Trust
-from exporter.upstream.limiter import Standing
-from exporter.upstream.sender import Gate
-from exporter.upstream.shared_keys import Keyring
+from exporter.upstream.limiter import SenderState
+from exporter.upstream.sender import Sender
+from exporter.upstream.shared_keys import SharedKeys
 
 
 def ahead(workspace: Workspace, memory: Memory) -> Agenda:
-    """What a watch begins with; may take long, anywhere."""
+    """What a poller begins with; may take long, anywhere."""
     finds = workspace.discover_bots
     bots = roster(workspace, memory.listed).bots if finds else workspace.bots
     return Agenda.of(workspace, bots)
 
 
 def rehearse(workspace: Workspace) -> Client:
-    """Make all that a watch is made of; what is dear in the client is shared while it is kept.
+    """Make all that a poller is made of; what is dear in the client is shared while it is kept.
 
     Raises:
         StartError: If its certificates or its addresses cannot be used.
@@ -39,14 +39,14 @@ def rehearse(workspace: Workspace) -> Client:
     return Client(workspace)
 
 
-def _spent(memory: Memory, origin: Origin) -> Standing:
+def _spent(memory: Memory, origin: Origin) -> SenderState:
     """What still holds where a name is another customer's: what was asked of the API under it."""
     if memory.origin[:3] != origin[:3]:
-        return Standing()
+        return SenderState()
     return replace(memory.standing, not_before=None, paused_key="", resting=(), url="")
 
 
-class Watch:
+class WorkspacePoller:
     """Polls one workspace while it is entered; before that it touches nothing.
 
     Args:
@@ -55,12 +55,12 @@ class Watch:
         telemetry: Takes the counts.
         now: The present as an aware instant.
         changed: Called when the store has other values than before.
-        noted: See `Poller`.
+        noted: See `ReportPoller`.
         transport: Takes the place of the network in tests.
         memory: What an earlier life remembered, whose values the store has; another origin's is
             no use, and its values are forgotten.
         trusted: Whom it believes, see `exporter.upstream.client.trust`; worked out here where left out.
-        keyring: What is known of the keys, for all watches of a process.
+        shared_keys: What is known of the keys, for all pollers of a process.
         origin: Where its values come from, see `Origin.of`; worked out here where left out.
 
     Raises:
@@ -78,7 +78,7 @@ class Watch:
         transport: Transport | None = None,
         memory: Memory = Memory(),  # noqa: B008 - immutable
         trusted: Trust | None = None,
-        keyring: Keyring | None = None,
+        shared_keys: SharedKeys | None = None,
         origin: Origin | None = None,
     ) -> None:
         self._workspace = workspace
@@ -91,14 +91,14 @@ class Watch:
         )
         self._restored = False
         self._client = Client(workspace, transport, now, trusted)
-        self._gate = Gate(
-            workspace, self._client, telemetry, now, self._memory.standing, keyring=keyring
+        self._sender = Sender(
+            workspace, self._client, telemetry, now, self._memory.standing, shared_keys=shared_keys
         )
         self._results = Results(workspace, store, telemetry, changed)
-        self.poller = Poller(workspace, self._gate, self._results, now, noted)
+        self.reports = ReportPoller(workspace, self._sender, self._results, now, noted)
         discovery = workspace.discover_bots
         self._finder = (
-            Finder(workspace, discovery, self.poller, self._gate, self._results, now)
+            BotDiscovery(workspace, discovery, self.reports, self._sender, self._results, now)
             if discovery
             else None
         )
@@ -112,12 +112,12 @@ class Watch:
         now, name = self._now(), self._workspace.name
         if self._foreign:
             self._store.keep(frozenset(), name)
-        self._gate.begin()
-        self.poller.recall(self._memory.turns)
+        self._sender.begin()
+        self.reports.recall(self._memory.turns)
         if self._finder:
             self._finder.begin(self._memory.listed, agenda)
         else:
-            self.poller.assign(agenda or ahead(self._workspace, self._memory))
+            self.reports.assign(agenda or ahead(self._workspace, self._memory))
         self._restored = any(record.valid(now) for record in self._store.of(name))
 
     async def settle(self) -> None:
@@ -125,9 +125,9 @@ class Watch:
         await self._results.settle()
 
     def tell_again(self) -> None:
-        """Tell what is told from the beginning, where another watch of the name has told its own."""
-        self._gate.begin()
-        self.poller.tell_the_load()
+        """Tell what is told from the beginning, where another poller of the name has told its own."""
+        self._sender.begin()
+        self.reports.tell_the_load()
         self._results.changed()  # a page tells how many values there are
 
     def retire(self, store: Store, telemetry: Telemetry) -> None:
@@ -135,7 +135,7 @@ class Watch:
 
         What an answer says of a key is still heard by all that use it.
         """
-        self._gate.retire(telemetry)
+        self._sender.retire(telemetry)
         self._results.go_elsewhere(store, telemetry)
 
     async def close(self) -> None:
@@ -154,7 +154,7 @@ class Watch:
     @property
     def requests_per_minute(self) -> float:
         """How many requests the intervals lead to."""
-        return self.poller.requests_per_minute
+        return self.reports.requests_per_minute
 
     def glance(self, records: Mapping[Key, Record]) -> Callable[[Rest], WorkspaceStatus]:
         """What brings how the polling of this workspace goes now; it may take long, anywhere.
@@ -162,8 +162,8 @@ class Watch:
         Args:
             records: All that there are.
         """
-        polled, found = self.poller.due, self._finder.turns if self._finder else {}
-        now, answered, requests_today = self._now(), self.answered, self._gate.requests_today
+        polled, found = self.reports.due, self._finder.turns if self._finder else {}
+        now, answered, requests_today = self._now(), self.answered, self._sender.requests_today
 
         def status(rest: Rest) -> WorkspaceStatus:
             turns = polled() | found
@@ -193,27 +193,27 @@ class Watch:
     @property
     def answered(self) -> bool:
         """Whether the API has answered anything yet, in this life or, if it still holds, before."""
-        return self._gate.answered or self._restored
+        return self._sender.answered or self._restored
 
     @property
     def waits(self) -> object:
         """Another value whenever the API is left alone for another while."""
-        return self._gate.waits
+        return self._sender.waits
 
     @property
     def memory(self) -> Memory:
         """What a later life must remember."""
-        listed = self._finder.listed if self._finder else Listed()
-        return Memory(self._origin, self._gate.standing, self.poller.remembered, listed)
+        listed = self._finder.listed if self._finder else RememberedBots()
+        return Memory(self._origin, self._sender.standing, self.reports.remembered, listed)
 
     async def run(self) -> None:
         """Poll for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.poller.run())
+            tasks.create_task(self.reports.run())
             if self._finder:
                 tasks.create_task(self._finder.run())
 
     async def once(self) -> tuple[Failure, ...]:
         """Read the list of bots, if it is wanted, and poll every report one time; what failed."""
         unlisted = await self._finder.once() if self._finder else None
-        return (*((unlisted,) if unlisted else ()), *await self.poller.once())
+        return (*((unlisted,) if unlisted else ()), *await self.reports.once())

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
-from exporter.model.names import Text, shown
+from exporter.model.names import Text, unredacted_label_value
 from exporter.model.report import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
 from exporter.model.values import Lenient, ManyRows, Reply, instant
@@ -80,7 +80,7 @@ def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator
     latest: dict[str, _Stretch] = {}
     accounts: dict[str, str] = {}
     for stretch in _stretches(reply, reading):
-        agent = shown(stretch.agent) if reading.options.agent_labels else ""
+        agent = unredacted_label_value(stretch.agent) if reading.options.agent_labels else ""
         if agent and accounts.setdefault(agent, stretch.agent) != stretch.agent:
             reading.drift.add("agent_id")  # two accounts that are shown alike
         place = (agent, stretch.status)

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.model.names import text
+from exporter.model.names import label_value
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
 from exporter.model.values import Count, Lenient, Reply
@@ -62,7 +62,7 @@ class Breakdown(Reply):
 
 def channel_name(name: str, reading: Reading[Options]) -> str:
     """The channel as the API spells it, if it looks like one; never a telephone number."""
-    clean = text(name)
+    clean = label_value(name)
     if "\ufffd" in name:  # what could not be read of it is taken out
         reading.drift.add("channel_summary")
     if clean == "redacted" or _CHANNEL.fullmatch(clean):

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.model.names import Name, text
+from exporter.model.names import Name, label_value
 from exporter.model.report import Form, Options, Reading, Report, Windows, listing
 from exporter.model.samples import Family, Sample
 from exporter.model.values import Count, Lenient, ManyRows, Reply
@@ -41,7 +41,7 @@ def samples(reply: Labels, _reading: Reading[Options]) -> Iterator[Sample]:
     for label in reply.data:
         value = label.count if label.total_count is None else label.total_count
         if value is not None:
-            label_id = "" if label.id is None else text(label.id)
+            label_id = "" if label.id is None else label_value(label.id)
             system = "true" if label.is_system else "false"
             yield CONVERSATIONS.sample(value, label_id, label.name, system)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 
 from exporter.errors import ReplyError
-from exporter.model.names import text
+from exporter.model.names import label_value
 from exporter.model.report import Form, LabelName, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
 from exporter.model.values import Count, Ratio, Reply
@@ -63,7 +63,7 @@ def samples(reply: Relation, reading: Reading[LabelRelationOptions]) -> Iterator
         for got, asked in zip(echoed, reading.options.labels, strict=True)
     ):
         raise ReplyError("label_relation: the answer is about other labels")
-    labels = (reading.window, *(text(label) for label in reading.options.labels))
+    labels = (reading.window, *(label_value(label) for label in reading.options.labels))
     for family, value in (
         (BASE, reply.base_count),
         (BOTH, reply.both_labels_count),
@@ -88,6 +88,7 @@ REPORT: Final = Report(
     optional=lambda reply: frozenset() if reply.base_count else {"ratio"},
     needs_choice=True,
     collides=lambda one, two, _: (
-        one.window == two.window and [*map(text, one.labels)] == [*map(text, two.labels)]
+        one.window == two.window
+        and [*map(label_value, one.labels)] == [*map(label_value, two.labels)]
     ),
 )

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import Field, TypeAdapter
 
 from exporter.errors import ReplyError
-from exporter.model.names import MadeOf, Name, text
+from exporter.model.names import MadeOf, Name, label_value
 from exporter.model.report import (
     Form,
     LabelNames,
@@ -82,7 +82,7 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
 
 def _collides(one: LabelUsageOptions, two: LabelUsageOptions, _today: date) -> bool:
     """Whether a window is the same and a label is in both; none named is every label."""
-    shown = [{text(label) for label in options.labels or ()} for options in (one, two)]
+    shown = [{label_value(label) for label in options.labels or ()} for options in (one, two)]
     apart = all(shown) and not shown[0] & shown[1]
     return one.window == two.window and not apart
 

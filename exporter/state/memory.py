@@ -9,7 +9,7 @@ from typing import NamedTuple
 from exporter.config import Workspace
 from exporter.model.bot_list import ListedBot
 from exporter.model.targets import Key
-from exporter.upstream.limiter import Standing
+from exporter.upstream.limiter import SenderState
 
 
 class Origin(NamedTuple):
@@ -73,7 +73,7 @@ def _digest(secret: str, salt: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class RememberedTurns:
     """What a poller remembers of its calls.
 
     Attributes:
@@ -88,7 +88,7 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RememberedBots:
     """What is remembered of the list of bots.
 
     Attributes:
@@ -112,13 +112,13 @@ class Memory:
     """
 
     origin: Origin = field(default_factory=Origin)
-    standing: Standing = field(default_factory=Standing)
-    turns: Turns = field(default_factory=Turns)
-    listed: Listed = field(default_factory=Listed)
+    standing: SenderState = field(default_factory=SenderState)
+    turns: RememberedTurns = field(default_factory=RememberedTurns)
+    listed: RememberedBots = field(default_factory=RememberedBots)
 
     def forgiving(self) -> "Memory":
         """Without what the API refused, for a reload: the operator may have mended it."""
-        return replace(self, turns=Turns(self.turns.due))
+        return replace(self, turns=RememberedTurns(self.turns.due))
 
     def standing_alone(self) -> "Memory":
         """Of a workspace that is no longer polled: just how it stands with the API."""

@@ -23,7 +23,7 @@ _REMEMBERED: Final = 3600 * TICKS
 """Refusals within the first count once; after the second without any, all is well."""
 
 
-class Budget:
+class RequestBudget:
     """A token bucket, and a count of the local day's requests.
 
     Args:

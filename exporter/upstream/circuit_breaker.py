@@ -21,7 +21,7 @@ A workspace that asks less is no burden to an API that is down, and is not held 
 """
 
 
-class Breaker:
+class CircuitBreaker:
     """Whether the API is asked at all.
 
     Args:

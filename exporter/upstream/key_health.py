@@ -48,7 +48,7 @@ class Key(Protocol):
         """
 
 
-class Credential:
+class KeyHealth:
     """A key, and whether the API has rejected it; what it is stays in memory.
 
     Args:

@@ -7,15 +7,15 @@ from typing import Final
 
 from exporter.config import Workspace
 from exporter.errors import NotSent, Outcome
-from exporter.upstream.budget import Budget
-from exporter.upstream.circuit_breaker import PROBE_EVERY, Breaker
+from exporter.upstream.budget import RequestBudget
+from exporter.upstream.circuit_breaker import PROBE_EVERY, CircuitBreaker
 from exporter.upstream.retries import Uniform
-from exporter.upstream.retry_after import LONGEST, Parking
+from exporter.upstream.retry_after import LONGEST, RequestedPause
 from exporter.upstream.shared_keys import SharedPause
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SenderState:
     """What the gate of one workspace remembers over a restart or a reload.
 
     Attributes:
@@ -24,7 +24,7 @@ class Standing:
         day: The local day whose requests are counted; None before the first.
         spent: How many were sent on it.
         url: The address that answered, where it is not the usual one; else empty.
-        paused_key: The mark of the key that was sent before the pause, see `Keyring.mark`.
+        paused_key: The mark of the key that was sent before the pause, see `SharedKeys.mark`.
         resting: The uses of rejected keys, their marks, and until when each is not sent. Of the
             keys themselves nothing is kept, not even what would tell them apart another day.
         owed: How much of the credit for requests beyond the schedule is spent.
@@ -43,7 +43,7 @@ class Standing:
 _BROKEN: Final = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.SERVER_ERROR})
 
 
-class Terms:
+class Limiter:
     """Says when the next request of a workspace may be sent, and learns from how each ends.
 
     Durations are of the monotonic clock, so that no setting of the other changes them; instants
@@ -63,7 +63,7 @@ class Terms:
     def __init__(
         self,
         workspace: Workspace,
-        standing: Standing,
+        standing: SenderState,
         time: Callable[[], float],
         now: Callable[[], datetime],
         uniform: Uniform,
@@ -71,7 +71,7 @@ class Terms:
         self._time = time
         self._now = now
         self._timeout = workspace.timeout.total_seconds()
-        self.budget = Budget(
+        self.budget = RequestBudget(
             workspace.requests_per_minute,
             workspace.requests_per_day,
             workspace.zone,
@@ -80,8 +80,8 @@ class Terms:
             standing.spent,
         )
         parked = self._ahead(standing.not_before, LONGEST)
-        self._parking = Parking(time() if parked is None else parked, uniform)
-        self._breaker = Breaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
+        self._parking = RequestedPause(time() if parked is None else parked, uniform)
+        self._breaker = CircuitBreaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
         self._name = workspace.name
         self._shared = SharedPause()
 
@@ -172,10 +172,10 @@ class Terms:
         at, probe = self._time(), self._breaker.probe_at
         return max(self._parking.wait(at), probe - at if probe else 0.0, 0.0)
 
-    def standing(self, url: str) -> Standing:
+    def standing(self, url: str) -> SenderState:
         """What the next process must know; `url` is the address that answered, if unusual."""
         spent, parked = self.budget.spent(self._now()), self._parking.wait(self._time()) > 0
-        return Standing(
+        return SenderState(
             not_before=self._instant(self._parking.until) if parked else None,
             open_until=self._instant(self._breaker.probe_at),
             day=self.budget.day,

@@ -49,7 +49,7 @@ def pause(
     return uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tried))
 
 
-class Credit:
+class RetryBudget:
     """How many requests beyond the schedule may be sent now.
 
     Args:

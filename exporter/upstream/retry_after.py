@@ -90,7 +90,7 @@ Short of ten minutes, after which a failed report is asked for again.
 """
 
 
-class Parking:
+class RequestedPause:
     """When requests may be sent again.
 
     Args:

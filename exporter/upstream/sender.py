@@ -25,10 +25,10 @@ from exporter.upstream.answer import Answer
 from exporter.upstream.circuit_breaker import PROBE_EVERY
 from exporter.upstream.client import Client
 from exporter.upstream.key_file import KeyAtHand
-from exporter.upstream.key_health import Credential
-from exporter.upstream.limiter import Standing, Terms
-from exporter.upstream.retries import ATTEMPTS, SHARE, Credit, Uniform, pause
-from exporter.upstream.shared_keys import Keyring
+from exporter.upstream.key_health import KeyHealth
+from exporter.upstream.limiter import Limiter, SenderState
+from exporter.upstream.retries import ATTEMPTS, SHARE, RetryBudget, Uniform, pause
+from exporter.upstream.shared_keys import SharedKeys
 
 _USES: Final = ("reports", "bots")
 """What keys are used for: each wants a scope of its own, even if the key is the same."""
@@ -103,7 +103,7 @@ class Received:
                 raise self._bug(error) from None
 
 
-class Gate:
+class Sender:
     """Sends the requests of one workspace.
 
     Args:
@@ -113,7 +113,7 @@ class Gate:
         now: The present as an aware instant; durations come from the event loop's clock.
         standing: What an earlier life remembered.
         uniform: A random number between two bounds.
-        keyring: What is known of the keys, shared with those that may use the same.
+        shared_keys: What is known of the keys, shared with those that may use the same.
 
     Attributes:
         answered: Whether the API has answered anything yet.
@@ -125,9 +125,9 @@ class Gate:
         client: Client,
         telemetry: Telemetry,
         now: Callable[[], datetime],
-        standing: Standing = Standing(),  # noqa: B008 - immutable
+        standing: SenderState = SenderState(),  # noqa: B008 - immutable
         uniform: Uniform = random.uniform,
-        keyring: Keyring | None = None,
+        shared_keys: SharedKeys | None = None,
     ) -> None:
         self.answered = False
         self._workspace = workspace
@@ -145,23 +145,23 @@ class Gate:
         self._finding_out = asyncio.Lock()
 
         rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
-        self._keyring = keyring or Keyring(secrets.token_bytes(32))
+        self._shared_keys = shared_keys or SharedKeys(secrets.token_bytes(32))
         self._host = urlsplit(workspace.url).netloc.lower()
-        known = {use: partial(self._keyring.judgement, self._host, use) for use in _USES}
+        known = {use: partial(self._shared_keys.judgement, self._host, use) for use in _USES}
         keys = KeyAtHand(workspace.key), KeyAtHand(workspace.bots_key)
-        self._key = Credential(keys[0], rest, known["reports"], workspace.name)
+        self._key = KeyHealth(keys[0], rest, known["reports"], workspace.name)
         # Even if it is the same: the list of bots wants another scope than the reports.
-        self._bots_key = Credential(keys[1], rest, known["bots"], workspace.name)
+        self._bots_key = KeyHealth(keys[1], rest, known["bots"], workspace.name)
         self._at_hand = dict(zip((self._key, self._bots_key), keys, strict=True))
         self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
-        self._terms = Terms(workspace, standing, self._time, now, uniform)
-        self._credit = Credit(standing.owed)
+        self._terms = Limiter(workspace, standing, self._time, now, uniform)
+        self._credit = RetryBudget(standing.owed)
         self._recalled = standing.not_before is not None
         self._paused_key = standing.paused_key
         for use, mark, until in standing.resting:
-            if use in _USES and not self._keyring.knows(mark):
+            if use in _USES and not self._shared_keys.knows(mark):
                 credential = self._key if use == "reports" else self._bots_key
                 credential.rest(self._terms.resting(until))
 
@@ -181,7 +181,7 @@ class Gate:
         return self._terms.budget.spent(self._now())
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> SenderState:
         """What a later life must remember."""
         found = self._terms.standing("" if self._url == self._workspace.url else self._url)
         return replace(
@@ -202,10 +202,10 @@ class Gate:
             if until := credential.rests_until(at):
                 yield use, self._mark(credential), until
 
-    def _mark(self, credential: Credential) -> str:
+    def _mark(self, credential: KeyHealth) -> str:
         """The mark of a key; empty where none could be read yet."""
         with suppress(RequestFailed):
-            return self._keyring.mark(self._at_hand[credential].read())
+            return self._shared_keys.mark(self._at_hand[credential].read())
         return ""
 
     @property
@@ -269,7 +269,7 @@ class Gate:
         return await self._ask(self._bots_key, lambda key, _sent: self._client.bots(offset, key))
 
     async def _ask(
-        self, credential: Credential, ask: Ask, about: str = "", tried: int = 0
+        self, credential: KeyHealth, ask: Ask, about: str = "", tried: int = 0
     ) -> Received:
         """One request, sent again as long as that is of use and within the bounds."""
         failed: RequestFailed | None = None
@@ -289,7 +289,7 @@ class Gate:
                 if failure.outcome is Outcome.UNAUTHORIZED:
                     sent = self._time() - failure.seconds
                     credential.rejected(key, sent, str(failure), about)
-                    self._keyring.pause(self._host, key).doubt()
+                    self._shared_keys.pause(self._host, key).doubt()
                     await self._at_hand[credential].look()  # it may have been rotated meanwhile
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
@@ -306,18 +306,18 @@ class Gate:
         Raises:
             RequestFailed: If there is no answer that can be used.
         """
-        pause = self._keyring.pause(self._host, key)
+        pause = self._shared_keys.pause(self._host, key)
         try:
             try:
                 return await sent
             finally:
-                self._paused_key = self._keyring.mark(key)
+                self._paused_key = self._shared_keys.mark(key)
                 pause.ended(self._terms.parked_until, self._time())
         except asyncio.CancelledError:
             pause.doubt()  # nobody knows what the API would have said
             raise
 
-    def _usable(self, credential: Credential) -> str:
+    def _usable(self, credential: KeyHealth) -> str:
         """The key to send.
 
         Raises:
@@ -329,16 +329,16 @@ class Gate:
             if credential is self._key:
                 self._telemetry.judged(*self._place, failure.outcome)
             raise
-        pause = self._keyring.pause(self._host, key)
+        pause = self._shared_keys.pause(self._host, key)
         if self._recalled:
             self._recalled = False
-            known = self._keyring.knows(self._paused_key)
-            if not known or self._paused_key == self._keyring.mark(key):
+            known = self._shared_keys.knows(self._paused_key)
+            if not known or self._paused_key == self._shared_keys.mark(key):
                 pause.recalled(self._terms.parked_until, self._time())
         self._terms.share(pause)
         return key
 
-    async def _leave(self, credential: Credential) -> str:
+    async def _leave(self, credential: KeyHealth) -> str:
         """Wait until one more request may be sent, and spend it; the key to send it with.
 
         Raises:
@@ -402,7 +402,7 @@ class Gate:
         return RequestFailed(Outcome.INVALID, "refused because of a bug in the exporter")
 
     def _pause(
-        self, failure: RequestFailed, tried: int, credential: Credential, key: str
+        self, failure: RequestFailed, tried: int, credential: KeyHealth, key: str
     ) -> float | None:
         """Seconds until the same is asked again, None where that is of no use."""
         if failure.outcome is not Outcome.UNAUTHORIZED:

@@ -71,7 +71,7 @@ class SharedPause:
 ValueT = TypeVar("ValueT", SharedPause, Judgement)
 
 
-class Keyring:
+class SharedKeys:
     """All that is known of the keys in use.
 
     Args:
@@ -90,7 +90,7 @@ class Keyring:
         return f"{self._own}.{digest}"
 
     def knows(self, mark: str) -> bool:
-        """Whether a mark is of this keyring: those of another life can be compared to nothing."""
+        """Whether a mark is of these keys: those of another life can be compared to nothing."""
         return mark.startswith(f"{self._own}.")
 
     def pause(self, host: str, key: str) -> SharedPause:

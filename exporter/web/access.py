@@ -25,7 +25,7 @@ TOO_MANY: Final = Answer(429, b"Too Many Requests\n", headers=((b"retry-after", 
 UNAUTHORIZED: Final = Answer(401, b"Unauthorized\n", headers=((b"www-authenticate", b"Basic"),))
 
 
-class Guard:
+class AccessControl:
     """Lets through to an application what the web configuration allows.
 
     Args:

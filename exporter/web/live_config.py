@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 ModelT = TypeVar("ModelT", bound=Shape)
 
 
-class Kept:
+class LiveWebConfig:
     """The web configuration in force, taken up anew when one of its files changes.
 
     Args:

@@ -12,7 +12,7 @@ import uvicorn
 
 from exporter.tls import Current
 from exporter.web.connection import READ_SIZE, Connection, Secured
-from exporter.web.live_config import Kept
+from exporter.web.live_config import LiveWebConfig
 from exporter.web.sockets import BACKLOG, Crowd, Door, Limits
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         app: Callable[..., Any],
-        kept: Kept | None = None,
+        kept: LiveWebConfig | None = None,
         limits: Limits = Limits(),
     ) -> None:
         super().__init__(

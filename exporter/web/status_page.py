@@ -10,9 +10,9 @@ from typing import Final
 from exporter.model.durations import show
 from exporter.polling.status import (
     RANKS,
+    ReportState,
     ReportStatus,
     Rest,
-    State,
     Status,
     TargetStatus,
     WorkspaceStatus,
@@ -111,7 +111,7 @@ def _workspace(
         yield " The API has not answered yet."
     yield "</p>"
     for target in found[:most]:
-        yield from _target(target, now, open_=len(found) <= 3 or target.state is not State.OK)
+        yield from _target(target, now, open_=len(found) <= 3 or target.state is not ReportState.OK)
     if len(found) > most:
         yield f"<p>And {len(found) - most:,} more; search for them, or see the JSON.</p>"
 
@@ -130,7 +130,7 @@ def _target(target: TargetStatus, now: datetime, *, open_: bool) -> Iterator[str
     name = target.bot or "whole workspace"
     bot_id = f" <small>{escape(target.bot_id)}</small>" if target.bot_id else ""
     ordered = sorted(target.reports, key=lambda report: RANKS[report.state])
-    wrong = [report for report in ordered if report.state is not State.OK]
+    wrong = [report for report in ordered if report.state is not ReportState.OK]
     right = ordered[len(wrong) :]
     count = _number(len(ordered), "report") + (f", {len(wrong)} not ok" if wrong else "")
     yield f"<details{' open' if open_ else ''}><summary><b>{escape(name)}</b>{bot_id} "
@@ -182,7 +182,7 @@ def _next(report: ReportStatus, now: datetime) -> str:
 def _counted(targets: Sequence[TargetStatus]) -> str:
     """How many targets there are, and how many of them need a look."""
     states = Counter(target.state for target in targets)
-    said = [f"{states[state]:,} {state}" for state in State if states[state]]
+    said = [f"{states[state]:,} {state}" for state in ReportState if states[state]]
     return f"{_number(len(targets), 'target')}, {', '.join(said)}" if said else "no target"
 
 
@@ -190,7 +190,7 @@ def _number(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _word(state: State) -> str:
+def _word(state: ReportState) -> str:
     return f'<span class="s {state}">{state}</span>'
 
 

@@ -23,10 +23,10 @@ from exporter.commands.flags import DONE, MENDABLE, Invocation, parse
 from exporter.config import Config, load
 from exporter.model import paths
 from exporter.polling.plan import Call
-from exporter.polling.poller import Poller
-from exporter.polling.workspace import Watch
+from exporter.polling.poller import ReportPoller
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
-from exporter.state.memory import Origin, Turns
+from exporter.state.memory import Origin, RememberedTurns
 from exporter.upstream import client
 from exporter.upstream.client import Client
 
@@ -270,13 +270,13 @@ def test_all_is_settled_once_when_there_is_something_to_poll_and_nothing_that_po
 
     assert len(found) == 1
     assert Call in found[0]
-    assert not found[0] & {Watch, Poller, Client}
+    assert not found[0] & {WorkspacePoller, ReportPoller, Client}
 
 
 def test_a_state_that_nothing_can_be_begun_with_is_put_aside_and_it_serves(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def harm(_: Poller, turns: Turns) -> None:
+    def harm(_: ReportPoller, turns: RememberedTurns) -> None:
         if turns.due:
             raise OverflowError
 
@@ -287,7 +287,7 @@ def test_a_state_that_nothing_can_be_begun_with_is_put_aside_and_it_serves(
     memory = replace(real().memories[0], origin=Origin.of(config.workspaces[0]))
     content = encoded(State((memory,), real().records))
     file.write_bytes(content)
-    monkeypatch.setattr(Poller, "recall", harm)
+    monkeypatch.setattr(ReportPoller, "recall", harm)
 
     asyncio.run(for_a_moment(config, invocation))
 

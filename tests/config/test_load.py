@@ -297,7 +297,7 @@ def test_a_range_longer_than_the_documents_advise_is_a_warning(
 def test_the_configuration_in_force_says_everything_but_secrets(tmp_path: Path) -> None:
     text = "http: {proxy_url: 'http://me:sk-canary-9@proxy:3128'}\n" + WORKSPACE
 
-    shown = show.text(loaded(tmp_path, text))
+    shown = show.shown_configuration(loaded(tmp_path, text))
 
     assert CANARY not in shown
     data = yaml.safe_load(shown)["workspaces"][0]
@@ -317,9 +317,11 @@ def test_what_is_shown_as_in_force_could_be_written_as_it_is(tmp_path: Path) -> 
     path = CONFIGS / "whole.good.yml"
     config = load([str(path)], ENVIRONMENT, TODAY)
 
-    again = loaded(tmp_path, show.text(config).replace("<secret>", "sk-again"))
+    again = loaded(tmp_path, show.shown_configuration(config).replace("<secret>", "sk-again"))
 
-    assert yaml.safe_load(show.text(again)) == yaml.safe_load(show.text(config))
+    assert yaml.safe_load(show.shown_configuration(again)) == yaml.safe_load(
+        show.shown_configuration(config)
+    )
 
 
 def test_a_secret_is_in_no_representation_of_the_configuration() -> None:
@@ -331,7 +333,7 @@ def test_a_secret_is_in_no_representation_of_the_configuration() -> None:
 def test_the_schema_in_the_repository_is_current() -> None:
     written = (ROOT / "config" / "schema.json").read_text(encoding="utf-8")
 
-    assert written == schema.text(), "python -m exporter.config.schema > config/schema.json"
+    assert written == schema.schema_text(), "python -m exporter.config.schema > config/schema.json"
 
 
 @pytest.mark.parametrize(

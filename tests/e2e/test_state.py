@@ -12,7 +12,7 @@ from e2e.programs import LOOPBACK, Command, ServedSandbox
 from support.pagecheck import problems, series
 from support.processes import PATIENCE, Running, answered, finished, get, started, wait_for
 
-from exporter.metrics.exposition import text
+from exporter.metrics.exposition import rendered
 from exporter.state.encoding import decoded
 from exporter.state.file import WRITE_EVERY
 
@@ -62,7 +62,7 @@ def values(url: str) -> dict[object, float]:
 
 def kept(file: Path) -> dict[object, float]:
     """The same, of what the file holds."""
-    return of_the_api(text(decoded(file.read_bytes()).records, datetime.now(UTC)).encode())
+    return of_the_api(rendered(decoded(file.read_bytes()).records, datetime.now(UTC)).encode())
 
 
 def of_the_api(page: bytes) -> dict[object, float]:

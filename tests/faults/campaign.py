@@ -31,12 +31,12 @@ from support.virtual import World
 
 from exporter.config import Config, Workspace, load
 from exporter.logs import Formatter
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.fleet import Fleet
 from exporter.polling.status import Status
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.memory import Memory, Origin
 from exporter.upstream.client import Trust
 from exporter.web.app import Web
@@ -426,11 +426,13 @@ class Campaign:
         await self.elsewhere.up()
         telemetry, store, now = Telemetry(), Store(), self.world.now
         telemetry.reloaded(now())
-        self._pages = pages = Pages(store, telemetry, now)
+        self._pages = pages = SnapshotRefresher(store, telemetry, now)
 
-        def start(workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
+        def start(
+            workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin
+        ) -> WorkspacePoller:
             network = transport(workspace.concurrency)
-            return Watch(
+            return WorkspacePoller(
                 *(workspace, store, telemetry, now, pages.changed),
                 transport=network,
                 memory=memory,
@@ -446,7 +448,7 @@ class Campaign:
                 self._web = Web(
                     snapshot=pages.current,
                     own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
-                    ready=lambda: all(watch.answered for watch in fleet),
+                    ready=lambda: all(poller.answered for poller in fleet),
                     status=lambda: (
                         lambda _: Status("0", now(), tuple(one.status() for one in fleet))
                     ),

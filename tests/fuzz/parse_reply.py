@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["exporter"]):
     from support.entries import KNOWN, Documented
 
     from exporter.errors import ReplyError
-    from exporter.metrics.exposition import text
+    from exporter.metrics.exposition import rendered
     from exporter.metrics.store import Record, Store
     from exporter.model.apis import APIS
     from exporter.model.bot_list import Listing, page
@@ -45,7 +45,7 @@ def read(sample: Documented, entry: Any, answer: object) -> None:  # noqa: ANN40
     store = Store()
     record = Record(600, samples=samples, expires=sample.at + timedelta(days=1))
     store.put(Key.of(Target(sample.api, "acme"), entry), record)
-    text(store, sample.at).encode()
+    rendered(store, sample.at).encode()
 
 
 def one_input(data: bytes) -> None:

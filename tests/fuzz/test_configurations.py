@@ -16,7 +16,7 @@ from support.places import found_at, places
 
 from exporter.config import Config, load, show
 from exporter.errors import ConfigError, Mistake
-from exporter.polling.plan import Call, agree, plan
+from exporter.polling.plan import Call, agree, planned_calls
 from exporter.reports.catalogue import of_api
 
 TODAY: Final = date(2026, 11, 21)
@@ -288,11 +288,11 @@ FIELDS: Final = {
 
 def obeyed(data: st.DataObject, config: Config) -> None:
     """The plan holds each report once and every request keeps the rules, on any day."""
-    shown = show.text(config)
+    shown = show.shown_configuration(config)
     assert f"sk-{CANARY}" not in shown
     today = data.draw(st.dates(date(2024, 1, 1), date(2035, 12, 31)))
     for workspace in config.workspaces:
-        calls = plan(workspace, workspace.bots)
+        calls = planned_calls(workspace, workspace.bots)
         asked = [(call.target, entry) for call in calls for entry in call.entries]
         assert len(set(asked)) == len(asked)
         for call in calls:

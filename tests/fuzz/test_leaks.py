@@ -30,13 +30,13 @@ from support.workspaces import KEY, workspace
 from exporter import __version__, logs
 from exporter.config import Workspace, load
 from exporter.errors import ConfigError
-from exporter.metrics.exposition import text
-from exporter.metrics.refresh import Pages
+from exporter.metrics.exposition import rendered
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.poller import Failure
 from exporter.polling.status import Status
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.web import status_page
 
 SHOWN_KEYS: Final = frozenset({"name", "id"})
@@ -186,17 +186,21 @@ class Api:
 
 
 def outputs(
-    store: Store, telemetry: Telemetry, watch: Watch, world: World, failures: Iterable[Failure]
+    store: Store,
+    telemetry: Telemetry,
+    poller: WorkspacePoller,
+    world: World,
+    failures: Iterable[Failure],
 ) -> Iterator[str]:
     """Everything that a person or a scraper could see of what happened."""
     now = world.now()
-    yield text(store, now)
-    page = Pages(store, telemetry, world.now)
+    yield rendered(store, now)
+    page = SnapshotRefresher(store, telemetry, world.now)
     yield from (piece.decode() for piece in page.snapshot.page.text())
     for openmetrics in (False, True):
         own = telemetry.text(openmetrics=openmetrics).decode()
         yield re.sub(r"^(python|process)_.*$", "", own, flags=re.MULTILINE)
-    status = Status(__version__, now, (watch.status(),))
+    status = Status(__version__, now, (poller.status(),))
     yield status_page.page(status, metrics="/metrics", api="/api")
     yield "".join(status.json())
     for failure in failures:
@@ -244,9 +248,9 @@ def test_nothing_of_a_reply_comes_out_but_names_that_may_be_labels(sample: Docum
     async def go() -> None:
         nonlocal allowed
         with logging_all() as stream:
-            async with Watch(
+            async with WorkspacePoller(
                 one, store, telemetry, world.now, transport=httpx.MockTransport(api)
-            ) as watch:
+            ) as poller:
                 for number in range(REPLIES):
                     canaries = Canaries(dice)
                     share = dice.choice([0.1, 0.5, 1.0])
@@ -259,9 +263,9 @@ def test_nothing_of_a_reply_comes_out_but_names_that_may_be_labels(sample: Docum
                         part = canaries.planted(sample.part, share, names)
                         api.reply = enveloped(sample, part)
                     api.listing = canaries.planted(BOTS, share, LIST_SHOWN)
-                    failures = await watch.once()
+                    failures = await poller.once()
                     seen = [
-                        *outputs(store, telemetry, watch, world, failures),
+                        *outputs(store, telemetry, poller, world, failures),
                         stream.getvalue(),
                     ]
                     stream.seek(0)

@@ -23,7 +23,7 @@ from support.places import Place, found_at, places
 
 from exporter.errors import ReplyError
 from exporter.model.apis import APIS
-from exporter.model.names import text
+from exporter.model.names import label_value
 from exporter.model.samples import Sample
 
 MOST: Final = 50
@@ -241,12 +241,12 @@ def keyed(of: str, key: Callable[[str], object], place: Place, label: str, **_: 
 def beside(*fields: str, truth: Truth, place: Place, label: str, **_: object) -> bool:
     """A number of an object whose name, cleaned, is the label."""
     owner = found_at(truth.reply, place[:-1])
-    return place[-1] in fields and text(owner.get("name")) == label
+    return place[-1] in fields and label_value(owner.get("name")) == label
 
 
 def of_channel(*fields: str, place: Place, label: str, **_: object) -> bool:
     """A number of a channel whose name is the label, or is none that can be shown."""
-    shown = text(place[-2]) if len(place) > 1 else ""
+    shown = label_value(place[-2]) if len(place) > 1 else ""
     return place[-1] in fields and label in {shown, "other"}
 
 

@@ -9,12 +9,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as textformat
 
 from exporter.config.load import RESERVED_LABELS
-from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES, text
+from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES, rendered
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Record, Store
 from exporter.model.bot_list import ENABLED
-from exporter.model.names import text as clean
+from exporter.model.names import label_value as clean
 from exporter.model.samples import Sample
 from exporter.model.targets import Key, Target
 
@@ -47,7 +47,7 @@ def parsed(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def test_a_page_is_written_as_promised() -> None:
-    page = text(store((VOLUME, record(CALLS.sample(25, "today", "inbound")))), NOW)
+    page = rendered(store((VOLUME, record(CALLS.sample(25, "today", "inbound")))), NOW)
 
     assert (
         page
@@ -74,7 +74,7 @@ seasalt_report_interval_seconds{api="seachat",workspace="acme",bot_id="b1",bot="
 def test_an_empty_label_value_is_the_labels_absence() -> None:
     key = Key(Target("seachat", "acme"), "communication_volume", "")
 
-    page = text(store((key, record(CALLS.sample(1, "", "inbound")))), NOW)
+    page = rendered(store((key, record(CALLS.sample(1, "", "inbound")))), NOW)
 
     assert (
         'seasalt_communication_volume_calls{api="seachat",workspace="acme",direction="inbound"} 1\n'
@@ -85,7 +85,7 @@ def test_an_empty_label_value_is_the_labels_absence() -> None:
 def test_an_expired_value_is_not_shown_but_its_report_is() -> None:
     expired = record(CALLS.sample(1, "today", "inbound"), expires=timedelta())
 
-    page = text(store((VOLUME, expired)), NOW)
+    page = rendered(store((VOLUME, expired)), NOW)
 
     assert "communication_volume_calls" not in page
     assert "seasalt_report_last_success_timestamp_seconds{" in page
@@ -95,7 +95,7 @@ def test_a_report_that_never_brought_values_has_no_time_of_success() -> None:
     made = Store()
     made.fail(VOLUME, "HTTP 500", duration_seconds=1.0, interval_seconds=600.0)
 
-    page = text(made, NOW)
+    page = rendered(made, NOW)
 
     assert "last_success" not in page
     assert 'report="communication_volume",window="today"} 0\n' in page
@@ -112,7 +112,7 @@ def test_families_are_contiguous_and_in_the_catalogues_order() -> None:
     ]
 
     names = [
-        line.split("{")[0] for line in text(store(*records), NOW).splitlines() if line[0] != "#"
+        line.split("{")[0] for line in rendered(store(*records), NOW).splitlines() if line[0] != "#"
     ]
 
     order = [family.name for family in (*API_FAMILIES, *REPORT_FAMILIES)]
@@ -129,7 +129,7 @@ def test_what_the_official_parser_reads_back_is_what_was_stored(
 ) -> None:
     target = Target("seachat", "acme", "b1", bot)
     samples = [LABELS.sample(value, "today", label) for label, value in labels.items()]
-    page = text(store((Key(target, "label_usage", "today"), record(*samples))), NOW)
+    page = rendered(store((Key(target, "label_usage", "today"), record(*samples))), NOW)
 
     found = {
         dict(labels_)["label"]: value
@@ -150,7 +150,7 @@ def test_one_gzip_member_holds_the_snapshot_and_the_exporters_own(
             record(*(LABELS.sample(value, "today", name) for name, value in dict(labels).items())),
         )
     )
-    page = text(made, NOW).encode()
+    page = rendered(made, NOW).encode()
     snap = snapshot(made.generation(), NOW).page
 
     member = Piece.joined((snap, Piece.of(own))).gzipped()
@@ -164,7 +164,7 @@ def test_one_gzip_member_holds_the_snapshot_and_the_exporters_own(
 
 
 def test_the_snapshot_reads_the_same_as_openmetrics() -> None:
-    page = text(store((VOLUME, record(CALLS.sample(2.5, "today", "inbound")))), NOW)
+    page = rendered(store((VOLUME, record(CALLS.sample(2.5, "today", "inbound")))), NOW)
 
     found = {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -189,7 +189,7 @@ def test_the_number_of_values_from_the_api_is_known_by_workspace() -> None:
 
 
 def test_what_is_told_of_a_bot_has_no_report_of_its_own() -> None:
-    page = text(store((Key(ACME, "", ""), record(ENABLED.sample(1)))), NOW)
+    page = rendered(store((Key(ACME, "", ""), record(ENABLED.sample(1)))), NOW)
 
     assert page.splitlines()[-1] == (
         'seasalt_bot_enabled{api="seachat",workspace="acme",bot_id="b1",bot="Support",team="eu"} 1'
@@ -203,7 +203,7 @@ def test_a_series_comes_once_whatever_the_api_answers() -> None:
         (one, record(LABELS.sample(1, "today", "x"))), (two, record(LABELS.sample(2, "today", "x")))
     )
 
-    found = [line for line in text(made, NOW).splitlines() if line.startswith(LABELS.name)]
+    found = [line for line in rendered(made, NOW).splitlines() if line.startswith(LABELS.name)]
 
     assert [line.split("} ")[1] for line in found] == ["1"]
 
@@ -212,7 +212,7 @@ def test_what_is_told_of_a_report_comes_once_though_a_label_of_its_bot_is_empty(
     one, two = (replace(ACME, labels=labels) for labels in ((), (("team", ""),)))
     made = store(*((Key(target, "csat", "today"), record()) for target in (one, two)))
 
-    found = text(made, NOW).splitlines()
+    found = rendered(made, NOW).splitlines()
 
     assert len(found) == len(set(found))
 

@@ -11,7 +11,7 @@ from support.virtual import START, World
 from support.workspaces import workspace
 
 from exporter.metrics.exposition import API_FAMILIES
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Generation, Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key, Target
@@ -38,7 +38,7 @@ class Kept:
         self.telemetry.begin(workspace(), self.world.now)
         self._at_once = 0
         self.makes: Callable[..., object] = lambda make, *of: make(*of)
-        self.pages = Pages(self.store, self.telemetry, self.world.now, self._elsewhere)
+        self.pages = SnapshotRefresher(self.store, self.telemetry, self.world.now, self._elsewhere)
 
     async def _elsewhere(self, make: Callable[..., Any], *of: object) -> object:
         self._at_once += 1
@@ -291,7 +291,7 @@ def test_a_page_is_made_where_the_event_loop_does_not_wait_for_it() -> None:
 
     async def go() -> None:
         store = Spied()
-        pages = Pages(store, Telemetry(), lambda: START)
+        pages = SnapshotRefresher(store, Telemetry(), lambda: START)
         store.put(KEY, record(1, timedelta(hours=1)))
         await pages.refresh()
         assert threads

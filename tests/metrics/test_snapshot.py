@@ -221,14 +221,14 @@ def test_the_checksum_of_what_is_joined_is_that_of_the_whole(
 
 def snapshot_of_one_block(store: Store) -> bytes:
     """The same page in one piece."""
-    return Piece.of(exposition.text(store, START).encode()).gzipped()
+    return Piece.of(exposition.rendered(store, START).encode()).gzipped()
 
 
 def test_a_page_in_blocks_has_the_series_of_the_page_in_one() -> None:
     store = filled(LARGE)
 
     assert series(whole(snapshot(store.generation(), START).page)) == series(
-        exposition.text(store, START)
+        exposition.rendered(store, START)
     )
 
 
@@ -307,7 +307,7 @@ def series_of(target: Target) -> set[str]:
     family = next(family for family in API_FAMILIES if family.labels == ("window",))
     samples = (family.sample(1, "today"),)
     record = Record(600.0, success=True, samples=samples, expires=START + INTERVAL)
-    page = exposition.text([(Key(target, "x", "today"), record)], START)
+    page = exposition.rendered([(Key(target, "x", "today"), record)], START)
     return set(series(page))
 
 

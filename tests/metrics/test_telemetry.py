@@ -12,7 +12,7 @@ from exporter import __version__, logs
 from exporter.errors import Outcome
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.gzip_pieces import Piece
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import PAUSED_UNTIL, RELOAD_SUCCESSFUL, Telemetry
 from exporter.model.targets import Key, Target
@@ -125,7 +125,7 @@ def test_the_size_of_the_page_is_what_is_served() -> None:
     later = START + timedelta(hours=1)
     store.put(key, Record(600.0, success=True, samples=(sample,), expires=later))
 
-    pages = Pages(store, telemetry, lambda: START)
+    pages = SnapshotRefresher(store, telemetry, lambda: START)
 
     size = len(b"".join(pages.snapshot.page.text()))
     assert size > 0

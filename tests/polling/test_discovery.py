@@ -17,17 +17,17 @@ from support.workspaces import KEY, workspace
 
 from exporter.config import Bot
 from exporter.logs import Formatter
-from exporter.metrics.exposition import text
+from exporter.metrics.exposition import rendered
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import paths
 from exporter.polling import discovery
 from exporter.polling.agenda import Agenda
-from exporter.polling.discovery import Finder
-from exporter.polling.plan import plan
-from exporter.polling.poller import Poller
+from exporter.polling.discovery import BotDiscovery
+from exporter.polling.plan import planned_calls
+from exporter.polling.poller import ReportPoller
 from exporter.polling.roster import Roster
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.sandbox import Sandbox
 
 HOUR = timedelta(hours=1)
@@ -83,7 +83,7 @@ def test_a_bot_gone_is_polled_until_the_second_list_without_it() -> None:
 
     last = max(at for at, body in run.api.journal if body["gptbot_id"] == "b2")
     assert START + 5 * HOUR < last < START + 6 * HOUR
-    assert 'bot_id="b2"' not in text(run.store, START + 8 * HOUR)
+    assert 'bot_id="b2"' not in rendered(run.store, START + 8 * HOUR)
     assert run.asked(START + 7 * HOUR)["b1"] >= 6
 
 
@@ -96,7 +96,7 @@ def test_the_last_good_list_is_kept_on_failure() -> None:
     run.lasts(12 * HOUR, fail)
 
     assert run.asked(START + 11 * HOUR)["b1"] >= 6
-    page = text(run.store, START + 12 * HOUR)
+    page = rendered(run.store, START + 12 * HOUR)
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in page
     # What the list said of the bots is three of its intervals old by now.
     assert "seasalt_bot_info" not in page
@@ -121,7 +121,7 @@ def test_the_last_good_list_holds_where_a_list_ends_before_its_total(row: int) -
     run.lasts(8 * HOUR, end_early)
 
     assert run.asked(START + 7 * HOUR).keys() == {"b1", "b2", "b3"}
-    page = text(run.store, START + 8 * HOUR)
+    page = rendered(run.store, START + 8 * HOUR)
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in page
 
 
@@ -148,7 +148,7 @@ def test_a_list_that_is_too_long_to_be_read_proves_nobody_gone(
     run.lasts(8 * HOUR, run.api.bots.reverse)
 
     assert run.asked(START + 7 * HOUR).keys() == {f"b{number}" for number in range(9)}
-    page = text(run.store, START + 8 * HOUR)
+    page = rendered(run.store, START + 8 * HOUR)
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 1' in page
 
 
@@ -183,7 +183,7 @@ def test_a_renamed_bot_is_asked_about_soon_under_its_new_name() -> None:
 
     run.lasts(timedelta(minutes=62), rename)
 
-    page = text(run.store, START + timedelta(minutes=62))
+    page = rendered(run.store, START + timedelta(minutes=62))
     assert (
         'overview_conversations{api="seachat",workspace="acme",bot_id="b1",bot="New name of b1"'
         in page
@@ -201,7 +201,7 @@ def test_a_bot_renamed_while_it_was_asked_about_has_no_values_under_its_old_name
     run.one = run.one.model_copy(update={"timeout": HOUR})
     run.lasts(4 * HOUR, rename)
 
-    page = text(run.store, START + 4 * HOUR)
+    page = rendered(run.store, START + 4 * HOUR)
     assert 'bot="Name of b1"' not in page
     assert 'bot="New name of b1"' in page
 
@@ -211,21 +211,23 @@ def test_the_status_knows_every_report_and_the_list_before_and_after_the_first_p
     seen: list[dict[str, str]] = []
 
     async def go() -> None:
-        watch = Watch(run.one, run.store, run.telemetry, run.world.now, transport=run.api.transport)
-        async with watch:
+        poller = WorkspacePoller(
+            run.one, run.store, run.telemetry, run.world.now, transport=run.api.transport
+        )
+        async with poller:
             for seconds in (0, 30):
-                task = asyncio.ensure_future(watch.run())
+                task = asyncio.ensure_future(poller.run())
                 await asyncio.sleep(seconds)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 seen.append(
                     {
                         f"{target.bot}/{report.report}": report.state.value
-                        for target in watch.status().targets
+                        for target in poller.status().targets
                         for report in target.reports
                     }
                 )
-            assert watch.status().requests_today == len(run.api.pages) + len(run.api.journal)
+            assert poller.status().requests_today == len(run.api.pages) + len(run.api.journal)
 
     run.world.run(go)
 
@@ -238,7 +240,7 @@ def test_the_status_knows_every_report_and_the_list_before_and_after_the_first_p
 def test_what_the_list_says_is_on_the_page() -> None:
     run = Run(["b1"]).lasts(timedelta(seconds=30))
 
-    page = text(run.store, START + timedelta(seconds=30))
+    page = rendered(run.store, START + timedelta(seconds=30))
     assert 'seasalt_bot_info{api="seachat",workspace="acme",bot_id="b1",bot="Name of b1"} 1' in page
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 1' in page
 
@@ -249,7 +251,7 @@ def test_a_configured_bots_facts_carry_the_name_and_the_labels_of_the_configurat
     run.one = run.one.model_copy(update={"bots": (mine,)})
     run.lasts(timedelta(seconds=30))
 
-    page = text(run.store, START + timedelta(seconds=30))
+    page = rendered(run.store, START + timedelta(seconds=30))
     assert (
         'seasalt_bot_info{api="seachat",workspace="acme",bot_id="b1",bot="Mine",team="eu",'
         'tier="gold"} 1\n'
@@ -277,7 +279,7 @@ def test_a_list_without_an_end_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert [request.url.params["offset"] for _, request in run.api.pages] == list("0123456")
     assert run.asked() == {}
-    page = text(run.store, START + timedelta(minutes=1))
+    page = rendered(run.store, START + timedelta(minutes=1))
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in page
 
 
@@ -348,8 +350,8 @@ def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_req
     store = Store()
 
     async def go() -> None:
-        async with Watch(one, store, Telemetry(), world.now, transport=api) as watch:
-            task = asyncio.ensure_future(watch.run())
+        async with WorkspacePoller(one, store, Telemetry(), world.now, transport=api) as poller:
+            task = asyncio.ensure_future(poller.run())
             await asyncio.sleep(cycle.total_seconds() * 2 + 1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -358,7 +360,7 @@ def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_req
 
     bots = [Bot(id=bot.id, name=bot.name) for bot in company.bots]
     planned = Counter(
-        json.dumps(call.body(START.date()), sort_keys=True) for call in plan(one, bots)
+        json.dumps(call.body(START.date()), sort_keys=True) for call in planned_calls(one, bots)
     )
     assert len(planned) == 2 * 2000 + 1
     second = Counter(
@@ -400,8 +402,13 @@ class Harm(Exception):
     ("owner", "name"),
     [
         *((discovery, "page"), (discovery, "whole_list"), (Roster, "after"), (Roster, "facts")),
-        *((Finder, "_taken"), (Agenda, "of"), (Finder, "_take_up")),
-        *((Finder, "_assign"), (Poller, "assign"), (Poller, "tell_the_load"), (Store, "adjust")),
+        *((BotDiscovery, "_taken"), (Agenda, "of"), (BotDiscovery, "_take_up")),
+        *(
+            (BotDiscovery, "_assign"),
+            (ReportPoller, "assign"),
+            (ReportPoller, "tell_the_load"),
+            (Store, "adjust"),
+        ),
     ],
     ids=lambda one: one if isinstance(one, str) else getattr(one, "__name__", ""),
 )
@@ -418,7 +425,7 @@ def test_whatever_a_list_leads_to_is_refused_told_as_a_bug_counted_and_the_last_
 
     def mend() -> None:
         """And again something."""
-        shown.append(text(run.store, run.world.now()))
+        shown.append(rendered(run.store, run.world.now()))
         assert "b3" not in run.asked()
         assert run.asked(run.world.now() - timedelta(minutes=10)) == {"b1": 1, "b2": 1}
         monkeypatch.undo()
@@ -444,7 +451,7 @@ def test_a_list_whose_bots_cannot_be_told_on_the_page_is_in_force_and_told(
         raise Harm("canary")
 
     run = Run(["b1", "b2"])
-    monkeypatch.setattr(Poller, "tell", harm)
+    monkeypatch.setattr(ReportPoller, "tell", harm)
     run.lasts(timedelta(minutes=30))
 
     assert run.asked().keys() == {"b1", "b2"}

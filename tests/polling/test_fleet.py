@@ -26,19 +26,19 @@ from support.workspaces import workspace
 import exporter.polling.fleet as adopting
 from exporter.config import Config, Workspace
 from exporter.errors import Ending, StartError
-from exporter.metrics.refresh import Pages
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.agenda import Agenda
-from exporter.polling.discovery import Finder
+from exporter.polling.discovery import BotDiscovery
 from exporter.polling.fleet import Fleet
-from exporter.polling.poller import Poller
-from exporter.polling.workspace import Watch
+from exporter.polling.poller import ReportPoller
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.memory import Memory, Origin
 from exporter.upstream.client import Client, Trust
-from exporter.upstream.limiter import Standing
-from exporter.upstream.sender import Gate
-from exporter.upstream.shared_keys import Keyring
+from exporter.upstream.limiter import SenderState
+from exporter.upstream.sender import Sender
+from exporter.upstream.shared_keys import SharedKeys
 
 HOUR = timedelta(hours=1)
 AUTHORITIES = certifi.where()
@@ -54,7 +54,7 @@ class Run:
 
     def __init__(self) -> None:
         self.world = World()
-        self.keyring = Keyring(b"a secret")
+        self.shared_keys = SharedKeys(b"a secret")
         self.api = FakeApi(self.world.now)
         self.store, self.telemetry = Store(), Telemetry()
         self.shown: list[str] = []
@@ -81,7 +81,7 @@ class Run:
 
     def page(self) -> str:
         """All that is shown now."""
-        pages = Pages(self.store, self.telemetry, self.world.now)
+        pages = SnapshotRefresher(self.store, self.telemetry, self.world.now)
         return (
             b"".join(pages.snapshot.page.text()).decode()
             + self.telemetry.text(openmetrics=False).decode()
@@ -92,34 +92,38 @@ class Run:
         own = ("seasalt_exporter_", "process_", "python_")
         return sorted(line for line in self.page().splitlines() if not line.startswith(own))
 
-    def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
-        """Make the watch of a workspace."""
-        return Watch(
+    def start(
+        self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
+    ) -> WorkspacePoller:
+        """Make the poller of a workspace."""
+        return WorkspacePoller(
             *(one, self.store, self.telemetry, self.world.now),
             transport=self.api.transport,
             memory=memory,
             trusted=trusted,
-            keyring=self.keyring,
+            shared_keys=self.shared_keys,
             origin=origin,
         )
 
 
 def test_what_polls_is_gone_with_its_configuration() -> None:
     class Remembered(Run):
-        """Knows its watches for as long as somebody else does."""
+        """Knows its pollers for as long as somebody else does."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.watches: list[weakref.ref[Watch]] = []
+            self.pollers: list[weakref.ref[WorkspacePoller]] = []
 
-        def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
-            watch = super().start(one, memory, trusted, origin)
-            self.watches.append(weakref.ref(watch))
-            return watch
+        def start(
+            self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
+        ) -> WorkspacePoller:
+            poller = super().start(one, memory, trusted, origin)
+            self.pollers.append(weakref.ref(poller))
+            return poller
 
     def collected() -> None:
         gc.collect()
-        alive.append([watch() is not None for watch in run.watches])
+        alive.append([poller() is not None for poller in run.pollers])
 
     run, alive = Remembered(), list[list[bool]]()
     run.through(config(acme()), config(acme(["label_usage"])), collected)
@@ -182,14 +186,16 @@ class Overtaken(Run):
             content = {"label_usage": []}
         return httpx.Response(self.status, json=content if self.status == 200 else {"detail": "no"})
 
-    def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
-        """Make the watch of a workspace."""
-        return Watch(
+    def start(
+        self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
+    ) -> WorkspacePoller:
+        """Make the poller of a workspace."""
+        return WorkspacePoller(
             *(one, self.store, self.telemetry, self.world.now),
             transport=httpx.MockTransport(self.answer),
             memory=memory,
             trusted=trusted,
-            keyring=self.keyring,
+            shared_keys=self.shared_keys,
             origin=origin,
         )
 
@@ -312,7 +318,7 @@ def test_after_a_restart_one_workspace_goes_first_whatever_pause_is_remembered(
     run = Run()
     for number, one in enumerate(ten().workspaces):
         until = run.world.start + ahead - timedelta(seconds=number)
-        run.remembered[one.name] = Memory(Origin.of(one), Standing(not_before=until))
+        run.remembered[one.name] = Memory(Origin.of(one), SenderState(not_before=until))
     run.api.answer = lambda _: (429, {"retry_after": 5 * HOUR.total_seconds()})
     run.through(ten())
 
@@ -488,10 +494,12 @@ def test_what_is_adopted_after_the_end_is_not_polled() -> None:
 
 def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
-    started: list[Watch] = []
+    started: list[WorkspacePoller] = []
 
     class Counted(Run):
-        def start(self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
+        def start(
+            self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
+        ) -> WorkspacePoller:
             started.append(super().start(one, memory, trusted, origin))
             return started[-1]
 
@@ -565,9 +573,24 @@ class Harm(Exception):
 
 STEPS = (
     *((adopting, "trust"), (adopting, "ahead"), (Agenda, "of")),
-    *((Client, "__init__"), (Gate, "__init__"), (Poller, "__init__"), (Finder, "__init__")),
-    *((Gate, "begin"), (Poller, "recall"), (Poller, "assign"), (Finder, "begin")),
-    *((Poller, "tell_the_load"), (Store, "keep"), (Store, "adjust"), (Watch, "begin")),
+    *(
+        (Client, "__init__"),
+        (Sender, "__init__"),
+        (ReportPoller, "__init__"),
+        (BotDiscovery, "__init__"),
+    ),
+    *(
+        (Sender, "begin"),
+        (ReportPoller, "recall"),
+        (ReportPoller, "assign"),
+        (BotDiscovery, "begin"),
+    ),
+    *(
+        (ReportPoller, "tell_the_load"),
+        (Store, "keep"),
+        (Store, "adjust"),
+        (WorkspacePoller, "begin"),
+    ),
     *((Telemetry, "begin"), (Telemetry, "follow"), (Telemetry, "set"), (Telemetry, "count")),
     (Memory, "standing_alone"),
 )

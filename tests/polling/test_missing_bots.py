@@ -2,13 +2,13 @@
 
 from hypothesis import given, strategies as st
 
-from exporter.polling.missing_bots import Presence
+from exporter.polling.missing_bots import MissingBots
 
 words = st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=30)
 
 
-def heard(*said: tuple[str, bool]) -> Presence:
-    made = Presence()
+def heard(*said: tuple[str, bool]) -> MissingBots:
+    made = MissingBots()
     for target, known in said:
         made.heard(target, known=known)
     return made

@@ -12,7 +12,7 @@ from exporter.model.durations import parse
 from exporter.model.entry import Entry
 from exporter.model.report import ABSENT, Edge
 from exporter.model.windows import window
-from exporter.polling.plan import agree, group, merged, plan
+from exporter.polling.plan import agree, group, merged, planned_calls
 from exporter.reports.catalogue import of_api
 
 TODAY = date(2026, 11, 21)
@@ -187,7 +187,7 @@ def test_the_number_of_requests_is_the_least_that_the_rules_allow(
 def test_an_api_of_one_metric_a_call_gets_one_request_each(tmp_path: Path) -> None:
     one = workspace(tmp_path, ["activity_trend", "label_usage", "total_usage"], api="portal")
 
-    assert [len(call.entries) for call in plan(one, ())] == [1, 1, 1]
+    assert [len(call.entries) for call in planned_calls(one, ())] == [1, 1, 1]
 
 
 def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -> None:
@@ -207,7 +207,8 @@ def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -
     )
 
     assert [
-        (call.target.bot_id, [entry.name for entry in call.entries]) for call in plan(one, one.bots)
+        (call.target.bot_id, [entry.name for entry in call.entries])
+        for call in planned_calls(one, one.bots)
     ] == [
         ("", ["label_overview"]),
         ("b0", ["conversation_overview"]),
@@ -229,18 +230,18 @@ def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -
 def test_all_time_usage_never_rides_with_a_report_that_sets_dates(tmp_path: Path) -> None:
     one = workspace(tmp_path, [{"metric": "total_usage", "window": "all"}, "communication_volume"])
 
-    assert [len(call.entries) for call in plan(one, one.bots)] == [1, 1]
+    assert [len(call.entries) for call in planned_calls(one, one.bots)] == [1, 1]
 
 
 def test_all_labels_never_ride_with_a_report_that_filters_them(tmp_path: Path) -> None:
     one = workspace(tmp_path, ["label_usage", {"metric": "label_relation", "labels": ["a", "b"]}])
 
-    assert [len(call.entries) for call in plan(one, one.bots)] == [1, 1]
+    assert [len(call.entries) for call in planned_calls(one, one.bots)] == [1, 1]
 
 
 def test_a_range_type_never_travels_with_dates(tmp_path: Path) -> None:
     one = workspace(tmp_path, ["conversation_overview", "communication_volume", "label_overview"])
-    bodies = [call.body(TODAY) for call in plan(one, one.bots)]
+    bodies = [call.body(TODAY) for call in planned_calls(one, one.bots)]
 
     assert not any("range_type" in body and "start_date" in body for body in bodies)
 
@@ -250,7 +251,7 @@ def test_the_overview_of_labels_rides_with_whatever_goes(tmp_path: Path) -> None
         tmp_path, ["conversation_overview", {"metric": "label_overview", "scope": "bots"}]
     )
 
-    assert [len(call.entries) for call in plan(one, one.bots)] == [2]
+    assert [len(call.entries) for call in planned_calls(one, one.bots)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_every_parameter_is_sent_and_no_other(
     tmp_path: Path, metric: object, body: dict[str, object]
 ) -> None:
     one = workspace(tmp_path, [metric])
-    (call,) = plan(one, one.bots)
+    (call,) = planned_calls(one, one.bots)
 
     name = call.entries[0].report.name
     assert call.body(TODAY) == {
@@ -305,7 +306,9 @@ def test_every_parameter_is_sent_and_no_other(
 def test_label_overview_takes_no_parameter_at_all(tmp_path: Path) -> None:
     one = workspace(tmp_path, ["label_overview"], bots=0)
 
-    assert [call.body(TODAY) for call in plan(one, ())] == [{"metrics": ["label_overview"]}]
+    assert [call.body(TODAY) for call in planned_calls(one, ())] == [
+        {"metrics": ["label_overview"]}
+    ]
 
 
 def test_portal_is_asked_in_its_own_words(tmp_path: Path) -> None:
@@ -326,7 +329,7 @@ def test_portal_is_asked_in_its_own_words(tmp_path: Path) -> None:
         "time_unit": "day",
     }
 
-    assert [call.body(TODAY) for call in plan(one, ())] == [
+    assert [call.body(TODAY) for call in planned_calls(one, ())] == [
         {"metric": "activity_trend", "type": "calls", **dates},
         {
             "metric": "conversation_overview",
@@ -347,7 +350,7 @@ def test_the_same_plan_holds_on_another_day(tmp_path: Path) -> None:
     )
     first = date(2026, 11, 1)
 
-    bodies = [call.body(first) for call in plan(one, one.bots)]
+    bodies = [call.body(first) for call in planned_calls(one, one.bots)]
 
     assert len(bodies) == 2
     assert bodies[0] == bodies[1]
@@ -355,20 +358,20 @@ def test_the_same_plan_holds_on_another_day(tmp_path: Path) -> None:
 
 def test_calls_have_identities_of_their_own(tmp_path: Path) -> None:
     one = workspace(tmp_path, None, bots=50)
-    identities = [call.identity for call in plan(one, one.bots)]
+    identities = [call.identity for call in planned_calls(one, one.bots)]
 
     assert len(set(identities)) == len(identities)
-    assert [call.identity for call in plan(one, one.bots)] == identities
+    assert [call.identity for call in planned_calls(one, one.bots)] == identities
 
 
 def test_two_thousand_bots_need_two_thousand_times_the_requests_of_one(tmp_path: Path) -> None:
     one = workspace(tmp_path, None, bots=1)
     many = workspace(tmp_path, None, bots=2000)
-    own = sum(not call.target.bot_id for call in plan(one, one.bots))
+    own = sum(not call.target.bot_id for call in planned_calls(one, one.bots))
 
-    per_bot = len(plan(one, one.bots)) - own
+    per_bot = len(planned_calls(one, one.bots)) - own
 
-    assert len(plan(many, many.bots)) == own + 2000 * per_bot
+    assert len(planned_calls(many, many.bots)) == own + 2000 * per_bot
 
 
 def test_a_field_left_out_on_purpose_is_a_value_of_its_own() -> None:

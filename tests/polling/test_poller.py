@@ -18,15 +18,15 @@ from support.virtual import START, World
 from support.workspaces import workspace
 
 from exporter.config import Workspace
-from exporter.metrics.exposition import API_FAMILIES, text
-from exporter.metrics.refresh import Pages
+from exporter.metrics.exposition import API_FAMILIES, rendered
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key, Target
 from exporter.model.windows import local_day, window as exporter_window
 from exporter.polling.agenda import EMPTY, Agenda
-from exporter.polling.poller import Failure, Poller
-from exporter.polling.workspace import Watch
+from exporter.polling.poller import Failure, ReportPoller
+from exporter.polling.workspace import WorkspacePoller
 
 WEEK = timedelta(days=7)
 CALLS = next(f for f in API_FAMILIES if f.name == "seasalt_communication_volume_calls")
@@ -47,14 +47,14 @@ class Run:
         self.api = FakeApi(self.world.now, answer, seconds)
         self.store, self.telemetry = Store(), Telemetry()
         self.changes = 0
-        self.watch: Watch
-        self.poller: Poller
+        self.poller: WorkspacePoller
+        self.reports: ReportPoller
 
     def _changed(self) -> None:
         self.changes += 1
 
-    def _watch(self) -> Watch:
-        watch = Watch(
+    def _poller(self) -> WorkspacePoller:
+        poller = WorkspacePoller(
             self.one,
             self.store,
             self.telemetry,
@@ -62,15 +62,15 @@ class Run:
             self._changed,
             transport=self.api.transport,
         )
-        self.watch, self.poller = watch, watch.poller
-        return watch
+        self.poller, self.reports = poller, poller.reports
+        return poller
 
     def lasts(self, duration: timedelta, *then: Callable[[], None]) -> "Run":
         """Poll for so long; between equal parts of it, do something else."""
 
         async def go() -> None:
-            async with self._watch() as watch:
-                task = asyncio.ensure_future(watch.run())
+            async with self._poller() as poller:
+                task = asyncio.ensure_future(poller.run())
                 for step in (*then, None):
                     await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
                     if task.done():
@@ -87,14 +87,14 @@ class Run:
         """Poll each call once."""
 
         async def go() -> tuple[Failure, ...]:
-            async with self._watch() as watch:
-                return await watch.once()
+            async with self._poller() as poller:
+                return await poller.once()
 
         return self.world.run(go)
 
     def page(self, at: datetime) -> str:
         """The values that are shown at an instant."""
-        return text(self.store, at)
+        return rendered(self.store, at)
 
     def record(self, report: str) -> Record:
         """What is known of one report of the first target that has it."""
@@ -288,7 +288,7 @@ def test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_cam
     start = datetime(2026, 11, 22, 8, 0, 5, tzinfo=UTC)
     one = workspace(["communication_volume"], timezone="America/Los_Angeles")
     run = Run(one, start=start).lasts(timedelta(seconds=15))
-    pages = Pages(run.store, run.telemetry, lambda: start + timedelta(seconds=15))
+    pages = SnapshotRefresher(run.store, run.telemetry, lambda: start + timedelta(seconds=15))
     midnight = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
     assert "communication_volume_calls" in run.page(midnight + timedelta(seconds=5))
@@ -492,14 +492,14 @@ def test_readiness_comes_with_the_first_answer_whatever_it_says() -> None:
     run = Run(workspace(["total_usage"]), answering(500))
     run.once()
 
-    assert run.watch.answered
+    assert run.poller.answered
 
 
 def test_without_any_answer_there_is_no_readiness() -> None:
     run = Run(workspace(["total_usage"], timeout="1s"), seconds=5)
     run.once()
 
-    assert not run.watch.answered
+    assert not run.poller.answered
     assert run.counted("timeout") == 2
 
 
@@ -517,7 +517,7 @@ def test_new_calls_are_sent_soon_and_old_ones_keep_their_place() -> None:
     few, many = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=3)
     run = Run(few)
 
-    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(Agenda.of(many, many.bots)))
+    run.lasts(timedelta(minutes=40), lambda: run.reports.assign(Agenda.of(many, many.bots)))
 
     asked = Counter(body["gptbot_id"] for _, body in run.api.journal)
     assert asked["b2"] >= 2
@@ -530,7 +530,7 @@ def test_what_is_no_longer_wanted_leaves_the_page_and_is_not_asked() -> None:
     many, few = workspace(["total_usage"], bots=3), workspace(["total_usage"], bots=1)
     run = Run(many)
 
-    run.lasts(timedelta(minutes=40), lambda: run.poller.assign(Agenda.of(few, few.bots)))
+    run.lasts(timedelta(minutes=40), lambda: run.reports.assign(Agenda.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
     late = [body["gptbot_id"] for at, body in run.api.journal if at > START + timedelta(minutes=21)]
@@ -541,7 +541,7 @@ def test_an_answer_for_what_was_dropped_while_it_was_on_its_way_is_not_kept() ->
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
     run = Run(many, seconds=50)
 
-    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(Agenda.of(few, few.bots)))
+    run.lasts(timedelta(seconds=100), lambda: run.reports.assign(Agenda.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
 
@@ -570,7 +570,7 @@ def test_what_is_dropped_while_its_polls_fails_is_not_told_either() -> None:
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
     run = Run(many, answering(400), seconds=50)
 
-    run.lasts(timedelta(seconds=100), lambda: run.poller.assign(Agenda.of(few, few.bots)))
+    run.lasts(timedelta(seconds=100), lambda: run.reports.assign(Agenda.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
 
@@ -579,7 +579,7 @@ def test_calls_that_are_assigned_while_they_are_in_flight_are_not_sent_twice_at_
     one = workspace(["total_usage"], bots=3, timeout="2m")
     run = Run(one, seconds=70)
 
-    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(Agenda.of(one, one.bots)))
+    run.lasts(timedelta(seconds=120), lambda: run.reports.assign(Agenda.of(one, one.bots)))
 
     for bot in ("b0", "b1", "b2"):
         times = [at for at, body in run.api.journal if body["gptbot_id"] == bot]
@@ -590,7 +590,7 @@ def test_a_call_that_is_assigned_while_it_is_in_flight_waits_for_its_answer() ->
     one = workspace(["total_usage"], timeout="10m", interval="1h")
     run = Run(one, seconds=300)
 
-    run.lasts(timedelta(seconds=120), lambda: run.poller.assign(Agenda.of(one, one.bots)))
+    run.lasts(timedelta(seconds=120), lambda: run.reports.assign(Agenda.of(one, one.bots)))
 
     assert len(run.api.journal) == run.api.most_flying == 1
 
@@ -603,7 +603,7 @@ def test_what_was_assigned_while_its_call_was_in_flight_is_asked_at_the_next_tur
     # In flight from the first second to the 51st.
     run.lasts(
         timedelta(minutes=12),
-        lambda: run.poller.assign(Agenda.of(months, months.bots)),
+        lambda: run.reports.assign(Agenda.of(months, months.bots)),
         *[lambda: None] * 34,
     )
 
@@ -619,8 +619,8 @@ def test_a_refusal_is_forgotten_with_the_report_that_it_was_about() -> None:
 
     run.lasts(
         timedelta(minutes=45),
-        lambda: run.poller.assign(Agenda.of(one, one.bots)),
-        lambda: run.poller.assign(Agenda.of(both, both.bots)),
+        lambda: run.reports.assign(Agenda.of(one, one.bots)),
+        lambda: run.reports.assign(Agenda.of(both, both.bots)),
     )
 
     assert min(run.api.sent("total_usage")[2:]) >= START + timedelta(minutes=30)
@@ -984,7 +984,7 @@ def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes(
     def mend() -> None:
         assert healthy(run)[True] <= 6
         if assigned:  # the list of bots may be the first to answer
-            run.poller.assign(Agenda.of(one, one.bots))
+            run.reports.assign(Agenda.of(one, one.bots))
         down.clear()
 
     # Each step is three minutes; three after the outage only a third has had a turn of its own.
@@ -999,11 +999,11 @@ def test_other_bots_may_be_assigned_whenever_a_slow_call_is_about_to_be_sent(tur
     run = Run(one)
 
     async def go() -> None:
-        async with run._watch() as watch:  # noqa: SLF001 - our own
-            task = asyncio.ensure_future(watch.run())
+        async with run._poller() as poller:  # noqa: SLF001 - our own
+            task = asyncio.ensure_future(poller.run())
             for _ in range(turns):
                 await asyncio.sleep(0)
-            watch.poller.assign(Agenda.of(one, one.bots))
+            poller.reports.assign(Agenda.of(one, one.bots))
             await asyncio.sleep(30)
             assert not task.done()
             task.cancel()
@@ -1307,8 +1307,8 @@ def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:
     run = Run(one, answering(400))
 
     def drop_and_bring_back() -> None:
-        run.poller.assign(EMPTY)
-        run.poller.assign(Agenda.of(one, ()))
+        run.reports.assign(EMPTY)
+        run.reports.assign(Agenda.of(one, ()))
 
     run.lasts(timedelta(minutes=50), drop_and_bring_back)
 

@@ -13,7 +13,7 @@ from exporter.config import Bot
 from exporter.model.targets import Target
 from exporter.model.windows import DAY, begins, local_day
 from exporter.polling.agenda import Agenda
-from exporter.polling.plan import Call, plan
+from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import (
     RETRY_AFTER,
     Rhythm,
@@ -83,7 +83,7 @@ def test_a_failed_report_of_a_short_interval_keeps_its_phase() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Kolkata", "Africa/Cairo"])
 def test_today_is_polled_once_more_in_the_last_minutes_of_the_local_day(zone: str) -> None:
     one = workspace(["communication_volume", "csat"], bots=30, timezone=zone)
-    calls = plan(one, one.bots)
+    calls = planned_calls(one, one.bots)
 
     found = rhythms(calls, one.requests_per_minute, one.concurrency, one.zone)
     midnight = begins(local_day(NOW, one.zone) + DAY, one.zone)
@@ -100,7 +100,7 @@ def test_today_is_polled_once_more_in_the_last_minutes_of_the_local_day(zone: st
 
 def test_only_calls_about_today_have_a_poll_before_midnight() -> None:
     one = workspace(["communication_volume", "csat", "conversation_overview_yearly"], bots=1)
-    calls = plan(one, one.bots)
+    calls = planned_calls(one, one.bots)
 
     found = rhythms(calls, 60, 4, one.zone)
 
@@ -110,7 +110,7 @@ def test_only_calls_about_today_have_a_poll_before_midnight() -> None:
 def test_many_bots_begin_their_last_polls_earlier_as_the_rate_needs() -> None:
     one = workspace(["communication_volume"], bots=600, requests_per_minute=120)
 
-    found = rhythms(plan(one, one.bots), 120, 50, one.zone)
+    found = rhythms(planned_calls(one, one.bots), 120, 50, one.zone)
     leads = [rhythm.before_midnight for rhythm in found.values() if rhythm.before_midnight]
 
     # 600 requests at the 60 a minute that the usual turns leave take 10 minutes and a quarter.
@@ -119,7 +119,7 @@ def test_many_bots_begin_their_last_polls_earlier_as_the_rate_needs() -> None:
 
 def test_few_requests_in_flight_begin_their_last_polls_earlier() -> None:
     one = workspace(["communication_volume"], bots=60, requests_per_minute=600)
-    calls = plan(one, one.bots)
+    calls = planned_calls(one, one.bots)
 
     longest = [
         max(rhythm.before_midnight or timedelta() for rhythm in found.values())
@@ -162,7 +162,7 @@ def test_the_poll_before_midnight_comes_once_on_days_of_any_length(
 def test_requests_an_hour_add_up() -> None:
     one = workspace(["total_usage", {"metric": "csat", "interval": "30m"}], bots=2)
 
-    assert requests_per_hour(plan(one, one.bots)) == 2 * 6 + 2 * 2
+    assert requests_per_hour(planned_calls(one, one.bots)) == 2 * 6 + 2 * 2
 
 
 def calls(*each: tuple[int, str]) -> list[Call]:
@@ -170,7 +170,7 @@ def calls(*each: tuple[int, str]) -> list[Call]:
     found: list[Call] = []
     for number, interval in each:
         one = workspace(["total_usage"], bots=number, interval=interval, allow_fast_polling=True)
-        found += plan(one, one.bots)
+        found += planned_calls(one, one.bots)
     return found
 
 
@@ -227,7 +227,7 @@ INTERVALS = st.one_of(
 MIXED = st.lists(st.tuples(st.integers(1, 5000), INTERVALS), min_size=1, max_size=6)
 RATES = st.one_of(st.sampled_from([1, 3, 60, 600_000]), st.integers(1, 600_000))
 ONE = workspace(["total_usage"], bots=1)
-CALL = plan(ONE, ONE.bots)[0]
+CALL = planned_calls(ONE, ONE.bots)[0]
 
 
 def every(interval: timedelta) -> Call:

@@ -29,7 +29,7 @@ from exporter.model.targets import Key
 from exporter.polling.agenda import Agenda
 from exporter.polling.fleet import Fleet
 from exporter.polling.plan import target
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.memory import Memory, Origin
 from exporter.upstream.client import Trust
 
@@ -67,8 +67,8 @@ def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_d
     api = FakeApi(world.now)
     file = tmp_path / "seasalt.yml"
 
-    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
-        return Watch(
+    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> WorkspacePoller:
+        return WorkspacePoller(
             *(one, store, telemetry, world.now),
             transport=api.transport,
             memory=memory,
@@ -82,8 +82,8 @@ def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_d
             for bots in SIZES:
                 file.write_text(configuration(bots), encoding="utf-8")
                 await fleet.adopt(load([str(file)], {}, TODAY))
-                [watch] = fleet
-                assert len(watch.status().targets) == bots
+                [poller] = fleet
+                assert len(poller.status().targets) == bots
                 await asyncio.sleep(30)
             await fleet.close()
 
@@ -237,8 +237,8 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
         seen.append(store.series("acme"))
         return 200, {"label_overview": rows}
 
-    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> Watch:
-        return Watch(
+    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> WorkspacePoller:
+        return WorkspacePoller(
             *(one, store, telemetry, world.now),
             transport=FakeApi(world.now, answer).transport,
             memory=memory,

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from exporter.metrics.store import Record
 from exporter.model.samples import Family
 from exporter.model.targets import Key, Target
-from exporter.polling.status import State, Status, TargetStatus, WorkspaceStatus, targets
+from exporter.polling.status import ReportState, Status, TargetStatus, WorkspaceStatus, targets
 from exporter.web.status_page import MANY, SHOWN, page
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -55,14 +55,16 @@ def text(shown: Status, query: str = "") -> str:
 @pytest.mark.parametrize(
     ("known", "state"),
     [
-        pytest.param(None, State.WAITING, id="never-tried"),
-        pytest.param(record(600), State.OK, id="one-interval"),
-        pytest.param(record(901), State.LATE, id="one-and-a-half"),
-        pytest.param(record(60, error="HTTP 500"), State.FAILING, id="failed"),
-        pytest.param(Record(600.0, error="HTTP 401"), State.FAILING, id="failed-from-the-start"),
+        pytest.param(None, ReportState.WAITING, id="never-tried"),
+        pytest.param(record(600), ReportState.OK, id="one-interval"),
+        pytest.param(record(901), ReportState.LATE, id="one-and-a-half"),
+        pytest.param(record(60, error="HTTP 500"), ReportState.FAILING, id="failed"),
+        pytest.param(
+            Record(600.0, error="HTTP 401"), ReportState.FAILING, id="failed-from-the-start"
+        ),
     ],
 )
-def test_a_reports_state_is_one_word(known: Record | None, state: State) -> None:
+def test_a_reports_state_is_one_word(known: Record | None, state: ReportState) -> None:
     assert shown(known).state is state
 
 
@@ -80,9 +82,9 @@ def test_a_target_and_a_workspace_are_as_bad_as_their_worst_report() -> None:
         [(CSAT, record()), (other, record(error="HTTP 500"))], {CSAT: 600.0, other: 600.0}, {}, NOW
     )
 
-    assert found[0].state is State.FAILING
-    assert status(*found).workspaces[0].state is State.FAILING
-    assert status().workspaces[0].state is State.WAITING
+    assert found[0].state is ReportState.FAILING
+    assert status(*found).workspaces[0].state is ReportState.FAILING
+    assert status().workspaces[0].state is ReportState.WAITING
 
 
 def test_the_json_has_instants_in_iso_8601_and_states_in_words() -> None:

@@ -564,7 +564,7 @@ def page(sample: Documented) -> str:
     )
     store = Store()
     store.put(Key.of(target, wanted), record)
-    return exposition.text(store, sample.at)
+    return exposition.rendered(store, sample.at)
 
 
 def understood(sample: Documented, *part: object) -> Read:

@@ -1,7 +1,7 @@
 import pytest
 from support.entries import JANUARY, entry, read, series
 
-from exporter.metrics.exposition import text
+from exporter.metrics.exposition import rendered
 from exporter.metrics.store import Record, Store
 from exporter.model.targets import Key, Target
 
@@ -69,7 +69,7 @@ def test_a_name_of_anything_is_fit_for_the_page() -> None:  # T70
     store = Store()
     record = Record(600, samples=found.samples, expires=JANUARY.replace(hour=23))
     store.put(Key.of(Target("seachat", "acme"), wanted), record)
-    page = text(store, JANUARY)
+    page = rendered(store, JANUARY)
     assert r'{api="seachat",workspace="acme",label="ab\"\\",system="false"} 3' in page
     assert page.encode().decode() == page
 

@@ -19,23 +19,23 @@ from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
 from exporter.errors import StateError
-from exporter.metrics.exposition import API_FAMILIES, text
-from exporter.metrics.refresh import Pages
+from exporter.metrics.exposition import API_FAMILIES, rendered
+from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.samples import Family, Sample
 from exporter.model.targets import Key, Target
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
-from exporter.state.memory import Listed, Memory, Origin, Turns
-from exporter.upstream.limiter import Standing
+from exporter.state.memory import Memory, Origin, RememberedBots, RememberedTurns
+from exporter.upstream.limiter import SenderState
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 FLIPS = 2_000
 
 
 def shown(state: State, now: datetime) -> str:
-    return text(state.records, now)
+    return rendered(state.records, now)
 
 
 def test_a_state_that_is_read_back_is_what_was_kept() -> None:
@@ -136,15 +136,15 @@ memories = st.builds(
     Memory,
     origin=st.builds(Origin, *(names, names, names, names)),
     standing=st.builds(
-        Standing, st.none() | instants, st.none() | instants, st.none(), st.integers(0, 2**40)
+        SenderState, st.none() | instants, st.none() | instants, st.none(), st.integers(0, 2**40)
     ),
     turns=st.builds(
-        Turns,
+        RememberedTurns,
         st.dictionaries(names, instants, max_size=3),
         st.lists(st.tuples(keys, instants), max_size=2).map(tuple),
         st.dictionaries(names, instants, max_size=3),
     ),
-    listed=st.builds(Listed, due=st.none() | instants),
+    listed=st.builds(RememberedBots, due=st.none() | instants),
 )
 
 
@@ -216,22 +216,22 @@ def begins(state: State, one: Workspace) -> None:
             store.put(key, record)
         memory = state.memories[0] if state.memories else Memory()
         now = WORLD.now()
-        text(store, now)
-        watch = Watch(
+        rendered(store, now)
+        poller = WorkspacePoller(
             *(one, store, telemetry, WORLD.now),
             transport=FakeApi(WORLD.now).transport,
             memory=memory,
         )
-        async with watch:
-            text(store, WORLD.now())
+        async with poller:
+            rendered(store, WORLD.now())
             telemetry.text(openmetrics=True)
-            watch.status()
-            task = asyncio.ensure_future(watch.run())
+            poller.status()
+            task = asyncio.ensure_future(poller.run())
             await asyncio.sleep(30)
             assert not task.done(), task.result()
-            text(store, WORLD.now())
-            Pages(store, telemetry, WORLD.now)
-            decoded(encoded(State((watch.memory,), tuple(store))))
+            rendered(store, WORLD.now())
+            SnapshotRefresher(store, telemetry, WORLD.now)
+            decoded(encoded(State((poller.memory,), tuple(store))))
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -340,7 +340,7 @@ def test_nothing_is_written_that_would_not_be_read_again() -> None:
 
 
 def test_what_an_earlier_version_kept_is_read() -> None:
-    memory = Memory(Origin("seachat", "acme", "https://chat.seasalt.ai"), Standing(spent=3))
+    memory = Memory(Origin("seachat", "acme", "https://chat.seasalt.ai"), SenderState(spent=3))
     plain = json.loads(encoded(State((memory,))).split(b"\n")[1])
     plain["origin"] = plain["origin"][:4]
     for added in ("paused_key", "resting", "owed"):

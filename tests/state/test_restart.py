@@ -16,12 +16,12 @@ from support.virtual import START, World
 from support.workspaces import workspace
 
 from exporter.config import Workspace
-from exporter.metrics.exposition import text
+from exporter.metrics.exposition import rendered
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import paths
 from exporter.model.windows import begins, local_day
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
 from exporter.state.memory import Memory
 
@@ -71,17 +71,17 @@ class Lives:
         memory = next(iter(self.state.memories), Memory())
 
         async def go() -> None:
-            watch = Watch(
+            poller = WorkspacePoller(
                 one, store, Telemetry(), world.now, transport=api.transport, memory=memory
             )
-            async with watch:
-                self.first_page, self.ready = text(store, world.now()), watch.answered
-                task = asyncio.ensure_future(watch.run())
+            async with poller:
+                self.first_page, self.ready = rendered(store, world.now()), poller.answered
+                task = asyncio.ensure_future(poller.run())
                 await asyncio.sleep(lasting.total_seconds())
-                self.page = text(store, world.now())
+                self.page = rendered(store, world.now())
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                self.state = State((watch.memory,), tuple(store))
+                self.state = State((poller.memory,), tuple(store))
 
         world.run(go)
         self.now = world.start + lasting
@@ -102,16 +102,16 @@ class Lives:
 
         async def go() -> None:
             async def noted() -> None:
-                self.state = decoded(encoded(State((watch.memory,), tuple(store))))
+                self.state = decoded(encoded(State((poller.memory,), tuple(store))))
 
-            watch = Watch(
+            poller = WorkspacePoller(
                 *(one, store, Telemetry(), world.now),
                 noted=noted,
                 transport=api.transport,
                 memory=memory,
             )
-            async with watch:
-                task = asyncio.ensure_future(watch.run())
+            async with poller:
+                task = asyncio.ensure_future(poller.run())
                 await asyncio.sleep(after.total_seconds())
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -341,7 +341,7 @@ def test_yesterdays_number_is_never_shown_as_todays(
 
     def look(store: Store, now: datetime) -> int:
         told = re.findall(
-            r"^seasalt_total_usage_chat_responses{.*} (\d+)$", text(store, now), re.MULTILINE
+            r"^seasalt_total_usage_chat_responses{.*} (\d+)$", rendered(store, now), re.MULTILINE
         )
         assert set(told) <= {str(local_day(now, one.zone).timetuple().tm_yday)}
         return len(told)
@@ -360,18 +360,18 @@ def test_yesterdays_number_is_never_shown_as_todays(
             memory: Memory = memory,
             lasting: int = lasting,
         ) -> tuple[State, int]:
-            watch = Watch(
+            poller = WorkspacePoller(
                 one, store, Telemetry(), world.now, transport=api.transport, memory=memory
             )
             found = 0
-            async with watch:
-                task = asyncio.ensure_future(watch.run())
+            async with poller:
+                task = asyncio.ensure_future(poller.run())
                 for _ in range(lasting):
                     found += look(store, world.now())
                     await asyncio.sleep(1)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            return State((watch.memory,), tuple(store)), found
+            return State((poller.memory,), tuple(store)), found
 
         left, found = world.run(go)
         state, seen = decoded(encoded(left)), seen + found

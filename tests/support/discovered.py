@@ -11,7 +11,7 @@ import httpx
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import paths
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from support.api import FakeApi
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
@@ -73,15 +73,15 @@ class Run:
         """Poll for so long; between equal parts of it, do something else."""
 
         async def go() -> None:
-            watch = Watch(
+            poller = WorkspacePoller(
                 self.one,
                 self.store,
                 self.telemetry,
                 self.world.now,
                 transport=self.api.transport,
             )
-            async with watch:
-                task = asyncio.ensure_future(watch.run())
+            async with poller:
+                task = asyncio.ensure_future(poller.run())
                 for step in (*then, None):
                     await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
                     if task.done():

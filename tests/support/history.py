@@ -23,7 +23,7 @@ from exporter.config import Config, load
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import PAGE_BYTES, SERIES, Telemetry
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.sandbox import Sandbox
 from support.processes import finished
 from support.virtual import World
@@ -284,7 +284,7 @@ class _Exporter:
         self._transport = _Slow(sandbox, world.now)
         self._world = world
         self._store, self._telemetry = Store(), Telemetry()
-        self._watches: list[Watch] = []
+        self._pollers: list[WorkspacePoller] = []
 
     async def begin(self, stack: AsyncExitStack) -> None:
         """Open what the stack will close."""
@@ -292,12 +292,14 @@ class _Exporter:
         self._telemetry.reloaded(now())
         self._telemetry.web_reloaded(now(), right=True)
         for one in self._config.workspaces:
-            watch = Watch(one, self._store, self._telemetry, now, transport=self._transport)
-            self._watches.append(await stack.enter_async_context(watch))
+            poller = WorkspacePoller(
+                one, self._store, self._telemetry, now, transport=self._transport
+            )
+            self._pollers.append(await stack.enter_async_context(poller))
 
     async def poll(self) -> None:
         """One round of all workspaces."""
-        failures = await asyncio.gather(*(watch.once() for watch in self._watches))
+        failures = await asyncio.gather(*(poller.once() for poller in self._pollers))
         assert not any(failures), failures
 
     def page(self) -> list[str]:

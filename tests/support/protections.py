@@ -433,7 +433,7 @@ PROTECTIONS: Final = (
     Protection(
         "one workspace goes first with a key",
         "exporter/upstream/sender.py",
-        "self._keyring.pause(self._host, key).doubt()",
+        "self._shared_keys.pause(self._host, key).doubt()",
         "pass",
         (
             "tests/polling/test_fleet.py::test_ten_workspaces_of_one_rejected_key_send_it_once_a_minute_in_all",
@@ -451,8 +451,8 @@ PROTECTIONS: Final = (
     Protection(
         "the credit of retries is spent once over restarts",
         "exporter/upstream/sender.py",
-        "Credit(standing.owed)",
-        "Credit()",
+        "RetryBudget(standing.owed)",
+        "RetryBudget()",
         (
             "tests/upstream/test_sender.py::test_the_credit_for_requests_beyond_the_schedule_is_spent_once_over_restarts",
         ),
@@ -816,7 +816,7 @@ PROTECTIONS: Final = (
     Protection(
         "no long text of a list of bots is kept, and its patterns see what is shown",
         "exporter/model/bot_list.py",
-        'return text(value) if value.strip() else ""',
+        'return label_value(value) if value.strip() else ""',
         "return value",
         (
             "tests/polling/test_roster.py::test_nothing_of_a_page_is_kept_that_is_longer_than_what_is_shown",
@@ -839,7 +839,7 @@ PROTECTIONS: Final = (
     Protection(
         "a list that ends before its total has failed",
         "exporter/model/bot_list.py",
-        "            raise ReplyError(text)\n",
+        "            raise ReplyError(reason)\n",
         "            return False\n",
         ("tests/polling/test_roster.py::test_a_list_that_ends_before_its_total_is_a_failure",),
     ),
@@ -1495,7 +1495,7 @@ PROTECTIONS: Final = (
     Protection(
         "a failed report is asked early within the bounds alone",
         "exporter/polling/poller.py",
-        "gate.early(failed.outcome)",
+        "sender.early(failed.outcome)",
         "True",
         ("tests/polling/test_poller.py",),
     ),
@@ -1597,7 +1597,7 @@ PROTECTIONS: Final = (
     Protection(
         "an answer that comes while its workspace is replaced is told by nobody",
         "exporter/polling/workspace.py",
-        "        self._gate.retire(telemetry)\n",
+        "        self._sender.retire(telemetry)\n",
         "",
         (
             "tests/polling/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
@@ -1821,7 +1821,7 @@ PROTECTIONS: Final = (
     Protection(
         "a lower limit of series is kept from the start",
         "exporter/polling/fleet.py",
-        "            await one.watch.settle()\n",
+        "            await one.poller.settle()\n",
         "            pass\n",
         ("tests/polling/test_sizes.py::test_a_lower_max_series_is_kept_before_anything_is_asked",),
     ),

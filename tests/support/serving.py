@@ -26,9 +26,9 @@ from exporter.metrics.store import Record, Store
 from exporter.model.targets import Key, Target
 from exporter.polling.status import Rest, Status, WorkspaceStatus, targets
 from exporter.shutdown import signalled
-from exporter.web.access import Guard
+from exporter.web.access import AccessControl
 from exporter.web.app import Look, Web
-from exporter.web.live_config import Kept
+from exporter.web.live_config import LiveWebConfig
 from exporter.web.server import Server
 from exporter.web.sockets import Limits, bound, listen
 
@@ -99,7 +99,7 @@ class Serving:
     """
 
     port: int
-    kept: Kept
+    kept: LiveWebConfig
     reloads: list[bool] = field(default_factory=list)
 
     def connect(self, source: str = LOOPBACK) -> socket.socket:
@@ -173,11 +173,11 @@ def serving(
         app: What answers whoever is let in; the routes where left out.
     """
     reloads: list[bool] = []
-    kept = Kept(str(config) if config else "", {}, reloads.append)
+    kept = LiveWebConfig(str(config) if config else "", {}, reloads.append)
     [listening] = listen([f"{LOOPBACK}:0"])
     found = Serving(listening.getsockname()[1], kept, reloads)
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    server = Server(Guard(app or web(own), lambda: kept.current), kept, limits)
+    server = Server(AccessControl(app or web(own), lambda: kept.current), kept, limits)
     thread = threading.Thread(
         target=loop.run_until_complete, args=(server.serve_until(stop, [listening]),)
     )
@@ -224,7 +224,7 @@ async def _program(size: int, config: str, hang: str) -> None:
     page = LINE * (size // len(LINE))
     stop = signalled()
     [listening] = listen([f"{LOOPBACK}:0"])
-    kept = Kept(config, {}, lambda _: None)
+    kept = LiveWebConfig(config, {}, lambda _: None)
     print(bound(listening), flush=True)
     loop = asyncio.get_running_loop()
     if hang == "names":
@@ -238,7 +238,7 @@ async def _program(size: int, config: str, hang: str) -> None:
         waiting.add_done_callback(print)
     if hang == "descriptors":
         loop.call_later(0.5, _fill)
-    await Server(Guard(web(lambda: page), lambda: kept.current), kept).serve_until(
+    await Server(AccessControl(web(lambda: page), lambda: kept.current), kept).serve_until(
         stop, [listening]
     )
     print("stopped", flush=True)

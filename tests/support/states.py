@@ -5,7 +5,7 @@ from functools import cache
 
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.polling.workspace import Watch
+from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State
 from support.api import FakeApi
 from support.virtual import World
@@ -19,16 +19,16 @@ def real() -> State:
     api = FakeApi(world.now)
 
     async def go() -> State:
-        watch = Watch(
+        poller = WorkspacePoller(
             workspace(bots=2, labels={"team": "süd"}),
             *(store, Telemetry(), world.now),
             transport=api.transport,
         )
-        async with watch:
-            task = asyncio.ensure_future(watch.run())
+        async with poller:
+            task = asyncio.ensure_future(poller.run())
             await asyncio.sleep(3600)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            return State((watch.memory,), tuple(store))
+            return State((poller.memory,), tuple(store))
 
     return world.run(go)

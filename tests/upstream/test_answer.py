@@ -16,11 +16,11 @@ from hypothesis import given, strategies as st
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
-from exporter.metrics.exposition import text as page
+from exporter.metrics.exposition import rendered as page
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.model.names import text
-from exporter.polling.workspace import Watch
+from exporter.model.names import label_value
+from exporter.polling.workspace import WorkspacePoller
 from exporter.upstream.answer import DEEPEST, TooMuch, Unfit, Unfolding, holds, read, small
 
 UNREADABLE = {
@@ -52,7 +52,7 @@ def test_an_unreadable_text_spoils_nothing_but_itself(kind: str, before: bytes) 
     assert found["a"][1] == 1.5
     sound = json.loads(b'"' + before + b'"')
     assert found["a"][0].startswith(sound)
-    assert text("x" + found["a"][0]) == text("x" + sound)
+    assert label_value("x" + found["a"][0]) == label_value("x" + sound)
 
 
 def test_white_space_between_texts_is_no_part_of_them() -> None:
@@ -100,8 +100,8 @@ def test_a_name_that_cannot_be_read_is_cleaned_and_drift(
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=pieces()))
         one = workspace([metric], requests_per_minute=6000)
         now = lambda: datetime.now(UTC)  # noqa: E731
-        async with Watch(one, store, telemetry, now, transport=transport) as watch:
-            assert not await watch.once()
+        async with WorkspacePoller(one, store, telemetry, now, transport=transport) as poller:
+            assert not await poller.once()
 
     asyncio.run(go())
 
@@ -283,11 +283,11 @@ def polling(one: Workspace, content: bytes) -> tuple[float, bool]:
 
         now = lambda: datetime.now(UTC)  # noqa: E731
         store = Store()
-        async with Watch(
+        async with WorkspacePoller(
             one, store, Telemetry(), now, transport=httpx.MockTransport(respond)
-        ) as watch:
+        ) as poller:
             ticking = asyncio.ensure_future(tick())
-            failures = await watch.once()
+            failures = await poller.once()
             done = True
             await ticking
         return worst, not failures
@@ -394,7 +394,7 @@ def test_a_key_in_an_answer_is_found(kind: str, shape: str) -> None:
 
 def test_a_key_that_is_composed_where_it_is_shown_is_found() -> None:
     content = json.dumps({"name": "S\u212aEY-0123456789"}, ensure_ascii=False).encode()
-    assert text("S\u212aEY-0123456789") == "SKEY-0123456789"
+    assert label_value("S\u212aEY-0123456789") == "SKEY-0123456789"
     assert holds(content, read(content), ["SKEY-0123456789"])
 
 

@@ -4,19 +4,19 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.upstream.budget import CAPACITY, SLOWEST, Budget
+from exporter.upstream.budget import CAPACITY, SLOWEST, RequestBudget
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 def test_the_bucket_starts_empty() -> None:
-    budget = Budget(60, None, UTC, at=100.0)
+    budget = RequestBudget(60, None, UTC, at=100.0)
 
     assert budget.take(100.0, NOON) == pytest.approx(1.0)
 
 
 def test_waiting_as_long_as_told_is_enough() -> None:
-    budget = Budget(7, None, UTC, at=0.0)
+    budget = RequestBudget(7, None, UTC, at=0.0)
 
     wait = budget.take(0.0, NOON)
 
@@ -28,7 +28,7 @@ def test_waiting_as_long_as_told_is_enough_at_any_rate_and_any_time(
     per_minute: int, microseconds: int, refusals: int
 ) -> None:
     at = microseconds / 1_000_000
-    budget = Budget(per_minute, None, UTC, at=at)
+    budget = RequestBudget(per_minute, None, UTC, at=at)
     for _ in range(refusals):
         at += 60
         budget.slow_down(at)
@@ -40,7 +40,7 @@ def test_waiting_as_long_as_told_is_enough_at_any_rate_and_any_time(
 
 
 def test_no_more_is_saved_up_than_the_bucket_holds() -> None:
-    budget = Budget(60, None, UTC, at=0.0)
+    budget = RequestBudget(60, None, UTC, at=0.0)
 
     taken = 0
     while budget.take(3600.0, NOON) == 0:
@@ -56,7 +56,7 @@ def test_no_more_is_saved_up_than_the_bucket_holds() -> None:
 def test_no_stretch_of_time_sees_more_than_rate_times_length_and_a_bucket(
     pauses: list[float], per_minute: int
 ) -> None:
-    budget, at, sent = Budget(per_minute, None, UTC, at=0.0), 0.0, []
+    budget, at, sent = RequestBudget(per_minute, None, UTC, at=0.0), 0.0, []
     for pause in pauses:
         at += pause
         while budget.take(at, NOON) == 0:
@@ -74,7 +74,7 @@ def test_a_crash_loop_sends_no_more_than_the_rate_times_the_time_it_ran(
 ) -> None:
     at, sent = 0.0, 0
     for life in lives:
-        budget = Budget(60, None, UTC, at=at)
+        budget = RequestBudget(60, None, UTC, at=at)
         at += life
         while budget.take(at, NOON) == 0:
             sent += 1
@@ -83,14 +83,14 @@ def test_a_crash_loop_sends_no_more_than_the_rate_times_the_time_it_ran(
 
 
 def test_a_clock_that_goes_backwards_gives_nothing_away() -> None:
-    budget = Budget(60, None, UTC, at=100.0)
+    budget = RequestBudget(60, None, UTC, at=100.0)
 
     assert budget.take(50.0, NOON) > 0
 
 
 def test_the_days_budget_is_hard_until_local_midnight() -> None:
     zone = ZoneInfo("America/Los_Angeles")
-    budget = Budget(6000, 2, zone, at=0.0)
+    budget = RequestBudget(6000, 2, zone, at=0.0)
     evening = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)  # 23:00 in Los Angeles
 
     assert [budget.take(60.0, evening), budget.take(60.0, evening)] == [0, 0]
@@ -102,10 +102,10 @@ def test_the_days_budget_is_hard_until_local_midnight() -> None:
 
 
 def test_without_a_days_budget_nothing_remains_to_be_told() -> None:
-    assert Budget(60, None, UTC, at=0.0).remaining(NOON) is None
+    assert RequestBudget(60, None, UTC, at=0.0).remaining(NOON) is None
 
 
-def rate(budget: Budget, at: float) -> float:
+def rate(budget: RequestBudget, at: float) -> float:
     """Seconds between two requests from an instant on."""
     while not budget.take(at, NOON):
         pass
@@ -113,7 +113,7 @@ def rate(budget: Budget, at: float) -> float:
 
 
 def test_a_refusal_halves_the_rate_and_those_that_come_with_it_no_more() -> None:
-    budget = Budget(60, None, UTC, at=0.0)
+    budget = RequestBudget(60, None, UTC, at=0.0)
     for at in (100.0, 101.0, 102.0):
         budget.slow_down(at)
 
@@ -123,7 +123,7 @@ def test_a_refusal_halves_the_rate_and_those_that_come_with_it_no_more() -> None
 
 @pytest.mark.parametrize("every", [0.5, 7.0, 59.0])
 def test_refusals_that_never_cease_halve_the_rate_once_a_minute(every: float) -> None:
-    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    budget, at = RequestBudget(60, None, UTC, at=0.0), 0.0
     while at < 20 * 60:
         at += every
         budget.slow_down(at)
@@ -132,7 +132,7 @@ def test_refusals_that_never_cease_halve_the_rate_once_a_minute(every: float) ->
 
 
 def test_refusals_for_ever_leave_a_request_in_ten_minutes() -> None:
-    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    budget, at = RequestBudget(60, None, UTC, at=0.0), 0.0
     for _ in range(100):
         at += 60
         budget.slow_down(at)
@@ -142,7 +142,7 @@ def test_refusals_for_ever_leave_a_request_in_ten_minutes() -> None:
 
 
 def test_answers_bring_half_the_rate_back_at_once_and_all_of_it_after_an_hour() -> None:
-    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    budget, at = RequestBudget(60, None, UTC, at=0.0), 0.0
     for _ in range(20):
         at += 60
         budget.slow_down(at)
@@ -155,7 +155,7 @@ def test_answers_bring_half_the_rate_back_at_once_and_all_of_it_after_an_hour() 
 
 
 def test_an_answer_does_not_undo_the_one_refusal() -> None:
-    budget = Budget(60, None, UTC, at=0.0)
+    budget = RequestBudget(60, None, UTC, at=0.0)
     budget.slow_down(10.0)
     budget.speed_up(11.0)
 
@@ -168,7 +168,7 @@ def test_an_answer_does_not_undo_the_one_refusal() -> None:
 def test_whatever_the_api_says_the_rate_stays_between_its_bounds(
     events: list[tuple[str, float]],
 ) -> None:
-    budget, at = Budget(60, None, UTC, at=0.0), 0.0
+    budget, at = RequestBudget(60, None, UTC, at=0.0), 0.0
     for what, later in events:
         at += later
         if what == "no":
@@ -180,9 +180,9 @@ def test_whatever_the_api_says_the_rate_stays_between_its_bounds(
 
 
 def test_what_was_spent_in_an_earlier_life_counts_on_its_day_alone() -> None:
-    budget = Budget(60, 10, UTC, at=0.0, day=NOON.date(), spent=9)
+    budget = RequestBudget(60, 10, UTC, at=0.0, day=NOON.date(), spent=9)
     assert budget.remaining(NOON) == 1
     assert budget.remaining(NOON + timedelta(days=1)) == 10
 
-    budget = Budget(60, 10, UTC, at=0.0, day=NOON.date() - timedelta(days=1), spent=9)
+    budget = RequestBudget(60, 10, UTC, at=0.0, day=NOON.date() - timedelta(days=1), spent=9)
     assert budget.remaining(NOON) == 10

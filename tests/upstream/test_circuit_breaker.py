@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.upstream.circuit_breaker import PROBE_EVERY, Breaker
+from exporter.upstream.circuit_breaker import PROBE_EVERY, CircuitBreaker
 
 
-def after(failures: list[bool], every: float = 1.0, deadline: float = 60.0) -> Breaker:
+def after(failures: list[bool], every: float = 1.0, deadline: float = 60.0) -> CircuitBreaker:
     """A breaker that has seen these, at their times."""
-    found = Breaker(deadline)
+    found = CircuitBreaker(deadline)
     for number, failed in enumerate(failures):
         found.ended(number * every, failed=failed)
     return found
@@ -77,7 +77,7 @@ def test_an_answer_closes_it_and_the_past_is_forgotten() -> None:
 
 
 def test_it_can_begin_open() -> None:
-    found = Breaker(60, probe_at=30.0)
+    found = CircuitBreaker(60, probe_at=30.0)
 
     assert found.wait(10) == 20
     assert found.wait(30) == 0

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from exporter.config import ApiKey
 from exporter.errors import Outcome, RequestFailed
-from exporter.upstream.key_health import Credential
+from exporter.upstream.key_health import KeyHealth
 
 INTERVAL = 600.0
 KEY = "sk-canary-1"
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_rejected_key_rests_for_nearly_an_interval(file: Path) -> None:
-    found = Credential(ApiKey(file=file), INTERVAL)
+    found = KeyHealth(ApiKey(file=file), INTERVAL)
     found.rejected(found.usable(0.0), 0.0)
 
     with pytest.raises(RequestFailed) as caught:
@@ -31,7 +31,7 @@ def test_a_rejected_key_rests_for_nearly_an_interval(file: Path) -> None:
 
 
 def test_another_key_is_sent_at_once_and_the_rejected_one_still_is_not(file: Path) -> None:
-    found = Credential(ApiKey(file=file), INTERVAL)
+    found = KeyHealth(ApiKey(file=file), INTERVAL)
     found.rejected(KEY, 0.0)
     assert not found.changed_since(KEY)
 
@@ -46,7 +46,7 @@ def test_another_key_is_sent_at_once_and_the_rejected_one_still_is_not(file: Pat
 def test_a_key_that_works_for_others_rests_only_when_it_is_rejected_twice_in_a_row(
     file: Path,
 ) -> None:
-    found = Credential(ApiKey(file=file), INTERVAL)
+    found = KeyHealth(ApiKey(file=file), INTERVAL)
     found.accepted(KEY, "b1")
     found.rejected(KEY, 1.0, about="b2")
     assert found.usable(1.0) == KEY
@@ -63,7 +63,7 @@ def test_a_key_that_works_for_others_rests_only_when_it_is_rejected_twice_in_a_r
 
 
 def test_what_was_barred_and_is_answered_again_counts_again(file: Path) -> None:
-    found = Credential(ApiKey(file=file), INTERVAL)
+    found = KeyHealth(ApiKey(file=file), INTERVAL)
     found.rejected(KEY, 0.0, about="b2")
     found.accepted(KEY, "b1")  # on its way before
     found.accepted(KEY, "b2")
@@ -75,14 +75,14 @@ def test_what_was_barred_and_is_answered_again_counts_again(file: Path) -> None:
 
 
 def test_a_file_that_is_gone_is_no_other_key(file: Path) -> None:
-    found = Credential(ApiKey(file=file), INTERVAL)
+    found = KeyHealth(ApiKey(file=file), INTERVAL)
     file.unlink()
 
     assert not found.changed_since(KEY)
 
 
 def test_the_key_is_in_no_text_of_it() -> None:
-    found = Credential(ApiKey(secret=SecretStr(KEY)), INTERVAL)
+    found = KeyHealth(ApiKey(secret=SecretStr(KEY)), INTERVAL)
     found.rejected(found.usable(0.0), 0.0)
 
     with pytest.raises(RequestFailed) as caught:

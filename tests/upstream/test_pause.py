@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.upstream.retry_after import LONGEST, Parking
+from exporter.upstream.retry_after import LONGEST, RequestedPause
 
 
-def parking(share: float = 0.0, until: float = 0.0) -> Parking:
-    return Parking(until, lambda low, high: low + share * (high - low))
+def parking(share: float = 0.0, until: float = 0.0) -> RequestedPause:
+    return RequestedPause(until, lambda low, high: low + share * (high - low))
 
 
 @given(st.floats(0, LONGEST), st.floats(0, 1e7), st.floats(0, 1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from exporter.errors import Outcome
-from exporter.upstream.retries import ATTEMPTS, SHARE, SPARE, Credit, pause
+from exporter.upstream.retries import ATTEMPTS, SHARE, SPARE, RetryBudget, pause
 
 
 def longest(_: float, high: float) -> float:
@@ -45,7 +45,7 @@ def test_a_pause_is_any_time_up_to_a_bound_that_doubles() -> None:
 def test_in_any_stretch_the_extra_requests_are_a_tenth_of_the_schedule_and_ten(
     wants: list[bool],
 ) -> None:
-    credit, paid = Credit(), []
+    credit, paid = RetryBudget(), []
     for want in wants:  # each time one of the schedule, and perhaps up to two beyond it
         credit.earn()
         paid.append(sum(want and credit.spend() for _ in range(ATTEMPTS - 1)))
@@ -57,7 +57,7 @@ def test_in_any_stretch_the_extra_requests_are_a_tenth_of_the_schedule_and_ten(
 
 
 def test_a_day_of_failures_spends_what_the_schedule_earns() -> None:
-    credit = Credit()
+    credit = RetryBudget()
 
     paid = 0
     for _ in range(1000):
@@ -68,7 +68,7 @@ def test_a_day_of_failures_spends_what_the_schedule_earns() -> None:
 
 
 def test_ten_of_the_schedule_pay_for_one_beyond_it_however_often() -> None:
-    credit = Credit()
+    credit = RetryBudget()
     while credit.spend():
         pass
 

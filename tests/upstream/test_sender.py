@@ -21,14 +21,14 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.model import paths
 from exporter.upstream.budget import CAPACITY
 from exporter.upstream.client import Client
-from exporter.upstream.limiter import Standing
+from exporter.upstream.limiter import SenderState
 from exporter.upstream.retries import SHARE, SPARE
-from exporter.upstream.sender import Gate
-from exporter.upstream.shared_keys import Keyring
+from exporter.upstream.sender import Sender
+from exporter.upstream.shared_keys import SharedKeys
 
 
 class Asked:
-    """A gate before an API that answers with a row of statuses.
+    """A sender before an API that answers with a row of statuses.
 
     Attributes:
         paths: Which were asked.
@@ -43,12 +43,12 @@ class Asked:
         one: Workspace,
         statuses: Callable[[str, int], int],
         seconds: float = 0.1,
-        standing: Standing | None = None,
+        standing: SenderState | None = None,
     ) -> None:
         self.one, self.statuses, self.seconds = one, statuses, seconds
-        self.standing = standing or Standing()
+        self.standing = standing or SenderState()
         self.world, self.telemetry = World(), Telemetry()
-        self.keyring = Keyring(secrets.token_bytes(32))
+        self.shared_keys = SharedKeys(secrets.token_bytes(32))
         self.headers: dict[str, str] = {}
         self.refusal = b'{"detail": "no"}'
         self.paths: list[str] = []
@@ -68,20 +68,20 @@ class Asked:
 
         return httpx.Response(status, content=body(), headers=self.headers)
 
-    def run(self, *steps: Callable[[Gate], Any]) -> list[object]:
+    def run(self, *steps: Callable[[Sender], Any]) -> list[object]:
         """What each step brings, one after the other: None, or what it raised."""
 
         async def go() -> list[object]:
             client = Client(self.one, httpx.MockTransport(self.handle))
-            gate = Gate(
+            sender = Sender(
                 *(self.one, client, self.telemetry, self.world.now, self.standing),
-                keyring=self.keyring,
+                shared_keys=self.shared_keys,
             )
-            gate.begin()
+            sender.begin()
             found: list[object] = []
             for step in steps:
                 try:
-                    found.append(await step(gate))
+                    found.append(await step(sender))
                 except (RequestFailed, ReplyError) as error:
                     found.append(error)
             await client.close()
@@ -109,21 +109,21 @@ class Asked:
         )
 
 
-async def report(gate: Gate, *, readable: bool = True) -> None:
-    with await gate.report(lambda _: {}) as received:
+async def report(sender: Sender, *, readable: bool = True) -> None:
+    with await sender.report(lambda _: {}) as received:
         received.readable = readable
 
 
-async def bots(gate: Gate) -> None:
-    with await gate.bots(0):
+async def bots(sender: Sender) -> None:
+    with await sender.bots(0):
         pass
 
 
-async def standing_of(gate: Gate) -> Standing:
-    return gate.standing
+async def standing_of(sender: Sender) -> SenderState:
+    return sender.standing
 
 
-async def later(_: Gate, seconds: float = 0) -> None:
+async def later(_: Sender, seconds: float = 0) -> None:
     for _slice in range(24):
         await asyncio.sleep(seconds / 24)  # the virtual clock does not jump a day at once
 
@@ -157,8 +157,8 @@ def test_where_neither_path_is_found_the_documented_one_stays_first() -> None:
 def test_calls_at_the_same_time_all_find_the_other_path() -> None:
     asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
 
-    async def together(gate: Gate) -> None:
-        await asyncio.gather(*(report(gate) for _ in range(4)))
+    async def together(sender: Sender) -> None:
+        await asyncio.gather(*(report(sender) for _ in range(4)))
 
     assert asked.run(together) == [None]
     assert asked.paths == [paths.PORTAL_REPORT, *[paths.PORTAL_REPORT_OLD] * 4]
@@ -199,7 +199,7 @@ def test_the_path_that_answered_is_remembered_over_a_restart() -> None:
     first = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
 
     (_, standing) = first.run(report, standing_of)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, SenderState)
     assert standing.url == portal().other_url
     second = Asked(portal(), only(paths.PORTAL_REPORT_OLD), standing=standing)
     assert second.run(report) == [None]
@@ -207,18 +207,18 @@ def test_the_path_that_answered_is_remembered_over_a_restart() -> None:
 
 
 def test_a_remembered_path_that_is_gone_gives_way_to_the_documented_one() -> None:
-    standing = Standing(url=portal().other_url)
+    standing = SenderState(url=portal().other_url)
     asked = Asked(portal(), only(paths.PORTAL_REPORT), standing=standing)
 
     found = asked.run(report, standing_of)
 
     assert found[0] is None
-    assert found[1] == Standing(day=START.date(), spent=2, owed=1)  # the try of the other path
+    assert found[1] == SenderState(day=START.date(), spent=2, owed=1)  # the try of the other path
 
 
 @pytest.mark.parametrize("url", ["https://evil.invalid/x", "junk", portal().bots_url])
 def test_a_remembered_address_that_is_not_the_workspaces_is_passed_over(url: str) -> None:
-    asked = Asked(portal(), lambda *_: 200, standing=Standing(url=url))
+    asked = Asked(portal(), lambda *_: 200, standing=SenderState(url=url))
 
     assert asked.run(report) == [None]
     assert asked.paths == [paths.PORTAL_REPORT]
@@ -250,8 +250,8 @@ def test_both_requests_of_a_fallback_are_counted_and_wait_for_the_budget() -> No
     asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
     begun = asked.world
 
-    async def timed(gate: Gate) -> float:
-        await report(gate)
+    async def timed(sender: Sender) -> float:
+        await report(sender)
         return (begun.now() - START).total_seconds()
 
     (took,) = asked.run(timed)
@@ -263,7 +263,7 @@ def test_both_requests_of_a_fallback_are_counted_and_wait_for_the_budget() -> No
 
 def test_an_answer_without_anything_readable_is_invalid_and_not_up() -> None:
     asked = Asked(workspace(["total_usage"]), lambda *_: 200)
-    asked.run(lambda gate: report(gate, readable=False))
+    asked.run(lambda sender: report(sender, readable=False))
 
     assert asked.counted("invalid") == 1
     assert asked.told('seasalt_up{api="seachat",workspace="acme"}') == 0
@@ -337,7 +337,7 @@ def test_what_is_left_of_the_days_budget_is_told_from_the_start() -> None:
 def test_a_budget_that_is_spent_is_a_failure_in_words_and_none_on_another_day() -> None:
     asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
 
-    async def set_clock(_: Gate) -> None:
+    async def set_clock(_: Sender) -> None:
         asked.world.start += timedelta(days=1)
 
     (_, failure, _, ok) = asked.run(report, report, set_clock, report)
@@ -350,7 +350,7 @@ def test_a_budget_that_is_spent_is_a_failure_in_words_and_none_on_another_day() 
 def test_who_is_a_minute_early_waits_for_the_new_days_budget() -> None:
     asked = Asked(workspace(["total_usage"], requests_per_day=1, timezone="UTC"), lambda *_: 200)
 
-    found = asked.run(report, lambda gate: later(gate, 12 * 3600 - 30), report)
+    found = asked.run(report, lambda sender: later(sender, 12 * 3600 - 30), report)
 
     assert found[2] is None
     assert asked.times[1] >= 12 * 3600
@@ -367,8 +367,8 @@ def test_the_utc_offset_is_the_workspaces() -> None:
 def test_a_request_that_is_called_off_is_not_counted() -> None:
     asked = Asked(workspace(["total_usage"]), lambda *_: 200, seconds=30)
 
-    async def give_up(gate: Gate) -> None:
-        task = asyncio.ensure_future(report(gate))
+    async def give_up(sender: Sender) -> None:
+        task = asyncio.ensure_future(report(sender))
         await asyncio.sleep(5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -378,7 +378,7 @@ def test_a_request_that_is_called_off_is_not_counted() -> None:
     assert len(asked.paths) == 1
     assert asked.counted("invalid") == asked.counted("success") == 0
     # Nor does it say anything to those that share the key: one of them goes first.
-    pause = asked.keyring.pause(urlsplit(asked.one.url).netloc, KEY)
+    pause = asked.shared_keys.pause(urlsplit(asked.one.url).netloc, KEY)
     assert pause.wait("one", 5.0) == 0
     pause.sent("one", 5.0)
     assert pause.wait("another", 5.0) > 0
@@ -437,9 +437,9 @@ def test_at_any_rate_of_failures_the_total_is_a_tenth_above_the_schedule_and_ten
 ) -> None:
     asked = Asked(busy(), lambda _, number: 500 if luck[number % 64] < rate else 200)
 
-    async def step(gate: Gate) -> None:
+    async def step(sender: Sender) -> None:
         await asyncio.sleep(every)
-        await report(gate)
+        await report(sender)
 
     asked.run(*[step] * scheduled)
 
@@ -456,12 +456,12 @@ def test_while_the_api_wants_a_pause_nothing_is_sent_and_requests_fail_at_once(s
     line = 'seasalt_api_paused_until_timestamp_seconds{api="seachat",workspace="acme"}'
     told: list[float] = []
 
-    async def look(_: Gate) -> None:
+    async def look(_: Sender) -> None:
         told.append(asked.told(line) - START.timestamp())
 
     found = asked.run(
         *(look, report, look, report, bots),
-        *(lambda gate: later(gate, 140), report, look),
+        *(lambda sender: later(sender, 140), report, look),
     )
 
     refused = [error for error in found if isinstance(error, RequestFailed)]
@@ -486,9 +486,9 @@ def test_nothing_is_ever_sent_before_the_api_wants_it(
     asked = Asked(busy(), lambda *_: status)
     asked.headers = {"retry-after": str(wish)}
 
-    async def step(gate: Gate, pause: int) -> None:
+    async def step(sender: Sender, pause: int) -> None:
         await asyncio.sleep(pause)
-        await report(gate)
+        await report(sender)
 
     asked.run(*(partial(step, pause=pause) for pause in pauses))
 
@@ -499,11 +499,11 @@ def test_nothing_is_ever_sent_before_the_api_wants_it(
 
 def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts() -> None:
     one, times, at = busy(), list[float](), 0.0
-    standing = Standing()
+    standing = SenderState()
 
-    async def thrice(gate: Gate) -> None:
+    async def thrice(sender: Sender) -> None:
         for _ in range(3):
-            await asyncio.gather(report(gate), return_exceptions=True)
+            await asyncio.gather(report(sender), return_exceptions=True)
             await asyncio.sleep(1)
 
     for _ in range(60):  # three seconds each
@@ -521,25 +521,25 @@ def test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts()
 def test_a_rejected_key_lets_no_other_workspaces_key_rest_in_a_later_life() -> None:
     good, bad = busy(), workspace(["total_usage"], name="other", api_key="sk-rejected-canary")
 
-    async def go() -> tuple[Standing, Standing]:
-        ring = Keyring(b"one process")
+    async def go() -> tuple[SenderState, SenderState]:
+        ring = SharedKeys(b"one process")
         world, telemetry = World(), Telemetry()
         asked = {one.name: Asked(one, lambda *_: 200) for one in (good, bad)}
         asked[bad.name].statuses = lambda *_: 401
-        gates = [
-            Gate(
+        senders = [
+            Sender(
                 one,
                 Client(one, httpx.MockTransport(asked[one.name].handle)),
                 telemetry,
                 world.now,
-                keyring=ring,
+                shared_keys=ring,
             )
             for one in (good, bad)
         ]
-        await report(gates[0])
+        await report(senders[0])
         with pytest.raises(RequestFailed):
-            await report(gates[1])
-        return gates[0].standing, gates[1].standing
+            await report(senders[1])
+        return senders[0].standing, senders[1].standing
 
     of_good, of_bad = World().run(go)
     assert of_good.resting == ()
@@ -552,7 +552,7 @@ def test_nothing_of_a_rejected_key_is_kept_that_another_life_could_compare() -> 
     kept = []
     for _ in range(2):
         (_, standing) = Asked(busy(), lambda *_: 401).run(report, standing_of)
-        assert isinstance(standing, Standing)
+        assert isinstance(standing, SenderState)
         kept.append(standing.resting)
 
     [[(use, one, _)], [(_, two, _)]] = kept
@@ -568,17 +568,17 @@ def test_a_key_that_was_rotated_rests_no_longer_than_the_one_before_and_then_is_
     file.write_text("sk-old", encoding="utf-8")
     one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
     (_, standing) = Asked(one, lambda *_: 401).run(report, standing_of)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, SenderState)
 
     file.write_text("sk-new", encoding="utf-8")
     asked = Asked(one, lambda *_: 200, standing=standing)
-    (refused, *_, ok) = asked.run(report, lambda gate: later(gate, 60), report)
+    (refused, *_, ok) = asked.run(report, lambda sender: later(sender, 60), report)
     assert isinstance(refused, NotSent)
     assert ok is None
     # And another that comes while that one rests is sent at once.
     asked = Asked(one, lambda *_: 200, standing=standing)
 
-    async def rotate(_: Gate) -> None:
+    async def rotate(_: Sender) -> None:
         file.write_text("sk-newer", encoding="utf-8")
 
     (_, _, ok) = asked.run(report, rotate, report)
@@ -586,7 +586,7 @@ def test_a_key_that_was_rotated_rests_no_longer_than_the_one_before_and_then_is_
 
 
 def test_the_credit_for_requests_beyond_the_schedule_is_spent_once_over_restarts() -> None:
-    standing, sent = Standing(), 0
+    standing, sent = SenderState(), 0
     for _ in range(30):
         asked = Asked(busy(), lambda *_: 500, standing=standing)
         (_, standing) = asked.run(report, standing_of)  # type: ignore[assignment]  # it is one
@@ -607,12 +607,12 @@ def test_what_the_api_wants_is_remembered_over_a_restart() -> None:
     first = Asked(busy(), lambda *_: 429)
     first.headers = {"retry-after": "600"}
     (_, standing) = first.run(report, standing_of)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, SenderState)
     assert standing.not_before
     assert 600 <= (standing.not_before - START).total_seconds() <= 661
 
     second = Asked(busy(), lambda *_: 200, standing=standing)
-    (failure, *_, ok) = second.run(report, lambda gate: later(gate, 661), report)
+    (failure, *_, ok) = second.run(report, lambda sender: later(sender, 661), report)
     assert isinstance(failure, RequestFailed)
     assert ok is None
     assert second.times[0] >= 600
@@ -620,10 +620,10 @@ def test_what_the_api_wants_is_remembered_over_a_restart() -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=20_000)])
 def test_a_clock_that_was_wrong_parks_for_a_day_at_most(ahead: timedelta) -> None:
-    standing = Standing(not_before=START + ahead, open_until=START + ahead)
+    standing = SenderState(not_before=START + ahead, open_until=START + ahead)
     asked = Asked(busy(), lambda *_: 200, standing=standing)
 
-    (failure, _, ok) = asked.run(report, lambda gate: later(gate, 86_400), report)
+    (failure, _, ok) = asked.run(report, lambda sender: later(sender, 86_400), report)
     assert isinstance(failure, RequestFailed)
     assert ok is None
 
@@ -632,11 +632,11 @@ def test_a_pause_is_news_once_though_two_clocks_never_agree() -> None:
     asked = Asked(busy(), lambda *_: 429)
     asked.headers = {"retry-after": "3600"}
 
-    async def waits(gate: Gate) -> object:
+    async def waits(sender: Sender) -> object:
         asked.world.start += timedelta(microseconds=1)
-        return gate.waits
+        return sender.waits
 
-    found = asked.run(waits, report, waits, lambda gate: later(gate, 60), waits)
+    found = asked.run(waits, report, waits, lambda sender: later(sender, 60), waits)
     assert found[0] != found[2]
     assert found[2] == found[4]
 
@@ -646,10 +646,10 @@ def test_setting_the_clock_changes_no_pause(days: int) -> None:
     asked = Asked(busy(), lambda _, number: 429 if number == 1 else 200)
     asked.headers = {"retry-after": "600"}
 
-    async def set_clock(_: Gate) -> None:
+    async def set_clock(_: Sender) -> None:
         asked.world.start += timedelta(days=days)
 
-    found = asked.run(report, set_clock, report, lambda gate: later(gate, 661), report)
+    found = asked.run(report, set_clock, report, lambda sender: later(sender, 661), report)
     assert isinstance(found[2], RequestFailed)
     assert found[4] is None
 
@@ -657,7 +657,7 @@ def test_setting_the_clock_changes_no_pause(days: int) -> None:
 def test_a_days_requests_are_remembered_over_a_restart() -> None:
     one = busy(requests_per_day=7)
     (_, standing) = Asked(one, lambda *_: 200).run(report, standing_of)
-    assert standing == Standing(day=START.date(), spent=1)
+    assert standing == SenderState(day=START.date(), spent=1)
 
     asked = Asked(one, lambda *_: 200, standing=standing)
     asked.run()
@@ -672,10 +672,10 @@ def test_an_api_that_always_says_too_many_is_asked_ever_less_and_never_never(
     asked = Asked(workspace(["total_usage"], requests_per_minute=600), lambda *_: 429)
     asked.headers = wish
 
-    async def day(gate: Gate) -> None:
+    async def day(sender: Sender) -> None:
         while (asked.world.now() - START) < timedelta(days=1):
             await asyncio.sleep(10)
-            await asyncio.gather(report(gate), return_exceptions=True)
+            await asyncio.gather(report(sender), return_exceptions=True)
 
     asked.run(day)
 
@@ -690,9 +690,9 @@ def test_an_api_that_always_says_too_many_is_asked_ever_less_and_never_never(
 def test_an_api_that_is_down_is_probed_once_a_minute_and_everything_else_fails_at_once() -> None:
     asked = Asked(busy(), lambda *_: 500)
 
-    async def step(gate: Gate) -> None:
+    async def step(sender: Sender) -> None:
         await asyncio.sleep(1)
-        await asyncio.gather(*(report(gate) for _ in range(4)), return_exceptions=True)
+        await asyncio.gather(*(report(sender) for _ in range(4)), return_exceptions=True)
 
     asked.run(*[step] * 360)
     opened = asked.times[20] if len(asked.times) > 20 else 0.0
@@ -712,15 +712,15 @@ def test_after_the_outage_no_more_is_sent_at_once_than_the_bucket_holds() -> Non
     down = [True]
     asked = Asked(workspace(["total_usage"]), lambda *_: 500 if down else 200)
 
-    async def outage(gate: Gate) -> None:
+    async def outage(sender: Sender) -> None:
         for _ in range(60):
-            await asyncio.gather(report(gate), later(gate, 60), return_exceptions=True)
+            await asyncio.gather(report(sender), later(sender, 60), return_exceptions=True)
         down.clear()
 
-    async def all_at_once(gate: Gate) -> None:
+    async def all_at_once(sender: Sender) -> None:
         await asyncio.sleep(61)
-        await report(gate)
-        await asyncio.gather(*(report(gate) for _ in range(100)))
+        await report(sender)
+        await asyncio.gather(*(report(sender) for _ in range(100)))
 
     assert asked.run(outage, all_at_once) == [None, None]
     times = asked.times
@@ -733,44 +733,44 @@ def test_a_probe_that_is_called_off_does_not_wedge_the_breaker() -> None:
     down = [True]
     asked = Asked(busy(), lambda *_: 500 if down else 200)
 
-    async def open_it(gate: Gate) -> None:
+    async def open_it(sender: Sender) -> None:
         for _ in range(30):
-            await asyncio.gather(report(gate), return_exceptions=True)
-        assert gate.standing.open_until
+            await asyncio.gather(report(sender), return_exceptions=True)
+        assert sender.standing.open_until
 
-    async def hang(gate: Gate) -> None:
+    async def hang(sender: Sender) -> None:
         asked.seconds = 3600
-        task = asyncio.ensure_future(report(gate))
+        task = asyncio.ensure_future(report(sender))
         await asyncio.sleep(65)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         asked.seconds = 0.1
         down.clear()
 
-    found = asked.run(open_it, hang, lambda gate: later(gate, 61), report)
+    found = asked.run(open_it, hang, lambda sender: later(sender, 61), report)
     assert found == [None] * 4
 
 
 def test_an_open_breaker_is_remembered_over_a_restart() -> None:
-    standing = Standing(open_until=START + timedelta(seconds=40))
+    standing = SenderState(open_until=START + timedelta(seconds=40))
     asked = Asked(busy(), lambda *_: 200, standing=standing)
 
     found = asked.run(report, standing_of)
 
     assert asked.times[0] >= 40
-    assert found == [None, Standing(day=START.date(), spent=1)]
+    assert found == [None, SenderState(day=START.date(), spent=1)]
 
 
 def test_a_breaker_that_waits_for_its_next_probe_alone_is_told_as_no_pause() -> None:
-    standing = Standing(open_until=START + timedelta(seconds=40))
+    standing = SenderState(open_until=START + timedelta(seconds=40))
     asked = Asked(busy(), lambda *_: 200, standing=standing)
     line = 'seasalt_api_paused_until_timestamp_seconds{api="seachat",workspace="acme"}'
     told: list[float] = []
 
-    async def look(_: Gate) -> None:
+    async def look(_: Sender) -> None:
         told.append(asked.told(line))
 
-    asked.run(look, lambda gate: later(gate, 41), look)
+    asked.run(look, lambda sender: later(sender, 41), look)
     assert told == [standing.open_until.timestamp() if standing.open_until else None, 0]
 
 
@@ -781,7 +781,7 @@ def test_a_breaker_that_waits_for_its_next_probe_alone_is_told_as_no_pause() -> 
 def test_a_rejected_key_is_not_sent_again_before_its_next_turn(status: int) -> None:
     asked = Asked(busy(), lambda *_: status)
 
-    found = asked.run(*[report] * 20, lambda gate: later(gate, 600), report)
+    found = asked.run(*[report] * 20, lambda sender: later(sender, 600), report)
 
     assert len(asked.times) == 2
     assert asked.counted("unauthorized") == 2
@@ -811,8 +811,8 @@ def test_a_key_that_changes_while_it_is_rejected_is_tried_at_once(tmp_path: Path
 def test_what_waits_in_line_when_the_key_is_rejected_is_not_sent() -> None:
     asked = Asked(workspace(["total_usage"], requests_per_minute=60), lambda *_: 401)
 
-    async def together(gate: Gate) -> None:
-        await asyncio.gather(*(report(gate) for _ in range(8)), return_exceptions=True)
+    async def together(sender: Sender) -> None:
+        await asyncio.gather(*(report(sender) for _ in range(8)), return_exceptions=True)
 
     asked.run(together)
     assert len(asked.times) == 1
@@ -825,8 +825,8 @@ def test_what_waits_in_line_when_the_key_is_rotated_is_sent_with_the_new_one(
     asked = Asked(one, lambda _, number: 503 if number == 1 else 200)
     asked.headers = {"retry-after": "30"}
 
-    async def rotate_meanwhile(gate: Gate) -> None:
-        waiting = asyncio.ensure_future(report(gate))
+    async def rotate_meanwhile(sender: Sender) -> None:
+        waiting = asyncio.ensure_future(report(sender))
         await asyncio.sleep(15)
         file.write_text("sk-new", encoding="utf-8")
         await waiting
@@ -853,7 +853,7 @@ def test_a_new_key_is_sent_as_soon_as_it_is_there(tmp_path: Path) -> None:
     one, file = keyed(tmp_path)
     asked = Asked(one, lambda *_: 401 if asked.keys[-1] == "sk-old" else 200)
 
-    async def rotate(_: Gate) -> None:
+    async def rotate(_: Sender) -> None:
         file.write_text("sk-new", encoding="utf-8")
 
     found = asked.run(report, report, rotate, report)
@@ -917,7 +917,7 @@ def test_answers_that_cost_too_much_open_the_breaker() -> None:
     *found, standing = asked.run(*[report] * 20, standing_of)
 
     assert {str(one) for one in found} == {"HTTP 200, more in it than any answer may hold"}
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, SenderState)
     assert standing.open_until
 
 
@@ -946,13 +946,13 @@ def test_a_large_answer_is_prepared_beside_the_loop(rows: int) -> None:
         client = Client(
             whole, httpx.MockTransport(lambda _: httpx.Response(200, content=once(content)))
         )
-        gate = Gate(whole, client, Telemetry(), lambda: START)
+        sender = Sender(whole, client, Telemetry(), lambda: START)
 
         def prepare(answer: object) -> object:
             threads.append(threading.current_thread())
             return answer
 
-        with await gate.report(lambda _: {}) as received:
+        with await sender.report(lambda _: {}) as received:
             assert await received.made(prepare) == [{}] * (rows + 1)
         await client.close()
 
@@ -974,11 +974,11 @@ def test_an_answer_whose_reading_is_called_off_is_not_counted() -> None:
         client = Client(
             whole, httpx.MockTransport(lambda _: httpx.Response(200, content=once(rows)))
         )
-        gate = Gate(whole, client, telemetry, lambda: START)
-        gate.begin()
+        sender = Sender(whole, client, telemetry, lambda: START)
+        sender.begin()
 
         async def read() -> None:
-            with await gate.report(lambda _: {}) as received:
+            with await sender.report(lambda _: {}) as received:
                 await received.made(prepare)
 
         task = asyncio.ensure_future(read())
@@ -1004,8 +1004,8 @@ def test_whatever_an_answer_leads_to_the_process_goes_on(
 ) -> None:
     asked = Asked(workspace(["total_usage"]), lambda *_: 200)
 
-    async def raising(gate: Gate) -> None:
-        with await gate.report(lambda _: {}):
+    async def raising(sender: Sender) -> None:
+        with await sender.report(lambda _: {}):
             raise error
 
     told, after = asked.run(raising, report)

@@ -2,13 +2,13 @@
 
 from hypothesis import given, strategies as st
 
-from exporter.upstream.shared_keys import MOST, Keyring, SharedPause
+from exporter.upstream.shared_keys import MOST, SharedKeys, SharedPause
 
 KEY = "sk-canary-0123456789"
 
 
 def test_a_key_has_one_pause_and_another_none_of_it() -> None:
-    ring = Keyring(b"secret")
+    ring = SharedKeys(b"secret")
     ring.pause("host", KEY).ended(600.0, 0.0)
 
     assert ring.pause("host", KEY).wait("other", 0.0) == 600
@@ -17,7 +17,7 @@ def test_a_key_has_one_pause_and_another_none_of_it() -> None:
 
 
 def test_a_mark_is_of_its_ring_and_holds_nothing_of_the_key() -> None:
-    one, two = Keyring(b"one"), Keyring(b"two")
+    one, two = SharedKeys(b"one"), SharedKeys(b"two")
 
     assert one.mark(KEY) == one.mark(KEY) != one.mark("sk-2")
     assert one.knows(one.mark(KEY))
@@ -65,7 +65,7 @@ def test_nothing_shortens_a_pause(ends: list[tuple[float, bool]]) -> None:
 
 
 def test_many_keys_fill_no_memory() -> None:
-    ring = Keyring(b"secret")
+    ring = SharedKeys(b"secret")
     for number in range(MOST + 1):
         if number == MOST:  # what is used stays
             assert ring.pause("host", "sk-1").wait("a", 0.0) == 600

@@ -26,7 +26,7 @@ from exporter.errors import Outcome, RequestFailed
 from exporter.metrics.telemetry import Telemetry
 from exporter.upstream.client import Client
 from exporter.upstream.network_backend import LARGEST_HEAD
-from exporter.upstream.sender import Gate
+from exporter.upstream.sender import Sender
 
 HOST = "IP:127.0.0.1"
 
@@ -193,13 +193,13 @@ def test_a_limited_request_with_a_body_that_is_cut_is_sent_once_and_paused() -> 
 
     async def go(one: Workspace) -> float:
         client = Client(one)
-        gate = Gate(one, client, Telemetry(), lambda: datetime.now(UTC))
+        sender = Sender(one, client, Telemetry(), lambda: datetime.now(UTC))
         with pytest.raises(RequestFailed):
-            await gate.report(lambda _: {})
+            await sender.report(lambda _: {})
         with pytest.raises(RequestFailed, match="paused until"):
-            await gate.report(lambda _: {})
+            await sender.report(lambda _: {})
         await client.close()
-        until = gate.standing.not_before
+        until = sender.standing.not_before
         assert until is not None
         return (until - datetime.now(UTC)).total_seconds()
 

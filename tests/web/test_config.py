@@ -23,7 +23,7 @@ from exporter.errors import ConfigError
 from exporter.files import Followed
 from exporter.web import config
 from exporter.web.config import RateLimit, WebConfig, load
-from exporter.web.live_config import Kept
+from exporter.web.live_config import LiveWebConfig
 
 HASH: Final = "$2y$04$cVi0ZDHpRCBpGO7RMoTjHOQ0YO15mdg.TTxKmWAxVobOCBTtPnS1S"
 """Of `secret`, as cheap as can be."""
@@ -457,19 +457,21 @@ def test_the_check_of_the_configuration_looks_at_the_web_configuration_too(folde
 
 
 @pytest.fixture
-def kept(folder: Path) -> tuple[Kept, list[bool]]:
+def kept(folder: Path) -> tuple[LiveWebConfig, list[bool]]:
     reloads: list[bool] = []
-    return Kept(str(written(folder, PAIR)), {}, reloads.append), reloads
+    return LiveWebConfig(str(written(folder, PAIR)), {}, reloads.append), reloads
 
 
-def looked(one: Kept) -> None:
+def looked(one: LiveWebConfig) -> None:
     """Look until what has changed is known to rest."""
     one.look()
     one.look()
 
 
 def test_a_file_that_is_emptied_before_it_is_written_lets_nobody_in_meanwhile(folder: Path) -> None:
-    one = Kept(str(written(folder, f"basic_auth_users:\n  one: {HASH}\n")), {}, lambda _: None)
+    one = LiveWebConfig(
+        str(written(folder, f"basic_auth_users:\n  one: {HASH}\n")), {}, lambda _: None
+    )
 
     written(folder, "")
     one.look()
@@ -485,7 +487,7 @@ def test_a_file_that_is_emptied_before_it_is_written_lets_nobody_in_meanwhile(fo
     assert not one.current.users  # which is what it says, as it rests
 
 
-def test_what_does_not_change_is_not_read_again(kept: tuple[Kept, list[bool]]) -> None:
+def test_what_does_not_change_is_not_read_again(kept: tuple[LiveWebConfig, list[bool]]) -> None:
     one, reloads = kept
     before = one.current
     looked(one)
@@ -508,7 +510,7 @@ def test_what_does_not_change_is_not_read_again(kept: tuple[Kept, list[bool]]) -
     ],
 )
 def test_a_bad_change_leaves_the_last_good_one_and_is_told_once(
-    kept: tuple[Kept, list[bool]],
+    kept: tuple[LiveWebConfig, list[bool]],
     folder: Path,
     caplog: pytest.LogCaptureFixture,
     harm: Callable[[Path], object],
@@ -539,7 +541,7 @@ def test_a_bad_change_leaves_the_last_good_one_and_is_told_once(
 
 
 def test_a_certificate_that_changes_is_taken_up(
-    kept: tuple[Kept, list[bool]], folder: Path
+    kept: tuple[LiveWebConfig, list[bool]], folder: Path
 ) -> None:
     one, reloads = kept
     before = one.current
@@ -586,7 +588,7 @@ def test_whatever_a_look_leads_to_is_told_as_a_bug_and_the_last_good_one_stays(
 ) -> None:
     reloads: list[bool] = []
     bugs: list[BaseException] = []
-    one = Kept(str(written(folder, PAIR)), {}, reloads.append, bugs.append)
+    one = LiveWebConfig(str(written(folder, PAIR)), {}, reloads.append, bugs.append)
     before, harm = one.current, OverflowError()
 
     def fails(*_: object) -> Document:
@@ -607,7 +609,7 @@ def test_whatever_a_look_leads_to_is_told_as_a_bug_and_the_last_good_one_stays(
 
 
 def test_a_clients_authority_of_2_gib_is_refused_at_once_and_the_last_good_one_stays(
-    kept: tuple[Kept, list[bool]], folder: Path
+    kept: tuple[LiveWebConfig, list[bool]], folder: Path
 ) -> None:
     one, reloads = kept
     before = one.current
@@ -635,7 +637,7 @@ def test_a_change_while_a_file_is_read_is_taken_up_by_the_next_look(
         f"{PAIR}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: authority.pem\n"
         f"basic_auth_users:\n  one: {HASH}\n"
     )
-    one = Kept(str(written(folder, text)), {}, lambda _: None)
+    one = LiveWebConfig(str(written(folder, text)), {}, lambda _: None)
     real, late = Followed.read, [False, True]  # where it is looked at, where it is read
 
     def changed_late(file: Followed) -> bytes:
@@ -660,7 +662,7 @@ def test_a_disk_that_hangs_holds_nothing_but_the_look(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def go() -> float:
-        one = Kept(str(written(folder, PAIR)), {}, lambda _: None)
+        one = LiveWebConfig(str(written(folder, PAIR)), {}, lambda _: None)
         released, real = threading.Event(), Followed.changed
 
         def hangs(file: Followed) -> bool:

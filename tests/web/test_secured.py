@@ -26,7 +26,7 @@ from support.serving import LINE, LOOPBACK, PATIENCE, Serving, rest, serving
 
 from exporter.web.config import DEAREST
 from exporter.web.connection import Connection, Secured
-from exporter.web.live_config import Kept
+from exporter.web.live_config import LiveWebConfig
 from exporter.web.passwords import WAITING, Busy, Passwords
 from exporter.web.sockets import Door, Limits
 
@@ -432,7 +432,7 @@ def test_no_secret_of_tls_is_written_on_either_side_and_that_is_told(tmp_path: P
         command = [sys.executable, "-m", "exporter", *files, "--web.listen-address=127.0.0.1:0"]
         with started(command, {"SSLKEYLOGFILE": str(secrets)}) as process:
             port = int(process.said(r"msg=listening address=127\.0\.0\.1:(\d+)"))
-            served = Serving(port, Kept("", {}, lambda _: None))
+            served = Serving(port, LiveWebConfig("", {}, lambda _: None))
             assert served.status(tls=authority.trusts()) == 200
             wait_for(lambda: api.asked, "nothing is asked")
             assert "SSLKEYLOGFILE is not honoured" in process.end().stderr
