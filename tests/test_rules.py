@@ -430,8 +430,8 @@ def test_the_configuration_to_begin_with_polls_all_that_rules_read() -> None:
     assert not_polled(rule.expr for rule in RULES) == set()
 
 
-def test_the_readme_says_what_each_alert_needs_polled() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_says_what_each_alert_needs_polled() -> None:
+    text = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`Seasalt.*?) \| (`.*?`) \|", text, re.MULTILINE)
     told = {
         name: set(re.findall(r"`\{metric: (\w+), window: (\w+)\}`", cell))
