@@ -1,14 +1,17 @@
 """What the documentation says, held to what the code does."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
-from support import readme
+import yaml
+from support import pages
 
 from exporter import __version__
 from exporter.commands import docs
 from exporter.commands.flags import COMMANDS, FLAGS, Flag
+from exporter.config import load
 from exporter.config.models import Workspace
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
@@ -16,7 +19,9 @@ from exporter.reports.catalogue import REPORTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-REFERENCE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+REFERENCE = DOCS["metrics"]
+COMMAND_LINE = DOCS["command-line"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 REWRITE = "tests/rewrite writes it anew"
@@ -24,8 +29,12 @@ NAMES = [family.name for family in (*API_FAMILIES, *REPORT_FAMILIES)]
 NAMES += [family.name for family in OWN_FAMILIES]
 
 
-def test_the_readmes_table_of_reports_is_the_catalogues() -> None:
-    assert readme.with_table(README) == README, REWRITE
+def test_the_table_of_reports_is_the_catalogues() -> None:
+    assert pages.with_table(DOCS["reports"]) == DOCS["reports"], REWRITE
+
+
+def test_the_configuration_reference_is_the_schemas() -> None:
+    assert pages.configuration() == DOCS["configuration-reference"], REWRITE
 
 
 def test_the_metric_reference_is_the_catalogues() -> None:
@@ -38,13 +47,13 @@ def test_every_family_is_in_the_reference(name: str) -> None:
 
 
 @pytest.mark.parametrize("report", [report.name for report in REPORTS])
-def test_every_report_is_in_the_readme(report: str) -> None:
-    assert f"`{report}`" in README
+def test_every_report_is_in_the_table(report: str) -> None:
+    assert f"`{report}`" in DOCS["reports"]
 
 
 @pytest.mark.parametrize("flag", [flag.name for flag in FLAGS])
-def test_every_flag_is_in_the_readme(flag: str) -> None:
-    assert f"`--{flag}`" in README
+def test_every_flag_is_told(flag: str) -> None:
+    assert f"`--{flag}`" in COMMAND_LINE
 
 
 @pytest.mark.parametrize(
@@ -52,27 +61,38 @@ def test_every_flag_is_in_the_readme(flag: str) -> None:
     [flag for flag in FLAGS if flag.default],
     ids=[flag.name for flag in FLAGS if flag.default],
 )
-def test_every_flags_default_is_in_the_readme(flag: Flag) -> None:
-    (line,) = [
-        line for line in README.splitlines() if line.startswith("|") and f"`--{flag.name}`" in line
-    ]
+def test_every_flags_default_is_told(flag: Flag) -> None:
+    lines = COMMAND_LINE.splitlines()
+    (line,) = [line for line in lines if line.startswith("|") and f"`--{flag.name}`" in line]
 
     assert f"`{flag.default}`" in line
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_in_the_readme(command: str) -> None:
-    assert f"| `{command}` |" in README
+def test_every_command_is_told(command: str) -> None:
+    assert f"| `{command}` |" in COMMAND_LINE
 
 
 @pytest.mark.parametrize("key", list(Workspace.model_fields))
-def test_every_key_of_the_configuration_is_in_the_readme(key: str) -> None:
-    assert f"`{key}" in README
+def test_every_key_of_the_configuration_is_in_its_reference(key: str) -> None:
+    page = DOCS["configuration-reference"].partition("## bots")[0]
+    (row,) = re.findall(rf"^\| `{key}` .*", page, re.MULTILINE)
+    assert len(row) > 40
+
+
+@pytest.mark.parametrize("page", ["README", "configuration"])
+def test_the_example_of_a_configuration_is_right(page: str, tmp_path: Path) -> None:
+    texts = re.findall(r"```yaml\n(.*?)```", README if page == "README" else DOCS[page], re.DOTALL)
+    (text,) = [text for text in texts if "workspaces" in yaml.safe_load(text)]
+    file = tmp_path / "seasalt.yml"
+    file.write_text(text, encoding="utf-8")
+
+    assert not load([str(file)], {"SEACHAT_API_KEY": "key"}, date(2026, 1, 1)).warnings
 
 
 def test_no_name_in_the_documentation_is_unknown() -> None:
     prefixes = ("seasalt_report_", "seasalt_first_reply_time")
-    named = set(re.findall(r"\bseasalt_[a-z_]+", README + REFERENCE + CHANGELOG))
+    named = set(re.findall(r"\bseasalt_[a-z_]+", "".join((README, CHANGELOG, *DOCS.values()))))
 
     unknown = {name for name in named if not name.startswith(prefixes)} - {"seasalt_"} - set(NAMES)
 

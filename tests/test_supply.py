@@ -18,6 +18,7 @@ from support.processes import Ended, finished
 ROOT: Final = Path(__file__).parents[1]
 LOCKS: Final = sorted(ROOT.glob("requirements*.lock"))
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
+PUBLISHING: Final = {"id-token": "write", "pages": "write"}
 
 
 def workflow(file: Path) -> dict[Any, Any]:
@@ -36,14 +37,19 @@ def test_every_dependency_is_locked_by_version_and_hash(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
-def test_a_workflow_may_read_the_checkout_and_nothing_else(file: Path) -> None:
+def test_a_workflow_may_read_the_checkout_and_publish_pages_and_nothing_else(file: Path) -> None:
     parsed = workflow(file)
 
     assert parsed["permissions"] == {}
     assert "pull_request_target" not in file.read_text()
     assert "secrets." not in file.read_text()
-    for job in parsed["jobs"].values():
-        assert job["permissions"] == {"contents": "read"}
+    for name, job in parsed["jobs"].items():
+        publishes = (file.name, name) == (
+            "pages.yml",
+            "publish",
+        )  # which runs nothing of the checkout
+        assert job["permissions"] == (PUBLISHING if publishes else {"contents": "read"})
+        assert not publishes or [step.get("run") for step in job["steps"]] == [None]
         assert job["timeout-minutes"] <= 40
 
 

@@ -178,14 +178,18 @@ class Shape(BaseModel):
 
 
 class Http(Shape):
-    """The way to the API; nothing is taken from the environment."""
+    """How the API is reached; no variable of the environment changes it."""
 
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
-        None, description="A proxy for all requests, as a URL."
+        None, description="Proxy for every request, as a URL. Proxy variables are ignored."
     )
-    ca_file: File | None = Field(None, description="Certificates to trust, instead of the usual.")
-    cert_file: File | None = Field(None, description="A client certificate.")
-    key_file: File | None = Field(None, description="Its key, where it is not in the same file.")
+    ca_file: File | None = Field(
+        None, description="CA certificates to trust, in PEM, instead of certifi's public CAs."
+    )
+    cert_file: File | None = Field(None, description="Client certificate, in PEM.")
+    key_file: File | None = Field(
+        None, description="Private key of the client certificate, unless `cert_file` contains it."
+    )
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -197,34 +201,53 @@ class Settings(Shape):
     """What can be set for all workspaces, and again for each."""
 
     interval: Duration = Field(
-        timedelta(minutes=10), description="How often a report is polled; the API asks for 10m-15m."
+        timedelta(minutes=10),
+        description="How often each report is polled. The API recommends 10m to 15m; less than 10m"
+        " needs `allow_fast_polling`.",
     )
     timezone: ZoneName = Field(
         "UTC",
-        description="IANA name; sets where days, months and years begin.",
+        description="IANA time zone. It decides where days, weeks, months and years begin.",
         validate_default=True,  # a system without time zones does not even know this one
     )
-    timeout: Duration = Field(timedelta(seconds=60), description="For one request, whole.")
-    concurrency: int = Field(4, ge=1, le=1000, description="Requests in flight.")
-    requests_per_minute: int = Field(60, ge=1, le=600_000, description="Never more than these.")
+    timeout: Duration = Field(
+        timedelta(seconds=60), description="Total time for one request, connection included."
+    )
+    concurrency: int = Field(
+        4, ge=1, le=1000, description="Requests in flight at a time, per workspace."
+    )
+    requests_per_minute: int = Field(
+        60,
+        ge=1,
+        le=600_000,
+        description="Rate limit, per workspace: a token bucket that starts empty and holds ten.",
+    )
     requests_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
-        None, description="A hard budget for a local day; none where left out."
+        None,
+        description="Hard limit for one local day, per workspace. Once it is reached, reports fail"
+        " until local midnight. Without a state file, a restart resets the count.",
     )
     stale_after: float = Field(
         3,
         ge=1,
         le=1000,
         allow_inf_nan=False,
-        description="How many of its intervals a value outlives its last success.",
+        description="How many intervals of its report a value is kept after the last success.",
     )
-    max_series: int = Field(100_000, ge=1, description="The largest are kept, the rest counted.")
+    max_series: int = Field(
+        100_000,
+        ge=1,
+        description="Series limit for the workspace's reports. The largest values of each report"
+        " are kept; the rest are counted in `seasalt_series_dropped_total`.",
+    )
     max_labels: int = Field(
-        200, ge=1, description="Names made by customers, per report and target; likewise."
+        200,
+        ge=1,
+        description="Limit for customer-defined label values, per report and target. The largest"
+        " are kept; the rest are counted likewise. Channels have a fixed limit of 32.",
     )
-    allow_fast_polling: bool = Field(
-        default=False, description="Allows an interval below the API's guidance of 10m."
-    )
-    http: Http = Field(Http(), description="The way to the API.")
+    allow_fast_polling: bool = Field(default=False, description="Allows intervals below 10m.")
+    http: Http = Field(Http(), description="How the API is reached.")
 
 
 def _shown_as_it_is(name: str) -> str:
@@ -235,12 +258,12 @@ class Bot(Shape):
     """One bot to poll."""
 
     id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] = Field(
-        description="As in the address of its page."
+        description="ID of the bot, as in the URL of its page in SeaChat."
     )
     name: Annotated[str, AfterValidator(_shown_as_it_is)] = Field(
-        "", description="Shown as the label `bot`; the id where left out."
+        "", description="Value of the label `bot`; the ID if omitted."
     )
-    labels: StaticLabels = Field({}, description="Put on every series of the bot.")
+    labels: StaticLabels = Field({}, description="Labels added to every series of the bot.")
 
     @property
     def shown_name(self) -> str:
@@ -260,15 +283,19 @@ class Discovery(Shape):
     include: tuple[str, ...] = Field(
         ("*",),
         min_length=1,
-        description="Shell patterns; the name, as it is shown, must fit one of these.",
+        description="Shell patterns, case-sensitive. A bot is polled if its displayed name matches"
+        " one of them.",
     )
-    exclude: tuple[str, ...] = Field((), description="And none of these.")
-    interval: Duration = Field(timedelta(hours=1), description="How often the list is read.")
+    exclude: tuple[str, ...] = Field(
+        (), description="Shell patterns. A bot whose displayed name matches one is not polled."
+    )
+    interval: Duration = Field(timedelta(hours=1), description="How often the bot list is read.")
     max_bots: int = Field(
         DEFAULT_MOST,
         ge=1,
         le=100_000,
-        description="Bots of the list that are known at most: the oldest, the rest is counted.",
+        description="Limit for discovered bots. The oldest are kept; the rest are counted in"
+        " `seasalt_series_dropped_total`.",
     )
 
     def wants(self, name: str) -> bool:
@@ -282,40 +309,48 @@ class Workspace(Settings):
     """One workspace of one API, and what to ask it for."""
 
     name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(printable)] = Field(
-        description="Unique; the value of the label `workspace`."
+        description="Value of the label `workspace`; must be unique."
     )
     api: Annotated[str, AfterValidator(_api), WithJsonSchema({"enum": list(APIS)})] = Field(
-        description="Which API."
+        description="The API to poll."
     )
     base_url: Annotated[str, AfterValidator(_url)] | None = Field(
-        None, description="Where the API lives; its public address where left out."
+        None,
+        description="Base URL of the API; its public address if omitted. `http://` is accepted for"
+        " loopback addresses, or with `allow_insecure_http`.",
     )
     path: Annotated[str, *matching(_PATH, "a path like /api/v1")] | None = Field(
-        None, description="Where its analytics are asked; as documented where left out."
+        None, description="Path of the analytics endpoint; the documented one if omitted."
     )
     allow_insecure_http: bool = Field(
-        default=False, description="Allows http:// to a host that is not this one."
+        default=False, description="Allows `http://` to any host, not only to loopback addresses."
     )
-    api_key: SecretStr | None = Field(None, description="The key; better ${NAME} than the key.")
+    api_key: SecretStr | None = Field(
+        None, description="API key. Write `${NAME}` to take it from the environment."
+    )
     api_key_file: FileName | None = Field(
-        None, description="A file with the key, read at every use."
+        None, description="File that contains the API key. It is read again at every use."
     )
     bots_api_key: SecretStr | None = Field(
-        None, description="The key of the list of bots; the other one where left out."
+        None, description="API key for the bot list; the key above if omitted."
     )
-    bots_api_key_file: FileName | None = Field(None, description="A file with that key.")
+    bots_api_key_file: FileName | None = Field(
+        None, description="File that contains the API key for the bot list."
+    )
     workspace_id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] | None = Field(
-        None, description="The API's id of the workspace; the list of bots needs it."
+        None, description="ID of the workspace in the API; `discover_bots` needs it."
     )
-    labels: StaticLabels = Field({}, description="Put on every series of the workspace.")
+    labels: StaticLabels = Field({}, description="Labels added to every series of the workspace.")
     bots: tuple[Annotated[Bot, BeforeValidator(_bot)], ...] = Field(
-        (), description="Asked for one by one."
+        (), description="Bots to poll one by one. SeaChat only."
     )
     discover_bots: Discovery | None = Field(
-        None, description="Asks the API for the bots, instead of naming them or beside it."
+        None,
+        description="Reads the bots from the API, instead of `bots` or in addition to it. SeaChat only.",
     )
     metrics: Annotated[tuple[Any, ...], Field(min_length=1, max_length=500)] | None = Field(
-        None, description="The reports to poll."
+        None,
+        description="Reports to poll. If omitted, one of each metric of the API that needs no option.",
     )
     _entries: tuple[Entry, ...] = PrivateAttr(())
 

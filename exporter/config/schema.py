@@ -1,24 +1,35 @@
 """The JSON Schema of the configuration file, for editors: `python -m exporter.config.schema`."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
+from pydantic.json_schema import GenerateJsonSchema
 
 from exporter.config.models import Settings, Workspace
 from exporter.model.apis import APIS
+from exporter.model.durations import show
 from exporter.reports.catalogue import REPORTS, of_api
 
 
 class _File(Settings):
     """The configuration of seasalt-exporter."""
 
-    workspaces: tuple[Workspace, ...] = Field(description="What to poll.", min_length=1)
+    workspaces: tuple[Workspace, ...] = Field(description="Workspaces to poll.", min_length=1)
+
+
+class _Schema(GenerateJsonSchema):
+    """Writes default durations the way the file does; pydantic writes `PT10M`."""
+
+    def encode_default(self, dft: object) -> Any:  # noqa: ANN401 - as pydantic has it
+        """The default as a plain value."""
+        return show(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 def schema() -> dict[str, Any]:
     """The schema as nested plain values, each report's options included."""
-    found = _File.model_json_schema(by_alias=False)
+    found = _File.model_json_schema(by_alias=False, schema_generator=_Schema)
     found["title"] = "seasalt-exporter"
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     words = sorted({metric for api in APIS for metric in of_api(api)})
@@ -32,7 +43,7 @@ def schema() -> dict[str, Any]:
         items.append({"$ref": f"#/$defs/{report.name}"})
     _allow_variables(found)
     metrics = found["$defs"]["Workspace"]["properties"]["metrics"]
-    metrics["anyOf"] = [{"type": "array", "items": {"anyOf": items}}, {"type": "null"}]
+    metrics["anyOf"][0]["items"] = {"anyOf": items}
     return found
 
 

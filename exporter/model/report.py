@@ -169,15 +169,22 @@ class Options(BaseModel):
         defer_build=True,  # most configurations ask for a few reports
     )
 
-    metric: str = Field(description="The report, by the API's own name.")
+    metric: str = Field(description="Metric of the analytics API.")
     name: (
         Annotated[str, *matching("[a-zA-Z][a-zA-Z0-9_]{0,63}", "letters, digits and underscores")]
         | None
-    ) = Field(None, description="The report's name in seasalt_report_*; the metric where left out.")
-    window: WindowOption | None = Field(None, description="The stretch of time it is asked for.")
-    interval: Duration | None = Field(None, description="How often it is polled: 10m, 1h, 1d.")
+    ) = Field(
+        None,
+        description="Value of the label `report` of `seasalt_report_*`; the metric if omitted.",
+    )
+    window: WindowOption | None = Field(
+        None, description="Time window. `last_<N>_days` takes any number of days up to 9999."
+    )
+    interval: Duration | None = Field(
+        None, description="How often the report is polled, such as 10m, 1h or 1d."
+    )
     scope: Literal["bots", "workspace"] | None = Field(
-        None, description="Whether it is asked for each bot or once for the workspace."
+        None, description="Whether the report is polled per bot or once for the workspace."
     )
 
 

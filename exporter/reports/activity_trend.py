@@ -41,9 +41,9 @@ class ActivityTrendOptions(Options):
     """How an activity_trend is asked for."""
 
     message_type: Literal["messages", "calls"] = Field(
-        "messages", description="What is counted; messages and calls are two entries."
+        "messages", description="What to count. To have both, write two entries."
     )
-    time_unit: TimeUnit = Field("day", description="The periods that are added up.")
+    time_unit: TimeUnit = Field("day", description="Length of the periods that are summed.")
 
 
 class Activity(Row):

@@ -43,9 +43,10 @@ STATUSES: Final = frozenset(
 class AgentActivityOptions(Options):
     """How an agent_activity is asked for."""
 
-    agents: LabelNames | None = Field(None, description="These accounts alone; all if left out.")
+    agents: LabelNames | None = Field(None, description="Accounts to include; all if omitted.")
     agent_labels: bool = Field(
-        default=False, description="Give each agent a label; accounts are often e-mail addresses."
+        default=False,
+        description="Adds a label per agent. Account names are often e-mail addresses.",
     )
 
 

@@ -71,12 +71,12 @@ class ConversationOverviewOptions(Options):
     """How a conversation_overview is asked for."""
 
     exclude_empty_response: bool = Field(
-        default=False, description="Leave out conversations without a reply of a bot or an agent."
+        default=False, description="Leaves out conversations that no bot or agent replied to."
     )
     handling_status: Literal["RESOLVED", "PENDING", "FOLLOW_UP"] | None = Field(
-        None, description="Portal: count the conversations of this status alone."
+        None, description="Portal: counts only conversations with this handling status."
     )
-    time_unit: TimeUnit = Field("day", description="Portal: the periods that are added up.")
+    time_unit: TimeUnit = Field("day", description="Portal: length of the periods that are summed.")
 
 
 class Counted(Row):

@@ -75,7 +75,7 @@ class YearlyOptions(Options):
                 ]
             }
         ),
-    ] = Field("current", description="current, previous or four digits.")
+    ] = Field("current", description="`current`, `previous` or a year with four digits.")
 
 
 class Year(Reply):

@@ -37,7 +37,7 @@ class LabelRelationOptions(Options):
     """How a label_relation is asked for."""
 
     labels: Annotated[tuple[LabelName, ...], Field(min_length=2, max_length=2)] = Field(
-        description="Exactly two: the base label, then the one to compare."
+        description="Exactly two labels: the base label, then the one to compare with it."
     )
 
 

@@ -36,8 +36,8 @@ USES: Final = Family(
 class LabelUsageOptions(Options):
     """How a label_usage is asked for."""
 
-    labels: LabelNames | None = Field(None, description="These labels alone; all if left out.")
-    time_unit: TimeUnit = Field("day", description="The periods that are added up.")
+    labels: LabelNames | None = Field(None, description="Labels to include; all if omitted.")
+    time_unit: TimeUnit = Field("day", description="Length of the periods that are summed.")
 
 
 class Label(Reply):

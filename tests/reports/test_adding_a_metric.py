@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 NAME = "first_reply_time"
 GUARDS = (
     f"{NAME} or every_file_of_the_reports or has_a_sample or use_every_family"
-    " or readmes_table or reference_is or schema_in_the_repository"
+    " or table_of_reports or configuration_reference or reference_is or schema_in_the_repository"
 )
 
 
@@ -83,7 +83,9 @@ def test_three_steps_add_a_metric(copy: Path) -> None:
     assert done.returncode == 0, done.stdout
     page = copy / "tests" / "data" / "exposition" / "seachat" / f"{NAME}.txt"
     assert "seasalt_first_reply_time_median_seconds{" in page.read_text(encoding="utf-8")
-    assert f"| SeaChat | `{NAME}` |" in (copy / "README.md").read_text(encoding="utf-8")
+    assert f"| SeaChat | [`{NAME}`](metrics.md#{NAME}) |" in (
+        copy / "docs" / "reports.md"
+    ).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("forgotten", STEPS, ids=[step.__name__ for step in STEPS])

@@ -569,9 +569,9 @@ def test_the_example_is_right_and_so_is_every_line_that_it_has_in_comments(folde
     assert found.rate_limit == RateLimit(Fraction(1, 10), 50)
 
 
-def test_the_readmes_example_is_right(folder: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = readme.partition("## Who may come in")[2].partition("```yaml\n")[2].partition("```")[0]
+def test_the_documentations_example_is_right(folder: Path) -> None:
+    page = (ROOT / "docs" / "tls.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\n")[2].partition("```")[0]
     shutil.copy(folder / "authority.pem", folder / "clients.pem")
     found = load(str(written(folder, text)), {"PASSWORD_HASH": HASH})
 

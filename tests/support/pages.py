@@ -1,0 +1,171 @@
+"""The generated parts of the documentation that no command prints: reports and configuration.
+
+`python tests/support/pages.py` writes them into docs/.
+"""
+
+import json
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from exporter.config.models import Settings
+from exporter.config.schema import schema
+from exporter.model import bot_list
+from exporter.model.apis import APIS
+from exporter.model.report import AnyReport, Form, Options
+from exporter.reports.catalogue import REPORTS, of_api
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+REPORTS_PAGE: Final = DOCS / "reports.md"
+CONFIGURATION_PAGE: Final = DOCS / "configuration-reference.md"
+BEGIN: Final = "<!-- reports: begin -->\n"
+END: Final = "<!-- reports: end -->\n"
+
+_SECTIONS: Final = {
+    "Http": "http",
+    "Workspace": "workspaces",
+    "Bot": "bots",
+    "Discovery": "discover_bots",
+}
+_FORMATS: Final = {"password": "string, secret", "path": "file name"}
+_DURATION: Final = "([0-9]+s)?"
+
+Schema = Mapping[str, Any]
+"""A JSON Schema, or a part of one."""
+
+
+# The table of reports, a row for each metric of each API.
+
+
+def with_table(text: str) -> str:
+    """A page's text with the table of reports as it must be."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    table = "\n".join(_table())
+    return f"{head}{BEGIN}{table}\n{END}{tail}"
+
+
+def _table() -> Iterator[str]:
+    yield "| API | metric | default window | options |"
+    yield "|---|---|---|---|"
+    for api in APIS.values():
+        for metric, (report, form) in of_api(api.name).items():
+            name = f"[`{metric}`](metrics.md#{report.name})"
+            yield _row(api.title, name, _window(form), _options(report, form))
+    yield _row("SeaChat", f"[the bot list](metrics.md#{bot_list.REPORT})", "", "`discover_bots`")
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _window(form: Form) -> str:
+    bot = "; per bot only" if form.needs_bot else ""
+    return (f"`{form.window}`" if form.window else "none") + bot
+
+
+def _options(report: AnyReport, form: Form) -> str:
+    own = report.options.model_fields.keys() - Options.model_fields.keys()
+    return ", ".join(f"`{name}`" for name in sorted(own - report.foreign(form)))
+
+
+# The reference of the configuration, from its schema.
+
+
+def configuration() -> str:
+    """The page, every key of the configuration in it."""
+    return "\n".join(_configuration()) + "\n"
+
+
+def _configuration() -> Iterator[str]:
+    found = schema()
+    parts = found["$defs"]
+    yield "# Configuration reference"
+    yield ""
+    yield "Generated from the configuration's schema, [config/schema.json](../config/schema.json)."
+    yield "[Configuration](configuration.md) explains how the file is read."
+    yield ""
+    yield "## Settings"
+    yield ""
+    yield "At the top of the file for all workspaces, or in one workspace for it alone."
+    yield from _keys(found, without={"workspaces"})
+    yield from _section("http", parts["Http"])
+    yield from _section("workspaces", parts["Workspace"], without=Settings.model_fields)
+    yield from _section("bots", parts["Bot"])
+    yield from _section("discover_bots", parts["Discovery"])
+    yield ""
+    yield "## metrics"
+    yield ""
+    yield "An entry is the name of a metric, or a mapping with these keys."
+    yield "[Reports and windows](reports.md) lists metrics, windows and defaults."
+    yield from _keys(Options.model_json_schema())
+    for report in REPORTS:
+        if report.options is not Options:
+            yield from _section(report.name, parts[report.name], Options.model_fields, "###")
+
+
+def _section(
+    title: str, part: Schema, without: Container[str] = (), level: str = "##"
+) -> Iterator[str]:
+    yield ""
+    yield f"{level} {title}"
+    yield from _keys(part, without)
+
+
+def _keys(part: Schema, without: Container[str] = ()) -> Iterator[str]:
+    """The table of a mapping's keys."""
+    yield ""
+    yield "| key | type | default | meaning |"
+    yield "|---|---|---|---|"
+    required = part.get("required", ())
+    for name, key in part["properties"].items():
+        if name not in without:
+            default = "required" if name in required else _default(key)
+            yield _row(f"`{name}`", _type(key), default, key.get("description", ""))
+
+
+def _default(key: Schema) -> str:
+    value = key.get("default")
+    if value in (None, "", [], {}) or "$ref" in key:
+        return ""
+    return f"`{json.dumps(value) if not isinstance(value, str) else value}`"
+
+
+def _type(key: Schema) -> str:
+    """What a value may be, in words; what only a regular expression says is left to the meaning."""
+    choices = [one for one in key.get("anyOf", [key]) if one.get("type") != "null"]
+    told = [one for one in choices if len(choices) == 1 or "pattern" not in one]
+    return " or ".join(_word(one) for one in told)
+
+
+def _word(one: Schema) -> str:
+    if "$ref" in one:
+        name = _SECTIONS[one["$ref"].rpartition("/")[2]]
+        return f"[{name}](#{name})"
+    if "enum" in one:
+        return ", ".join(f"`{value}`" for value in one["enum"])
+    if one["type"] == "array":
+        items = "[metrics](#metrics)" if "anyOf" in one["items"] else _word(one["items"])
+        return f"list: {items.partition(',')[0]}{_bounds(one, 'minItems', 'maxItems', ' items')}"
+    if one["type"] == "string":
+        kind = _DURATION in one.get("pattern", "")
+        word = "duration" if kind else _FORMATS.get(one.get("format", ""), "string")
+        return word + _bounds(one, "minLength", "maxLength", " characters")
+    if one["type"] == "object":
+        return "mapping of strings" + _bounds(one, "minProperties", "maxProperties", " keys")
+    return f"{one['type']}{_bounds(one, 'minimum', 'maximum', '')}"
+
+
+def _bounds(one: Schema, least: str, most: str, what: str) -> str:
+    low, high = one.get(least), one.get(most)
+    if high is None:
+        return "" if low is None else f", at least {low}{what.removesuffix('s')}"
+    if low == high:
+        return f", exactly {high}{what}"
+    until = f"{high:,}" if high > 9999 else high
+    return f", at most {until}{what}" if low is None else f", {low} to {until}{what}"
+
+
+if __name__ == "__main__":
+    REPORTS_PAGE.write_text(with_table(REPORTS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    CONFIGURATION_PAGE.write_text(configuration(), encoding="utf-8")
