@@ -18,6 +18,7 @@ from support.workspaces import KEY, workspace
 from exporter.config import Bot
 from exporter.logs import Formatter
 from exporter.metrics.exposition import rendered
+from exporter.metrics.results import Results
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import paths
@@ -25,7 +26,6 @@ from exporter.polling import discovery
 from exporter.polling.agenda import Agenda
 from exporter.polling.discovery import BotDiscovery
 from exporter.polling.plan import planned_calls
-from exporter.polling.poller import ReportPoller
 from exporter.polling.roster import Roster
 from exporter.polling.workspace import WorkspacePoller
 from exporter.sandbox import Sandbox
@@ -451,7 +451,7 @@ def test_a_list_whose_bots_cannot_be_told_on_the_page_is_in_force_and_told(
         raise Harm("canary")
 
     run = Run(["b1", "b2"])
-    monkeypatch.setattr(ReportPoller, "tell", harm)
+    monkeypatch.setattr(Results, "put_all", harm)
     run.lasts(timedelta(minutes=30))
 
     assert run.asked().keys() == {"b1", "b2"}
