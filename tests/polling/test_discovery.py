@@ -26,6 +26,7 @@ from exporter.polling import discovery
 from exporter.polling.agenda import Agenda
 from exporter.polling.discovery import BotDiscovery
 from exporter.polling.plan import planned_calls
+from exporter.polling.poller import ReportPoller
 from exporter.polling.roster import Roster
 from exporter.polling.workspace import WorkspacePoller
 from exporter.sandbox import Sandbox
