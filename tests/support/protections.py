@@ -644,7 +644,7 @@ PROTECTIONS: Final = (
         "an error does not quote the answer",
         "exporter/model/report.py",
         "        except ValidationError:\n"
-        "            # The error itself would quote the answer: keys of objects are in its locations.\n"
+        "            # The error itself would quote the response: its locations contain object keys.\n"
         '            raise ReplyError(f"{self.name}: not of the documented shape") from None',
         "        except ValidationError as error:\n"
         '            raise ReplyError(f"{self.name}: {error.errors()}") from None',
