@@ -329,8 +329,8 @@ PROTECTIONS: Final = (
     Protection(
         "no page that cannot be made ends the process",
         "exporter/metrics/refresh.py",
-        "        except Exception:  # noqa: BLE001 - told already",
-        "        except ZeroDivisionError:  # noqa: BLE001 - told already",
+        "        except Exception:  # noqa: BLE001 - already logged",
+        "        except ZeroDivisionError:  # noqa: BLE001 - already logged",
         (
             "tests/metrics/test_refresh.py::test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work",
         ),
