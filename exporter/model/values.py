@@ -6,11 +6,10 @@ negative count, a boolean for a number) gives no sample either, and is counted a
 
 An implausible value is NaN until the samples are complete. NaN propagates through arithmetic: a sum
 over periods is NaN if one of its terms is, instead of too low. `Report.read` drops the samples
-that are NaN in the end. A number too wrong to export therefore never hides inside one that looks
-right.
+that are NaN in the end. So an exported total never silently omits a bad value.
 
-Rows get the same treatment. Rows that repeat an earlier one are dropped and counted as drift, and
-long lists are validated lazily, row by row.
+Rows that repeat an earlier one are dropped and counted as drift. Long lists are validated lazily,
+row by row, to save memory.
 """
 
 import math
@@ -42,7 +41,7 @@ class Drift(Counter[str]):
     """Counts a reply's deviations from the API's documents, by documented field.
 
     Attributes:
-        unread: The number of deviations that were unreadable.
+        unread: The number of unreadable values and rows.
         read: The number of readable rows, whatever their values.
         had: The fields that were present, by the name of their model.
     """

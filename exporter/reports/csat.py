@@ -41,7 +41,7 @@ class Csat(Reply):
 
 
 def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
-    """The number of survey responses and, if it is not 0, their mean and satisfaction rate."""
+    """The number of responses, their mean and satisfaction rate, and the number per rating."""
     if reply.total_responses is not None:
         yield RESPONSES.sample(reply.total_responses, reading.window)
     if reply.total_responses != 0:  # without responses a mean is undefined, whatever the API sends
