@@ -1,1 +1,1 @@
-"""From values to the bytes of `/metrics`: the store, the text, and what the exporter counts."""
+"""From values to the bytes of `/metrics`: store, exposition, and the exporter's own metrics."""

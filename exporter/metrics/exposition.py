@@ -1,7 +1,7 @@
-"""Records as lines of the text format that Prometheus reads. Pure.
+"""Renders records as lines of the Prometheus text format. Pure.
 
-A series comes once, whatever the API answers to entries that should not overlap: the first record
-to have it keeps it.
+Each series is written once, even if entries that should not overlap yield the same one: the first
+record that has it wins.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
@@ -42,7 +42,7 @@ API_FAMILIES: Final = (
 REPORT_FAMILIES: Final = (SUCCESS, LAST_SUCCESS, DURATION, INTERVAL)
 
 POLLED: Final = "Polled at the report's interval, not at the scrape."
-"""Ends the help of every value from the API, as such values are not made for the scrape."""
+"""Ends the HELP text of every family from the API, as its values are older than the scrape."""
 
 FAMILIES: Final = (*API_FAMILIES, *REPORT_FAMILIES)
 ALL_FAMILIES: Final = frozenset(FAMILIES)
@@ -50,11 +50,11 @@ ALL_FAMILIES: Final = frozenset(FAMILIES)
 _SHAPES: Final = 128
 _SERIES_OF_A_SHAPE: Final = 128
 _TAILS: Final = 8192
-"""Of so many shapes, none of more series, and so many label values the text is remembered."""
+"""Cache limits: shapes, the series of a cached shape, and label texts."""
 
 
 def rendered(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
-    """The records at an instant in the text format, families in the catalogue's order."""
+    """The records at an instant in the text format, with families in the catalogue's order."""
     lines = lines_of(records, now)
     return "".join(
         [_header(family) + "".join(lines[family]) for family in FAMILIES if family in lines]
@@ -64,7 +64,7 @@ def rendered(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
 def lines_of(
     records: Iterable[tuple[Key, Record]], now: datetime, wanted: AbstractSet[Family] = ALL_FAMILIES
 ) -> Mapping[Family, Sequence[str]]:
-    """The lines of the families that are wanted, of those that have any."""
+    """The lines by family, for the wanted families that have any."""
     lines: dict[Family, list[str]] = {}
     prefixes: dict[Target, str] = {}
     tries: dict[tuple[str, str], str] = {}
@@ -100,11 +100,11 @@ def lines_of(
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of one family in one shape, without what is each target's own.
+    """The lines of one family in one shape, without the labels of a target and the numbers.
 
     Attributes:
-        family: Whose they are.
-        tails: Their label values, as they end a line, and where their number is.
+        family: The family.
+        tails: The text of each line's own labels, and the index of its number in the shape.
     """
 
     family: Family
@@ -112,7 +112,7 @@ class _Lines:
 
     @cached_property
     def _form(self) -> str:
-        """All of them, with slots for the target's labels and the number of each in turn."""
+        """All lines, with placeholders for the target's labels and the number in each."""
         begin = f"{self.family.name}{{%s"
         return "".join(f"{begin}{_unslotted(tail)} %s\n" for tail in self.tails)
 
@@ -124,26 +124,26 @@ class _Lines:
         """The lines of one target.
 
         Args:
-            prefix: The target's labels.
-            numbers: Of the whole shape.
+            prefix: The text of the target's labels.
+            numbers: The numbers of the whole shape.
         """
         filled = [prefix] * (2 * len(self._places))
         filled[1::2] = [numbers[place] for place in self._places]
         return self._form % tuple(filled)
 
     def without(self, tails: AbstractSet[str]) -> "_Lines":
-        """The lines with other label values than these."""
+        """The lines whose label texts are not among these."""
         return _Lines(self.family, {t: place for t, place in self.tails.items() if t not in tails})
 
 
 def _known_parts(shape: Shape) -> Sequence[_Lines]:
-    """The lines of a shape, remembered unless they are many: most bots have those of another."""
+    """The lines of a shape; cached unless they are many, as most bots share their shape."""
     return (_parts if len(shape.families) <= _SERIES_OF_A_SHAPE else _parts.__wrapped__)(shape)
 
 
 @lru_cache(maxsize=_SHAPES)
 def _parts(shape: Shape) -> Sequence[_Lines]:
-    """The lines of a shape."""
+    """The lines of a shape, by family."""
     found: dict[Family, dict[str, int]] = {}
     for index, (family, labels) in enumerate(shape):
         found.setdefault(family, {}).setdefault(_own_tail(family, labels), index)
@@ -167,12 +167,12 @@ def _header(family: Family) -> str:
 
 @cache
 def header_piece(family: Family) -> Piece:
-    """The lines above a family's series, compressed."""
+    """The HELP and TYPE lines of a family, compressed."""
     return Piece.of(_header(family).encode())
 
 
 def last_try(record: Record) -> Sequence[tuple[Family, float]]:
-    """What the page says of a report itself."""
+    """The values of the `seasalt_report_*` families for a record."""
     last = record.last_success
     return (
         (SUCCESS, float(record.success)),
@@ -189,7 +189,7 @@ def _target_labels(target: Target) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(labels: Iterable[tuple[str, str]]) -> str:
-    """Label pairs as text; an empty value is the label's absence."""
+    """Label pairs as text; labels with an empty value are left out."""
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels if value)
 
 

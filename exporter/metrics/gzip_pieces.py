@@ -1,8 +1,19 @@
-"""One gzip member of pieces that were compressed one by one, so that only what changed is again. Pure.
+"""One gzip member made of pieces that were compressed separately. Pure.
 
-One member, as many clients stop reading after the first. Each piece begins with nothing before it
-that it could refer to, and ends at a byte's end; what is left is the checksum of the whole, which
-follows from those of the pieces.
+Most of the page stays the same from one scrape to the next, and only pieces that changed should be
+compressed again. gzip allows several members in a file, but many clients stop reading after the
+first, so the pieces are joined into one.
+
+A member is a header, a deflate stream, and a trailer with the CRC-32 and the length of the text.
+Deflate streams can be concatenated if none refers back to an earlier one, and if each ends on a
+byte boundary without being marked as the last. So each piece gets a compressor of its own, which
+starts with an empty window and ends with a full flush. An empty block that is marked as the last
+ends the joined stream.
+
+The CRC-32 of the whole follows from those of the pieces without another look at the text, because
+CRC-32 is linear. The checksum of two texts is that of the first, moved by the length of the second,
+XOR that of the second; zlib calls this `crc32_combine`. To move a checksum by a power of two bytes
+takes four lookups in a precomputed table, and any length is a sum of powers of two.
 """
 
 import zlib
@@ -13,24 +24,24 @@ from functools import cache
 from typing import Final
 
 CHUNK: Final = 65_536
-"""Bytes of text that are unfolded at a time."""
+"""Bytes of text decompressed at a time."""
 
-_LEVEL: Final = 3  # a third of the time of 6, for a seventh more bytes
+_LEVEL: Final = 3  # a third of the time of level 6, for a seventh more bytes
 _SHORT: Final = 4096
-_FULL, _LITTLE = zlib.DEF_MEM_LEVEL, 5  # zlib clears its memory first: for a short text most of it
+_FULL, _LITTLE = zlib.DEF_MEM_LEVEL, 5  # zlib clears its memory: the main cost for a short text
 _HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-_BYTES: Final = (0, 8, 16, 24)  # where they begin in a checksum
-_LAST: Final = b"\x03\x00"  # an empty block that says it is the last
+_BYTES: Final = (0, 8, 16, 24)  # bit offsets of the bytes of a checksum
+_LAST: Final = b"\x03\x00"  # an empty block, marked as the last
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some text, compressed.
+    """A compressed text.
 
     Attributes:
-        parts: A raw deflate stream, flushed but not ended, in parts.
-        crc: CRC-32 of the text.
-        size: Length of the text in bytes.
+        parts: The parts of a raw deflate stream that is flushed but not ended.
+        crc: The CRC-32 of the text.
+        size: The length of the text in bytes.
     """
 
     parts: tuple[bytes, ...] = ()
@@ -39,7 +50,7 @@ class Piece:
 
     @classmethod
     def of(cls, text: bytes) -> "Piece":
-        """The piece that holds a text."""
+        """Compress a text."""
         memory = _LITTLE if len(text) <= _SHORT else _FULL
         deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS, memLevel=memory)
         deflated = deflate.compress(text) + deflate.flush(zlib.Z_FULL_FLUSH)
@@ -47,7 +58,7 @@ class Piece:
 
     @classmethod
     def joined(cls, pieces: Iterable["Piece"]) -> "Piece":
-        """One piece of several."""
+        """Join pieces into one, without copying or decompressing them."""
         parts, crc, size = list[bytes](), 0, 0
         for piece in pieces:
             parts += piece.parts
@@ -57,11 +68,11 @@ class Piece:
 
     @property
     def compressed(self) -> int:
-        """Length of the stream in bytes."""
+        """The length of the compressed stream in bytes."""
         return sum(map(len, self.parts))
 
     def text(self) -> Iterator[bytes]:
-        """The text, chunk by chunk."""
+        """Decompress the text, chunk by chunk."""
         inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         for part in self.parts:
             rest = part
@@ -70,12 +81,12 @@ class Piece:
                 rest = inflate.unconsumed_tail
 
     def member(self) -> Sequence[bytes]:
-        """The text as a gzip file, in parts: nothing of it is copied."""
+        """The text as a gzip member, in parts, so that nothing is copied."""
         end = self.crc.to_bytes(4, "little") + (self.size & 0xFFFF_FFFF).to_bytes(4, "little")
         return (_HEADER, *self.parts, _LAST + end)
 
     def gzipped(self) -> bytes:
-        """The text as a gzip file."""
+        """The text as a gzip member."""
         return b"".join(self.member())
 
 
@@ -83,9 +94,11 @@ NOTHING: Final = Piece()
 
 
 def _moved(crc: int, size: int) -> int:
-    """What a text with this CRC-32 adds to that of a longer one, so many bytes before its end.
+    """What a text contributes to the CRC-32 of a longer text that continues after it.
 
-    The checksum is linear: of two texts it is what the first adds, and that of the second.
+    Args:
+        crc: The CRC-32 of the text.
+        size: How many bytes follow it.
     """
     power = 0
     while size:
@@ -98,7 +111,7 @@ def _moved(crc: int, size: int) -> int:
 
 @cache
 def _move(power: int) -> Sequence[int]:
-    """How a CRC-32 is moved by 2**power bytes: what becomes of each value of each of its bytes."""
+    """The table that moves a CRC-32 by 2**power bytes: one entry per byte and value of the byte."""
     if power == 0:
         byte = zlib.crc32(b"\0")
         return array(
@@ -109,7 +122,7 @@ def _move(power: int) -> Sequence[int]:
 
 
 def _through(move: Sequence[int], crc: int) -> int:
-    """A CRC-32 that was moved."""
+    """A CRC-32, moved with a table from `_move`."""
     return (
         move[crc & 255]
         ^ move[256 + (crc >> 8 & 255)]

@@ -1,4 +1,4 @@
-"""Samples as they are kept: the values of one report packed, its series shared with others."""
+"""Compact storage of samples: packed values, and series shared between reports."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -11,12 +11,12 @@ from exporter.model.samples import Family, Sample
 
 
 class Shape:
-    """Which series some samples are of, without their values; one for all that have the same.
+    """The series of some samples, without values; samples with the same series share one object.
 
     Attributes:
         families: The family of each sample.
-        labels: The label values of one sample after the other.
-        kinds: The families, each once.
+        labels: The label values of all samples, concatenated.
+        kinds: The set of families.
     """
 
     __slots__ = ("__weakref__", "families", "kinds", "labels")
@@ -37,7 +37,7 @@ class Shape:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Self:
-        """The shape of some samples."""
+        """The shared shape of some samples."""
         families = tuple([sample.family for sample in samples])
         labels = tuple(chain.from_iterable([sample.labels for sample in samples]))
         shape = cls.known.get((families, labels))
@@ -48,16 +48,16 @@ class Shape:
 
 
 class Samples(Sequence[Sample]):
-    """Samples that are kept: eight bytes each, beside what they share with others.
+    """Samples in compact form: eight bytes per value, plus a shared shape.
 
-    The bots of a workspace mostly have the same series, but for the bot, and always draw from the
-    same names: series and names are kept once. What nobody uses any more is gone.
+    Apart from the bot, the bots of a workspace mostly have the same series, with label values from
+    a common set. So each shape and each label value is stored once, and freed once it is unused.
 
     Args:
-        samples: In order.
+        samples: The samples, in order.
 
     Attributes:
-        shape: Which series they are of.
+        shape: Their series.
     """
 
     __slots__ = ("_packed", "shape")
@@ -65,17 +65,17 @@ class Samples(Sequence[Sample]):
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         given = tuple(samples)
         self.shape = Shape.of(given)
-        # Bytes, as an array is one object more for the garbage collector to look at.
+        # Bytes rather than an array, which the garbage collector would have to track.
         self._packed = pack(f"{len(given)}d", *[sample.value for sample in given])
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Their values."""
+        """The values, in order."""
         return unpack(f"{len(self)}d", self._packed)
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> "Samples":
-        """Samples as they are kept, which they may be already."""
+        """The samples in compact form; returned unchanged if they already are."""
         return samples if isinstance(samples, Samples) else cls(samples)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -93,7 +93,7 @@ class Samples(Sequence[Sample]):
         return tuple(self)[index]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Samples):  # 0 and -0 differ: at worst the same is written again
+        if isinstance(other, Samples):  # 0 and -0 differ: at worst, the same text is rendered again
             return self.shape is other.shape and self._packed == other._packed
         return tuple(self) == other
 

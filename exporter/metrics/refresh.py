@@ -1,4 +1,4 @@
-"""Keeps the snapshot current: made anew when values change, expire or pass midnight."""
+"""Keeps the snapshot current: renews it when values change, expire or are withdrawn."""
 
 import asyncio
 import time
@@ -12,26 +12,26 @@ from exporter.metrics.telemetry import PAGE_BYTES, SERIES, Telemetry
 
 _SHORTEST_PAUSE: Final = 0.1
 _PAUSE_AFTER_A_BUG: Final = 5.0
-_SHARE_OF_TIME: Final = 10  # rendering takes at most a tenth of the process's time
-_AT_ONCE: Final = 500  # so many values are forgotten before others get a turn
+_SHARE_OF_TIME: Final = 10  # rendering takes less than a tenth of the time
+_AT_ONCE: Final = 500  # records expired before other tasks get a turn
 _LONGEST_AHEAD: Final = timedelta(seconds=30)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 
 Elsewhere = Callable[..., Awaitable[Any]]
-"""Calls a function with arguments where the event loop does not wait for it."""
+"""Runs a function with arguments without blocking the event loop."""
 
 
 class SnapshotRefresher:
-    """The snapshot that is served, and the task that replaces it.
+    """The snapshot to serve, and the task that renews it.
 
-    A snapshot is made of one generation of the records, beside the event loop. It is made for the
-    instant at which it will probably be there: what expires before is not in it.
+    A snapshot is rendered from one generation of the records, off the event loop. It is rendered
+    for the instant at which it will probably be ready, so it omits values that expire until then.
 
     Args:
-        store: What is on it.
-        telemetry: Learns its size.
-        now: The present, aware.
-        elsewhere: Where it is made.
+        store: The store whose values it shows.
+        telemetry: Receives the size of the page and the number of series.
+        now: Returns the current instant, aware.
+        elsewhere: Runs the rendering.
     """
 
     def __init__(
@@ -52,23 +52,24 @@ class SnapshotRefresher:
         self._take(snapshot(store.generation(), now()))
 
     def changed(self) -> None:
-        """Let the snapshot be made anew soon."""
+        """Request a refresh."""
         self._changed.set()
 
     async def current(self) -> Snapshot:
-        """A snapshot of what is true now; made first, where something in the last one is not."""
+        """A snapshot that may be shown now; refreshed first if the last one may not."""
         while not self.snapshot.holds(self._now()):
             await self.refresh(unless_it_holds=True)
         return self.snapshot
 
     async def refresh(self, *, unless_it_holds: bool = False) -> None:
-        """Make the snapshot of what the store has now.
+        """Render a snapshot of the current records.
 
-        An error of our own is told as a bug. Then the last snapshot stays until one of its values
-        expires; whoever asks later gets the error, and no old value.
+        An exception while rendering is a bug: it is logged, counted and raised again. The last
+        snapshot stays until one of its values expires. After that, `current` raises the error
+        rather than return an expired value.
 
         Args:
-            unless_it_holds: Only if another has not made one that holds meanwhile.
+            unless_it_holds: Do nothing if a concurrent refresh has produced a valid snapshot.
         """
         async with self._one:
             begun = self._now()
@@ -89,10 +90,10 @@ class SnapshotRefresher:
                 await asyncio.sleep(0)
 
     async def renewed(self) -> bool:
-        """Refresh; whether that went well. What a page cannot be made of ends nobody's work."""
+        """Refresh, and return whether it succeeded; a rendering bug never stops the caller."""
         try:
             await self.refresh()
-        except Exception:  # noqa: BLE001 - told already, whatever it was
+        except Exception:  # noqa: BLE001 - already logged
             return False
         return True
 
@@ -102,18 +103,18 @@ class SnapshotRefresher:
         gone = dict.fromkeys(self.snapshot.series.keys() - made.series.keys(), 0)
         self.snapshot = made
         for place, series in (gone | dict(made.series)).items():
-            if self._telemetry.tells(*place):  # else it is gone since the page was begun
+            if self._telemetry.tells(*place):  # or it was removed during rendering
                 self._telemetry.set(SERIES, series, *place)
 
     async def run(self) -> None:
-        """Refresh for ever: on every change, and when the next value expires."""
+        """Refresh on every change and whenever a value expires, forever."""
         while True:
             wait = min(self.snapshot.until - self._now(), _LONGEST_WAIT)
             try:
                 async with asyncio.timeout(wait.total_seconds()):
                     await self._changed.wait()
             except TimeoutError:
-                pass  # something expires now
+                pass  # a value expires now
             begun = time.perf_counter()
             made = await self.renewed()
             took = time.perf_counter() - begun

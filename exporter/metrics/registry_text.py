@@ -1,4 +1,4 @@
-"""A registry as text, where from one scrape to the next little but the numbers is another."""
+"""Renders a registry as text, fast because only the numbers change between most scrapes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 Format = Callable[[Collector], bytes]
-"""Writes what a collector collects, in one of the text formats."""
+"""Renders a collector's metrics in one of the exposition formats."""
 
 EOF: Final = b"# EOF\n"
-"""What ends a page in OpenMetrics."""
+"""The end of a page in the OpenMetrics format."""
 
 
 @dataclass(frozen=True)
 class _Collected(Collector):
-    """What a registry held at an instant."""
+    """The metrics of a registry at an instant."""
 
     families: Sequence[Metric]
 
@@ -26,14 +26,15 @@ class _Collected(Collector):
 
 
 class RegistryText:
-    """The text of one registry in one format, without what ends a page.
+    """The text of one registry in one format, without the end of the page.
 
-    The library takes most of its time for names, labels and help texts, and writes them each time.
-    Here it writes them when a series comes or goes; in between new numbers are put into its lines.
+    prometheus-client renders names, labels and help texts at every scrape, which takes most of its
+    time. Here it renders them only when a series appears or disappears. At other scrapes, only the
+    numbers in its lines are replaced.
 
     Args:
-        registry: What is written; without exemplars, timestamps and creation times.
-        written: The library's way to write it.
+        registry: The registry; it must have no exemplars, timestamps or creation times.
+        written: The library's function that renders the format.
     """
 
     def __init__(self, registry: CollectorRegistry, written: Format) -> None:
@@ -43,7 +44,7 @@ class RegistryText:
         self._lines = ""
 
     def now(self) -> bytes:
-        """The text with the numbers as they are now."""
+        """The text with the current numbers."""
         families = list(self._registry.collect())
         samples = [sample for family in families for sample in family.samples]
         series = [sample[:2] for sample in samples]
@@ -56,6 +57,6 @@ class RegistryText:
 
 
 def _slotted(line: str) -> str:
-    """A line with a slot where its number is."""
+    """A line with a placeholder for its number."""
     kept = line.replace("%", "%%")
     return f"{kept}\n" if line.startswith("#") else f"{kept.rpartition(' ')[0]} %s\n"

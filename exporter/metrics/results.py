@@ -1,9 +1,12 @@
-"""What one workspace's polls leave behind: values in the store, counts in the telemetry, within limits.
+"""Stores the results of one workspace's polls, within the cardinality limits.
 
-A workspace has at most `max_series` values. Where its reports bring more, those that have the most
-share what the others leave, and each keeps its largest. A report that comes takes what it needs of
-its share from those that are over theirs, one by one and only as there is need: to bring all to
-their shares at once would take longer the more there are, and hold the event loop.
+A workspace keeps at most `max_series` values. If its reports have more, each report gets a fair
+share of the limit and keeps its largest values (see `series_limits`). A limit is enforced as values
+arrive: a report that needs room takes it, up to its share, from the reports that keep the most.
+
+Reports are cut one at a time, and only as far as needed. To cut all of them to their shares at once
+would take longer the more there are, and would block the event loop. What does not fit is counted
+in `seasalt_series_dropped_total`.
 """
 
 import asyncio
@@ -18,24 +21,24 @@ from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry
 from exporter.model.targets import Key
 
 _TOGETHER = 64
-"""So many are stored or cut before others have their turn on the loop."""
+"""How many records are stored or cut before other tasks get a turn on the event loop."""
 
 
 class Results:
-    """Where the results of one workspace go.
+    """The destination of one workspace's results.
 
     Args:
-        workspace: Whose they are.
-        store: Takes the values.
-        telemetry: Takes the counts.
-        changed: Called when the store has other values than before.
+        workspace: The workspace.
+        store: Receives the values.
+        telemetry: Receives the counts.
+        changed: Called after values in the store have changed.
 
     Attributes:
-        store: As given, until they go elsewhere.
-        telemetry: Likewise.
-        changed: As given.
-        exactly: Whether a report that must give room gives no more than is needed, because it has no
-            other turn to take it back.
+        store: The store in use, see `go_elsewhere`.
+        telemetry: The telemetry in use, see `go_elsewhere`.
+        changed: The callback.
+        exactly: Whether reports are cut no further than to their share, because they have no later
+            poll that would restore the rest.
     """
 
     def __init__(
@@ -52,16 +55,16 @@ class Results:
         self.exactly = False
 
     def go_elsewhere(self, store: Store, telemetry: Telemetry) -> None:
-        """Keep and count what still comes where it is nobody's."""
+        """Divert late results to another store and telemetry, once the workspace is retired."""
         self.store, self.telemetry = store, telemetry
 
     def put(self, key: Key, record: Record, dropped: int = 0) -> None:
-        """Store what a success brought, as much of it as there is room for.
+        """Store the values of a successful poll, as far as the limits allow.
 
         Args:
-            key: Whose values.
-            record: With all of them.
-            dropped: How many of its names were left out already.
+            key: The report of a target.
+            record: The record with all its values.
+            dropped: How many values `max_labels` has already removed from it.
         """
         samples, shown = tuple(record.samples), self.store.samples(key)
         named = largest_names(samples, self._workspace.max_labels, shown)
@@ -73,14 +76,14 @@ class Results:
         self.store.put(key, replace(record, samples=Samples.of(kept), left_out=left_out))
 
     async def put_all(self, records: Mapping[Key, Record]) -> None:
-        """Store what is known beside the reports; a few at a time, as others wait for the loop."""
+        """Store records in batches, and let other tasks run on the event loop in between."""
         for number, (key, record) in enumerate(records.items(), 1):
             self.put(key, record)
             if number % _TOGETHER == 0:
                 await asyncio.sleep(0)
 
     async def settle(self) -> None:
-        """Cut what is over a limit that is lower than it was, before anything is asked; a few at a time."""
+        """Cut stored values to a lowered `max_series`, in batches, before the first poll."""
         name, limit = self._workspace.name, self._workspace.max_series
         number = 0
         while self.store.series(name) > limit and (key := self.store.largest(name)):
@@ -93,13 +96,13 @@ class Results:
             self.changed()
 
     def dropped(self, reason: str, number: int) -> None:
-        """Count what there is no room for."""
+        """Count dropped values, if any, under a reason."""
         if number:
             place = (self._workspace.api, self._workspace.name)
             self.telemetry.count(SERIES_DROPPED, number, *place, reason)
 
     def _make_room(self, key: Key, size: int) -> int:
-        """Take from the workspace's others what one needs of its share; the share."""
+        """Cut other reports until a key's share fits, and return the share."""
         name, limit = self._workspace.name, self._workspace.max_series
         room = self.store.room(key, size, limit)
         if room is None:

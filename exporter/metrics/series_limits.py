@@ -1,7 +1,21 @@
-"""How much of an answer is kept when customers make more names than a Prometheus should hold. Pure.
+"""The cardinality limit: which values to keep when customers create too many names. Pure.
 
-Which values are the largest is asked within one report alone: seconds, ratings and messages cannot
-be compared. Between reports it is a matter of how many each has.
+There are two limits. `max_labels` limits the customer-made names in one report of one target;
+the names with the largest values stay. `max_series` limits the values of a whole workspace, which
+its reports must share.
+
+Values compete only within one report, as seconds, ratings and messages have no common scale.
+Between reports, only the number of values counts, and the division is max-min fair. There is a
+level: a report that wants fewer values keeps all of them, and any other is cut to the level. So no
+report can crowd out the others, however many names it has.
+
+The level depends on how many values the reports have, not on what they are, so it rarely changes.
+Within a report, a value that is already shown has an advantage, so that two close values do not
+alternate between polls. Both keep series from flapping.
+
+A poll must not become slower as the store grows. The sizes of all reports are therefore counted in
+a Fenwick tree, which finds the level in a logarithmic number of steps. Reports above the level are
+not all cut at once: each report that needs room takes it from the largest ones, see `cut`.
 """
 
 from collections.abc import Hashable, Iterable, Set as AbstractSet
@@ -11,24 +25,24 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from exporter.model.samples import Sample
 
 CUSTOMER_MADE: Final = ("label", "label_id", "channel", "agent")
-"""The labels whose values somebody at the customer's makes up."""
+"""The labels whose values customers make up."""
 
 MOST_CHANNELS: Final = 32
-"""Channels of a report at most: the documents know of a handful."""
+"""The most channels in a report; only a handful are documented."""
 
 FEW: Final = 16
-"""So many reports can be cut for the sake of one, without holding up the others."""
+"""How many reports may be cut to make room for one, without blocking the others."""
 
 LOYALTY: Final = 1.25
-"""How much more than it is a value counts while it is shown, so that two do not take turns."""
+"""The factor by which a shown value counts for more, so that two close values do not alternate."""
 
 
 class Held(NamedTuple):
-    """How many values a report has.
+    """The number of values of a report.
 
     Attributes:
-        wanted: With those that were left out.
-        kept: Without.
+        wanted: Including those that were left out.
+        kept: Excluding them.
     """
 
     wanted: int = 0
@@ -39,12 +53,12 @@ NOTHING: Final = Held()
 
 
 class Room(NamedTuple):
-    """What there is room for.
+    """The room for a report in a workspace that is over its limit.
 
     Attributes:
-        level: What each may have.
-        share: What the one that asks may have.
-        above: How many others have more than the level.
+        level: How many values each report may keep.
+        share: How many values the report in question may keep.
+        above: How many other reports keep more than the level.
     """
 
     level: int
@@ -56,11 +70,9 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class Shares(Generic[Name]):
-    """What the reports of a workspace have, and what each may have.
+    """The number of values of each report of a workspace, and the fair share of each.
 
-    What asks for less than the others keeps all of it. The shares depend on how many values there
-    are, not on what they are worth, and so change seldom. They are kept up to date, and no question
-    takes longer because there are more: what a report costs must not grow with the store.
+    The numbers are updated with each report, so that no query has to go through all reports.
     """
 
     def __init__(self) -> None:
@@ -69,11 +81,11 @@ class Shares(Generic[Name]):
 
     @property
     def kept(self) -> int:
-        """How many values all of them have."""
+        """How many values all reports keep together."""
         return self._kept.total
 
     def put(self, name: Name, before: Held, after: Held) -> None:
-        """Note that a report has another number of values."""
+        """Update the number of values of a report."""
         if before == after:
             return
         self._wanted.move(before.wanted, after.wanted)
@@ -89,19 +101,19 @@ class Shares(Generic[Name]):
             self._holders.setdefault(after.kept, {})[name] = None
 
     def level(self, limit: int) -> int:
-        """What each may have, so that all together have no more than a limit."""
+        """How many values each report may keep, so that all together stay within a limit."""
         return self._wanted.level(0, 0, limit)[0]
 
     def room(self, before: Held, size: int, limit: int) -> "Room | None":
-        """What one that comes anew may have; None where there is room for all that all want.
+        """The room for a report with new values; None if all values of all reports fit.
 
-        Where the level leaves a rest that is too small for all, as many as it suffices for have
-        one value more: those that have it already, else who comes first.
+        If the level leaves a remainder smaller than the number of reports, as many reports may
+        keep one value more: those that already do, then first come, first served.
 
         Args:
-            before: What that one has so far.
-            size: How many values it would have.
-            limit: How many there may be of all together.
+            before: The report's previous numbers.
+            size: The number of its new values.
+            limit: The most values of all reports together.
         """
         if self._wanted.total - before.wanted + size <= limit:
             return None
@@ -110,12 +122,12 @@ class Shares(Generic[Name]):
         return Room(level, min(size, level + (above < spare)), above)
 
     def largest(self, but: Name | None = None) -> Name | None:
-        """One that has the most values, None if no other has any.
+        """The report that keeps the most values; None if no report has any.
 
-        Of equals it is the one that came first, as it is polled soonest.
+        Among equals it is the one that got its size first, as it is polled again soonest.
 
         Args:
-            but: Which it is not.
+            but: A report to ignore.
         """
         for rank in (self._kept.number, self._kept.number - 1):
             for name in self._holders.get(self._kept.ranked(rank), ()):
@@ -125,41 +137,41 @@ class Shares(Generic[Name]):
 
 
 def cut(kept: int, room: Room, need: int, *, exactly: bool = False) -> int:
-    """How many values the one that has the most is left with, as another has come.
+    """How many values the largest report keeps when another report needs room.
 
-    Where few have more than the level, they all come down to it. Where many do, to cut all for
-    every new one would take longer the more there are. So a few give what is needed: what they
-    have too much, and an eighth of their share beyond, until their own next turn gives that back.
+    If few reports are above the level, all of them are cut to it. If many are, cutting all of them
+    for each new report would take longer the more there are. So only a few make room: they give up
+    their excess and, if needed, up to an eighth of the level. Their next poll restores the latter.
 
     Args:
-        kept: How many it has; as many are the answer when all is well.
-        room: What there is room for.
-        need: How many values there are too many.
-        exactly: Whether all come down to the level, however many have more.
+        kept: How many values it keeps now; returned unchanged if nothing has to be cut.
+        room: The room for the new report.
+        need: By how many values the workspace would exceed its limit.
+        exactly: Whether to cut to the level even if many reports are above it.
     """
     level = room.level
     if exactly or room.above <= FEW:
         return min(kept, max(level, min(level + 1, kept - (need > 0))))
     if need <= 0:
         return kept
-    # An eighth at least, as a large one would be looked through again for each that comes.
+    # Cut at least an eighth, or each new report would rank all values of a large one again.
     return max(level - level // 8, min(kept - need, max(level, kept - kept // 8)))
 
 
 class _Sizes:
-    """How many there are of each size: a Fenwick tree. Those of nothing do not count.
+    """How many reports there are of each size, in a Fenwick tree. Empty reports do not count.
 
     Attributes:
-        number: How many there are.
-        total: What they add up to.
+        number: How many reports there are.
+        total: The sum of their sizes.
     """
 
     def __init__(self) -> None:
         self.number = self.total = 0
-        self._numbers, self._totals = [0, 0], [0, 0]  # of a power of two, and what nobody looks at
+        self._numbers, self._totals = [0, 0], [0, 0]  # a power of two, plus the unused index 0
 
     def move(self, before: int, after: int) -> None:
-        """Let one be of another size."""
+        """Change the size of one report."""
         self._reach(after)
         self._add(before, -1)
         self._add(after, 1)
@@ -181,14 +193,14 @@ class _Sizes:
                 at += at & -at
 
     def level(self, before: int, after: int, limit: int) -> tuple[int, int]:
-        """The highest level to which all can be cut to be no more than a limit, and what is left.
+        """The highest level at which the sizes, cut to it, fit in a limit; and the remainder.
 
-        Where they need not be cut it is at least the largest size.
+        If no size has to be cut, the level is at least the largest size.
 
         Args:
-            before: The size of one.
-            after: The size that counts for it.
-            limit: What they may add up to.
+            before: The present size of one report.
+            after: The size to assume for it instead.
+            limit: The largest sum allowed.
         """
         self._reach(after)
         at = number = total = 0
@@ -206,7 +218,7 @@ class _Sizes:
         return at, left
 
     def above(self, size: int) -> int:
-        """How many are larger than a size."""
+        """How many reports are larger than a size."""
         number, at = self.number, min(size, len(self._numbers) - 1)
         while at:
             number -= self._numbers[at]
@@ -214,7 +226,7 @@ class _Sizes:
         return number
 
     def ranked(self, rank: int) -> int:
-        """The size of the one with so many that are not larger, itself included; 0 for none."""
+        """The size at a rank, counted from 1 in ascending order; 0 for rank 0 and below."""
         at, step = 0, len(self._numbers) - 1
         while step:
             if at + step < len(self._numbers) and self._numbers[at + step] < rank:
@@ -227,12 +239,12 @@ class _Sizes:
 def largest(
     samples: Iterable[Sample], limit: int, shown: Iterable[Sample] = ()
 ) -> tuple[Sample, ...]:
-    """At most so many samples, the largest, in their order.
+    """The largest samples of a report, in their original order.
 
     Args:
-        samples: Of one report.
-        limit: How many.
-        shown: Those of its last answer that were kept.
+        samples: The samples of one report.
+        limit: The most samples to keep.
+        shown: The samples kept from its previous reply.
     """
     given = tuple(samples)
     if len(given) <= limit:
@@ -249,14 +261,14 @@ def largest(
 def largest_names(
     samples: Iterable[Sample], limit: int, shown: Iterable[Sample] = ()
 ) -> tuple[Sample, ...]:
-    """The samples of one report's largest names, at most so many, and all that have no such name.
+    """The samples of a report's largest customer-made names, and all samples without such a name.
 
-    A name weighs what its samples add up to.
+    The weight of a name is the sum of its samples.
 
     Args:
-        samples: Of one report.
-        limit: How many names.
-        shown: Those of its last answer that were kept.
+        samples: The samples of one report.
+        limit: The most names to keep; never more than `MOST_CHANNELS` if there are channels.
+        shown: The samples kept from its previous reply.
     """
     given = tuple(samples)
     if any("channel" in family.labels for family in {sample.family for sample in given}):
@@ -281,7 +293,7 @@ def _weight(sample: Sample, loyal: AbstractSet[tuple[object, ...]]) -> float:
 
 
 def _made_name(sample: Sample) -> tuple[str, ...]:
-    """The name that somebody made up, with its id where it has one; empty where there is none."""
+    """The customer-made label values of a sample, ids included; empty if there are none."""
     places = _made_places(sample.family.labels)
     made = tuple([sample.labels[place] for place in places])
     return made if any(made) else ()
@@ -289,5 +301,5 @@ def _made_name(sample: Sample) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _made_places(labels: tuple[str, ...]) -> tuple[int, ...]:
-    """Which of a family's labels somebody makes up."""
+    """The positions of a family's customer-made labels."""
     return tuple(place for place, label in enumerate(labels) if label in CUSTOMER_MADE)

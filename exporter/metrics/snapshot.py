@@ -1,13 +1,21 @@
-"""The page's values, compressed: made anew when a value changes, expires or passes midnight. Pure.
+"""The snapshot: the rendered and compressed values of the page, renewed block by block. Pure.
 
-The page has two parts: this snapshot, and the exporter's own metrics, which come fresh at each
-scrape as the end of the same gzip member. The snapshot holds gauges alone, which read the same in
-both formats.
+The page is this snapshot followed by the exporter's own metrics, which are rendered at each scrape
+and end the same gzip member. The snapshot holds only gauges, whose text is the same in both
+exposition formats. It is renewed when a value changes or must no longer be shown.
 
-A large snapshot is made of blocks, one for each part of the records, and a block of a piece for
-each family: only what is not as it was is looked at, written and compressed again. The targets of a
-block are polled after each other. Blocks cannot share a series, as what tells bots apart is in its
-labels.
+Each poll changes only a few values, but the cost of rendering and compressing all of them grows
+with the number of bots. A large snapshot is therefore made of blocks, one per part of the store's
+generation. A block holds one compressed piece per family. The page joins the pieces of all blocks,
+family by family, under one header each.
+
+A block is reused, without reading its records, if its part is the same object as before and none of
+its values has expired since. In any other block, only the families whose text differs are rendered
+and compressed again.
+
+This works for two reasons. The targets of a block are polled one after the other, so the changes of
+any minute fall into few blocks. And no series is in two blocks: the workspace and the bot id
+determine a target's block, and both are labels. Duplicates can therefore be removed within a block.
 """
 
 from collections import Counter
@@ -33,20 +41,20 @@ from exporter.model.targets import Key
 
 EVER: Final = datetime.min.replace(tzinfo=UTC)
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
-"""When a page without values has to be made anew."""
+"""When a page without values must be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """The records of some targets, and what is on the page of them.
+    """The records of one part, and their text on the page.
 
     Attributes:
         part: The records.
-        at: The instant at which they were looked at.
-        until: The first instant after it at which one of their values must go.
-        since: The last instant before it at which one of them was not yet true.
-        pieces: The page's text of them, by family; all under None where there is but one block.
-        series: Values from the API, by (api, workspace).
+        at: The instant for which they were rendered.
+        until: The earliest expiry of the values shown.
+        since: The latest instant before which one of the values shown must not be shown.
+        pieces: The rendered text by family; all of it under None if there is only one block.
+        series: The number of API values shown, by (api, workspace).
         hidden: The keys of records with values that must not be shown.
     """
 
@@ -59,15 +67,15 @@ class _Block:
     hidden: Sequence[Key] = ()
 
     def holds(self, part: Mapping[Key, Record], at: datetime) -> bool:
-        """Whether there is nothing new in these records at an instant.
+        """Whether the block is still right for these records at an instant.
 
-        That a hidden value may be shown again, as the clock goes on after it was set back, is not
-        looked for: whoever keeps pages forgets what was hidden.
+        A value that was hidden because the clock was set back could be shown again once the clock
+        catches up. This is not checked, as the refresher deletes hidden values from the store.
         """
         return self.part is part and self.at <= at < self.until
 
     def stale(self, part: Mapping[Key, Record], at: datetime) -> AbstractSet[Family]:
-        """The families whose text is another with these records at an instant."""
+        """The families whose text differs with these records at an instant."""
         if list(self.part) != list(part):
             return ALL_FAMILIES
         found: set[Family] = set()
@@ -86,12 +94,12 @@ class Snapshot:
 
     Attributes:
         page: Their text, compressed.
-        at: The instant that they were rendered for.
-        until: The first instant after it at which one of them must go.
-        since: The last instant before it at which one of them was not yet true.
-        series: Values from the API in it, by (api, workspace).
+        at: The instant for which they were rendered.
+        until: The earliest expiry of the values shown.
+        since: The latest instant before which one of the values shown must not be shown.
+        series: The number of API values shown, by (api, workspace).
         hidden: The keys of records with values that must not be shown.
-        blocks: What it is made of.
+        blocks: The blocks that it is made of.
     """
 
     page: Piece = NOTHING
@@ -103,7 +111,7 @@ class Snapshot:
     blocks: Sequence[_Block] = ()
 
     def holds(self, now: datetime) -> bool:
-        """Whether all of it may still be shown; a clock that was set back leaves that open."""
+        """Whether all of it may be shown; not if the clock was set back by more than `SKEW`."""
         return self.at - SKEW <= now < self.until and self.since <= now
 
 
@@ -111,12 +119,12 @@ EMPTY: Final = Snapshot()
 
 
 def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Snapshot:
-    """The snapshot of what is true at an instant.
+    """The snapshot of the values that may be shown at an instant.
 
     Args:
-        records: All of them.
+        records: All records.
         at: The instant.
-        before: The last one, of which the unchanged part is taken.
+        before: The previous snapshot, whose unchanged blocks and pieces are reused.
     """
     number = len(records.parts)
     old = before.blocks if len(before.blocks) == number else (_Block(),) * number
@@ -150,13 +158,13 @@ def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Sna
 
 
 def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole: bool) -> _Block:
-    """The block of these records, with what is still right of the one before.
+    """The block of these records, which reuses unchanged pieces of the previous one.
 
     Args:
-        before: The one before.
-        part: The records as they are now.
-        at: The instant.
-        whole: Whether it is the only one.
+        before: The previous block.
+        part: The current records.
+        at: The instant for which to render.
+        whole: Whether it is the only block, which is rendered as one piece.
     """
     pieces = dict(before.pieces)
     if whole:
@@ -171,7 +179,7 @@ def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole:
     for key, record in part.items():
         series[key.target.api, key.target.workspace] += len(record.shown(at))
         if not (record.samples or record.left_out):
-            continue  # nothing of it is shown, and nothing wants room
+            continue  # it has no values, neither kept nor left out
         if record.expires and record.valid(at):
             until, since = min(until, record.expires), max(since, record.since or EVER)
         else:

@@ -1,4 +1,22 @@
-"""The latest values of each report of each target, and how long they may be shown. Pure."""
+"""The latest values of each report of each target, and how long they may be shown. Pure.
+
+A page with many bots takes a while to render. It is rendered in another thread, while the polls
+continue to change the store on the event loop. The renderer needs a consistent view that does not
+change: a generation. To copy all records for each generation would block the event loop, so the
+store copies on write.
+
+The records are divided into parts. A generation holds the parts themselves, and the store marks
+them as shared. The first write to a shared part replaces it in the store with a copy; later writes
+change the copy in place, until the next generation shares it again. So a generation costs next to
+nothing, and a write copies one part at most.
+
+A part that was not written to is the same object in two successive generations. The renderer
+recognises it by identity and skips it, see `snapshot`.
+
+The position of its target determines the part of a record. Targets that are polled at about the
+same time therefore share a part, and a round of polls dirties the parts one after the other. The
+number of parts follows the number of records; it changes only when a generation is taken.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
@@ -14,13 +32,16 @@ from exporter.model.samples import Sample
 from exporter.model.targets import Key
 
 SKEW: Final = timedelta(minutes=1)
-"""How far ahead of the clock values may be; beyond it, the clock was set back and their age is unknown."""
+"""How far in the future a success may lie before the clock must have been set back.
+
+The age of such values is unknown, so they are not shown.
+"""
 
 LAST: Final = datetime.max.replace(tzinfo=UTC)
-"""The last instant that there is."""
+"""The latest instant that a `datetime` can represent."""
 
 RECORDS_OF_A_PART: Final = 256
-"""So many records are looked at together, where there are more than a few parts."""
+"""The fewest records per part, on average, if there is more than one part."""
 
 _FEWEST_PARTS: Final = 8
 
@@ -33,17 +54,18 @@ class Record:
 
     Attributes:
         interval_seconds: The interval in force.
-        success: Whether the last try brought values.
-        duration_seconds: How long the last try's request took.
-        last_success: When values last came, None if never.
-        samples: Those values.
-        expires: From when on they must not be shown, None if there are none.
-        error: Why the last try brought nothing, in words of ours; empty if it did.
-        withdrawn: When the window of the values moves on, None if never.
-        since: When it came to mean the days that they are of, None if it always did: a clock that
-            is set back makes another day of it.
-        question: What the values answer, see `Entry.question`; empty where they are no report's.
-        left_out: How many values came with them that were too many for the workspace.
+        success: Whether the last poll succeeded.
+        duration_seconds: How long the last poll's request took.
+        last_success: When a poll last succeeded; None if never.
+        samples: The values of that success.
+        expires: When the values must no longer be shown; None if no poll has succeeded.
+        error: Why the last poll failed, in the exporter's own words; empty if it succeeded.
+        withdrawn: When the window of the values moves on; None if never.
+        since: When the window last moved on before the values; None if never. If the clock is set
+            back before that, the window has another meaning.
+        question: The fingerprint of the question that the values answer, see `Entry.question`;
+            empty for facts about a target.
+        left_out: How many values of the last success were dropped for the workspace's limit.
     """
 
     interval_seconds: float
@@ -60,19 +82,19 @@ class Record:
 
     @property
     def held(self) -> Held:
-        """What it takes of the workspace's room, and what it would take."""
+        """How many values it has with and without those left out."""
         return Held(len(self.samples) + self.left_out, len(self.samples))
 
     def without_values(self) -> "Record":
-        """The same once its values are gone: they want no room any more, nor do those left out."""
+        """A copy without values, which no longer counts towards the limit on series."""
         return replace(self, samples=NONE, left_out=0)
 
     def paced(self, interval: timedelta, stale_after: float) -> "Record":
-        """The same at an interval, with the expiry that follows from it.
+        """A copy with another interval, and with the expiry that follows from it.
 
         Args:
-            interval: In force from now on.
-            stale_after: How many of them the values outlive their success.
+            interval: The interval in force from now on.
+            stale_after: How many intervals after its success a value goes stale.
         """
         expires = expiry(self.last_success, self.withdrawn, interval, stale_after)
         seconds = interval.total_seconds()
@@ -81,13 +103,13 @@ class Record:
         return replace(self, interval_seconds=seconds, expires=expires)
 
     def valid(self, now: datetime) -> bool:
-        """Whether what the last success said is still true at an instant."""
+        """Whether the values of the last success may be shown at an instant."""
         known = self.last_success is None or self.last_success <= now + SKEW
         known = known and (self.since is None or self.since <= now)
         return known and self.expires is not None and now < self.expires
 
     def shown(self, now: datetime) -> Sequence[Sample]:
-        """The values that are still true at an instant."""
+        """The values that may be shown at an instant."""
         return self.samples if self.valid(now) else NONE
 
 
@@ -97,23 +119,23 @@ def expiry(
     interval: timedelta,
     stale_after: float,
 ) -> datetime | None:
-    """From when on values must not be shown: they are too old, or their window moves on."""
+    """When values must no longer be shown: when they go stale or their window moves on."""
     if last_success is None:
         return withdrawn
     try:
         stale = last_success + interval * stale_after
-    except OverflowError:  # a file remembers a clock that was set to the end of time
+    except OverflowError:  # restored from a run whose clock was near year 9999
         stale = LAST
     return min(stale, withdrawn) if withdrawn else stale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation(Mapping[Key, Record]):
-    """All records at an instant, whatever came later.
+    """An immutable view of all records at an instant.
 
     Attributes:
-        parts: The records by the place of their targets, in the order in which they first came. A
-            part in which nothing has changed is the very one of the generation before.
+        parts: The records by the position of their targets, each part in order of first insertion.
+            A part without a change is the same object as in the previous generation.
     """
 
     parts: Sequence[Mapping[Key, Record]] = ({},)
@@ -129,35 +151,32 @@ class Generation(Mapping[Key, Record]):
 
 
 def _part(key: Key, number: int) -> int:
-    """In which of so many parts the record of a key is."""
+    """The index of the part that holds a key, for a number of parts."""
     return int(key.target.place * number)
 
 
 def _parts(records: int, size: int) -> int:
-    """Into how many parts so many records go: one if they are few, else a power of two."""
+    """The number of parts for a number of records: one if they are few, else a power of two."""
     number = records // size
     return 1 if number < _FEWEST_PARTS else 1 << (number.bit_length() - 1)
 
 
 class Store:
-    """Records by key.
-
-    They are kept in parts. Whoever asks for a generation gets the parts themselves, and what
-    changes later is changed in a copy: what all of them cost is paid for a few at a time.
+    """All records by key, in parts that are copied on write.
 
     Args:
-        size: Records of a part.
+        size: The fewest records per part, on average, if there is more than one part.
     """
 
     def __init__(self, size: int = RECORDS_OF_A_PART) -> None:
         self._size = size
         self._parts: list[dict[Key, Record]] = [{}]
-        self._given: set[int] = set()  # the parts that a generation has
+        self._given: set[int] = set()  # the parts that a generation shares
         self._shares: defaultdict[str, Shares[Key]] = defaultdict(Shares)
-        self._keys: defaultdict[str, set[Key]] = defaultdict(set)  # of each workspace
+        self._keys: defaultdict[str, set[Key]] = defaultdict(set)  # by workspace
 
     def put(self, key: Key, record: Record) -> None:
-        """Replace a report's values, so that what the answer no longer names is gone."""
+        """Replace the record of a key; series missing from the new one are gone."""
         samples = Samples.of(record.samples)
         if samples is not record.samples:
             record = replace(record, samples=samples)
@@ -167,7 +186,7 @@ class Store:
     def fail(
         self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
     ) -> None:
-        """Note a try that brought nothing; values from before stay until they expire."""
+        """Note a failed poll; the values of the last success stay until they expire."""
         before = self._find(key) or Record(interval_seconds)
         after = replace(
             before,
@@ -179,9 +198,9 @@ class Store:
         self._set(key, after)
 
     def adjust(self, key: Key, question: str, interval: timedelta, stale_after: float) -> None:
-        """Let a record from before a reload or a restart live on as the settings now have it.
+        """Apply the settings in force to a record from before a reload or a restart.
 
-        What answers another question is forgotten.
+        If its values answer another question, the record is deleted.
         """
         record = self._find(key)
         if record is None:
@@ -193,7 +212,7 @@ class Store:
             self._set(key, paced)
 
     def keep(self, keys: AbstractSet[Key], workspace: str) -> None:
-        """Forget every record of a workspace but these."""
+        """Delete every record of a workspace except these."""
         for key in self._keys[workspace] - keys:
             self._forget(key)
 
@@ -202,36 +221,36 @@ class Store:
         return filter(None, map(self._find, self._keys[workspace]))
 
     def withdraw(self, key: Key) -> None:
-        """Forget a report's values; when they last came is still known."""
+        """Delete a report's values, but keep the time of its last success."""
         record = self._find(key)
         if record:
             self.put(key, record.without_values())
 
     def expire(self, keys: Iterable[Key], now: datetime) -> None:
-        """Forget those of these keys' values that must not be shown from an instant on."""
+        """Delete the values of those keys that must not be shown at an instant."""
         for key in keys:
             record = self._find(key)
             if record and (record.samples or record.left_out) and not record.valid(now):
                 self.put(key, record.without_values())
 
     def series(self, workspace: str) -> int:
-        """How many values of a workspace are kept: of its reports, and of what is told of its bots."""
+        """The number of values stored for a workspace, including those from its bot list."""
         return self._shares[workspace].kept
 
     def room(self, key: Key, size: int, limit: int) -> Room | None:
-        """What a key may have of its workspace's room, see `Shares.room`."""
+        """How many values a key may keep within its workspace's limit, see `Shares.room`."""
         return self._shares[key.target.workspace].room(self._held(key), size, limit)
 
     def largest(self, workspace: str, but: Key | None = None) -> Key | None:
-        """A key of a workspace that has the most values, see `Shares.largest`."""
+        """The key of a workspace that has the most values, see `Shares.largest`."""
         return self._shares[workspace].largest(but)
 
     def level(self, workspace: str, limit: int) -> int:
-        """What each key of a workspace may have."""
+        """How many values each key of a workspace may keep, see `Shares.level`."""
         return self._shares[workspace].level(limit)
 
     def cut(self, key: Key, number: int) -> int:
-        """Leave the largest values to a key, so many; how many are left out with that."""
+        """Cut a key to its largest values, at most `number`, and return how many were removed."""
         record = self._parts[_part(key, len(self._parts))][key]
         kept = largest(record.samples, number)
         more = len(record.samples) - len(kept)
@@ -256,7 +275,7 @@ class Store:
         return self._parts[_part(key, len(self._parts))].get(key)
 
     def _own(self, key: Key) -> dict[Key, Record]:
-        """The part that holds a key, to be changed."""
+        """The part that holds a key, safe to write to: copied first if it is shared."""
         index = _part(key, len(self._parts))
         if index in self._given:
             self._given.remove(index)
@@ -264,7 +283,7 @@ class Store:
         return self._parts[index]
 
     def samples(self, key: Key) -> Sequence[Sample]:
-        """The values that are kept of one key, none where there is no record."""
+        """The stored values of a key; none if there is no record."""
         record = self._find(key)
         return record.samples if record else NONE
 
@@ -273,7 +292,7 @@ class Store:
         return chain.from_iterable(part.items() for part in self._parts)
 
     def generation(self) -> Generation:
-        """All that there is now, whatever comes later."""
+        """An immutable view of the records as they are now."""
         number = _parts(sum(map(len, self._parts)), self._size)
         if number != len(self._parts):
             records = list(self)
@@ -286,7 +305,7 @@ class Store:
 
 @contextmanager
 def undone_if_it_fails(store: Store, workspaces: AbstractSet[str]) -> Iterator[None]:
-    """Let the records of some workspaces be as they were, should what is done inside fail."""
+    """Restore the records of some workspaces if the body of the `with` statement raises."""
     before = store.generation()
     try:
         yield

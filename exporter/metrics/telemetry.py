@@ -1,4 +1,4 @@
-"""The exporter's own metrics: what prometheus-client counts, fresh at each scrape."""
+"""The exporter's own metrics: collected by prometheus-client and current at each scrape."""
 
 import logging
 import platform
@@ -31,13 +31,13 @@ from exporter.model.values import Drift
 
 @dataclass(frozen=True, slots=True)
 class OwnFamily:
-    """A family of the exporter's own, for the registry and for the documentation.
+    """A family of the exporter's own metrics, for the registry and for the documentation.
 
     Attributes:
         kind: `gauge`, `counter` or `histogram`.
-        name: As on the page, a counter's `_total` included.
-        help: What it counts, with its unit.
-        labels: In order.
+        name: The name on the page, including a counter's `_total`.
+        help: What it measures, with its unit.
+        labels: The label names, in order.
     """
 
     kind: str
@@ -193,20 +193,20 @@ OWN_FAMILIES: Final = (
 )
 
 CONTAINED: Final = ("reload", "discovery", "answer", "page", "web_config", "state")
-"""What an error of our own refuses, and does not end."""
+"""The values of the label `where`: operations that a bug makes fail without ending the process."""
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Telemetry:
-    """Counts what the exporter does, in a registry of its own.
+    """The exporter's own metrics, in registries of their own.
 
     Args:
-        revision: The commit that was built, empty where it is not known.
+        revision: The commit that was built; empty if unknown.
     """
 
     def __init__(self, revision: str = "") -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they add a series each
         self._registry = CollectorRegistry()
         self._gauges = {
             family: Gauge(family.name, family.help, family.labels, registry=self._registry)
@@ -252,30 +252,30 @@ class Telemetry:
         (gauge.labels(*labels) if labels else gauge).set(value)
 
     def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
-        """Let a gauge be what a function says at each scrape."""
+        """Set a gauge from a function at each scrape."""
         self._followed[family, labels] = value
         self._told = {}
 
     def count(self, family: OwnFamily, times: float, *labels: str) -> None:
-        """Let a counter grow; by 0, let it be there."""
+        """Increment a counter; incrementing by 0 creates its series."""
         self._counted.clear()
         counter = self._counters[family]
         (counter.labels(*labels) if labels else counter).inc(times)
 
     def bug(self, where: str, error: BaseException) -> None:
-        """Tell and count an error of our own that something has led to, which is refused for it.
+        """Log and count a bug that made an operation fail.
 
         Args:
-            where: One of `CONTAINED`.
-            error: Told by kind and place alone.
+            where: The operation, one of `CONTAINED`.
+            error: The exception; messages of third-party exceptions are not logged.
         """
         self.count(BUGS, 1, where)
         text = "refused because of a bug in the exporter, what was in force stays"
-        # In the name of its room, so that what it says next is not taken for another matter.
+        # A logger per operation: the logger's name is part of what identifies repeated log lines.
         logging.getLogger(f"exporter.{where}").critical(text, extra={"what": where}, exc_info=error)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
-        """Let a workspace's counters start at 0, so that the first increase is seen."""
+        """Create a workspace's metrics, counters at 0, so that the first increment is visible."""
         place = (workspace.api, workspace.name)
         for outcome in Outcome:
             self.count(REQUESTS, 0, *place, outcome.value)
@@ -283,7 +283,7 @@ class Telemetry:
         for reason in ("max_labels", "max_series", "max_bots"):
             self.count(SERIES_DROPPED, 0, *place, reason)
         self._durations.labels(workspace.api)
-        if place not in self._begun:  # after a reload, what is known of the key still holds
+        if place not in self._begun:  # a reload keeps the state of the key
             self._begun.add(place)
             self.set(KEY_VALID, 1, *place)
         self.set(SERIES, 0, *place)
@@ -296,11 +296,11 @@ class Telemetry:
         self.follow(UTC_OFFSET, offset, *place)
 
     def tells(self, api: str, workspace: str) -> bool:
-        """Whether a workspace has begun and is not forgotten."""
+        """Whether a workspace's metrics exist."""
         return (api, workspace) in self._begun
 
     def forget(self, api: str, workspace: str) -> None:
-        """Tell nothing more of a workspace that is no longer polled."""
+        """Remove the metrics of a workspace that is no longer polled."""
         self._counted.clear()
         place = (api, workspace)
         self._begun.discard((api, workspace))
@@ -315,37 +315,37 @@ class Telemetry:
                 del self._followed[family, labels]
 
     def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
-        """Note how a request ended and how long it took."""
+        """Count a request by outcome and observe its duration."""
         self.count(REQUESTS, 1, api, workspace, outcome.value)
         self._durations.labels(api).observe(seconds)
 
     def judged(self, api: str, workspace: str, outcome: Outcome) -> None:
-        """Note what the end of a request says of the workspace and of its key."""
+        """Update the up and key gauges from the outcome of a request."""
         self.set(UP, outcome is Outcome.SUCCESS, api, workspace)
         if outcome in {Outcome.SUCCESS, Outcome.UNAUTHORIZED}:
             self.set(KEY_VALID, outcome is Outcome.SUCCESS, api, workspace)
 
     def drifted(self, api: str, metric: str, drift: Drift) -> None:
-        """Note what an answer said that the documents do not know."""
+        """Count a reply's deviations from the API's documents."""
         for field, times in drift.items():
             self.count(SCHEMA_DRIFT, times, api, metric, field)
 
     def reloaded(self, now: datetime) -> None:
-        """Note that a right configuration is in force from now on."""
+        """Note that a valid configuration has been loaded."""
         self.set(RELOAD_SUCCESSFUL, 1)
         self.set(RELOAD_TIMESTAMP, now.timestamp())
 
     def web_reloaded(self, now: datetime, *, right: bool) -> None:
-        """Note whether the web configuration was right when it was read."""
+        """Note whether the web configuration was valid when it was read."""
         self.set(WEB_RELOAD_SUCCESSFUL, right)
         if right:
             self.set(WEB_RELOAD_TIMESTAMP, now.timestamp())
 
     def pieces(self, *, openmetrics: bool) -> tuple[Piece, ...]:
-        """The page's own end, in one of the two formats.
+        """The exporter's own metrics as the end of the page, in one of the two formats.
 
-        What is counted is written again when a count has changed; what the process tells of itself
-        is asked for each time.
+        The exporter's registry is rendered again only after a change. The process metrics are
+        collected at each call.
         """
         self._look()
         counted, process = self._texts[openmetrics]
@@ -355,18 +355,18 @@ class Telemetry:
         return self._counted[openmetrics], Piece.of(process.now() + end)
 
     def text(self, *, openmetrics: bool) -> bytes:
-        """The same as text."""
+        """The exporter's own metrics as uncompressed text."""
         pieces = self.pieces(openmetrics=openmetrics)
         return b"".join(chunk for piece in pieces for chunk in piece.text())
 
     def _look(self) -> None:
-        """Take up what is not told but asked for."""
+        """Update the gauges that follow a function, and the count of dropped log lines."""
         values = {place: value() for place, value in self._followed.items()}
         if values != self._told:
             self._told = values
             for (family, labels), value in values.items():
                 self.set(family, value, *labels)
-        if self._lost_lines != logs.lost:  # the log counts for itself, as it is there before us
+        if self._lost_lines != logs.lost:  # the log keeps its own count, as it starts first
             lost = logs.lost.copy()
             for reason in logs.REASONS:
                 self.count(LOG_LINES_DROPPED, lost[reason] - self._lost_lines[reason], reason)

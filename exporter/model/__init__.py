@@ -1,1 +1,1 @@
-"""The domain as values: APIs, reports, entries, targets, samples, windows, names."""
+"""The domain's value types: APIs, reports, entries, targets, samples, windows, names."""

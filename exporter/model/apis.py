@@ -1,7 +1,7 @@
-"""The three APIs as dialects: where each lives, and how it wants to be asked. Pure.
+"""The three APIs: their addresses, their request fields and their response envelopes. Pure.
 
-Reports speak SeaChat's spelling of a request; a dialect turns it into its own and takes an answer
-apart into one part per report.
+Reports name request fields as SeaChat does. Each API translates them into its own spelling and
+splits a response into one part per report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ class Api:
     """One of Seasalt's analytics APIs.
 
     Attributes:
-        name: As in the configuration, and the value of the label `api`.
-        title: As in a sentence.
-        base_url: Where it lives if the configuration says nothing else.
-        path: Where its analytics are asked.
-        old_path: Where its own samples ask, tried once where the documented path is not found.
-        key_scope: The scope that its key must have, in the words of its settings page.
-        many: Whether one call may ask for many metrics.
-        per_bot: Whether a call can be about one bot.
-        spelling: Its own word for a request field where that is not SeaChat's.
+        name: Its name in the configuration and the value of the label `api`.
+        title: Its name in messages.
+        base_url: Its default address.
+        path: The default path of its analytics endpoint.
+        old_path: The path in its own code samples, tried once if `path` is not found.
+        key_scope: The scope that the API key needs, as the settings page calls it.
+        many: Whether one request can carry many metrics.
+        per_bot: Whether a request can be limited to one bot.
+        spelling: Its names for request fields, by SeaChat's name, where the two differ.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Api:
     spelling: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, metrics: Sequence[str], fields: Mapping[str, object]) -> dict[str, object]:
-        """The request that asks for some metrics; `fields` are in SeaChat's spelling."""
+        """The request body for some metrics; `fields` are in SeaChat's spelling."""
         asked = {"metrics": list(metrics)} if self.many else {"metric": metrics[0]}
         return asked | {self.spelling.get(name, name): value for name, value in fields.items()}
 
     def part(self, answer: object, metric: str) -> object:
-        """What an answer says of one metric, whichever of the documented envelopes it came in.
+        """The part of a response that belongs to one metric, in any documented envelope.
 
         Raises:
-            ReplyError: If it says nothing of it.
+            ReplyError: If the response does not contain the metric.
         """
         if isinstance(answer, dict):
             if metric in answer:
@@ -84,4 +84,4 @@ SEAX: Final = Api(
 )
 
 APIS: Final = {api.name: api for api in (SEACHAT, PORTAL, SEAX)}
-"""Every API by its name."""
+"""Every API, by name."""

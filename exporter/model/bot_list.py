@@ -1,4 +1,4 @@
-"""The list of a workspace's bots: the shape of its pages, put together and checked. Pure.
+"""The bot list of a workspace: the shape of its pages, and how they are combined. Pure.
 
 SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/public/bots`.
 """
@@ -17,10 +17,10 @@ from exporter.model.samples import BOT_LABELS, Family, Sample
 from exporter.model.values import Count, Drift, Lenient, Reply
 
 REPORT: Final = "bots"
-"""The value of the label `report` under which the list's own success is told."""
+"""The value of the label `report` for the status of the list itself."""
 
 BOT_ID: Final = r"[A-Za-z0-9._:@-]{1,128}"
-"""What the API's identifiers look like: opaque, and safe in an address."""
+"""The pattern of the API's bot ids: opaque, and safe in a URL."""
 
 INFO: Final = Family(
     "seasalt_bot_info",
@@ -34,10 +34,10 @@ PAGE_SIZE: Final = 100
 MOST_PAGES: Final = 1000
 LONGEST_LIST: Final = MOST_PAGES * PAGE_SIZE
 UNREADABLE_PAGES: Final = 3
-"""Pages in a row of which not one row can be read, after which there is no use in more."""
+"""Consecutive pages without a readable row after which the list fails."""
 
 DEFAULT_MOST: Final = 10_000
-"""Bots of a list that are known at a time, where the operator says nothing."""
+"""The default limit on the bots taken from a list."""
 
 _ID: Final = re.compile(BOT_ID, re.ASCII)
 
@@ -47,14 +47,14 @@ def _short(value: str) -> str:
 
 
 Shown = Annotated[Text, AfterValidator(_short)]
-"""A text as it may be shown, from when it is read: nothing longer is kept of a page.
+"""A text cleaned for display as it is read, so that nothing longer of a page is kept.
 
-So patterns are matched with the same names before a restart and after it.
+Patterns therefore match the same names before and after a restart.
 """
 
 
 class ListedBot(Reply):
-    """One bot as the list has it; its description and its model are not read."""
+    """One bot in the list. Its description and its model are not read."""
 
     id: str | int
     name: Lenient[Shown] = None
@@ -69,7 +69,7 @@ class ListedBot(Reply):
         return self.name or str(self.id)
 
     def samples(self) -> Iterable[Sample]:
-        """What is told of the bot itself."""
+        """The samples about the bot itself."""
         transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
         yield INFO.sample(
             1,
@@ -85,8 +85,8 @@ class Page(Reply):
     """One page of the list.
 
     Attributes:
-        data: Its bots, None in place of one that cannot be read.
-        total: How many there are in all; not every answer says it.
+        data: The bots on the page; None in place of an unreadable one.
+        total: The number of bots in the whole list; some responses omit it.
     """
 
     data: Annotated[tuple[Lenient[ListedBot], ...], Field()]
@@ -97,10 +97,11 @@ _PAGE: Final = TypeAdapter(Page)
 
 
 def page(answer: object, drift: Drift) -> Page:
-    """A page of the list.
+    """The page in a response.
 
     Raises:
-        ReplyError: If the answer has another shape than documented, or more rows than asked for.
+        ReplyError: If the response does not have the documented shape, or has more than
+            `PAGE_SIZE` rows.
     """
     rows = answer.get("data") if isinstance(answer, dict) else None
     if isinstance(rows, list) and len(rows) > PAGE_SIZE:
@@ -113,18 +114,18 @@ def page(answer: object, drift: Drift) -> Page:
 
 @dataclass
 class Listing:
-    """Pages put together: bots by id, in the order of the list.
+    """The bots of all pages so far, by id, in the order of the list.
 
     Attributes:
-        most: How many bots are taken, beside those that are known.
-        known: The ids of bots that are known: the list is read on until it has them all, however
-            many others come before.
-        bots: Those taken so far.
-        rows: Rows seen so far, which is where the next page begins.
-        unreadable: Pages in a row of which not one row could be read.
-        proves: Whether a bot that is not in it is gone: not where rows could not be read, or
-            where the list changed or contradicted itself while it was read.
-        left_out: How many bots more there are at least than are taken.
+        most: The limit on bots taken; known bots are taken beyond it.
+        known: The ids of known bots. If the list exceeds the limit, it is read on until all of
+            them have been seen.
+        bots: The bots taken so far.
+        rows: The number of rows so far, which is the offset of the next page.
+        unreadable: The number of consecutive pages without a readable row.
+        proves: Whether a bot missing from the list is gone. False if rows were unreadable, or if
+            the list changed or contradicted itself while it was read.
+        left_out: A lower bound on the bots that the list has and `bots` does not.
     """
 
     most: int = DEFAULT_MOST
@@ -140,10 +141,11 @@ class Listing:
     _contradicted: bool = False
 
     def add(self, one: Page, drift: Drift) -> bool:
-        """Take a page in; whether there may be another.
+        """Add a page, and return whether to request another one.
 
         Raises:
-            ReplyError: If page after page cannot be read, or the list ends before its total.
+            ReplyError: If too many consecutive pages are unreadable, or if the list ends before
+                its total.
         """
         before = len(self._seen)
         readable = self._take(one.data, drift)
@@ -166,21 +168,21 @@ class Listing:
             reason = f"bots: the list ends after {len(self._seen)} of {self._total:.0f}"
             raise ReplyError(reason)
         if one.data:
-            self.proves = False  # a list that does not say its length, and begins anew
+            self.proves = False  # no total, and nothing but known rows: it starts over
         return False
 
     def _take(self, rows: Iterable[ListedBot | None], drift: Drift) -> bool:
-        """Take in the rows of a page; whether any can be read."""
+        """Add the rows of a page, and return whether any of them was readable."""
         here: set[str] = set()
         for bot in rows:
             identity = str(bot.id) if bot else ""
             if bot is None or not _ID.fullmatch(identity):
                 self.proves = False
                 self._counted += 1
-                if bot:  # None is drift already
+                if bot:  # None is already counted as drift
                     drift.add("id")
                 continue
-            # A row of an earlier page again brings the list no nearer to its total.
+            # A row repeated from an earlier page does not count towards the total.
             self._counted += identity in here or identity not in self._seen
             here.add(identity)
             self._seen.add(identity)
@@ -189,13 +191,13 @@ class Listing:
         return bool(here)
 
     def _hear(self, total: float | None, drift: Drift) -> None:
-        """Take in how long the list says to be."""
+        """Note the total that a page states."""
         if total is not None and isnan(total):
             self.proves = False
         if total is None or isnan(total) or self._contradicted:
             return
         if total < self._counted:
-            # It has more than it says: it ends where no more comes, like one that says nothing.
+            # The total is too low: ignore it, and read on until a page brings nothing new.
             drift.add("total")
             self._contradicted, self._total, self.proves = True, None, False
             return

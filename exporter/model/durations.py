@@ -1,4 +1,4 @@
-"""Durations as Prometheus writes them: `90s`, `10m`, `1h30m`, `7d`. Pure."""
+"""Durations in Prometheus's notation: `90s`, `10m`, `1h30m`, `7d`. Pure."""
 
 import re
 from datetime import timedelta
@@ -18,7 +18,7 @@ _SHOWN: Final = {
 }
 
 TICKS: Final = 1_000_000
-"""Of a second: as fine as a `timedelta`, and no float of ten years in seconds is coarser."""
+"""Ticks per second: the resolution of a `timedelta`, which a float still has after ten years."""
 
 _DURATION: Final = re.compile(
     "".join(f"(?:(?P<{unit}>[0-9]{{1,6}}){unit})?" for unit in _UNITS), re.ASCII
@@ -26,10 +26,10 @@ _DURATION: Final = re.compile(
 
 
 def parse(value: object) -> timedelta:
-    """The duration that a text means.
+    """The duration that a text denotes.
 
     Raises:
-        ValueError: If it means none, none at all (`0s`), or more than a year.
+        ValueError: If it is not a duration, is zero (`0s`), or is longer than 366 days.
     """
     if isinstance(value, timedelta):
         return value
@@ -43,10 +43,10 @@ def parse(value: object) -> timedelta:
 
 
 def show(value: timedelta) -> str:
-    """The shortest text for a duration; never for a shorter one.
+    """A duration as text, as short as possible and never rounded down.
 
-    What lies between two seconds is rounded up, and below a minute what lies between two
-    milliseconds: a duration that is too short by the rounding would promise too much.
+    It is rounded up to whole seconds, or below a minute to whole milliseconds. Rounding down
+    would promise too much.
     """
     step = _MILLISECOND if value < _MINUTE else _SECOND
     rest, text = -(-value // step) * step, ""
@@ -58,10 +58,10 @@ def show(value: timedelta) -> str:
 
 
 def ticks(seconds: float) -> int:
-    """A time of the monotonic clock, or a stretch of it, as the nearest whole number of microseconds.
+    """A monotonic time, or a duration, in seconds, as the nearest whole number of microseconds.
 
-    Sums and comparisons of these are exact, those of seconds are not: whoever waits until
-    `at + wait` would find that it has not come by a rounding error.
+    Sums and comparisons of ticks are exact. With seconds as floats, a task that slept until
+    `at + wait` could wake up to find itself too early by a rounding error.
     """
     return round(seconds * TICKS)
 

@@ -1,4 +1,4 @@
-"""A report as the operator wants it: one item of `metrics:`, with every default filled in. Pure."""
+"""A configured report: one item of `metrics:` with every default filled in. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ from exporter.model.windows import ALL, begins, local_day
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """One report as the operator wants it: an item of `metrics:` with its defaults filled in.
+    """One configured report: an item of `metrics:` with its defaults filled in.
 
     Attributes:
-        report: What is asked for.
-        form: How this entry's API takes it.
-        options: As written, with the window in force.
+        report: The report to request.
+        form: How this entry's API supports the report.
+        options: The options as written, with the window in force.
         name: The value of the label `report`.
-        interval: How often it is polled.
+        interval: The polling interval.
         scope: `bots` or `workspace`.
         zone: The workspace's time zone.
-        zone_name: Its IANA name, as it is sent.
+        zone_name: Its IANA name, as sent to the API.
     """
 
     report: AnyReport
@@ -47,20 +47,21 @@ class Entry:
 
     @property
     def metric(self) -> str:
-        """The word that the entry's API has for the report."""
+        """The entry's API's name for the report."""
         return self.form.metric or self.report.name
 
     @cached_property
     def window(self) -> str:
-        """The value of the label `window`: as configured, empty where there is none."""
+        """The value of the label `window`: the configured name, empty if there is no window."""
         return self.options.window.name if self.options.window else ""
 
     @cached_property
     def question(self) -> str:
-        """A text that is another when the values would mean something else.
+        """A fingerprint of what gives the values their meaning: report, time zone and options.
 
-        Four bytes of a digest: enough to tell two questions apart, too few to find out from them
-        which names were asked for.
+        Values with another fingerprint are discarded after a reload or a restart. A four-byte
+        digest is enough to tell two questions apart, and too short to reveal the names in the
+        options.
         """
         options = self.options.model_dump_json(exclude={"name", "interval", "scope"})
         asked = f"{self.report.name}\n{self.zone_name}\n{options}"
@@ -68,13 +69,13 @@ class Entry:
 
     @cached_property
     def fields(self) -> Mapping[str, Field_]:
-        """Every request field that the entry determines, by SeaChat's spelling."""
+        """Every request field that the entry sets, by SeaChat's spelling."""
         found: dict[str, Field_] = {}
         if self.form.zoned:
             found["timezone"] = self.zone_name
         wanted = self.options.window
         if self.form.windows is Windows.RANGES and wanted:
-            # Which of the two wins is not documented: a range never travels with dates.
+            # The documents do not say which of the two wins: never send a range with dates.
             found |= {"range_type": wanted.name, "start_date": ABSENT, "end_date": ABSENT}
         elif self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL} and wanted:
             found["start_date"] = Edge(wanted, "first") if self._dated else ABSENT
@@ -87,23 +88,23 @@ class Entry:
 
     @cached_property
     def _dated(self) -> bool:
-        """Whether it is asked from a date to a date."""
+        """Whether its requests carry a start and an end date."""
         dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}
         return dates and self.options.window not in {None, ALL}
 
     def reading(self, at: datetime, before: Fields = frozenset()) -> Reading[Any]:
-        """What an answer to a request sent at an instant is to be read against."""
+        """The context in which to read the response to a request sent at an instant."""
         days = self.options.window.days(local_day(at, self.zone)) if self._dated else None  # type: ignore[union-attr]  # dated: there is a window
         return Reading(self.options, self.window, days, self.zone, at, before=before)
 
     def withdrawn(self, at: datetime) -> datetime | None:
-        """When values asked for at an instant stop being true of their window; None is never."""
+        """When the window of values requested at an instant moves on; None if it never does."""
         stands_for = self.report.window(self.options)
         day = stands_for.moves_on(local_day(at, self.zone)) if stands_for else None
         return begins(day, self.zone) if day else None
 
     def since(self, at: datetime) -> datetime | None:
-        """From when on values asked for at an instant are true of their window; None is always."""
+        """When the window last moved on before an instant of a request; None if it never does."""
         stands_for = self.report.window(self.options)
         day = stands_for.moved_on(local_day(at, self.zone)) if stands_for else None
         return begins(day, self.zone) if day else None

@@ -1,4 +1,25 @@
-"""Names that somebody made: what of one is fit to be a label value, and what is personal data. Pure."""
+"""Names that customers make up: how they become label values, and what is personal data. Pure.
+
+People name labels, bots, channels and agents as they like, and some names contain a telephone
+number or an e-mail address. These must reach neither the page nor the log, so such a name becomes
+`redacted`. Names also come from outside, so the work and memory spent on one is bounded.
+
+A name is cleaned first. Invisible characters are removed, as they could split a number or an
+address so that no pattern finds it. Joiners stay only where a script or an emoji needs them. The
+patterns then see the base characters alone: compatibility forms are decomposed, and combining marks
+are removed.
+
+A name is personal if it contains one of these:
+
+- an e-mail address;
+- a plus sign followed by at least seven digits;
+- ten or more digits, with or without separators: a telephone number with its area code;
+- seven to nine digits in groups, if they are the whole name: a local telephone number.
+
+Many harmless names contain as many digits. Dates, times, IP addresses, versions and UUIDs are
+therefore taken out before the digits are counted, and digits attached to a word are an identifier:
+`label-1234567890`, `INV/2026/11/00012`.
+"""
 
 import re
 import unicodedata
@@ -16,21 +37,23 @@ from exporter.model.values import drift_of
 
 _READABLE_NAME: Final = 120
 _LOOKED_AT: Final = 256
-"""Characters of a name that are looked at: whoever fills an answer with one gains nothing."""
+"""Characters of a name that are examined; this bounds the cost of an oversized name."""
 
 _BEYOND_A_CUT: Final = _LOOKED_AT - _READABLE_NAME
-"""Characters before a cut that are looked at but not shown: no part of an address or a telephone
-number is shown whose rest is beyond it."""
+"""Characters before a cut that are examined but not shown.
+
+So no part is shown of an address or a telephone number that continues beyond the cut.
+"""
 
 _MOST_JOINERS: Final = 32
-"""Joiners of a name that are looked at one by one; no writing needs more in so short a text."""
+"""Runs of joiners that are examined one by one; no script needs more in so short a text."""
 
 _MOST_TURNS: Final = 4
 
 
 _HIDDEN: Final = re.compile(
-    # Control and format characters (bidirectional overrides among them), lone surrogates and
-    # non-characters: nothing of a name that a person reads. The two joiners are looked at apart.
+    # Control and format characters (including bidirectional overrides), lone surrogates and
+    # non-characters: nothing that a reader of the name sees. The two joiners are handled apart.
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff"
     r"\ud800-\udfff]"
 )
@@ -38,15 +61,15 @@ _NON_JOINER: Final = "\u200c"
 _JOINER: Final = "\u200d"
 _JOINERS: Final = re.compile(f"[{_NON_JOINER}{_JOINER}]+")
 _ENDS_NO_NAME: Final = f" {_NON_JOINER}{_JOINER}"
-_VIRAMA: Final = 9  # its combining class
+_VIRAMA: Final = 9  # the combining class of a virama
 _JOINS_NOTHING: Final = frozenset("اآأإٱدذرزژڑڈوؤۇۆۈۋةەى")
-"""Arabic letters that are never joined to the next, so that a joiner after one shows nothing."""
+"""Arabic letters that never join the next one, so that a joiner after one has no effect."""
 
 _EMAIL: Final = re.compile(
     r"[^\s@](?:@[^\s@]+[.\u3002][^\s@]|(?:\s@|@\s)[^\s@]+[.\u3002][^\W\d_]{2})"
 )
 _DASHES: Final = r"\u2010-\u2015\u2212-"
-_BETWEEN: Final = (  # what people put between the groups of a number, and what looks like it
+_BETWEEN: Final = (  # separators between the groups of a number, and their lookalikes
     rf"./\\\u2044\u2215\xb7\u2022\u2027\u2219\u22c5\u30fb_:|\xa6~\u223c\u301c*={_DASHES}"
 )
 _GAP: Final = rf"[\s()\[\]{{}}\u115f\u1160\u2800{_BETWEEN}]*+"
@@ -60,8 +83,8 @@ _SECONDS: Final = r":[0-5]\d(?:[.,]\d{1,9})?"
 _TIME: Final = rf"{_MINUTES}(?:{_SECONDS})?"
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _OF_ITS_OWN: Final = re.compile(
-    # Dates, times, addresses, versions and UUIDs. Between other digits, what looks like one is a
-    # part of a number.
+    # Dates, times, IP addresses, versions and UUIDs. Next to other digits, a match is part of a
+    # longer number.
     rf"(?<!\d)(?<!\d[{_BETWEEN}])(?:"
     rf"{_YEAR}(?P<a>[{_BETWEEN}]){_MONTH}(?P=a){_DAY}(?!(?P=a)?\d)"
     rf"|(?:{_DAY}(?P<b>[{_BETWEEN}]){_MONTH}|{_MONTH}(?P<c>[{_BETWEEN}]){_DAY})"
@@ -74,19 +97,19 @@ _OF_ITS_OWN: Final = re.compile(
     r"|(?<![^\W_])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![^\W_])"
 )
 _LONG: Final = 10
-"""Digits of a telephone number with its area code; a number of fewer may count anything."""
+"""Fewest digits of a telephone number with its area code; a shorter number may count anything."""
 
 _LOCAL: Final = 7
-"""And without: only where they stand in groups, and are all of the name."""
+"""Fewest digits without an area code; they must be in groups, and be the whole name."""
 
 _NEVER_LOCAL: Final = frozenset(":|~*=")
-"""Between few digits, these are of a ratio, a range or a product."""
+"""Between few digits, these characters denote a ratio, a range or a product."""
 
 _AREA_CODE: Final = re.compile(r"0\d{1,3}|\d{1,3}")
 
 
 def personal(value: str) -> bool:
-    """Whether a text holds what is shaped like a telephone number or an e-mail address."""
+    """Whether a text contains something shaped like a telephone number or an e-mail address."""
     name = _bare(value)
     if _EMAIL.search(name) or _CALLED.search(name):
         return True
@@ -97,7 +120,7 @@ def personal(value: str) -> bool:
 
 
 def _telephone(name: str, found: re.Match[str]) -> bool:
-    """Whether digits, and what stands between them, are a number to call; of no date any more."""
+    """Whether a run of digits and separators is a telephone number; dates are already taken out."""
     groups = re.findall(r"\d+", found[0])
     digits = sum(map(len, groups))
     left, right = name[: found.start()][-1:], name[found.end() :][:1]
@@ -117,17 +140,17 @@ def _telephone(name: str, found: re.Match[str]) -> bool:
 
 
 def label_value(value: object) -> str:
-    """A name made by somebody, fit to be a label value: clean, short, without personal data.
+    """A customer's name as a label value: cleaned, at most 120 characters, without personal data.
 
-    `redacted` for what is shaped like a telephone number or an e-mail address, `unnamed` for
-    what has nothing to show.
+    `redacted` if it contains a telephone number or an e-mail address, `unnamed` if nothing of it
+    is visible.
     """
     raw = _raw(value)
-    # A longer one is not remembered, so that a hostile answer fills no memory.
+    # Longer names are not cached, so that a hostile response cannot fill the memory.
     return _fit(raw) if len(raw) <= _LOOKED_AT else _fit.__wrapped__(raw)
 
 
-@lru_cache(maxsize=8192)  # the same names come in every answer
+@lru_cache(maxsize=8192)  # every response repeats the same names
 def _fit(raw: str) -> str:
     name = _cleaned(raw)
     short = _cut(name, raw)
@@ -135,7 +158,7 @@ def _fit(raw: str) -> str:
 
 
 def unredacted_label_value(value: object) -> str:
-    """A name fit to be a label value, e-mail addresses included: for whoever asked to see them."""
+    """A name as a label value without redaction, for operators who asked for it."""
     raw = _raw(value)
     return _cut(_cleaned(raw), raw)
 
@@ -146,7 +169,7 @@ def _cut(name: str, raw: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """The letters and digits of a name without what is put on or between them, seen or not."""
+    """A name's base characters: decomposed, without combining marks and format characters."""
     return name if name.isascii() else "".join(map(_bare_character, name))[:_MOST_BARE]
 
 
@@ -156,19 +179,19 @@ def _bare_character(one: str) -> str:
         return "" if unicodedata.category(one) in _UNSEEN else one
     plain = unicodedata.normalize("NFKD", one)
     bare = "".join(part for part in plain if unicodedata.category(part) not in _UNSEEN)
-    return bare if len(bare) <= _MOST_PARTS else bare[:1]  # no longer one has a digit in it
+    return bare if len(bare) <= _MOST_PARTS else bare[:1]  # longer ones have no digits
 
 
 _UNSEEN: Final = frozenset({"Mn", "Me", "Cf"})
 _MOST_PARTS: Final = 4
-_MOST_BARE: Final = 5 * _READABLE_NAME  # all that is shown, and what follows
+_MOST_BARE: Final = 5 * _READABLE_NAME  # all that may be shown, and more
 
 
 def _cleaned(raw: str) -> str:
     name = unicodedata.normalize("NFC", _HIDDEN.sub("", raw[:_LOOKED_AT]))
     joiners = len(_JOINERS.findall(name))
     for turn in range(_MOST_TURNS if joiners else 0):
-        # One that is dropped may let its neighbours be composed, and be others to the next.
+        # Dropping a joiner may let its neighbours compose, which changes the next one's context.
         none = joiners > _MOST_JOINERS or turn == _MOST_TURNS - 1
         joined = unicodedata.normalize("NFC", _JOINERS.sub("" if none else _joining, name))
         if joined == name:
@@ -178,9 +201,10 @@ def _cleaned(raw: str) -> str:
 
 
 def _joining(found: re.Match[str]) -> str:
-    """A joiner where it is part of the writing, nothing where it only hides in a name.
+    """A joiner if the script needs it; an empty text if it is only hidden in the name.
 
-    It is between the parts of an emoji, after a virama, and between letters that would be joined.
+    It is needed between the parts of an emoji, after a virama, and between Arabic letters that
+    would otherwise join.
     """
     if len(found[0]) > 1:
         return ""
@@ -203,7 +227,7 @@ def _joining(found: re.Match[str]) -> str:
 
 
 _MARKS: Final = 4
-"""Characters on either side of a joiner that are looked at: a letter and what is put on it."""
+"""Characters examined on either side of a joiner: a letter and its combining marks."""
 
 
 def _raw(value: object) -> str:
@@ -211,10 +235,11 @@ def _raw(value: object) -> str:
 
 
 def writable(value: str) -> str:
-    """A text of the operator's, which is shown as it stands.
+    """A text from the configuration, shown unchanged.
 
     Raises:
-        ValueError: If it could not be shown: control characters, or nothing at all.
+        ValueError: If it is blank, contains control characters or surrogates, or is longer than
+            1000 characters.
     """
     if not value.strip() or any(unicodedata.category(one) in {"Cc", "Cs"} for one in value):
         raise ValueError("must be a text without control characters")
@@ -227,7 +252,7 @@ _LONGEST_OF_OURS: Final = 1000
 
 
 def _noted(value: str, info: ValidationInfo) -> str:
-    """A text, counted as drift where something in it could not be read."""
+    """The text itself; counted as drift if it contains an undecodable character."""
     if "\ufffd" in value:
         drift_of(info).add(info.field_name)
     return value
@@ -240,10 +265,10 @@ def _name(value: object, info: ValidationInfo) -> str:
 
 
 Text = Annotated[str, AfterValidator(_noted)]
-"""A text as it came."""
+"""A text, unchanged."""
 
 Name = Annotated[str, PlainValidator(_name), Field(default="unnamed")]
-"""A name made by somebody, see `label_value`."""
+"""A customer's name as a label value, see `label_value`."""
 
 MadeOf = Annotated[object, Field(default=None, validation_alias="name", repr=False)]
-"""The same name as it came: another for another name, whatever is shown of it. Never shown."""
+"""The raw name, which tells two names with the same label value apart. Never shown."""

@@ -1,7 +1,7 @@
-"""What a report is: how it may be asked for, and how its part of an answer is read. Pure.
+"""What a report is: how each API accepts it, and how its part of a response is read. Pure.
 
-A `Report` is the whole of our knowledge of one metric of the analytics API; the files under
-`reports/` declare one each.
+A `Report` holds everything that the exporter knows about one metric of the analytics API. Each
+file under `reports/` declares one.
 """
 
 import math
@@ -31,7 +31,7 @@ from exporter.model.windows import ALL, RANGE_TYPES, TODAY, Window, window
 
 
 class Absent(Enum):
-    """The one value of a request field that is left out and means something by it."""
+    """The type of `ABSENT`: a request field left out on purpose, as its absence has a meaning."""
 
     ABSENT = "absent"
 
@@ -41,16 +41,16 @@ ABSENT: Final = Absent.ABSENT
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A request field that follows a window: its first or last day, or the year it begins in.
+    """A request field derived from a window: its first day, its last day, or its first day's year.
 
-    Kept symbolic until the request is sent, so that a plan holds for every day.
+    It stays symbolic until the request is sent, so that a plan is valid on any day.
     """
 
     window: Window
     kind: Literal["first", "last", "year"]
 
     def on(self, today: date) -> str:
-        """The text to send on a local day: naive local ISO 8601, both ends included, or a year."""
+        """The text to send on a local day: naive local ISO 8601, both ends inclusive, or a year."""
         days = self.window.days(today)
         if self.kind == "first":
             return f"{days.first.isoformat()}T00:00:00"
@@ -60,11 +60,11 @@ class Edge:
 
 
 Field_ = str | bool | tuple[str, ...] | Absent | Edge
-"""A value of a request field, as the plan compares it."""
+"""The value of a request field, as compared when requests are grouped."""
 
 
 class Windows(Enum):
-    """Which windows an API lets a report be asked for."""
+    """The windows that an API accepts for a report."""
 
     NONE = "takes no window"
     TODAY = "is always about today"
@@ -73,12 +73,12 @@ class Windows(Enum):
     DATES_OR_ALL = "takes a calendar window, last_<N>_days or all"
 
     def allow(self, wanted: Window) -> bool:
-        """Whether a report may be asked for this window."""
+        """Whether the API accepts this window."""
         if self is Windows.RANGES:
             return wanted.name in RANGE_TYPES
         if wanted == ALL:
             return self is Windows.DATES_OR_ALL
-        if wanted.name in RANGE_TYPES and wanted.longest == 0:  # last_day has no days of ours
+        if wanted.name in RANGE_TYPES and wanted.longest == 0:  # last_day names no calendar days
             return False
         return self in {Windows.DATES, Windows.DATES_OR_ALL} or (
             self is Windows.TODAY and wanted == TODAY
@@ -87,16 +87,16 @@ class Windows(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How one API takes a report.
+    """How one API supports a report.
 
     Attributes:
-        metric: The API's word for it; empty where it is the report's own name.
-        windows: Which windows can be asked for.
-        series: How many a usual answer makes, for the plan's estimate.
-        window: The one asked for when the operator names none.
-        options: The report's options that this API knows, by their names in the request.
-        zoned: Whether the time zone goes along.
-        needs_bot: Whether the API answers it for one bot only.
+        metric: The API's name for the report; empty if it is the report's own name.
+        windows: The windows that the API accepts.
+        series: The number of series in a typical reply, for the plan's estimate.
+        window: The default window.
+        options: The report's options that this API supports, by their names in the request.
+        zoned: Whether the request carries the time zone.
+        needs_bot: Whether the request must name a bot.
     """
 
     metric: str = ""
@@ -133,10 +133,10 @@ TimeUnit = Literal["day", "month", "year"]
 
 
 def printable(value: str) -> str:
-    """The text, if a person could have written it.
+    """The text itself, if it is printable and not blank.
 
     Raises:
-        ValueError: If something in it is not for printing: it could not be sent or shown.
+        ValueError: If it is blank or contains an unprintable character.
     """
     if not (value.isprintable() and value.strip()):
         raise ValueError("must be a text without control characters")
@@ -144,7 +144,7 @@ def printable(value: str) -> str:
 
 
 def matching(pattern: str, words: str) -> tuple[AfterValidator, WithJsonSchema]:
-    """What makes a text one that matches a pattern, and says so in words otherwise."""
+    """Annotations for a text that must match a pattern, which the error describes in `words`."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
@@ -166,7 +166,7 @@ class Options(BaseModel):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        defer_build=True,  # most configurations ask for a few reports
+        defer_build=True,  # most configurations use only a few reports
     )
 
     metric: str = Field(description="Metric of the analytics API.")
@@ -190,22 +190,22 @@ class Options(BaseModel):
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 Fields = AbstractSet[tuple[str, str]]
-"""Fields of answers, each with the name of the object that it is in."""
+"""Fields seen in replies, each as the name of its model and the name of the field."""
 ReplyT = TypeVar("ReplyT")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[OptionsT]):
-    """What an answer is read against.
+    """The context in which a reply is read.
 
     Attributes:
-        options: As the operator wrote them.
+        options: The report's options, with the window in force.
         window: The value of the label `window`.
-        days: The local days that were asked for, None where no dates were sent.
-        zone: The time zone that was sent.
+        days: The requested local days; None if the request carried no dates.
+        zone: The workspace's time zone.
         at: When the request was sent, in UTC.
-        drift: Takes note of what the documents do not know.
-        before: The fields that earlier answers had, with the names of the objects they are in.
+        drift: Counts deviations from the API's documents.
+        before: The fields that earlier replies had.
     """
 
     options: OptionsT
@@ -217,11 +217,14 @@ class Reading(Generic[OptionsT]):
     before: Fields = frozenset()
 
     def inside(self, rows: Iterable[RowT]) -> Iterable[RowT]:
-        """The rows that overlap the asked days; the others are dropped, and are drift."""
+        """The rows that overlap the requested days; the others are dropped and counted as drift.
+
+        A repeated period counts as drift too, but its row is kept.
+        """
         seen: set[Period] = set()
         for row in rows:
             if row.period is None:
-                continue  # already drift
+                continue  # already counted as drift
             if row.period in seen or (self.days and not row.period.overlaps(self.days)):
                 self.drift.add("period")
             if self.days is None or row.period.overlaps(self.days):
@@ -229,9 +232,9 @@ class Reading(Generic[OptionsT]):
             seen.add(row.period)
 
     def sums(self, rows: Iterable[RowT], names: Iterable[str]) -> dict[str, float]:
-        """The sums over the asked days of those columns that any row has.
+        """The sum of each column over the requested days; columns that no row has are left out.
 
-        NaN where one of the values is unreadable. A row that has none of the columns is drift.
+        A sum is NaN if any of its values is unreadable. A row with none of the columns is drift.
         """
         asked, found = tuple(names), dict[str, float]()
         for row in self.inside(rows):
@@ -247,15 +250,15 @@ class Reading(Generic[OptionsT]):
 
 
 def plain(part: object) -> object:
-    """A part of an answer as it stands."""
+    """A part of a response, unchanged."""
     return part
 
 
 def single(part: object) -> object:
-    """The one object of a part that may wrap it in a `data` list; None where the list is empty.
+    """The only object of a part, which may wrap it in a `data` list; None if the list is empty.
 
     Raises:
-        ReplyError: If the list holds more than one, as nothing says which would be right.
+        ReplyError: If the list holds more than one object: there is no telling which is right.
     """
     if not (isinstance(part, dict) and isinstance(part.get("data"), list)):
         return part
@@ -265,7 +268,7 @@ def single(part: object) -> object:
 
 
 def listing(part: object) -> object:
-    """A part that is a bare list, or the `data` of an object, as an object with `data`."""
+    """A part as an object with a `data` list; a bare list is wrapped in one."""
     return {"data": part} if isinstance(part, list) else part
 
 
@@ -274,22 +277,22 @@ class Report(Generic[OptionsT, ReplyT]):
     """One metric of the analytics API.
 
     Attributes:
-        name: The API's own word, and so the file's, the fixture's and the request's.
-        apis: How each API that has it takes it.
-        families: All that `samples` may use.
+        name: The API's name for it, also used for the file, the fixture and the request.
+        apis: How each API supports it; APIs without the report are missing.
+        families: Every family that `samples` may use.
         options: The model of its item in the configuration.
-        reply: The type of its part of an answer.
-        shape: Brings the envelopes that the documents show into that type's form.
-        samples: What the answer says, family by family.
-        alone: Whether the documents ask for requests of its own.
-        interval: How often it is polled when the operator names nothing; None is the workspace's.
-        workspace_scope: Whether it is asked for the workspace, bots or none.
-        needs_choice: Whether it cannot be asked for without a choice of the operator's.
-        fields: Request fields that are not the options' own values.
-        window: The window that its values stand for, None where they have none.
-        default_name: Its name in `seasalt_report_*`.
-        optional: The fields that an answer like this may lack, though others had them: what is
-            computed of things that there are none of, mostly.
+        reply: The type of its part of a response.
+        shape: Converts the documented envelopes to the form that `reply` validates.
+        samples: Converts a reply to samples.
+        alone: Whether its requests carry no other report, as the documents ask.
+        interval: The default polling interval; None means the workspace's.
+        workspace_scope: Whether its default scope is the workspace, even if there are bots.
+        needs_choice: Whether it has an option without a default.
+        fields: Request fields other than the options' own values.
+        window: The window that its values describe; None if they have none.
+        default_name: Its default name in `seasalt_report_*`.
+        optional: The fields that this reply may lack although earlier replies had them; mostly
+            figures computed over items of which there are none.
         collides: Whether two entries of one scope could write the same series, today or later.
     """
 
@@ -313,31 +316,31 @@ class Report(Generic[OptionsT, ReplyT]):
     )
 
     def foreign(self, form: Form) -> frozenset[str]:
-        """The options that other APIs know, and this form does not."""
+        """The options that other APIs support and this form does not."""
         return frozenset(name for other in self.apis.values() for name in other.options) - (
             form.options
         )
 
     def read(self, part: object, reading: Reading[OptionsT]) -> tuple[Sample, ...]:
-        """The samples of this report's part of an answer; no two of them are of the same series.
+        """The samples in this report's part of a response, at most one per series.
 
-        What cannot be believed is left out and noted in `reading.drift`.
+        Implausible values are left out and counted in `reading.drift`.
 
         Raises:
-            ReplyError: If the part is missing, has another shape than documented, or holds
-                something of which nothing can be read.
+            ReplyError: If the part is missing or does not have the documented shape, or if it
+                holds data but nothing in it is readable.
         """
         shaped = self.shape(part)
         if shaped is None and part is not None:
-            return ()  # a successful answer without data
+            return ()  # a successful response without data
         try:
             reply = self.reply.validate_python(shaped, context=reading.drift)
             if isinstance(reply, BaseModel) and not reply.model_fields_set:
                 raise ReplyError(f"{self.name}: none of the documented fields")
-            given = tuple(self.samples(reply, reading))  # which reads its rows
+            given = tuple(self.samples(reply, reading))  # this validates lazy rows
             self._miss(reply, reading)
         except ValidationError:
-            # The error itself would quote the answer: keys of objects are in its locations.
+            # The error itself would quote the response: its locations contain object keys.
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
@@ -347,16 +350,16 @@ class Report(Generic[OptionsT, ReplyT]):
         return kept
 
     def _miss(self, reply: ReplyT, reading: Reading[OptionsT]) -> None:
-        """Note the fields that earlier answers had and this one has not: renamed, most likely."""
+        """Count fields that earlier replies had and this one lacks as drift: probably renamed."""
         had = reading.drift.had
         for name, missing in reading.before:
-            # Where there is no such object now, none of its fields can be missed.
+            # If this reply has no such object, none of its fields counts as missing.
             if missing not in had.get(name, {missing}) and missing not in self.optional(reply):
                 reading.drift.add(missing)
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:
-    """One sample of each series: names became equal when cleaned, or were so from the start."""
+    """One sample per series: samples whose names are equal, at least once cleaned, are summed."""
     found: dict[tuple[Family, tuple[str, ...]], Sample] = {}
     for sample in samples:
         series = sample[:2]

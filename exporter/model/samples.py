@@ -1,25 +1,25 @@
-"""What we say to Prometheus, as values: gauge families and their samples."""
+"""What Prometheus gets, as values: gauge families and their samples."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 COMMON_LABELS: Final = ("api", "workspace", "bot_id", "bot")
-"""The labels that every series of a target begins with."""
+"""The first labels of every series of a target."""
 
 REPORT_LABELS: Final = ("report", "window")
-"""The labels of what the exporter says of each report."""
+"""The labels of the `seasalt_report_*` families."""
 
 BOT_LABELS: Final = ("use_case", "language", "live_agent_transfer")
-"""The labels of what the list of bots says of each."""
+"""The labels of `seasalt_bot_info`, from the bot list."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """A gauge family of the page's snapshot: values from the API, and what is told of reports.
+    """A gauge family in the snapshot: values from the API, or the status of reports.
 
     Attributes:
-        name: In full, the prefix `seasalt_` included.
-        help: What the number counts, its unit and its window, in a sentence.
+        name: The full name, including the prefix `seasalt_`.
+        help: What the number counts, its unit and its window, in one sentence.
         labels: The labels that follow those of the target, in order.
     """
 
@@ -28,7 +28,7 @@ class Family:
     labels: tuple[str, ...] = ()
 
     def sample(self, value: float, *labels: str) -> "Sample":
-        """The sample of this family with these label values, in the order of `labels`."""
+        """A sample of this family; the label values are in the order of `self.labels`."""
         if len(labels) != len(self.labels):
             raise TypeError(f"{self.name} takes the labels {self.labels}")
         return Sample(self, labels, value)
@@ -38,9 +38,9 @@ class Sample(NamedTuple):
     """One number of a family.
 
     Attributes:
-        family: What it is a sample of.
-        labels: Values of the family's own labels; empty means that the label is absent.
-        value: In the family's unit.
+        family: The family that it belongs to.
+        labels: Values of the family's own labels; an empty value means that the label is absent.
+        value: The number, in the family's unit.
     """
 
     family: Family

@@ -1,4 +1,4 @@
-"""What is polled, and what the values of each of its reports are kept under. Pure."""
+"""What the exporter polls, and the keys under which it stores values. Pure."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,20 +9,20 @@ from exporter.model.entry import Entry
 
 
 def fraction(text: str) -> float:
-    """A number from 0 to, but not, 1 that is the same in every life of the process, and spread evenly."""
+    """A number in [0, 1) derived from a text: evenly distributed, and the same after a restart."""
     return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 11) / 2**53
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is polled: a workspace, or one of its bots.
+    """What a request is about: a workspace, or one of its bots.
 
     Attributes:
         api: The API's name.
-        workspace: As configured.
+        workspace: The workspace's configured name.
         bot_id: The API's id of the bot; empty for the workspace as a whole.
-        bot: Its configured or discovered name.
-        labels: The operator's own, as pairs in the order of the file.
+        bot: The bot's configured or discovered name.
+        labels: The operator's static labels, as pairs in the order of the file.
     """
 
     api: str
@@ -35,21 +35,21 @@ class Target:
     def _hash(self) -> int:
         return hash((self.api, self.workspace, self.bot_id, self.bot, self.labels))
 
-    def __hash__(self) -> int:  # once: a page of 10,000 bots asks for it a million times
+    def __hash__(self) -> int:  # cached: a page of 10,000 bots hashes targets a million times
         return self._hash
 
     @cached_property
     def place(self) -> float:
-        """Its place among all others, from 0 to, but not, 1, whatever it is called and labelled."""
+        """Its position in [0, 1) among all targets, independent of the bot's name and of labels."""
         return fraction(f"{self.bot_id}|{self.workspace}")
 
 
 class Key(NamedTuple):
-    """What values are kept under: one report of one target, or facts about the target itself.
+    """The key of a record: one report of one target, or facts about the target itself.
 
     Attributes:
         target: The workspace or bot.
-        report: The value of the label `report`; empty where it is no report's.
+        report: The value of the label `report`; empty for facts about the target.
         window: The value of the label `window`.
     """
 
@@ -59,5 +59,5 @@ class Key(NamedTuple):
 
     @classmethod
     def of(cls, target: Target, entry: Entry) -> "Key":
-        """The key of an entry of a target."""
+        """The key of one entry for one target."""
         return cls(target, entry.name, entry.window)

@@ -1,8 +1,15 @@
-"""What a number, a period or a name in a reply must look like to be believed. Pure.
+"""How the values of a reply are validated, one by one. Pure.
 
-The API's replies are read leniently, value by value: what is absent or null gives no sample, and
-what is present but cannot be believed gives none either and is counted as drift. In between, such
-a value is NaN, so that whatever is computed from it is not believed either.
+One bad value must not cost the operator a whole report, so replies are read leniently. A value
+that is absent or null is None, and gives no sample. A value that is present but implausible (a
+negative count, a boolean for a number) gives no sample either, and is counted as schema drift.
+
+An implausible value is NaN until the samples are complete. NaN propagates through arithmetic: a sum
+over periods is NaN if one of its terms is, instead of too low. `Report.read` drops the samples
+that are NaN in the end. So an exported total never silently omits a bad value.
+
+Rows that repeat an earlier one are dropped and counted as drift. Long lists are validated lazily,
+row by row, to save memory.
 """
 
 import math
@@ -27,45 +34,45 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 UNREADABLE: Final = math.nan
-LARGEST: Final = 2**53  # beyond it, a float no longer tells neighbouring integers apart
+LARGEST: Final = 2**53  # beyond it, a float cannot represent every integer
 
 
 class Drift(Counter[str]):
-    """How often a reply said something that the documents do not know, by documented field.
+    """Counts a reply's deviations from the API's documents, by documented field.
 
     Attributes:
-        unread: How often that was something that could not be read at all.
-        read: How many rows could be, whatever is in them.
-        had: The fields that were there, by the name of the object they are in.
+        unread: The number of unreadable values and rows.
+        read: The number of readable rows, whatever their values.
+        had: The fields that were present, by the name of their model.
     """
 
-    def __init__(self, *given: Any, **counts: int) -> None:  # noqa: ANN401 - as a Counter takes it
+    def __init__(self, *given: Any, **counts: int) -> None:  # noqa: ANN401 - Counter's signature
         super().__init__(*given, **counts)
         self.unread = 0
         self.read = 0
         self.had: dict[str, set[str]] = {}
 
     def add(self, field: str | None) -> None:
-        """Count one oddity at a documented field, or `other` where there is no such name."""
+        """Count one deviation at a documented field, or at `other` if the field is None."""
         self[field or "other"] += 1
 
     def unreadable(self, field: str | None) -> None:
-        """Count one at which there is something that cannot be read."""
+        """Count one unreadable value at a documented field."""
         self.unread += 1
         self.add(field)
 
 
 class Reply(BaseModel):
-    """The part of an answer that belongs to one report; unknown fields are ignored.
+    """The part of a response that belongs to one report; unknown fields are ignored.
 
-    Validated with a `Drift` as its context.
+    Its validation context is a `Drift`.
     """
 
     model_config = ConfigDict(
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
-        defer_build=True,  # most configurations ask for a few reports
+        defer_build=True,  # most configurations use only a few reports
     )
 
     @model_validator(mode="after")
@@ -79,28 +86,28 @@ class Reply(BaseModel):
 
 @lru_cache(maxsize=64)
 def _internal(model: type[BaseModel]) -> frozenset[str]:
-    """The fields of a model that are no fields of the documents', see `MadeOf`."""
+    """The fields of a model that are not documented fields of the API; see `MadeOf`."""
     return frozenset(name for name, field in model.model_fields.items() if not field.repr)
 
 
 def drift_of(info: ValidationInfo) -> Drift:
-    """Where a validator counts what it cannot believe."""
+    """The `Drift` in which a validator counts implausible values."""
     return info.context if isinstance(info.context, Drift) else Drift()
 
 
 _SPELLED: Final = re.compile(
-    # JSON's own grammar, and zeros before it; bounded, as Python reads digits by the square.
+    # JSON's number grammar plus leading zeros; bounded, as int() takes quadratic time.
     r"-?[0-9]{1,16}(?P<broken>(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?)",
     re.ASCII,
 )
 
 
 def number(value: object) -> float | None:
-    """A finite number as the API may spell it, None for null, NaN for what is no such number.
+    """A finite number as the API may spell it; None for null, NaN for anything else.
 
-    Integers, finite floats and strings that spell one as JSON does are numbers: an API that writes
-    decimals as strings writes whole ones so, too, and `450`, `450.5` and `4.5E+2` are one series.
-    Booleans are none.
+    Integers, finite floats and strings in JSON's number syntax are accepted: an API that writes
+    decimals as strings may write `450`, `450.5` and `4.5E+2` in the same series. Booleans, and
+    magnitudes beyond 2**53, are NaN.
     """
     if value is None:
         return None
@@ -115,13 +122,13 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> float | None:
-    """A number that is not negative; see `number`."""
+    """A number of at least 0; see `number`."""
     found = number(value)
     return UNREADABLE if found is not None and found < 0 else found
 
 
 def percent(value: object) -> float | None:
-    """A share in percent, from 0 to 100; see `number`."""
+    """A percentage from 0 to 100; see `number`."""
     found = count(value)
     return UNREADABLE if found is not None and found > 100 else found
 
@@ -133,7 +140,7 @@ def ratio(value: object) -> float | None:
 
 
 def _counted(read: Callable[[object], float | None]) -> PlainValidator:
-    """A validator that reads a value and counts it as drift when it cannot be believed."""
+    """A validator that reads a value and counts it as drift if the result is NaN."""
 
     def validate(value: object, info: ValidationInfo) -> float | None:
         found = read(value)
@@ -144,33 +151,33 @@ def _counted(read: Callable[[object], float | None]) -> PlainValidator:
     return PlainValidator(validate)
 
 
-# Of what JSON can hold. Nearly every number is a plain one, which pydantic sees for itself, in a
-# fraction of the time that a function of ours takes. Ours has the rest; integers that a float
-# cannot tell apart among them, as those would be rounded before they are compared.
+# Nearly all values are plain JSON numbers. pydantic validates those itself, in a fraction of the
+# time that a Python function takes. The functions above handle the rest, including integers of
+# 2**53 and beyond, which pydantic would round to a float before comparing.
 _IN_ORDER: Final = Field(union_mode="left_to_right")
 _Plain: TypeAlias = Annotated[float, Field(strict=True, gt=-LARGEST, lt=LARGEST)]
 
 Number = Annotated[_Plain | Annotated[float | None, _counted(number)], _IN_ORDER]
-"""A finite number; None where absent or null, NaN where unreadable."""
+"""A finite number; None if absent or null, NaN if unreadable."""
 
 Count = Annotated[
     Annotated[_Plain, Field(ge=0)] | Annotated[float | None, _counted(count)], _IN_ORDER
 ]
-"""A number of things, never negative; None where absent or null, NaN where unreadable."""
+"""A number of at least 0; None if absent or null, NaN if unreadable."""
 
 Percent = Annotated[
     Annotated[_Plain, Field(ge=0, le=100)] | Annotated[float | None, _counted(percent)], _IN_ORDER
 ]
-"""A share in percent, from 0 to 100; None where absent or null, NaN where unreadable."""
+"""A percentage from 0 to 100; None if absent or null, NaN if unreadable."""
 
 Ratio = Annotated[
     Annotated[_Plain, Field(ge=0, le=1)] | Annotated[float | None, _counted(ratio)], _IN_ORDER
 ]
-"""A share from 0 to 1; None where absent or null, NaN where unreadable."""
+"""A share from 0 to 1; None if absent or null, NaN if unreadable."""
 
 
 class Period(NamedTuple):
-    """A stretch of whole days, both ends included."""
+    """A range of whole days, both ends inclusive."""
 
     first: date
     last: date
@@ -181,9 +188,9 @@ class Period(NamedTuple):
 
 
 def period(value: object) -> Period | None:
-    """The days that a period's name means, None where it is no such name.
+    """The days that a period's name denotes; None if it denotes none, or a year outside 1970-2200.
 
-    `2024`, `2024-6`, `2024-06-01` and anything that goes on after a date with a time.
+    Accepts `2024`, `2024-6`, `2024-06-01`, and a date followed by a time.
     """
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     found = re.fullmatch(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[T ].*)?)?)?", text, re.ASCII)
@@ -214,7 +221,7 @@ class Row(Reply):
     """One period of a report over time: `period` on SeaChat and SeaX, `date` on Portal.
 
     Attributes:
-        period: The days it is about; None where that cannot be read.
+        period: The days that the row covers; None if unreadable.
     """
 
     period: Annotated[
@@ -232,7 +239,7 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 def instant(value: object, zone: tzinfo) -> datetime | None:
-    """The instant that an ISO 8601 text means, in UTC; without a zone of its own, in `zone`."""
+    """The instant of an ISO 8601 text, in UTC, or None. A text without an offset is in `zone`."""
     if not isinstance(value, str):
         return None
     try:
@@ -248,7 +255,7 @@ def _of_another_shape(value: object, info: ValidationInfo) -> None:
 
 
 class _Distinct:
-    """Leaves out the rows of a list that are there already, as far as the documents know them."""
+    """Drops the rows of a list that equal an earlier one in all documented fields."""
 
     def __get_pydantic_core_schema__(
         self,
@@ -269,10 +276,10 @@ class _Distinct:
 
 
 def _model_in(kind: Any) -> type[Reply]:  # noqa: ANN401 - any type
-    """The model of what a type holds.
+    """The model of the rows that a type holds.
 
     Raises:
-        TypeError: If there is none.
+        TypeError: If the type holds no model.
     """
     found = _nested(kind)
     if found is None:
@@ -287,12 +294,12 @@ def _nested(kind: Any) -> type[Reply] | None:  # noqa: ANN401 - any type
 
 
 class _Documented(NamedTuple):
-    """What is known of a kind of rows.
+    """The documented fields of one kind of row.
 
     Attributes:
-        names: Its fields, as answers name them.
-        folded: The same without regard to upper and lower case, as one report takes them.
-        nested: The models of those that hold objects.
+        names: The names of the fields in a reply.
+        folded: The same names, case-folded; `activity_trend` ignores case.
+        nested: The models of the fields that hold objects.
     """
 
     names: tuple[str, ...]
@@ -302,7 +309,7 @@ class _Documented(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _documented(model: type[Reply]) -> _Documented:
-    names: dict[str, type[Reply] | None] = {"id": None}  # what another id has is another thing
+    names: dict[str, type[Reply] | None] = {"id": None}  # different ids are different rows
     for name, field in model.model_fields.items():
         alias = field.validation_alias or name
         spellings = alias.choices if isinstance(alias, AliasChoices) else (alias,)
@@ -312,9 +319,9 @@ def _documented(model: type[Reply]) -> _Documented:
 
 
 def _kept(rows: list[Any], model: type[Reply]) -> list[Any]:
-    """The rows without those that say what an earlier one says."""
+    """The rows without those that repeat an earlier one."""
     if len({_said(row, model, deep=False) for row in rows}) == len(rows):
-        return rows  # nearly always: no day comes twice
+        return rows  # the usual case: nothing is repeated
     found: dict[object, Any] = {}
     for row in rows:
         found.setdefault(_said(row, model), row)
@@ -322,12 +329,12 @@ def _kept(rows: list[Any], model: type[Reply]) -> list[Any]:
 
 
 def _said(value: object, model: type[Reply] | None, *, deep: bool = True) -> object:
-    """What is the same for two parts of an answer if they say the same in documented fields.
+    """A key that is equal for two values if they agree in all documented fields.
 
-    What is in other fields is not looked at, however much that is.
+    Other fields are ignored, however large. If not `deep`, fields that hold objects are too.
     """
     if type(value) is bool:
-        return bool, value  # which is no number
+        return bool, value  # so that True and 1 differ
     if type(value) is dict and model:
         names, folded, nested = _documented(model)
         others = [name for name in value if name not in names and name.casefold() in folded]
@@ -349,16 +356,16 @@ _ABSENT: Final = object()
 
 T = TypeVar("T")
 Rows = Annotated[tuple[T, ...], _Distinct()]
-"""A list of rows; one that comes twice is there once, and is drift.
+"""A list of rows; repeated rows are dropped and counted as drift.
 
-It is the raw rows that are compared: two names that are shown alike are two rows.
+Raw rows are compared: two names with the same label value are two rows.
 """
 
 ManyRows = Annotated[Iterable[T], _Distinct(), Field(default=())]
-"""Rows of which there may be tens of thousands: each is read as it is looked at, once.
+"""Rows of which there may be tens of thousands: validated lazily, and iterable only once.
 
-So a long list takes no more than what is made of it.
+A long list therefore needs no memory for its validated rows, only for what is made of them.
 """
 
 Lenient = Annotated[T | Annotated[None, PlainValidator(_of_another_shape)], _IN_ORDER]
-"""A nested object or list; None where absent, null or of another shape (then it is drift)."""
+"""A nested object or list; None if absent, null or of another shape (the latter is drift)."""

@@ -1,8 +1,7 @@
-"""The windows that a report can be asked for, and where local days begin. Pure.
+"""The time windows of reports, and the instants at which local days begin. Pure.
 
-Windows are calendar arithmetic on local dates; an instant comes in with its zone and is turned
-into a date first. A day begins at its first instant, which is not midnight where the clocks jump
-over it.
+Windows are calendar arithmetic on local dates: an instant is first converted to the date in its
+time zone. A day begins at its first instant, which is not midnight if a clock change skips it.
 """
 
 import re
@@ -42,7 +41,7 @@ SLIDING: Final = re.compile(r"last_([1-9]\d{0,3})_days", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of local days, named as in the configuration.
+    """A range of local days, named as in the configuration.
 
     Attributes:
         name: `today`, `last_7_days`, `all` …; the value of the label `window`.
@@ -51,10 +50,10 @@ class Window:
     name: str
 
     def days(self, today: date) -> Period:
-        """The first and the last day, both included, as seen from a local day.
+        """The first and the last day, both inclusive, relative to a local day.
 
         Raises:
-            ValueError: For `all`, and for a range of the API's own that has no days of ours.
+            ValueError: For `all` and `last_day`, which do not name calendar days.
         """
         if self.name in CALENDAR:
             unit, back = CALENDAR[self.name]
@@ -66,21 +65,21 @@ class Window:
 
     @property
     def sliding(self) -> bool:
-        """Whether the window moves with every instant, so that its values stay true for a while."""
+        """Whether the window has no calendar boundary: values go stale but are never withdrawn."""
         return self.name not in CALENDAR
 
     def moved_on(self, today: date) -> date | None:
-        """The local day on which the window came to mean the days that it means, None if it slides."""
+        """The local day on which the window moved to its current period; None if it slides."""
         if self.sliding:
             return None
         unit, _ = CALENDAR[self.name]
         return _STARTS[unit](today)
 
     def moves_on(self, today: date) -> date | None:
-        """The local day on which the window comes to mean other days, None if it slides.
+        """The local day on which the window moves to its next period; None if it slides.
 
-        A window that runs up to today, `this_week` say, grows by a day before that: its values
-        still belong to the same week.
+        A window that ends today, such as `this_week`, also grows by a day at each midnight in
+        between. Its values still belong to the same week.
         """
         if self.sliding:
             return None
@@ -89,7 +88,7 @@ class Window:
 
     @property
     def longest(self) -> int:
-        """The number of days that it can span at most."""
+        """The most days that it can span; 0 for `all` and `last_day`."""
         if found := SLIDING.fullmatch(self.name):
             return int(found[1])
         return _LONGEST[CALENDAR[self.name][0]] if self.name in CALENDAR else 0
@@ -102,10 +101,10 @@ ALL: Final = Window("all")
 
 
 def window(name: str) -> Window:
-    """The window of that name.
+    """The window with this name.
 
     Raises:
-        ValueError: If there is none; says which there are.
+        ValueError: If there is none; the message lists the valid names.
     """
     if name in CALENDAR or name in RANGE_TYPES or name == "all" or SLIDING.fullmatch(name):
         return Window(name)
@@ -113,14 +112,15 @@ def window(name: str) -> Window:
 
 
 def local_day(now: datetime, zone: tzinfo) -> date:
-    """The date that the calendar shows in a zone at an instant."""
+    """The local date in a time zone at an instant."""
     return now.astimezone(zone).date()
 
 
-@lru_cache(maxsize=64)  # nearly always of the days about today, and one object for all
+@lru_cache(maxsize=64)  # nearly all calls are for days near today; they share one object
 def begins(day: date, zone: tzinfo) -> datetime:
     """The first instant of a local day, in UTC.
 
-    Where midnight is skipped, the instant of the jump; where it comes twice, the first.
+    If a clock change skips midnight, the instant of the change. If midnight occurs twice, the
+    first.
     """
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -1,1 +1,1 @@
-"""What we know of the analytics API: one file per metric, and nothing else."""
+"""Everything known about the analytics API's metrics: one file per metric, and nothing else."""

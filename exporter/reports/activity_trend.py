@@ -1,7 +1,7 @@
 """activity_trend: messages by sender, or calls by direction, over the periods of a window.
 
 SeaChat Analytics API, "ACTIVITY_TREND"; Portal Analytics API, "Metric: ACTIVITY_TREND";
-SeaX Analytics API, 6, whose rows have nothing but a `count`.
+SeaX Analytics API, 6, whose rows have only a `count`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ CHANGE: Final = Family(
 _SENDERS: Final = ("CUSTOMER", "AGENT", "BOT", "SYSTEM")
 _DIRECTIONS: Final = ("inbound", "outbound")
 _OPTIONAL: Final = frozenset((*_SENDERS, *_DIRECTIONS, "count", "change_percent"))
-"""Who sent nothing may have no key, and what began with nothing has no change."""
+"""A sender without messages may be missing, and a change from 0 has no percentage."""
 
 _SPELLINGS: Final = {name.casefold(): name for name in (*_SENDERS, *_DIRECTIONS, "count")}
 
@@ -47,7 +47,7 @@ class ActivityTrendOptions(Options):
 
 
 class Activity(Row):
-    """One period. A sender's key comes in upper or lower case, within one reply even."""
+    """One period. A sender's key may be in upper or lower case, even within one reply."""
 
     CUSTOMER: Count = None
     AGENT: Count = None
@@ -65,24 +65,24 @@ class Activity(Row):
         folded: dict[Any, Any] = {}
         for key, value in row.items():
             spelling = _SPELLINGS.get(key.casefold(), key)
-            if spelling != key and spelling in row:  # both present: the documented one counts
+            if spelling != key and spelling in row:  # the documented spelling wins
                 if isinstance(info.context, Drift):
                     info.context.add(spelling)
                 continue
-            # Of two others, nothing says which would be right.
+            # Two undocumented spellings: there is no telling which is right.
             folded[spelling] = UNREADABLE if spelling in folded else value
         return folded
 
 
 class Trend(Reply):
-    """The periods, and how the last compares with the one before."""
+    """The periods, and the change against the previous period's total."""
 
     data: ManyRows[Activity]
     change_percent: Number = None
 
 
 def samples(reply: Trend, reading: Reading[ActivityTrendOptions]) -> Iterator[Sample]:
-    """Sums over the periods, and the change."""
+    """The sums over the periods and the change."""
     calls = reading.options.message_type == "calls"
     family, names = (CALLS, _DIRECTIONS) if calls else (MESSAGES, _SENDERS)
     sums = reading.sums(reply.data, (*names, "count"))

@@ -1,7 +1,7 @@
-"""agent_activity: how long live agents were in which status, and in which they are now.
+"""agent_activity: how long live agents spent in each status, and their latest status.
 
-SeaX Analytics API, 9: a list of sessions, the open ones without an end. Agents are user accounts,
-often e-mail addresses: all together, unless the operator asks for a label of their own.
+SeaX Analytics API, 9: a list of sessions; open sessions have no end. Agents are user accounts,
+whose ids are often e-mail addresses. They are aggregated unless the operator sets `agent_labels`.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ AGENTS: Final = Family(
 STATUSES: Final = frozenset(
     (
         *("available", "offline", "on_the_call", "call_ringing", "outbound", "wrap_up"),
-        *("meal", "break", "away", "do_not_disturb"),  # the last two are history
+        *("meal", "break", "away", "do_not_disturb"),  # the last two are deprecated
     )
 )
 
@@ -51,7 +51,7 @@ class AgentActivityOptions(Options):
 
 
 class Session(Reply):
-    """One stretch of one agent in one status; its end is null while it lasts."""
+    """One session of an agent in one status; `end_time` is null while the session is open."""
 
     agent_id: Text | int | None = None
     status: str | None = None
@@ -60,13 +60,13 @@ class Session(Reply):
 
 
 class Activity(Reply):
-    """The sessions of all agents that were asked for."""
+    """The sessions of all requested agents."""
 
     agents: ManyRows[Lenient[Session]]
 
 
 class _Stretch(NamedTuple):
-    """One stretch of time; of two of an agent, the larger is the later one."""
+    """A session clipped to the window; for one agent, the later of two compares greater."""
 
     agent: str
     begin: datetime
@@ -75,7 +75,7 @@ class _Stretch(NamedTuple):
 
 
 def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator[Sample]:
-    """Seconds and sessions by status, and how many agents are in each now."""
+    """Seconds and sessions by status, and the number of agents whose latest status it is."""
     seconds: dict[tuple[str, str], float] = {}
     sessions: dict[tuple[str, str], int] = {}
     latest: dict[str, _Stretch] = {}
@@ -83,7 +83,7 @@ def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator
     for stretch in _stretches(reply, reading):
         agent = unredacted_label_value(stretch.agent) if reading.options.agent_labels else ""
         if agent and accounts.setdefault(agent, stretch.agent) != stretch.agent:
-            reading.drift.add("agent_id")  # two accounts that are shown alike
+            reading.drift.add("agent_id")  # two accounts with the same label value
         place = (agent, stretch.status)
         lasted = (stretch.end - stretch.begin).total_seconds()
         seconds[place] = seconds.get(place, 0) + lasted
@@ -100,7 +100,7 @@ def samples(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator
 
 
 def _stretches(reply: Activity, reading: Reading[AgentActivityOptions]) -> Iterator[_Stretch]:
-    """The sessions, clipped to the window; what cannot be placed in time is left out."""
+    """The sessions, clipped to the window; unreadable, repeated and outside ones are drift."""
     since = begins(reading.days.first, reading.zone) if reading.days else None
     until = begins(reading.days.last + DAY, reading.zone) if reading.days else reading.at
     seen: set[tuple[object, ...]] = set()
@@ -109,7 +109,7 @@ def _stretches(reply: Activity, reading: Reading[AgentActivityOptions]) -> Itera
         if session.agent_id is None or begun is None:
             reading.drift.unreadable("agent_id" if session.agent_id is None else "start_time")
             continue
-        if ended is None and session.end_time is not None:  # not open, and nobody knows how long
+        if ended is None and session.end_time is not None:  # closed, but its duration is unknown
             reading.drift.unreadable("end_time")
             continue
         reading.drift.read += 1
@@ -118,7 +118,7 @@ def _stretches(reply: Activity, reading: Reading[AgentActivityOptions]) -> Itera
             continue
         seen.add((session.agent_id, session.status, begun, ended))
         begin, end = max(begun, since or begun), min(ended or reading.at, until)
-        if end < begin or (since and end <= since):  # ended as the window began
+        if end < begin or (since and end <= since):  # it ended when the window began, or earlier
             reading.drift.add("period")
             continue
         yield _Stretch(str(session.agent_id), begin, end, _status(session, reading))

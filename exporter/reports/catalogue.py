@@ -1,4 +1,4 @@
-"""Every report that the exporter knows, in the order of the page and of the documentation."""
+"""Every report that the exporter supports, in the order of the page and the documentation."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -34,7 +34,7 @@ REPORTS: Final[tuple[AnyReport, ...]] = (
 
 
 def of_api(api: str) -> Mapping[str, tuple[AnyReport, Form]]:
-    """The reports of an API by the API's own word for each."""
+    """The reports of an API, by the API's name for each."""
     return {
         report.apis[api].metric or report.name: (report, report.apis[api])
         for report in REPORTS

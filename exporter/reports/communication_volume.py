@@ -1,7 +1,7 @@
-"""communication_volume: calls and inbound messages of a window.
+"""communication_volume: calls and inbound messages in a window.
 
 SeaChat Analytics API, "COMMUNICATION_VOLUME"; SeaX Analytics API, 5.
-Portal Analytics API, "Metric: TODAY_COMMUNICATION_VOLUME": there always of today.
+Portal Analytics API, "Metric: TODAY_COMMUNICATION_VOLUME", which is always about today.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ NON_VOICE: Final = Family(
 
 
 class Volume(Reply):
-    """The three counts that are documented; there is none of outbound messages."""
+    """The three documented counts; the API does not count outbound messages."""
 
     inbound_voice_count: Count = None
     outbound_voice_count: Count = None
@@ -34,7 +34,7 @@ class Volume(Reply):
 
 
 def samples(reply: Volume, reading: Reading[Options]) -> Iterator[Sample]:
-    """Calls by direction, and inbound messages."""
+    """Calls by direction and inbound messages."""
     for family, direction, value in (
         (CALLS, "inbound", reply.inbound_voice_count),
         (CALLS, "outbound", reply.outbound_voice_count),

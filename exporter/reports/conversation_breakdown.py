@@ -1,7 +1,7 @@
-"""conversation_breakdown: users and messages of a window by channel, weekday and hour.
+"""conversation_breakdown: users and messages in a window by channel, weekday and hour.
 
 SeaChat Analytics API, "CONVERSATION_BREAKDOWN"; Portal Analytics API, "Metric:
-CONVERSATION_BREAKDOWN"; SeaX Analytics API, 3, whose channels have just a `message_count`.
+CONVERSATION_BREAKDOWN"; SeaX Analytics API, 3, with one `message_count` per channel.
 """
 
 import re
@@ -43,7 +43,7 @@ _WEEKDAYS: Final = {name.casefold()[:cut]: name for name in day_name for cut in 
 
 
 class Channel(Reply):
-    """One channel: two fields on Portal, four on SeaChat, two of another kind on SeaX."""
+    """One channel; SeaChat sends the first four, Portal the first two, SeaX the first and last."""
 
     user_count: Count = None
     inbound_message_count: Count = None
@@ -53,7 +53,7 @@ class Channel(Reply):
 
 
 class Breakdown(Reply):
-    """The three maps."""
+    """The maps by channel, by weekday and by hour."""
 
     channel_summary: Lenient[dict[str, Lenient[Channel]]] = None
     messages_by_day: Lenient[dict[str, Count]] = None
@@ -61,9 +61,9 @@ class Breakdown(Reply):
 
 
 def channel_name(name: str, reading: Reading[Options]) -> str:
-    """The channel as the API spells it, if it looks like one; never a telephone number."""
+    """The channel as the API spells it, `redacted` for personal data, `other` if implausible."""
     clean = label_value(name)
-    if "\ufffd" in name:  # what could not be read of it is taken out
+    if "\ufffd" in name:  # cleaning removes the undecodable part
         reading.drift.add("channel_summary")
     if clean == "redacted" or _CHANNEL.fullmatch(clean):
         return clean
@@ -72,17 +72,17 @@ def channel_name(name: str, reading: Reading[Options]) -> str:
 
 
 def weekday(key: str) -> str | None:
-    """The English name of a weekday that is given by its name or its first three letters."""
+    """The English weekday with this name or three-letter abbreviation; None if there is none."""
     return _WEEKDAYS.get(key.casefold())
 
 
 def hour(key: str) -> str | None:
-    """The hour as two digits, None where the key is none of 0 to 23."""
+    """The hour as two digits; None if the key is not 0 to 23."""
     return _HOURS.get(key)
 
 
 def samples(reply: Breakdown, reading: Reading[Options]) -> Iterator[Sample]:
-    """Channels, weekdays and hours."""
+    """Samples by channel, by weekday and by hour."""
     for key, channel in (reply.channel_summary or {}).items():
         if channel is None:
             continue
@@ -95,7 +95,7 @@ def samples(reply: Breakdown, reading: Reading[Options]) -> Iterator[Sample]:
 
 
 def _messages(channel: Channel, window: str, name: str) -> Iterator[Sample]:
-    """Inbound and outbound; a bare total only where there is neither, as it would count twice."""
+    """Inbound and outbound messages; the total only if both are missing, as it includes them."""
     directions = {
         "inbound": channel.inbound_message_count,
         "outbound": channel.outbound_message_count,

@@ -1,7 +1,7 @@
-"""conversation_overview: conversations, messages and users of a window, against the one before.
+"""conversation_overview: conversations, messages and users in a window, and their change.
 
 SeaChat Analytics API, "CONVERSATION_OVERVIEW"; SeaX Analytics API, 1.
-Portal Analytics API, "Metric: CONVERSATION_OVERVIEW": there a count of conversations per period.
+Portal Analytics API, "Metric: CONVERSATION_OVERVIEW": only a conversation count per period.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ _OPTIONAL: Final = frozenset(
         "previous_period_end",
     )
 )
-"""There may have been nothing before."""
+"""Absent if there is no previous period to compare with."""
 
 CHANGE: Final = Family(
     "seasalt_conversation_overview_change_ratio",
@@ -80,13 +80,13 @@ class ConversationOverviewOptions(Options):
 
 
 class Counted(Row):
-    """One period, as Portal counts it."""
+    """One period of a reply from Portal."""
 
     count: Count = None
 
 
 class Overview(Reply):
-    """Totals of the window (SeaChat, SeaX), or one count per period in `data` (Portal)."""
+    """The totals of the window (SeaChat, SeaX), or one count per period in `data` (Portal)."""
 
     conversations: Count = None
     messages: Count = None
@@ -99,7 +99,7 @@ class Overview(Reply):
     bot_messages_change_percentage: Number = None
     agent_messages_change_percentage: Number = None
     live_agent_requests_change_percentage: Number = None
-    distinct_user_count_change_percentage: Number = None  # not documented; welcome if it comes
+    distinct_user_count_change_percentage: Number = None  # not documented, but read if present
     current_period_start: object = None
     current_period_end: object = None
     previous_period_start: object = None
@@ -108,7 +108,7 @@ class Overview(Reply):
 
 
 def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> Iterator[Sample]:
-    """The totals, their changes, and the periods that the API means."""
+    """The totals, their changes, and the periods that the API compared."""
     status = reading.options.handling_status or ""
     if reply.data is not None:
         sums = reading.sums(reply.data, ("count",))
@@ -120,7 +120,7 @@ def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> I
         if value is not None:
             yield family.sample(value, reading.window, status)
         change = getattr(reply, f"{field}_change_percentage")
-        if change is not None and not status:  # of all conversations alone: it has no such label
+        if change is not None and not status:  # its family has no label handling_status
             of = "users" if field == "distinct_user_count" else field
             yield CHANGE.sample(change / 100, reading.window, of)
     for period in ("current", "previous") if not status else ():

@@ -1,8 +1,8 @@
 """conversation_overview_yearly: a year's conversations and messages, month by month.
 
 SeaChat Analytics API, "CONVERSATION_OVERVIEW_YEARLY"; Portal Analytics API, "Metric:
-CONVERSATION_OVERVIEW_YEARLY"; SeaX Analytics API, 2. Resource intensive, the documents say: it
-goes alone, and every six hours where nothing else is asked for.
+CONVERSATION_OVERVIEW_YEARLY"; SeaX Analytics API, 2. The documents call it resource-intensive, so
+its requests carry no other report, and its default interval is six hours.
 """
 
 from calendar import month_name
@@ -79,7 +79,7 @@ class YearlyOptions(Options):
 
 
 class Year(Reply):
-    """Totals of the year, and a map of months that may be partial."""
+    """The totals of the year, and a map of months, which may be incomplete."""
 
     total_conversations: Count = None
     total_messages: Count = None
@@ -88,7 +88,7 @@ class Year(Reply):
 
 
 def samples(reply: Year, reading: Reading[YearlyOptions]) -> Iterator[Sample]:
-    """The year's totals, and each month that the API names."""
+    """The year's totals, and the messages of each month in the reply."""
     asked = _year(reading.options)
     year = asked.on(local_day(reading.at, reading.zone)) if isinstance(asked, Edge) else asked
     for family, value in (
@@ -120,7 +120,7 @@ def _stands_for(options: YearlyOptions) -> Window | None:
 
 
 def _collides(one: YearlyOptions, two: YearlyOptions, today: date) -> bool:
-    """Whether the years are the same, or one follows the calendar and is or may become the other."""
+    """Whether the years are equal, or one follows the calendar and is or may become the other."""
     if one.year == two.year:
         return True
     for follows, fixed in ((one, two), (two, one)):

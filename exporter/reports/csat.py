@@ -1,7 +1,7 @@
-"""csat: what customers answered to the satisfaction survey of one bot.
+"""csat: the results of a bot's customer satisfaction survey.
 
-SeaChat Analytics API, "CSAT (Customer Satisfaction)". The list of single answers is not even
-declared here: it holds comments, telephone numbers and links.
+SeaChat Analytics API, "CSAT (Customer Satisfaction)". The list of individual responses is
+deliberately not declared here: it contains comments, telephone numbers and links.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ RATINGS: Final = Family(
 
 
 class Csat(Reply):
-    """The figures over all answers of the window."""
+    """The totals over all survey responses in the window."""
 
     total_responses: Count = None
     average_rating: Count = None
@@ -41,10 +41,10 @@ class Csat(Reply):
 
 
 def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
-    """The number of answers, and what they say where there are any."""
+    """The number of responses, their mean and satisfaction rate, and the number per rating."""
     if reply.total_responses is not None:
         yield RESPONSES.sample(reply.total_responses, reading.window)
-    if reply.total_responses != 0:  # a mean of nothing is no number, whatever the API sends
+    if reply.total_responses != 0:  # without responses a mean is undefined, whatever the API sends
         if reply.average_rating is not None:
             yield AVERAGE.sample(reply.average_rating, reading.window)
         if reply.satisfaction_rate is not None:

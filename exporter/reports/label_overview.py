@@ -1,6 +1,6 @@
 """label_overview: how many conversations carry each label of the workspace, over all time.
 
-SeaChat Analytics API, "LABEL_OVERVIEW"; SeaX Analytics API, 4, which has names and counts alone.
+SeaChat Analytics API, "LABEL_OVERVIEW"; SeaX Analytics API, 4, with only names and counts.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CONVERSATIONS: Final = Family(
 
 
 class Label(Reply):
-    """One label. Colour, description and times are not read."""
+    """One label. Its colour, description and times are not read."""
 
     id: Lenient[str] = None
     name: Name
@@ -31,13 +31,13 @@ class Label(Reply):
 
 
 class Labels(Reply):
-    """Every label, custom and system."""
+    """All labels, custom and system ones."""
 
     data: ManyRows[Label]
 
 
 def samples(reply: Labels, _reading: Reading[Options]) -> Iterator[Sample]:
-    """One sample per label; the id tells labels of one name apart."""
+    """One sample per label; the id distinguishes labels with the same name."""
     for label in reply.data:
         value = label.count if label.total_count is None else label.total_count
         if value is not None:

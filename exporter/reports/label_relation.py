@@ -1,4 +1,4 @@
-"""label_relation: how many conversations of a base label carry a second label as well.
+"""label_relation: how many conversations with a base label also carry a second label.
 
 SeaChat Analytics API, "LABEL_RELATION".
 """
@@ -42,7 +42,7 @@ class LabelRelationOptions(Options):
 
 
 class Relation(Reply):
-    """The pair as the API understood it, and the counts."""
+    """The pair of labels as echoed by the API, and the counts."""
 
     base_label: str | None = None
     base_count: Count = None
@@ -52,10 +52,10 @@ class Relation(Reply):
 
 
 def samples(reply: Relation, reading: Reading[LabelRelationOptions]) -> Iterator[Sample]:
-    """The counts, and the ratio where it means something.
+    """The counts, and the ratio unless the base count is 0 or missing.
 
     Raises:
-        ReplyError: If the answer names another pair than the one that was asked for.
+        ReplyError: If the reply names a different pair of labels than requested.
     """
     echoed = (reply.base_label, reply.comparison_label)
     if any(

@@ -26,7 +26,7 @@ from exporter.model.samples import Family, Sample
 from exporter.model.values import Count, Lenient, ManyRows, Reply, Row, Rows
 
 MOST_LABELS: Final = 40_000
-"""Labels of an answer; with one list a period, no bound to a list's length bounds them."""
+"""The limit on distinct labels in a reply; a limit on each period's list would not bound them."""
 
 USES: Final = Family(
     "seasalt_label_usage_uses", "Uses of the label in the window.", ("window", "label")
@@ -41,7 +41,7 @@ class LabelUsageOptions(Options):
 
 
 class Label(Reply):
-    """One label of a period."""
+    """One label in a period."""
 
     name: Name
     made_of: MadeOf
@@ -49,19 +49,23 @@ class Label(Reply):
 
 
 class Labels(Row):
-    """One period."""
+    """One period and its labels."""
 
     labels: Lenient[Rows[Label]] = None
 
 
 class Usage(Reply):
-    """The periods."""
+    """All periods."""
 
     data: ManyRows[Labels]
 
 
 def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sample]:
-    """One sum over the periods per label."""
+    """One sample per label: the sum over the periods.
+
+    Raises:
+        ReplyError: If the reply has more than `MOST_LABELS` labels.
+    """
     sums: dict[str, float] = {}
     made_of: dict[str, object] = {}
     for row in reading.inside(reply.data):
@@ -71,7 +75,7 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
             reading.drift.add("name")
         for label in row.labels or ():
             if made_of.setdefault(label.name, label.made_of) != label.made_of:
-                reading.drift.add("name")  # two names that are shown alike
+                reading.drift.add("name")  # two names with the same label value
             if label.count is not None:
                 sums[label.name] = sums.get(label.name, 0) + label.count
         if len(sums) > MOST_LABELS:
@@ -81,7 +85,7 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
 
 
 def _collides(one: LabelUsageOptions, two: LabelUsageOptions, _today: date) -> bool:
-    """Whether a window is the same and a label is in both; none named is every label."""
+    """Whether both have the same window and share a label; naming no labels means all."""
     shown = [{label_value(label) for label in options.labels or ()} for options in (one, two)]
     apart = all(shown) and not shown[0] & shown[1]
     return one.window == two.window and not apart
@@ -99,6 +103,6 @@ REPORT: Final = Report(
     shape=listing,
     reply=TypeAdapter(Usage),
     samples=samples,
-    optional=lambda _: frozenset({"labels"}),  # of a day without any
+    optional=lambda _: frozenset({"labels"}),  # absent on a day without labels
     collides=_collides,
 )

@@ -1,4 +1,4 @@
-"""total_usage: minutes of voice and chat responses of a window, or of all time on SeaChat.
+"""total_usage: voice minutes and chat responses in a window; on SeaChat also of all time.
 
 SeaChat Analytics API, "TOTAL_USAGE"; Portal Analytics API, "Metric: TOTAL_USAGE";
 SeaX Analytics API, 8.
@@ -26,14 +26,14 @@ CHAT: Final = Family(
 
 
 class Usage(Reply):
-    """The two sums."""
+    """The two totals."""
 
     total_voice_minutes: Count = None
     total_chat_responses: Count = None
 
 
 def samples(reply: Usage, reading: Reading[Options]) -> Iterator[Sample]:
-    """Seconds of voice, and chat responses."""
+    """Voice seconds and chat responses."""
     if reply.total_voice_minutes is not None:
         yield VOICE.sample(reply.total_voice_minutes * 60, reading.window)
     if reply.total_chat_responses is not None:

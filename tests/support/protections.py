@@ -329,8 +329,8 @@ PROTECTIONS: Final = (
     Protection(
         "no page that cannot be made ends the process",
         "exporter/metrics/refresh.py",
-        "        except Exception:  # noqa: BLE001 - told already",
-        "        except ZeroDivisionError:  # noqa: BLE001 - told already",
+        "        except Exception:  # noqa: BLE001 - already logged",
+        "        except ZeroDivisionError:  # noqa: BLE001 - already logged",
         (
             "tests/metrics/test_refresh.py::test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work",
         ),
@@ -644,7 +644,7 @@ PROTECTIONS: Final = (
         "an error does not quote the answer",
         "exporter/model/report.py",
         "        except ValidationError:\n"
-        "            # The error itself would quote the answer: keys of objects are in its locations.\n"
+        "            # The error itself would quote the response: its locations contain object keys.\n"
         '            raise ReplyError(f"{self.name}: not of the documented shape") from None',
         "        except ValidationError as error:\n"
         '            raise ReplyError(f"{self.name}: {error.errors()}") from None',
