@@ -175,8 +175,8 @@ class Repeats:
     """Which events were logged recently, and how often they have occurred since. Pure.
 
     The last line about a subject always states its current outcome. An event is logged again if
-    its subject has had another outcome since. All failures are the same outcome, so several
-    mistakes of one subject do not cause each other to be logged again.
+    its subject has had another outcome since. `Writer` gives all failures the same outcome, so
+    several mistakes of one subject do not cause each other to be logged again.
 
     Args:
         remembered: Maximum number of events, and of subjects, that are remembered.
@@ -244,7 +244,10 @@ class Pace:
         self._at = self._microseconds(at)
 
     def wait(self, size: int, at: float) -> float:
-        """Take the tokens for a line of `size` bytes and return 0, or return the seconds to wait."""
+        """Take the tokens for a line of `size` bytes and return 0, or return the seconds to wait.
+
+        A line that has to wait takes no tokens.
+        """
         before, self._at = self._at, self._microseconds(at)
         wait, after = 0, list[int]()
         needs = (1, min(size, BYTES_AN_HOUR // 2))

@@ -17,7 +17,7 @@ class _File(Settings):
 
 
 def schema() -> dict[str, Any]:
-    """The schema as nested plain values, each report's options included."""
+    """The schema as nested plain values, including the options of each report."""
     found = _File.model_json_schema(by_alias=False)
     found["title"] = "seasalt-exporter"
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -37,7 +37,7 @@ def schema() -> dict[str, Any]:
 
 
 def _allow_variables(node: object) -> None:
-    """Let every text that must have a form also hold a `${NAME}`, as it is expanded first."""
+    """Allow `${NAME}` in every string with a pattern, because variables are expanded first."""
     if isinstance(node, dict):
         if isinstance(node.get("pattern"), str):
             node["pattern"] += r"|\$\{"
@@ -49,7 +49,7 @@ def _allow_variables(node: object) -> None:
 
 
 def schema_text() -> str:
-    """The schema as it is kept in config/schema.json."""
+    """The schema as the text of config/schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
