@@ -281,7 +281,7 @@ class _Shared:
         return made
 
     async def pace(self, size: int) -> None:
-        """Wait for bandwidth to send `size` bytes, first come, first served; a few bytes never wait."""
+        """Wait for bandwidth to send `size` bytes, first come, first served; a few need no wait."""
         if size < PIECE:
             return
         async with self._sending:  # a client that disconnects while waiting uses no bandwidth
