@@ -29,7 +29,7 @@ def read(invocation: Invocation) -> Config:
 
 
 def run(invocation: Invocation) -> int:
-    """Check the configuration for any sub-command; a valid one is guaranteed to start."""
+    """Check the configuration, whatever the sub-command; one that passes also starts."""
     configuration(invocation)
     return DONE
 
@@ -45,7 +45,7 @@ def rehearsed(config: Config) -> None:
     wrong, made = [], []
     for workspace in config.workspaces:
         try:
-            made.append(rehearse(workspace))  # keeping it alive lets equal TLS contexts be shared
+            made.append(rehearse(workspace))  # clients share equal TLS contexts while one is alive
         except StartError as error:
             wrong.append(str(error))
     if wrong:

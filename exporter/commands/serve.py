@@ -97,8 +97,9 @@ async def serve(  # noqa: C901 - creates the parts one after the other
         stop: Starts the graceful shutdown when it is set.
         source: The source of the configuration for reloads; None disables them.
         clock: The current time, aware.
-        settled: Called once, before the first poller exists. `gc.freeze` belongs there: a reload
-            leaves reference cycles of pollers, which the garbage collector must still find.
+        settled: Called once, when the configuration and the agenda exist but no poller does yet.
+            `gc.freeze` belongs there: a reload leaves reference cycles of pollers, which the
+            garbage collector must still find.
 
     Raises:
         StartError: If a workspace's certificates or addresses cannot be used.

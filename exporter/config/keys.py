@@ -86,7 +86,7 @@ class ApiKey:
         if self.file is None:
             return cleaned(self.secret.get_secret_value() if self.secret else "")
         try:
-            # Room for surrounding white space and an encoding with two bytes per character.
+            # Leave room for surrounding white space and for multi-byte characters.
             key = cleaned(files.read(self.file, LARGEST_KEY * 4).decode())
         except OSError as error:  # also if the folder is not accessible
             raise ValueError(files.reason(error)) from None

@@ -101,7 +101,7 @@ class Sandbox:
             plan = fill.Plan(seed, start, days, ahead_days, conversations_per_day)
             fill.fill(connection, made, plan)
         except BaseException:
-            connection.close()  # nobody else knows of it yet
+            connection.close()  # no sandbox owns it yet
             raise
         # One day more than local days can differ from those of UTC.
         since = int(start.timestamp()) - (days + 2) * 86_400

@@ -57,7 +57,7 @@ _SCRAPERS: Final = 32
 """Size of the cache of parsed Accept headers: a scraper always sends the same ones."""
 
 _LONGEST: Final = 1000
-"""Maximum length of a header or query that is parsed; scrapers send shorter ones."""
+"""Maximum length of a header or query to parse; longer ones are slow, and scrapers send none."""
 
 HELD: Final = 1.0
 """Seconds for which a status page is shared by all who ask for it."""

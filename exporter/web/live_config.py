@@ -73,7 +73,7 @@ class LiveWebConfig:
         """The new configuration, or why it cannot be used; None if there is nothing to apply."""
         try:
             return self._at_rest()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the last good one stays
+        except Exception as error:  # noqa: BLE001 - on any error, the last-known-good stays
             return error
 
     def _at_rest(self) -> WebConfig | None:

@@ -1,7 +1,7 @@
 """Checks passwords against bcrypt hashes: one at a time, off the event loop, fair to all clients.
 
-bcrypt is slow by design, so an attacker who guesses passwords also costs CPU. Four rules keep that
-from delaying scrapes:
+bcrypt is slow by design, so guessing passwords costs the exporter CPU time. Four rules keep
+guesses from delaying scrapes and from revealing anything:
 
 - A single thread checks passwords. Guessing therefore uses at most one core, and never the event
   loop.

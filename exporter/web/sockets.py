@@ -16,9 +16,9 @@ connections keep all others out. Instead `Crowd` closes an existing connection t
    then those that wait for a password check. Within a kind the oldest goes first, except that the
    newest password check goes first, because the oldest one is next in the queue.
 4. A connection that is being answered is busy, and so is one with unread data, whose request is
-   about to be answered. Busy connections are spared. Only if a client's connections are all busy,
-   and it holds more than the new client and more than a quarter of the limit per client, does one
-   of them go.
+   about to be answered. Busy connections are spared, unless all connections of a client are busy
+   and it has many. Many means more than the new client has, and more than a quarter of the limit
+   per client.
 
 If no candidate can go, the new connection is refused.
 

@@ -48,7 +48,7 @@ PROTECTIONS: Final = (
     Protection(
         "a database that cannot be filled is closed",
         "exporter/sandbox/app.py",
-        "connection.close()  # nobody else knows of it yet",
+        "connection.close()  # no sandbox owns it yet",
         "pass",
         ("tests/sandbox/test_data.py",),
     ),
@@ -1857,7 +1857,7 @@ PROTECTIONS: Final = (
     Protection(
         "no error in a look at the web configuration ends the process",
         "exporter/web/live_config.py",
-        "except Exception as error:  # noqa: BLE001 - whatever it is, the last good one stays",
+        "except Exception as error:  # noqa: BLE001 - on any error, the last-known-good stays",
         "except ConfigError as error:",
         ("tests/web/test_config.py",),
     ),
