@@ -1,8 +1,8 @@
-"""`python -m exporter`, and the console script."""
+"""The entry point of `python -m exporter` and of the console script."""
 
 from exporter import early_signals
 
-early_signals.listen()  # before anything that takes its time to import
+early_signals.listen()  # before the slow imports
 
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -10,13 +10,13 @@ import sys  # noqa: E402
 
 
 def main() -> int:
-    """The exit status of what the process was started for."""
-    # Nothing that happens to be installed may have a say in what is read, or be looked for.
+    """Run the command line and return its exit status."""
+    # Installed pydantic plugins must not affect validation, and looking for them takes time.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     environment = dict(os.environ)
-    # Whatever makes a TLS context would write the secrets of its connections there, keys with them.
+    # TLS contexts would write their session secrets to that file and so expose the API keys.
     os.environ.pop("SSLKEYLOGFILE", None)
-    from exporter.commands.cli import main as run  # noqa: PLC0415 - SIGINT ends quietly until it is there
+    from exporter.commands.cli import main as run  # noqa: PLC0415 - slow to import
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(sys.argv[1:], environment)

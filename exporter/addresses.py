@@ -1,4 +1,4 @@
-"""Addresses as operators write them and clients have them. Pure."""
+"""Parsing and formatting of listen addresses, client addresses and URLs. Pure."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -9,14 +9,16 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _IN_BRACKETS: Final = re.compile(r"(?:^|@)\[[^\[\]@]*\](?::[0-9]*)?$", re.ASCII)
 
 _SUBSCRIBER: Final = 64
-"""The prefix length of what one IPv6 subscriber gets, and may take any address of."""
+"""The prefix length of an IPv6 subscriber's network; the subscriber may use any address in it."""
 
 
 def split(text: str) -> tuple[str, int]:
-    """Host and port of an address like `:9877`, `127.0.0.1:0`, `[::1]:9877` or `[fe80::1%eth0]:9877`.
+    """Host and port of a listen address.
+
+    Examples are `:9877`, `127.0.0.1:0`, `[::1]:9877` and `[fe80::1%eth0]:9877`.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the text is not such an address.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
@@ -25,12 +27,12 @@ def split(text: str) -> tuple[str, int]:
 
 
 def joined(host: str, port: int) -> str:
-    """An address as it is written."""
+    """The address as text; an IPv6 host is put in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def literal(host: str) -> IPv4Address | IPv6Address | None:
-    """The IP address that a host is, None for a name; an IPv4 address in IPv6's form is IPv4's."""
+    """The host as an IP address, None for a name; an IPv4-mapped IPv6 address becomes IPv4."""
     try:
         found = ip_address(host)
     except ValueError:
@@ -39,13 +41,13 @@ def literal(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def everywhere(host: str) -> bool:
-    """Whether a server on this host listens on every address, IPv6 and IPv4, as Go has it."""
+    """Whether a server on this host listens on all IPv6 and IPv4 addresses, as in Go."""
     found = literal(host)
     return not host or (found is not None and found.version == 6 and found.is_unspecified)
 
 
 def party(host: str) -> str:
-    """Who counts as one client: an IPv4 address, or the /64 of an IPv6 one."""
+    """The client to which a host belongs: an IPv4 address, or the /64 of an IPv6 address."""
     found = literal(host)
     if found is None:
         return host
@@ -55,13 +57,13 @@ def party(host: str) -> str:
 
 
 def url_parts(text: str) -> SplitResult | None:
-    """An http or https URL taken apart, None where something in it could not be asked."""
+    """The parts of an http or https URL; None if no valid request could be sent to it."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port
         if "[" in parts.netloc:
             if not _IN_BRACKETS.search(parts.netloc):
-                return None  # `[::1]evil.com` is one host to some parsers, another to others
+                return None  # parsers disagree about the host of `[::1]evil.com`
             ip_address(host)
         elif len(host) > 253 or not _HOST.fullmatch(host):
             return None

@@ -1,13 +1,14 @@
 """Every error that the exporter raises on purpose, by who acts on it.
 
 ExporterError
-├─ ConfigError     the operator: every mistake in one go, exit status 1
-├─ StartError      the operator: what else keeps the exporter from starting, exit status 1
+├─ ConfigError     the operator: all mistakes of the configuration at once, exit status 1
+├─ StartError      the operator: any other start-up error, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
-│  └─ NotSent      the poller: it was not even sent, because of how earlier ones ended
-│     └─ NoKey     the operator: there is no key to send, as its file cannot be read
+│  └─ NotSent      the poller: the request was not sent, because of earlier answers
+│     └─ NoKey     the operator: the key file cannot be read, so there is no key to send
+├─ Ending          the reloader: the exporter is shutting down and accepts no configuration
 ├─ ReplyError      the poller: one report's part of an answer cannot be read
-└─ StateError      the state file: what it holds cannot be believed
+└─ StateError      the state file: its content cannot be trusted
 """
 
 from collections.abc import Iterable
@@ -30,22 +31,22 @@ class Outcome(StrEnum):
 
 
 class ExporterError(Exception):
-    """What every error raised on purpose is."""
+    """The base class of all errors that are raised on purpose."""
 
 
 AFTER_ALL: Final = -1
-"""The line of what is said after all that stands in a line."""
+"""The line number of a remark that is listed after all mistakes with a line."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
-    """One thing to mend in a configuration file.
+    """One mistake in a configuration file.
 
     Attributes:
         file: As the operator named it.
-        line: From 1; 0 where the file could not be read at all, or `AFTER_ALL`.
-        path: Where in the document, `workspaces[0].metrics[2].window`; may be empty.
-        text: What is wrong and what would be right. Never a value from the file.
+        line: From 1; 0 if the file could not be read at all, or `AFTER_ALL`.
+        path: The place in the document, like `workspaces[0].metrics[2].window`; may be empty.
+        text: What is wrong and what would be valid. Never a value from the file.
     """
 
     file: str
@@ -60,7 +61,7 @@ class Mistake:
 
 
 class ConfigError(ExporterError):
-    """The configuration cannot be used; says every mistake."""
+    """The configuration is invalid; the error lists every mistake."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(
@@ -70,22 +71,23 @@ class ConfigError(ExporterError):
 
 
 class StartError(ExporterError):
-    """Something outside the configuration file keeps the exporter from starting."""
+    """A cause outside the configuration file prevents the exporter from starting."""
 
 
 class RequestFailed(ExporterError):
-    """A request to the API brought no usable answer.
+    """The API gave no usable answer to a request.
 
-    The text is ours alone: no part of the answer, which may echo the key.
+    The text is the exporter's own. It contains no part of the answer, which may echo the key.
 
     Attributes:
-        outcome: The word under which the request is counted.
-        status: The HTTP status, if an answer came at all.
-        wish: The seconds for which the API asks to be left alone, None if it does not.
-        own: Whether the body was an error in the API's own form. Anything on the way to the API
-            can answer with its statuses, so that without this one says nothing of what was asked.
-        fault: Whether the breaker counts it, whatever the outcome: an answer that costs too much.
-        seconds: How long it took to fail.
+        outcome: The outcome under which the request is counted.
+        status: The HTTP status, None without an answer.
+        wish: The seconds of Retry-After, None without it.
+        own: Whether the body was an error in the API's own format. A proxy may answer with the
+            same status; without this flag, the status says nothing about the request.
+        fault: Whether the circuit breaker counts the failure whatever its outcome, because the
+            answer was too expensive to read.
+        seconds: The time until the failure.
     """
 
     def __init__(
@@ -108,23 +110,27 @@ class RequestFailed(ExporterError):
 
     @property
     def refused(self) -> bool:
-        """Whether the API objects to what was asked, so that asking less may succeed."""
+        """Whether the API rejected the request itself, so that a smaller one may succeed."""
         return self.own and self.status in {400, 422} and self.outcome is Outcome.CLIENT_ERROR
 
     @property
     def missing(self) -> bool:
-        """Whether the API says that it does not know what was asked about."""
+        """Whether the API says that the requested object does not exist."""
         return self.own and self.status == 404
 
 
 class NotSent(RequestFailed):
-    """A request was not sent: the API wants none, is down, or has rejected the key."""
+    """A request was not sent.
+
+    Requests are paused, the daily budget is spent, the circuit breaker is open, or the API has
+    rejected the key.
+    """
 
 
 class NoKey(NotSent):
-    """A request was not sent: there is no key to send with it.
+    """A request was not sent because there is no key.
 
-    That is no rejection, which is the API's alone.
+    This does not mean that the key was rejected: only the API can do that.
     """
 
     def __init__(self, text: str) -> None:
@@ -132,12 +138,12 @@ class NoKey(NotSent):
 
 
 class Ending(ExporterError):
-    """The exporter is ending, and takes nothing up any more."""
+    """The exporter is shutting down and accepts no new configuration."""
 
 
 class ReplyError(ExporterError):
-    """One report's part of an answer is missing or has another shape than documented."""
+    """One report's part of an answer is missing or does not have the documented shape."""
 
 
 class StateError(ExporterError):
-    """A state file holds nothing that can be believed."""
+    """The content of a state file cannot be trusted."""

@@ -1,7 +1,14 @@
-"""Files that somebody else writes: read whole and within a bound, or refused.
+"""Reading of files that other programs write: size-limited, never blocking on a pipe, race-free.
 
-A file is opened without waiting, and everything about it is asked of the open descriptor: what was
-judged is what is read, whatever takes the name of the file meanwhile.
+A path that an operator configures may lead to anything: a pipe that blocks, a device that never
+ends, a file that is replaced at this moment. So a file is opened without blocking, and its type
+and size are checked on the open descriptor. The file that was checked is then the file that is
+read, even if another one takes over its name.
+
+`Followed` detects changes in two steps. The cheap one compares the stamp: device, inode, size,
+mtime and ctime. Only if the stamp differs is the file read again and its digest compared. A second
+write shortly after the first may leave the same stamp, because file systems count time in ticks.
+Hence the stamp of a file is used only if its times are more than two seconds old.
 """
 
 import os
@@ -14,20 +21,20 @@ from pathlib import Path
 from typing import Final
 
 LARGEST_PEM: Final = 4 * 1024 * 1024
-"""Bytes of a file of certificates or of a key for TLS; the public authorities take a tenth."""
+"""Maximum bytes of a TLS certificate or key file; a bundle of all public CAs needs a tenth."""
 
 _SETTLED_AFTER: Final = 2_000_000_000
-"""Nanoseconds: a write that comes sooner after another may leave the same times on the file."""
+"""Nanoseconds; two writes within less time may leave the same times on the file."""
 
 Stamp = tuple[int, ...]
 
 
 class Unfit(OSError):
-    """The file can be opened, and is not to be read: its text says why."""
+    """The file can be opened but must not be read; the text says why."""
 
 
 def reason(error: OSError) -> str:
-    """Why a file cannot be read, in words that name nothing of it."""
+    """Why a file cannot be read, without its name or content."""
     if isinstance(error, Unfit):
         return str(error)
     return f"cannot be read: {error.strerror or type(error).__name__}"
@@ -35,14 +42,14 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def opened(path: Path, flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
-    """The descriptor of a regular file and what the system says of it.
+    """The descriptor of a regular file and its status.
 
     Args:
-        path: Where it is.
-        flags: For `os.open`, beside those that keep it from waiting.
+        path: The path of the file.
+        flags: For `os.open`, in addition to those that prevent blocking.
 
     Raises:
-        Unfit: If it is something else: a pipe would be waited for, a device never ends.
+        Unfit: If it is not a regular file: a pipe may block, and a device may never end.
         OSError: If it cannot be opened.
     """
     flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -60,16 +67,16 @@ def opened(path: Path, flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def content(descriptor: int, status: os.stat_result, most: int) -> bytes:
-    """All that an open file holds.
+    """The whole content of an open file.
 
     Raises:
-        Unfit: If that is more than so many bytes; then hardly more than those are read.
+        Unfit: If the file has more than `most` bytes; at most one byte beyond them is read.
         OSError: If it cannot be read.
     """
     too_large = Unfit(f"must not be larger than {most} bytes")
     if status.st_size > most:
         raise too_large
-    found, room = [], most + 1  # it may grow, and some systems tell no size
+    found, room = [], most + 1  # the file may grow, and some file systems report no size
     while room and (part := os.read(descriptor, room)):
         found.append(part)
         room -= len(part)
@@ -79,10 +86,10 @@ def content(descriptor: int, status: os.stat_result, most: int) -> bytes:
 
 
 def read(path: Path, most: int) -> bytes:
-    """All that a file holds.
+    """The whole content of a file.
 
     Raises:
-        Unfit: If it is not a regular file, or holds more than so many bytes.
+        Unfit: If it is not a regular file, or has more than `most` bytes.
         OSError: If it cannot be read.
     """
     with opened(path) as (descriptor, status):
@@ -90,14 +97,14 @@ def read(path: Path, most: int) -> bytes:
 
 
 class Followed:
-    """A file that is looked at again and again, and read only where it may hold something else.
+    """A file that is checked for changes regularly, and read only if it may have changed.
 
-    Its stamp is taken from the open descriptor before the content: what is written while it is
-    read is a change that the next look sees.
+    The stamp is taken from the open descriptor before the content is read. So the next check
+    detects a write that happens during the read.
 
     Args:
-        path: Where it is.
-        most: Bytes that it may have.
+        path: The path of the file.
+        most: The maximum size in bytes.
     """
 
     def __init__(self, path: Path, most: int) -> None:
@@ -107,7 +114,7 @@ class Followed:
         self._digest = b""
 
     def read(self) -> bytes:
-        """What it holds now.
+        """The current content.
 
         Raises:
             Unfit: If it is not a regular file, or too large.
@@ -115,7 +122,7 @@ class Followed:
         """
         self._stamp, self._digest = None, b""
         with opened(self.path) as (descriptor, status):
-            # Of the clock, before the content: what is young may change and keep its stamp.
+            # A file that was just written may change again without a new stamp.
             age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
             if age > _SETTLED_AFTER:
                 self._stamp = _stamp(status)
@@ -124,7 +131,7 @@ class Followed:
         return found
 
     def digest(self) -> bytes:
-        """Stands for what it holds now; empty where it cannot be read."""
+        """The digest of the current content; empty if the file cannot be read."""
         try:
             if self._stamp is None or _stamp(self.path.stat()) != self._stamp:
                 self.read()
@@ -133,14 +140,14 @@ class Followed:
         return self._digest
 
     def stamp(self) -> Stamp:
-        """Another one whenever it was written or replaced, whatever it holds; empty for none."""
+        """The current stamp, which changes with a write or replacement; empty without a file."""
         try:
             return _stamp(self.path.stat())
         except (OSError, ValueError):
             return ()
 
     def changed(self) -> bool:
-        """Whether it holds something else than when it was read or looked at last."""
+        """Whether the content differs from that of the last read or check."""
         before = self._digest
         return self.digest() != before
 

@@ -1,8 +1,19 @@
-"""Log lines for machines and for people: one event a line, as logfmt or JSON, on standard error.
+"""Structured logging: one event a line, as logfmt or JSON, on standard error.
 
-Whoever logs never waits: a thread writes, at a pace that no fault quickens. Our own messages are
-told in full; of everybody else's, and of every exception that is not ours, only what cannot hold
-a secret: kind and place.
+Logging never blocks the event loop. `Writer.emit` puts a line into a short queue, and a thread
+writes it: standard error may be a pipe whose reader is slow or gone. A rate limiter bounds what
+is written, so that a permanent fault cannot fill a disk. If the queue is full, the oldest line is
+dropped. `lost` counts every line that was not written, by reason.
+
+A fault usually logs the same event for every bot and report, at every poll. `Repeats` folds these
+lines. An event is a record without its time, bot, report and window. It is logged once within
+`FOLDED_FOR` seconds; repetitions are counted, and the next line that is logged carries their
+number. There is one exception. If the same subject (a report, a file) has had another outcome
+meanwhile, the event is logged again. Otherwise the log of a report that fails, recovers and fails
+again would end with the recovery.
+
+Log lines must not leak secrets. The exporter's own messages are logged in full. Exceptions and
+messages of libraries are logged as type and location, because their texts may contain keys.
 """
 
 import errno
@@ -27,10 +38,10 @@ _PLAIN: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+@%*,"
 )
 _WHICH: Final = frozenset({"bot_id", "report", "window"})
-"""Fields in which an event may differ from another and still be its repetition."""
+"""Fields that do not distinguish events: a repetition may differ in them."""
 
 _ABOUT: Final = ("workspace", *sorted(_WHICH), "file")
-"""Fields that say what an event is about."""
+"""Fields that identify the subject of an event."""
 
 _LONGEST_VALUE: Final = 2000
 _DEEPEST: Final = 5
@@ -46,23 +57,23 @@ LEVELS: Final = {
 FORMATS: Final = ("logfmt", "json")
 
 FOLDED_FOR: Final = 60.0
-"""Seconds in which an event is told once, however often it happens."""
+"""Seconds in which an event is logged once, however often it occurs."""
 
 LINES_A_SECOND: Final = 10
 BYTES_AN_HOUR: Final = 1024 * 1024
-"""What is written at most, in any second and in any hour."""
+"""The limits of the rate limiter, for any second and any hour."""
 
 WAITING: Final = 100
-"""Lines that wait to be written at most; of more, the oldest go."""
+"""Capacity of the queue in lines; if it is full, the oldest line is dropped."""
 
 LAST_WORDS: Final = 2.0
-"""Seconds that the end of the process waits at most for its last lines to be written."""
+"""Maximum seconds for which shutdown waits until the queued lines are written."""
 
 REASONS: Final = ("repeated", "overrun", "unwritable")
-"""Why a line was not written: told already, too many at a time, nowhere to write."""
+"""Why a line was not written: a repetition, the queue was full, or the write failed."""
 
 lost: Final = Counter(dict.fromkeys(REASONS, 0))
-"""Lines of this process that were not written, by reason."""
+"""How many lines of this process were not written, by reason."""
 
 
 KeptT = TypeVar("KeptT")
@@ -76,18 +87,18 @@ class Formatter(logging.Formatter):
         self._json = kind == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record in one line."""
+        """The record as one line."""
         return self.line(fields(record))
 
     def line(self, given: dict[str, Any]) -> str:
-        """Some fields in one line."""
+        """The fields as one line."""
         if self._json:
             return json.dumps(given, default=str)
         return " ".join(f"{name}={_quoted(str(value))}" for name, value in given.items())
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What is told of a record, in order."""
+    """The fields of a record that are logged, in order."""
     given: dict[str, Any] = {
         "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
@@ -109,10 +120,10 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def described(error: BaseException, depth: int = 0) -> str:
-    """An exception in one line: its kind and where it was raised, and so on for its causes.
+    """An exception in one line: its type and location, followed by those of its causes.
 
-    What it says is repeated only where it is one of ours: the texts of HTTP, YAML and validation
-    libraries hold what they were given, keys included.
+    Only the exporter's own exceptions are logged with their message. Messages of HTTP, YAML and
+    validation libraries quote their input, which may contain keys.
     """
     kind = type(error)
     text = kind.__qualname__
@@ -141,7 +152,7 @@ def _ours(name: str) -> bool:
 
 
 def _harmless(record: logging.LogRecord) -> str:
-    """The words of somebody else's message; of the values in it, numbers alone."""
+    """A library's message without its values, except for numbers."""
     text = str(record.msg)
     if isinstance(record.args, tuple) and record.args:
         numbers = tuple(
@@ -161,13 +172,14 @@ def _quoted(value: str) -> str:
 
 
 class Repeats:
-    """Which events were told a short while ago, and how often they have happened since. Pure.
+    """Which events were logged recently, and how often they have occurred since. Pure.
 
-    What a subject's last line says is never out of date: an event that one of the same subject with
-    another outcome has overtaken is news again. Of several mistakes, none overtakes the others.
+    The last line about a subject always states its current outcome. An event is logged again if
+    its subject has had another outcome since. `Writer` gives all failures the same outcome, so
+    several mistakes of one subject do not cause each other to be logged again.
 
     Args:
-        remembered: How many different events, and how many subjects, at most.
+        remembered: Maximum number of events, and of subjects, that are remembered.
     """
 
     def __init__(self, remembered: int = 1000) -> None:
@@ -178,13 +190,13 @@ class Repeats:
     def since(
         self, event: object, at: float, about: object = None, outcome: object = None
     ) -> int | None:
-        """How often an event was left out since it was last told; None if it is to be left out.
+        """How many repetitions were suppressed since the last line; None to suppress this one too.
 
         Args:
             event: What happened.
-            at: The present on the monotonic clock, in seconds.
-            about: To what; None where that cannot be said.
-            outcome: How that ended; the event itself where left out.
+            at: The current time of the monotonic clock, in seconds.
+            about: The subject; None if there is none.
+            outcome: The subject's outcome; by default the event itself.
         """
         outcome = event if outcome is None else outcome
         when, times = self._told.get(event, (-FOLDED_FOR, 0))
@@ -199,12 +211,12 @@ class Repeats:
         return told
 
     def _heard(self, about: object, outcome: object, at: float) -> None:
-        """Note since when a subject's outcome is what it is."""
+        """Record the subject's outcome and since when it has lasted."""
         last, since, _ = self._last.get(about, (None, at, at))
         self._keep(self._last, about, (outcome, since if last == outcome else at, at))
 
     def _overtaken(self, outcome: object, when: float, about: object) -> bool:
-        """Whether something has ended otherwise for a subject since an event was told."""
+        """Whether the subject has had another outcome since the event was logged at `when`."""
         last, since, at = self._last.get(about, (outcome, -FOLDED_FOR, -FOLDED_FOR))
         return since > when if last == outcome else at >= when
 
@@ -216,23 +228,26 @@ class Repeats:
 
 
 class Pace:
-    """How fast lines may be written. Pure.
+    """The rate limiter of the log: a token bucket for a second and one for an hour. Pure.
 
-    Half of what a second or an hour allows can be saved up, the other half comes with time; so
-    no second and no hour has more than all of it.
+    A bucket holds half of its limit and refills with the other half over the period. So no second
+    and no hour exceeds its limit, wherever it begins.
 
     Args:
-        at: The present on the monotonic clock, in seconds.
+        at: The current time of the monotonic clock, in seconds.
     """
 
     def __init__(self, at: float) -> None:
-        # In whole parts of a line and of a byte: a wait of exactly the time is enough.
+        # Tokens are integers, so that rounding never makes an exact wait too short.
         self._limits = ((LINES_A_SECOND, 1_000_000), (BYTES_AN_HOUR, 3_600_000_000))
         self._saved = [limit * microseconds for limit, microseconds in self._limits]
         self._at = self._microseconds(at)
 
     def wait(self, size: int, at: float) -> float:
-        """Spend a line of so many bytes and return 0; or how many seconds until that may be."""
+        """Take the tokens for a line of `size` bytes and return 0, or return the seconds to wait.
+
+        A line that has to wait takes no tokens.
+        """
         before, self._at = self._at, self._microseconds(at)
         wait, after = 0, list[int]()
         needs = (1, min(size, BYTES_AN_HOUR // 2))
@@ -253,14 +268,14 @@ class Pace:
 
 
 class Writer(logging.Handler):
-    """Hands every line to a thread that writes it, and waits for nothing.
+    """A handler that queues lines for a thread to write, and never blocks.
 
-    The standard library's QueueListener waits without end for a reader that is gone, and its
-    QueueHandler writes to standard error when there are too many lines; so this is our own.
+    The standard library's QueueListener waits forever for a reader that is gone, and its
+    QueueHandler writes to standard error if the queue is full. Neither is acceptable here.
 
     Args:
-        formatter: Makes the lines.
-        descriptor: Where they go.
+        formatter: Formats the lines.
+        descriptor: The file descriptor to write to.
         clock: The monotonic clock, in seconds.
     """
 
@@ -278,10 +293,10 @@ class Writer(logging.Handler):
         self._torn = False
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
-        super().__init__()  # from now on it is closed at the end, which only one that writes can be
+        super().__init__()  # registers the handler for closing at exit, so the thread must run
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a record written, unless it has been told a short while ago."""
+        """Queue a record, unless it repeats a recent one."""
         try:
             given = fields(record)
             event = tuple(
@@ -290,7 +305,7 @@ class Writer(logging.Handler):
                 if name != "ts" and name not in _WHICH
             )
             about = (record.name, *(str(given.get(name, "")) for name in _ABOUT))
-            # A warning ends nothing: it comes beside what says how it ended.
+            # A warning is not an outcome: another record states how its subject ended.
             ends = _ours(record.name) and record.levelno != logging.WARNING
             outcome = "failed" if record.levelno > logging.WARNING else event
             repeated = self._repeats.since(event, self._clock(), about if ends else None, outcome)
@@ -300,7 +315,7 @@ class Writer(logging.Handler):
             if repeated:
                 given["repeated"] = repeated
             line = utf_8(self._lines.line(given)) + b"\n"
-        except Exception:  # noqa: BLE001 - a log line that cannot be made ends nobody's work
+        except Exception:  # noqa: BLE001 - a failure to log must not affect the caller
             lost["unwritable"] += 1
             return
         with self._news:
@@ -310,7 +325,7 @@ class Writer(logging.Handler):
             self._news.notify()
 
     def close(self) -> None:
-        """Have what waits written at once, and wait for it, but not for ever."""
+        """Write the queued lines without rate limit, and wait up to `LAST_WORDS` seconds."""
         with self._news:
             self._ending = True
             self._news.notify()
@@ -331,27 +346,29 @@ class Writer(logging.Handler):
             self._write(line)
 
     def _write(self, line: bytes) -> None:
-        # Not through sys.stderr: its lock, held by a write that does not end, ends the interpreter.
+        # Not through sys.stderr: a blocked write would hold its lock and crash the interpreter
+        # at exit.
         rest = b"\n" + line if self._torn else line
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
                 self._torn = bool(rest)
-            except BlockingIOError:  # somebody shares it who wants it so
+            except BlockingIOError:  # another process has made the shared descriptor non-blocking
                 select.select([], [self._descriptor], [])
-            except OSError:  # a full disk, a reader that is gone
+            except OSError:  # a full disk, or a reader that is gone
                 lost["unwritable"] += 1
                 return
 
 
 @contextmanager
 def started(level: str, kind: str) -> Iterator[None]:
-    """Log to standard error while entered; then the last lines are written.
+    """Log to standard error inside the context, and write the queued lines at its end.
 
-    Whatever Python itself would print (exceptions that nobody caught, warnings) goes the same way.
+    Uncaught exceptions and Python's warnings are logged too, instead of being printed.
 
     Args:
-        level: One of `LEVELS`; the libraries' own loggers stay at warn, as they name addresses.
+        level: One of `LEVELS`. Loggers of libraries stay at warn or above, because they log
+            addresses.
         kind: One of `FORMATS`.
     """
     _keep_descriptors()
@@ -377,26 +394,26 @@ def _uncaught(text: str, error: BaseException | None) -> None:
 
 
 def _warned(
-    message: Warning | str,  # noqa: ARG001 - may hold a value
+    message: Warning | str,  # noqa: ARG001 - its text may contain a value
     category: type[Warning],
     filename: str,
     lineno: int,
     file: TextIO | None = None,  # noqa: ARG001
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """Tell a warning by kind and place."""
+    """Log a warning as type and location."""
     at = f"{'/'.join(filename.split('/')[-2:])}:{lineno}"
     logging.getLogger(__name__).warning("warning", extra={"kind": category.__name__, "at": at})
 
 
 def say(text: object) -> None:
-    """Print something for the operator on standard error; where that cannot be, go on."""
+    """Print a message for the operator on standard error, and ignore a failure to do so."""
     with suppress(OSError):
         deliver(sys.stderr, utf_8(f"{text}\n"))
 
 
 def utf_8(text: str) -> bytes:
-    """A text as UTF-8; what the locale could not read of a file's name is as it was."""
+    """The text as UTF-8; bytes of a file name that the locale could not decode are restored."""
     try:
         content = text.encode(errors="surrogateescape")
         content.decode()
@@ -406,21 +423,21 @@ def utf_8(text: str) -> bytes:
 
 
 def deliver(stream: TextIO | None, content: bytes) -> None:
-    """Write some bytes to a standard stream now, past its encoding and however slow the reader is.
+    """Write bytes to a standard stream, unbuffered and without encoding, and wait for the reader.
 
     Raises:
-        OSError: If that cannot be; what is left, and what comes later, goes nowhere then.
+        OSError: If the write fails. The stream is then redirected to the null device.
     """
-    if stream is None:  # closed before we were started
+    if stream is None:  # closed before the process started
         return
     try:
         rest = content
         while True:
             try:
-                # Less than all of it where PYTHONUNBUFFERED is set; None where it would have to wait.
+                # With PYTHONUNBUFFERED, write may be partial, or None if it would block.
                 rest = rest[stream.buffer.write(rest) or 0 :]
                 stream.buffer.flush()
-            except BlockingIOError as error:  # somebody shares it who wants it so
+            except BlockingIOError as error:  # another process has made it non-blocking
                 rest = rest[error.characters_written :]
                 select.select([], [stream.buffer], [])
             else:
@@ -428,7 +445,7 @@ def deliver(stream: TextIO | None, content: bytes) -> None:
                     return
                 select.select([], [stream.buffer], [])
     except OSError:
-        # Or Python tries again at the end, and fails the whole process.
+        # Otherwise Python flushes again at exit, and the failure changes the exit status.
         with suppress(OSError), _nowhere() as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
             stream.buffer.flush()
@@ -436,11 +453,11 @@ def deliver(stream: TextIO | None, content: bytes) -> None:
 
 
 def _keep_descriptors() -> None:
-    """Let nobody's socket take the number of a standard stream that is closed."""
+    """Open the null device for closed standard streams, so that no socket takes their numbers."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, _nowhere())
 
 
 def _nowhere() -> TextIO:
-    return open(os.devnull, "r+", encoding="utf-8")  # noqa: PTH123 - to stay open
+    return open(os.devnull, "r+", encoding="utf-8")  # noqa: PTH123 - stays open

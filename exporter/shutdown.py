@@ -1,4 +1,18 @@
-"""How the process ends: at the first signal cleanly and within seconds, at the second at once."""
+"""Graceful shutdown: the first signal ends the process within seconds, the second one at once.
+
+The first SIGTERM or SIGINT sets an event, and the event loop then shuts down by itself. That may
+hang. A thread that waits for a name server cannot be stopped, yet both the event loop and the
+interpreter wait for it. The loop itself may be busy or blocked. So a deadline runs from the signal
+on, and it is enforced twice:
+
+- An alarm is set in the signal handler. Its own handler ends the process, but Python only runs
+  handlers between two steps of the main thread. A main thread that is blocked never gets there.
+- A watchdog thread ends the process whatever the main thread does. But no thread can be started
+  safely within a signal handler, so the event loop starts it.
+
+A second signal kills the process. The default action does that even if the main thread is
+blocked. PID 1 of a container has no default action, so there the handler stays installed.
+"""
 
 import asyncio
 import atexit
@@ -10,32 +24,28 @@ from types import FrameType
 from typing import Final
 
 LAST_SECONDS: Final = 8
-"""So long after the first signal the process ends, whatever hangs."""
+"""The deadline in seconds: the process ends this long after the first signal, whatever hangs."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def signalled() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets; a second one of them ends the process at once.
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once.
 
-    A thread that waits for a name server cannot be stopped, and both the event loop and the
-    interpreter would wait for it; and the loop itself may be at work for long, or hang. So the
-    clock starts with the signal, not when the loop comes to it.
+    The deadline runs from the first signal, not from when the event loop handles it.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     ending = False
 
     def end() -> None:
         stop.set()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever is about to end reads nothing again
-        # The alarm of the kernel is heard between two steps of Python's main thread alone; this
-        # one whatever that waits for, but it cannot be started safely from within a signal.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no reload during shutdown
+        # Works even if the main thread is blocked, where Python cannot handle the alarm.
         watchdog = threading.Timer(LAST_SECONDS, os._exit, (0,))
         watchdog.daemon = True
-        with suppress(RuntimeError):  # no thread to be had: the alarm must do
+        with suppress(RuntimeError):  # no thread can be started; the alarm remains
             watchdog.start()
-        # Heard even where Python's main thread hangs. The first process of a container has no
-        # usual effect to go back to.
+        # The default action works even if the main thread is blocked. PID 1 has none.
         for number in _SIGNALS if os.getpid() != 1 else ():
             signal.signal(number, signal.SIG_DFL)
 
@@ -53,7 +63,7 @@ def signalled() -> asyncio.Event:
 
     for number in _SIGNALS:
         signal.signal(number, came)
-    # By then all threads have ended, so nothing hangs any more; but the interpreter forgets whom
-    # the alarm is for before it is gone itself.
+    # At exit all threads have ended and nothing hangs any more. But the interpreter drops the
+    # handler before it is gone itself, and the alarm would then kill the process.
     atexit.register(signal.alarm, 0)
     return stop

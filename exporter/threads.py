@@ -1,4 +1,4 @@
-"""The threads that wait so that the event loop does not: for name servers and for disks."""
+"""The threads that block on DNS and disks, so that the event loop does not."""
 
 import asyncio
 import ctypes
@@ -8,14 +8,14 @@ from contextlib import suppress
 from typing import Final
 
 LOOKUPS: Final = 256
-"""Names that are looked up at a time at most, each in a thread that waits as long as it takes.
+"""Maximum threads, and so concurrent DNS look-ups; each blocks its thread until it is done.
 
-A few threads would do, but for a name server that does not answer: it holds one for each request
-that asks it, and with none left every other workspace would wait, and a reload.
+A few threads would do if every name server answered. One that does not answer blocks a thread for
+each request. Without a free thread, all other workspaces and a reload would wait.
 """
 
 LEAST: Final = 4
-"""Threads that are started at once, as later there may be none to be had."""
+"""Threads that are started immediately, because later the system may allow no more."""
 
 
 _TURN: Final = 0.0005
@@ -23,10 +23,10 @@ _ARENA_MAX: Final = -8  # malloc.h's M_ARENA_MAX
 
 
 class Workers(ThreadPoolExecutor):
-    """Threads; where no more can be started, those that there are do the work.
+    """A thread pool that carries on with the threads it has if no more can be started.
 
     Raises:
-        RuntimeError: If not one can be started.
+        RuntimeError: If it cannot start a single thread.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Workers(ThreadPoolExecutor):
             self._adjust_thread_count()
 
     def _adjust_thread_count(self) -> None:
-        # The one step of `submit` that fails; what is submitted is in the queue by then.
+        # The only step of `submit` that fails; by then the work is in the queue.
         try:
             super()._adjust_thread_count()
         except RuntimeError:
@@ -44,20 +44,21 @@ class Workers(ThreadPoolExecutor):
 
 
 def considerate() -> None:
-    """Let threads take as little as can be from the loop and from memory; before any has begun.
+    """Limit what threads cost the event loop and memory. Call it before any thread starts.
 
-    Python lets a thread that works have 5 ms before another's turn, and a scrape takes some twenty
-    turns. And glibc has a heap for each thread, of which each keeps what its largest answer took.
+    By default Python lets a busy thread run for 5 ms before it switches, and a scrape needs some
+    twenty switches. And glibc gives each thread a heap, which keeps the memory of the largest
+    answer that it ever held.
     """
     sys.setswitchinterval(_TURN)
-    with suppress(AttributeError, OSError):  # another C library
+    with suppress(AttributeError, OSError):  # not glibc
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that ends even where no thread can be started that waits for the others."""
+    """An event loop that closes even if it cannot start a thread to wait for the others."""
 
     async def shutdown_default_executor(self, *timeout: float) -> None:
-        """Wait for what is at work, if that can be done."""
+        """Wait for the running threads, if possible."""
         with suppress(RuntimeError):
             await super().shutdown_default_executor(*timeout)

@@ -1,4 +1,4 @@
-"""TLS as Go's words say it: what the exporter-toolkit's names mean to OpenSSL, and what they cannot."""
+"""TLS settings by their Go names, as the exporter-toolkit uses them, mapped to OpenSSL."""
 
 import os
 import ssl
@@ -17,7 +17,7 @@ CLIENT_AUTH: Final = {
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 UNVERIFIED: Final = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
-"""Kinds that ask for a certificate and believe any: Python's TLS verifies whatever it asks for."""
+"""Modes that request a certificate but do not verify it; Python verifies whatever it requests."""
 
 SUITES: Final = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
@@ -34,7 +34,7 @@ SUITES: Final = {
 SUITES_OF_TLS13: Final = (
     *("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"),
 )
-"""Always on with TLS 1.3, in Go as well as here, whatever the list says."""
+"""Always enabled with TLS 1.3, as in Go, whatever the configured list says."""
 
 CURVES: Final = {
     "CurveP256": "prime256v1",
@@ -45,16 +45,16 @@ CURVES: Final = {
 
 
 class Context(ssl.SSLContext):
-    """A server's side of TLS.
+    """The TLS context of a server.
 
     Attributes:
-        allowed_sans: Names of which a client's certificate must have one; None for any.
+        allowed_sans: The names of which a client certificate must contain one; None allows all.
     """
 
     allowed_sans: AbstractSet[str] | None = None
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Whether a client may come in with what it has shown, which is verified already."""
+        """Whether a client is admitted with this certificate, which is already verified."""
         if self.allowed_sans is None:
             return True
         names = (certificate or {}).get("subjectAltName", ())
@@ -62,7 +62,7 @@ class Context(ssl.SSLContext):
 
 
 def _name(kind: str, name: str) -> str:
-    """A name of a certificate as Go writes it: addresses in their short form."""
+    """A name of a certificate as Go writes it: IP addresses in their short form."""
     try:
         return str(ip_address(name)) if kind == "IP Address" else name
     except ValueError:
@@ -70,21 +70,21 @@ def _name(kind: str, name: str) -> str:
 
 
 class Current(ssl.SSLContext):
-    """Lends each new connection the context that is in force when it comes."""
+    """A context that gives each new connection the context in force at that moment."""
 
     context: Context
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:  # noqa: ANN401 - ssl's own
-        """One connection's TLS."""
+        """The TLS object of one connection."""
         return self.context.wrap_bio(*args, **kwargs)
 
 
 @contextmanager
 def in_memory(content: bytes) -> Iterator[str]:
-    """A path under which OpenSSL finds a content that is on no disk.
+    """A path under which OpenSSL can read some bytes that exist in memory only.
 
     Raises:
-        OSError: If the system has no such files.
+        OSError: If the system has no in-memory files.
     """
     if not hasattr(os, "memfd_create"):
         raise OSError("only Linux can")
@@ -98,9 +98,9 @@ def in_memory(content: bytes) -> Iterator[str]:
 
 @contextmanager
 def held(content: bytes | None, file: Path) -> Iterator[str]:
-    """A path under which OpenSSL finds what a file held when it was read.
+    """A path under which OpenSSL can read the content that a file had when it was read.
 
-    Where there is no such path, the file's own: it may hold something else by now.
+    Without in-memory files it is the path of the file itself, which may have changed since.
     """
     if content is None or not hasattr(os, "memfd_create"):
         yield str(file)
@@ -113,7 +113,7 @@ NO_CERTIFICATES: Final = "must be certificates as PEM"
 
 
 def no_pair(error: ssl.SSLError) -> str:
-    """Why a certificate and its key cannot be loaded, without OpenSSL's words."""
+    """Why a certificate and its key cannot be loaded, without OpenSSL's own message."""
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the key is not the certificate's"
     return "must be a certificate and a key as PEM, the key without a password"

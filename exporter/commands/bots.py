@@ -1,4 +1,4 @@
-"""bots: the bots of each workspace as a section to paste into the configuration."""
+"""bots: lists the bots of each workspace as a section to paste into the configuration."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from exporter.upstream.sender import Sender
 
 
 def run(invocation: Invocation) -> int:
-    """Print the section of every workspace that can be asked; status 1 where one could not."""
+    """Print the section of every workspace with an API that has bots; status 1 if one fails."""
     config = configuration(invocation)
     return DONE if config is None else asyncio.run(_listed(config))
 
@@ -69,7 +69,7 @@ async def _listing(workspace: Workspace) -> Listing:
 
 
 def _quoted(value: str) -> str:
-    """A text as YAML takes it for the same text, whatever is in it."""
+    """The text as a YAML string for the configuration, with quotes and `$` escaped."""
     quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{quoted}"'
 

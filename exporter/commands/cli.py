@@ -1,4 +1,4 @@
-"""From the command line to the sub-command that it names, and back with an exit status."""
+"""Runs the sub-command that the command line names, and turns its result into an exit status."""
 
 import gc
 import logging
@@ -12,7 +12,7 @@ from exporter.commands.flags import BUG, MENDABLE, Invocation, parse
 from exporter.errors import ConfigError, StartError
 
 _NOT_STARTED: Final = "can't start new thread"
-"""How Python says so; the log is the first to want one."""
+"""Python's message if it cannot start a thread; the log is the first to need one."""
 
 _NO_THREAD: Final = (
     "no thread can be started here: the limit on processes (ulimit -u, the container's pids limit)"
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run the sub-command that the arguments name; its exit status."""
+    """Run the sub-command that the arguments name, and return its exit status."""
     try:
         invocation = parse(arguments, environment)
         with logs.started(invocation.one("log.level"), invocation.one("log.format")):
@@ -37,11 +37,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         logs.say(_NO_THREAD)
         return MENDABLE
     except KeyboardInterrupt:
-        return MENDABLE  # before there was anything to end cleanly
+        return MENDABLE  # before there was anything to shut down
 
 
 def _module(invocation: Invocation) -> str:
-    """Where the sub-command is; to check a configuration, nothing of it is needed."""
+    """The module of the sub-command; a configuration check needs only `configuration`."""
     checking = invocation.values.get("config.check") and invocation.one("config.check")
     return "configuration" if checking else invocation.command
 
@@ -51,8 +51,8 @@ def _run(invocation: Invocation) -> int:
     if module != "serve":
         early_signals.usual()
     try:
-        # The sub-command is the first to import anything heavy, and imports what it needs alone.
-        # All of that stays: the garbage collector would but look at it, again and again.
+        # Only the sub-command's module imports heavy libraries, and only those that it needs. All
+        # of these objects stay alive, so the garbage collector need not scan them again and again.
         gc.disable()
         try:
             command = import_module(f"exporter.commands.{module}")
@@ -67,14 +67,14 @@ def _run(invocation: Invocation) -> int:
             raise
         if missing := _missing(error):
             raise StartError(missing) from None
-        # The end, like any other bug's, but told as one line that holds no secret.
+        # A bug. Log it as one line without secrets instead of printing a traceback.
         log.critical("ended by a bug", exc_info=True)
         return BUG
     return status
 
 
 def _missing(error: Exception) -> str:
-    """What to install, if somebody else's package is not there or is another than we know."""
+    """What to install if a third-party package is missing or has an unsupported version."""
     module = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if module in {"", "exporter"}:
         return ""

@@ -1,4 +1,4 @@
-"""What the sub-commands that read a configuration have in common."""
+"""Reading and checking the configuration, for all sub-commands that need it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,12 @@ from exporter.web.config import mistakes
 
 
 def now() -> datetime:
-    """The present, aware; the one place where the process asks the wall clock for it."""
+    """The current time, aware; the only place where the process reads the wall clock."""
     return datetime.now(UTC)
 
 
 def read(invocation: Invocation) -> Config:
-    """What the files hold now.
+    """The configuration that the files contain now.
 
     Raises:
         ConfigError: With every mistake.
@@ -29,23 +29,23 @@ def read(invocation: Invocation) -> Config:
 
 
 def run(invocation: Invocation) -> int:
-    """Check the configuration, whatever it is for: what is right here starts."""
+    """Check the configuration, whatever the sub-command; one that passes also starts."""
     configuration(invocation)
     return DONE
 
 
 def rehearsed(config: Config) -> None:
-    """Make all that is made of a configuration before the first request, and throw it away.
+    """Create everything that polling needs before the first request, and discard it.
 
     Raises:
         StartError: With a line for each workspace that could not be polled.
     """
-    from exporter.polling.workspace import rehearse  # noqa: PLC0415 - whoever only prints needs none of it
+    from exporter.polling.workspace import rehearse  # noqa: PLC0415 - slow to import
 
     wrong, made = [], []
     for workspace in config.workspaces:
         try:
-            made.append(rehearse(workspace))  # each TLS context is made once while one has it
+            made.append(rehearse(workspace))  # clients share equal TLS contexts while one is alive
         except StartError as error:
             wrong.append(str(error))
     if wrong:
@@ -53,7 +53,7 @@ def rehearsed(config: Config) -> None:
 
 
 def configuration(invocation: Invocation) -> Config | None:
-    """The configuration in force; None where the operator only wanted to see it, which is done.
+    """The configuration in force; None after printing it for `--config.check`.
 
     Raises:
         ConfigError: With every mistake.

@@ -1,4 +1,4 @@
-"""demo: the sandbox and the exporter in one process; no account, no key, no network."""
+"""demo: runs the sandbox and the exporter in one process; no account, no key, no network."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ _LISTEN: Final = "127.0.0.1:9877"
 
 
 def run(invocation: Invocation) -> int:
-    """Start both, say where to look, and serve until a signal says to stop."""
+    """Start both, print their addresses, and serve until a signal arrives."""
     given = "web.listen-address" in invocation.given
     sockets = listen(invocation.values["web.listen-address"] if given else [_LISTEN])
     api = listen([invocation.one("sandbox.listen-address")])
@@ -35,7 +35,7 @@ def run(invocation: Invocation) -> int:
 
 
 def configuration(sandbox: Sandbox, url: str) -> Config:
-    """The demo's own configuration, for a sandbox that is reached at a URL."""
+    """The demo's own configuration, for a sandbox at this URL."""
     workspace = sandbox.workspaces[0]
     environment = {
         "SANDBOX_URL": url,

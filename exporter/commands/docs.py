@@ -1,4 +1,4 @@
-"""docs: the metric reference in Markdown, from the code's own catalogue."""
+"""docs: prints the metric reference in Markdown, generated from the catalogue of reports."""
 
 import re
 from collections.abc import Iterator

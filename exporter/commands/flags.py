@@ -1,4 +1,4 @@
-"""The command line as values: sub-commands, flags, and what was asked for with them."""
+"""The command line: sub-commands, flags with their environment variables, and their parsing."""
 
 import argparse
 import re
@@ -15,17 +15,17 @@ from exporter.errors import StartError
 from exporter.suggestions import nearest
 
 OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
-"""What the exporter answers beside the metrics."""
+"""The routes of the exporter other than the metrics page."""
 
 DONE: Final = 0
 MENDABLE: Final = 1
 MISUSE: Final = 2
 BUG: Final = 70
-"""Exit statuses: all went well; the operator can mend it; the command line is not understood; ours."""
+"""Exit statuses: success; an error that the operator can fix; invalid command line; a bug."""
 
 ON: Final = ("true", "yes", "on", "1")
 OFF: Final = ("false", "no", "off", "0", "")
-"""What a switch's environment variable may say, in any case."""
+"""Values for the environment variable of a switch, case-insensitive."""
 
 COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",
@@ -41,16 +41,16 @@ COMMANDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """One flag; also the environment variable of its name.
+    """One flag, which is also an environment variable.
 
     Attributes:
-        name: Without the dashes.
-        default: As a person would write it; a switch has none.
-        help: What it sets.
-        choices: The values it takes, where they are few.
-        repeatable: Whether it may be given again.
+        name: The name without the dashes.
+        default: The default as text; a switch has none.
+        help: The text for `--help`.
+        choices: The valid values; empty if any value may be valid.
+        repeatable: Whether it may be given more than once.
         switch: Whether it takes no value.
-        commands: The sub-commands that know it; all where empty.
+        commands: The sub-commands that accept it; empty for all.
     """
 
     name: str
@@ -79,7 +79,7 @@ _MEANT: Final = {
     "-v": "--version",
     "-V": "--version",
 }
-"""What other programs call it."""
+"""Names that other programs use, each with the one that is meant here."""
 
 _CONFIGURED: Final = ("serve", "once", "plan", "bots")
 _SERVING: Final = ("serve", "demo")
@@ -169,13 +169,13 @@ FLAGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What was asked for on the command line and in the environment.
+    """The parsed command line and environment.
 
     Attributes:
         command: A key of `COMMANDS`.
-        values: Every flag's values by its name; a switch that is on has one.
-        given: The flags that somebody set.
-        environment: For `${NAME}` in the configuration.
+        values: The values of every flag, by its name; a switch that is on has one value.
+        given: The flags that are set on the command line or in the environment.
+        environment: The variables for `${NAME}` in the configuration.
     """
 
     command: str
@@ -184,18 +184,18 @@ class Invocation:
     environment: Mapping[str, str]
 
     def one(self, flag: str) -> str:
-        """The value of a flag, the last one given; empty where it has none."""
+        """The last value of a flag; empty if it has none."""
         return self.values[flag][-1] if self.values[flag] else ""
 
 
 def prefix(invocation: Invocation) -> str:
-    """What comes before every route, decoded: as given, or the path of the external URL."""
+    """The prefix of every route, decoded: as given, or else the path of the external URL."""
     path = invocation.one("web.route-prefix") or urlsplit(invocation.one("web.external-url")).path
     return unquote(path).rstrip("/")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what it does not understand, in UTF-8 whatever the locale."""
+    """A parser that reports an error in one line, in UTF-8 whatever the locale."""
 
     def _print_message(self, message: str, file: object = None) -> None:
         if file is sys.stdout:
@@ -204,16 +204,16 @@ class _Parser(argparse.ArgumentParser):
             logs.say(message.rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
-        """Print the line and end."""
+        """Print the line and exit."""
         self.exit(MISUSE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocation:
-    """What a command line asks for; flags come before or after the sub-command.
+    """The parsed command line; flags may come before or after the sub-command.
 
     Raises:
-        SystemExit: With `MISUSE` if it is not understood; with `DONE` for --help and --version.
-        StartError: If a flag's value cannot be right.
+        SystemExit: With `MISUSE` if it is invalid; with `DONE` for --help and --version.
+        StartError: If the value of a flag is invalid.
     """
     parser = _parser()
     misread = _misread(arguments)
@@ -241,9 +241,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocatio
 
 
 def _misread(arguments: Sequence[str]) -> str:
-    """What is wrong with the first argument that is neither flag, value nor command; or nothing.
+    """The error for the first argument that is neither flag, value nor command; empty if none.
 
-    argparse would take the value of a flag that it does not know for the command.
+    argparse would take the value of an unknown flag for the command.
     """
     flags = {f"--{flag.name}": flag for flag in FLAGS}
     rest, command = iter(arguments), ""
@@ -270,7 +270,7 @@ def _misread(arguments: Sequence[str]) -> str:
 
 
 def _near(word: str, known: Iterable[str]) -> str:
-    """The question whether another word was meant; nothing where none is near."""
+    """A suggestion for an unknown word; empty if no known word is similar."""
     on = word.removeprefix("--no-")
     if on != word and f"--{on}" in known:
         return f", leave --{on} out instead"
@@ -279,7 +279,7 @@ def _near(word: str, known: Iterable[str]) -> str:
 
 
 def _from_environment(flag: Flag, value: str) -> list[str]:
-    """What a flag's variable says, in lines; a switch that is off says nothing."""
+    """The values in a flag's environment variable, one a line; none for a switch that is off."""
     if not flag.switch:
         return [line.strip() for line in value.splitlines() if line.strip()]
     word = value.strip().lower()
@@ -289,7 +289,7 @@ def _from_environment(flag: Flag, value: str) -> list[str]:
 
 
 def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
-    """Refuse a value that cannot be right, by the name under which it was given."""
+    """Reject an invalid value, under the name of the flag or variable that set it."""
     for value in values:
         for wrong, right in _rules(flag, value):
             if wrong:
@@ -297,7 +297,7 @@ def _check(flag: Flag, name: str, values: tuple[str, ...]) -> None:
 
 
 def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
-    """Whether a value breaks a rule, and the rule."""
+    """For each rule, whether the value breaks it, and the rule's text."""
     of = flag.name
     yield of == "config.file" and not value, "be the name of a file"
     yield bool(flag.choices) and value not in flag.choices, f"be one of {', '.join(flag.choices)}"
@@ -324,7 +324,7 @@ def _is_address(value: str) -> bool:
 
 
 def _is_path(value: str) -> bool:
-    """Whether a path is one that clients ask for as it is written: without empty steps or dots."""
+    """Whether clients request a path as it is written: no empty segments, no `.` or `..`."""
     steps = unquote(value).split("/")
     return (
         re.fullmatch("/([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*", value) is not None

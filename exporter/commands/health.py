@@ -1,4 +1,4 @@
-"""health: asks the exporter that runs here whether it is alive, as a container's health check does."""
+"""health: asks the exporter on this machine whether it is alive, for container health checks."""
 
 import signal
 import socket
@@ -23,10 +23,10 @@ _HANDSHAKE: Final = b"\x16"
 
 
 def run(invocation: Invocation) -> int:
-    """End well if it answers.
+    """Return success if the exporter answers.
 
     Raises:
-        StartError: If it does not.
+        StartError: If it does not answer.
     """
     served = as_served(invocation)
     address = served.values["web.listen-address"][0]
@@ -46,7 +46,7 @@ def run(invocation: Invocation) -> int:
         except (OSError, HTTPException) as error:
             told.append(f"{joined(one, port)}: {getattr(error, 'strerror', None) or 'no answer'}")
         else:
-            # Whoever refuses us is alive; whoever knows no such path is somebody else.
+            # An exporter that refuses the request is alive. A 404 comes from another program.
             if status < 500 and status != 404:
                 return DONE
             told.append(f"{joined(one, port)}{path}: HTTP {status}")
@@ -55,10 +55,10 @@ def run(invocation: Invocation) -> int:
 
 @contextmanager
 def _within(end: float) -> Iterator[None]:
-    """Have whatever it is end in time, an answer that drips and a look-up included.
+    """Enforce a deadline, even for a DNS look-up or an answer that arrives byte by byte.
 
     Raises:
-        TimeoutError: If it is not done by then.
+        TimeoutError: If the deadline passes.
     """
 
     def late(*_: object) -> None:
@@ -74,7 +74,10 @@ def _within(end: float) -> Iterator[None]:
 
 
 def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
-    """With the address of the exporter that is asked: a container's first process, if none is given."""
+    """The invocation with the address of the exporter to ask.
+
+    If no address is configured, it is taken from the command line of PID 1, if that is an exporter.
+    """
     unasked = parse(["health"], invocation.environment)
     if any(invocation.values[flag] != unasked.values[flag] for flag in _WHERE):
         return invocation
@@ -91,18 +94,18 @@ def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
 
 
 def _arguments(command: Sequence[str]) -> Sequence[str] | None:
-    """What an exporter was started with, None for another program."""
+    """The arguments of an exporter's command line; None for another program."""
     for place, word in enumerate(command):
         if word.endswith("/seasalt-exporter") or command[place - 1 : place + 1] == [
             "-m",
             "exporter",
         ]:
-            return command[place + 1 : -1]  # the last one ends with the zero byte, too
+            return command[place + 1 : -1]  # the last argument is also followed by a zero byte
     return None
 
 
 def _hosts(host: str) -> Iterator[str]:
-    """Where to reach a server that listens on a host."""
+    """The hosts under which a server that listens on `host` can be reached."""
     found = literal(host)
     if found is not None and found.version == 4 and found.is_unspecified:
         yield "127.0.0.1"
@@ -113,9 +116,9 @@ def _hosts(host: str) -> Iterator[str]:
 
 
 def _status(host: str, port: int, path: str) -> int:
-    """What it answers, over TLS if it speaks no plain HTTP.
+    """The status of the answer, over TLS if the server does not speak plain HTTP.
 
-    Nothing is sent that could be stolen and one bit is believed, so whoever it is may answer.
+    The certificate is not verified: the request contains no secret, and the answer is only one bit.
     """
     try:
         return _asked(HTTPConnection(host, port, timeout=_SECONDS), path)
@@ -128,7 +131,7 @@ def _status(host: str, port: int, path: str) -> int:
         return _asked(HTTPSConnection(host, port, timeout=_SECONDS, context=context), path)
     except (OSError, HTTPException):
         if _greets(host, port, context):
-            return 401  # it wants a certificate, and hangs up on whoever has none
+            return 401  # the server requires a client certificate
         raise
 
 

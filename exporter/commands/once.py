@@ -1,4 +1,4 @@
-"""once: one round of every call, the page on standard output, what failed on standard error."""
+"""once: polls each report once; prints the page on stdout and failures on stderr."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ _OURS: Final = re.compile(rb"(?:# \w+ )?seasalt_")
 
 
 def run(invocation: Invocation) -> int:
-    """Poll each report once; status 1 where one failed."""
+    """Poll each report once; status 1 if one failed."""
     config = configuration(invocation)
     return DONE if config is None else asyncio.run(_round(config))
 
@@ -58,5 +58,5 @@ async def _round(config: Config) -> int:
 
 
 def _of_ours(page: bytes) -> bytes:
-    """The lines of a page that tell of more than this process, which is over in a moment."""
+    """The page without `process_*` and `python_*`, useless for such a short-lived process."""
     return b"".join(line for line in page.splitlines(keepends=True) if _OURS.match(line))

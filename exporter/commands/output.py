@@ -1,7 +1,7 @@
-"""What the commands print: UTF-8 whatever the locale says, and no traceback where it cannot go.
+"""Standard output of the commands: UTF-8 whatever the locale, and no traceback if it fails.
 
-A reader that has seen enough (`| head`) is no fault: the rest goes nowhere, and the exit status is
-what it would have been. Anything else that keeps an output from being whole is told.
+A reader that closes the pipe early (`| head`) is not an error: the rest is discarded, and the exit
+status does not change. Any other incomplete output is reported.
 """
 
 import sys
@@ -11,10 +11,10 @@ from exporter.errors import StartError
 
 
 def tell(text: str | bytes) -> None:
-    """Print a text on standard output, as it stands.
+    """Print a text on standard output as it is.
 
     Raises:
-        StartError: If it cannot be written, although somebody would read it.
+        StartError: If it cannot be written for any reason but a closed pipe.
     """
     try:
         logs.deliver(sys.stdout, text if isinstance(text, bytes) else logs.utf_8(text))

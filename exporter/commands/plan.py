@@ -1,4 +1,4 @@
-"""plan: every request that the configuration leads to, and what they add up to. Sends none."""
+"""plan: prints every request that the configuration leads to, with totals. Sends none."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -27,7 +27,7 @@ def run(invocation: Invocation) -> int:
 
 
 def lines(workspace: Workspace) -> Iterator[str]:
-    """A workspace's plan: a line per request, then the sums."""
+    """A workspace's plan: a line per request, then the totals."""
     calls = planned_calls(workspace, workspace.bots)
     each = (
         planned_calls(workspace, (_EACH,))[len(planned_calls(workspace, ())) :]
@@ -64,7 +64,7 @@ def lines(workspace: Workspace) -> Iterator[str]:
 
 
 def _number(value: Fraction) -> str:
-    """Every whole digit of a need, and four digits at least; what is rounded is rounded up."""
+    """The number with all integer digits and at least four significant ones, rounded up."""
     scale = 1
     while value * scale < 1000 and (value * scale).denominator > 1:
         scale *= 10
@@ -72,5 +72,5 @@ def _number(value: Fraction) -> str:
 
 
 def _series(call: Call) -> int:
-    """How many series the answers to a call usually make, those of its reports included."""
+    """The usual number of series from a call, including the `seasalt_report_*` of its reports."""
     return sum(entry.form.series + len(REPORT_FAMILIES) for entry in call.entries)

@@ -1,4 +1,4 @@
-"""sandbox: the stand-in Seasalt API alone, on loopback unless told otherwise."""
+"""sandbox: runs the stand-in Seasalt API alone, on loopback by default."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from exporter.web.sockets import TRUSTED, bound, listen
 
 
 def run(invocation: Invocation) -> int:
-    """Serve the sandbox until a signal says to stop."""
+    """Serve the sandbox until a signal arrives."""
     sockets = listen([invocation.one("sandbox.listen-address")])
     with closing(make(invocation)) as sandbox:
         asyncio.run(_until_signalled(sandbox, sockets))
@@ -24,7 +24,7 @@ def run(invocation: Invocation) -> int:
 
 
 def make(invocation: Invocation) -> Sandbox:
-    """The sandbox that the flags ask for."""
+    """The sandbox with the seed from the flags."""
     return Sandbox.make(seed=int(invocation.one("sandbox.seed")), now=now)
 
 
@@ -43,7 +43,7 @@ async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> No
 
 @contextmanager
 def beside(sandbox: Sandbox, listening: socket.socket) -> Iterator[None]:
-    """Serve the sandbox from a thread and an event loop of its own, so that it delays no scrape."""
+    """Serve the sandbox in a thread with its own event loop, so that it does not delay scrapes."""
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
     thread = threading.Thread(

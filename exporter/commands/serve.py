@@ -1,4 +1,19 @@
-"""serve: polls every workspace and serves the page; both live and die together."""
+"""serve: polls every workspace and serves the metrics page, as one unit.
+
+This module is the composition root: it creates the parts and connects them. Everything that runs
+belongs to one task group. If the fleet of pollers, a background task or the server fails, all of
+them end and the process exits, so that a supervisor can restart it. A process of which only a part
+still runs would look healthy and serve stale values.
+
+Start-up restores the state file first, then starts polling, then serves. A restored state must
+never prevent a start. If the start fails with a restored state, the state file is put aside, and
+the start is repeated without it. A `StartError` is different: its cause is not the state, so it is
+raised at once.
+
+Graceful shutdown begins when the stop event is set. Polling and the background tasks end
+immediately. Meanwhile the server drains the scrapes in flight, which may take seconds. Finally the
+state is saved for the last time.
+"""
 
 import asyncio
 import contextlib
@@ -42,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 def run(invocation: Invocation) -> int:
-    """Serve until a signal says to stop."""
+    """Serve until a signal arrives."""
     source = Source(lambda: read(invocation), invocation.values["config.file"])
     config = configuration(invocation)
     if config is not None:
@@ -63,7 +78,7 @@ async def _until_signalled(
     await serve(config, invocation, sockets, stop, source=source, settled=gc.freeze)
 
 
-async def serve(  # noqa: C901 - the parts, put together one after the other
+async def serve(  # noqa: C901 - creates the parts one after the other
     config: Config,
     invocation: Invocation,
     sockets: list[socket.socket],
@@ -77,13 +92,14 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
 
     Args:
         config: What to poll.
-        invocation: The flags under `web`.
-        sockets: Where to serve.
-        stop: Ends it cleanly.
-        source: Where the configuration comes from; None where it is never read again.
-        clock: The present, aware.
-        settled: Called once, when configuration and agenda are there, and nothing that polls: of
-            that, a reload leaves rings, which the garbage collector must find.
+        invocation: The flags.
+        sockets: The listening sockets.
+        stop: Starts the graceful shutdown when it is set.
+        source: The source of the configuration for reloads; None disables them.
+        clock: The current time, aware.
+        settled: Called once, when the configuration and the agenda exist but no poller does yet.
+            `gc.freeze` belongs there: a reload leaves reference cycles of pollers, which the
+            garbage collector must still find.
 
     Raises:
         StartError: If a workspace's certificates or addresses cannot be used.
@@ -124,7 +140,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
 
     async def adopt(config: Config) -> None:
         await fleet.adopt(config)
-        await pages.renewed()  # the next page is of the new configuration
+        await pages.renewed()  # so that the next page shows the new configuration
 
     def state() -> State:
         return State(tuple(poller.memory for poller in fleet), tuple(store))
@@ -164,7 +180,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
                 log.info("listening", extra={"address": bound(listening)})
             ending = tasks.create_task(_end_polling(stop, background, fleet))
             await Server(AccessControl(web, lambda: kept.current), kept).serve_until(stop, sockets)
-            stop.set()  # where the server ended by itself
+            stop.set()  # in case the server ended on its own
             await ending
             if file:
                 await file.keep_last(state())
@@ -172,7 +188,7 @@ async def serve(  # noqa: C901 - the parts, put together one after the other
 
 
 def _glance(fleet: Fleet, store: Store, now: datetime) -> Look:
-    """What brings how the polling goes now."""
+    """A function that derives the status from the current state of the polling."""
     records = store.generation()
     parts = [poller.glance(records) for poller in fleet]
     return lambda rest: Status(__version__, now, tuple(part(rest) for part in parts))
@@ -181,7 +197,7 @@ def _glance(fleet: Fleet, store: Store, now: datetime) -> Look:
 async def _end_polling(
     stop: asyncio.Event, background: Iterable[asyncio.Task[None]], fleet: Fleet
 ) -> None:
-    """Ask nothing more from the signal on: whoever is taking a page may need seconds more."""
+    """End polling as soon as the event is set; the server may need seconds longer."""
     await stop.wait()
     for task in background:
         task.cancel()
@@ -189,7 +205,7 @@ async def _end_polling(
 
 
 def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
-    """What was kept of the configured workspaces: their values into the store, the rest by name."""
+    """Restore the configured workspaces: their values to the store, their memories by name."""
     known = {(workspace.api, workspace.name) for workspace in config.workspaces}
     for key, record in state.records:
         if (key.target.api, key.target.workspace) in known:
@@ -201,7 +217,7 @@ def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
 def _without(
     file: StateFile, error: Exception, config: Config, store: Store, telemetry: Telemetry
 ) -> None:
-    """Forget a state that nothing can be begun with: then all is as on the first day."""
+    """Discard a restored state that the exporter cannot start with, as if there were none."""
     telemetry.bug("state", error)
     file.put_aside("leads to an error")
     for workspace in config.workspaces:
@@ -209,7 +225,7 @@ def _without(
 
 
 def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> None:
-    """Say what has started, and how much it will ask for."""
+    """Log the start, with the request rate of the configuration."""
     extra = {
         "version": __version__,
         "config": ",".join(invocation.values.get("config.file", ())),
@@ -222,7 +238,7 @@ def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> Non
 def _reloading(
     reloader: Reloader | None, invocation: Invocation
 ) -> Iterator[Coroutine[None, None, None]]:
-    """What has the configuration read again, beside a request."""
+    """The background tasks that reload the configuration, apart from HTTP requests."""
     if reloader is None:
         return
     yield reloader.run()
@@ -231,13 +247,13 @@ def _reloading(
 
 
 def _pressing(fleet: Fleet) -> object:
-    """What no restart may forget, however soon it comes: that the API wants to be left alone."""
+    """The pauses that the API asked for, which must survive even an immediate restart."""
     return [poller.waits for poller in fleet]
 
 
 @contextlib.asynccontextmanager
 async def _one_error_alone() -> AsyncGenerator[None]:
-    """Let an error that the operator can mend leave a group of tasks by itself."""
+    """Unwrap a `StartError` from the exception group of a task group."""
     try:
         yield
     except BaseExceptionGroup as group:

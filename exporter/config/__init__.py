@@ -1,7 +1,7 @@
-"""The configuration file: read with its lines, checked for shape, then for meaning.
+"""The configuration file: read with line numbers, checked for shape, then for meaning.
 
-`document` knows YAML, `models` the shape, `load` what goes together and what does not, `keys` how
-a secret may look and where it comes from, `schema` writes the shape down for editors.
+`document` reads YAML, `models` defines the shape, and `load` checks how settings fit together.
+`keys` validates API keys and reads them from files. `schema` exports the shape for editors.
 """
 
 from exporter.config.keys import ApiKey

@@ -1,8 +1,18 @@
-"""A YAML file as plain values, with the line of each: texts, lists, mappings and nothing else.
+"""A YAML file as plain values (strings, lists, mappings), with the line number of each.
 
-Scalars stay the text that was written, so that `NO`, `00123` and `12:30` mean what they look
-like; whether a text is a number is for the models to say. Nothing here repeats what a file says:
-it may be a key.
+An operator wants to see all mistakes of a file at once, each with its line. YAML libraries
+discard lines once they build values, and validation libraries only know the path to a value. So
+this module composes YAML nodes, which carry lines, and turns them into plain values itself. On
+the way it records the line of each value by its place: the keys and list positions from the top.
+
+All later checks report a mistake by its place. `Document.wrong` looks up the line; if the value
+is missing, the nearest enclosing value that exists provides it. Only the first mistake at a place
+is kept, because any other is likely to follow from it. And only the first `MOST_TOLD` mistakes
+are listed.
+
+Scalars remain the text that was written, so that `NO`, `00123` and `12:30` mean what they look
+like. The models decide whether a text is a number. Messages never quote the file, because the
+quotation may be a key. Anchors, tags and oversized files are rejected.
 """
 
 import re
@@ -25,23 +35,23 @@ from exporter.files import Followed, reason
 if TYPE_CHECKING or yaml.__with_libyaml__:
     from yaml._yaml import CParser
 else:
-    CParser = Parser  # five times as slow, and never made
+    CParser = Parser  # a stand-in for the class statement below; FastLoader is not used then
 
 Place = tuple[str | int, ...]
-"""Where a value stands: keys and list positions from the top."""
+"""The place of a value: keys and list positions from the top."""
 
 LARGEST_FILE: Final = 1_048_576
-"""Bytes of a file; also of what all its variables together expand to."""
+"""Maximum bytes of a file, and maximum characters that all its variables expand to."""
 
 MOST_VALUES: Final = 100_000
 DEEPEST: Final = 32
-"""Values of a file, and levels of them: more than any configuration has, less than a minute's work."""
+"""Maximum values and nesting levels of a file: more than any configuration needs, yet bounded."""
 
 MOST_TOLD: Final = 100
-"""Mistakes of a file that are told one by one."""
+"""Mistakes of a file that are listed one by one."""
 
 _VARIABLE: Final = re.compile(
-    # A default ends before the next ${: looking for its brace any further takes quadratic time.
+    # A default ends before the next ${; searching further for its brace takes quadratic time.
     r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}|(\{))",
     re.ASCII,
 )
@@ -49,7 +59,7 @@ _WITHOUT_BRACES: Final = re.compile(
     r"\$(?:\([A-Za-z_][A-Za-z0-9_]*\)|[A-Z_][A-Z0-9_]*(?=/|$)).*", re.ASCII
 )
 _HARMLESS: Final = re.compile(r"""(?:[^'"]|'(?:<[a-z ]+>|[\[\]{},:?-])')*""", re.ASCII)
-"""A parser's reason in which nothing but YAML's own signs is between quotation marks."""
+"""A parser message whose quotations contain only YAML's own syntax, no text from the file."""
 
 _MEANT: Final = {
     "found a tab character": "YAML is indented with spaces, not with tabs",
@@ -57,14 +67,14 @@ _MEANT: Final = {
     "found unknown escape character": "a backslash between double quotes is written \\\\",
     "mapping values are not allowed": "a text with a colon and a space in it needs quotation marks",
 }
-"""What a parser's reason means to whoever has written the file, by how it begins."""
+"""What a parser message means for the author of the file, by the beginning of the message."""
 
 _SHOWN_KEY: Final = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _NULL: Final = "tag:yaml.org,2002:null"
 
 
 def path_text(place: Place) -> str:
-    """A place as `workspaces[0].metrics[2].window`; a key that may be a secret is left out."""
+    """A place as `workspaces[0].metrics[2].window`, cut before a key that may be a secret."""
     shown = ""
     for step in place:
         if isinstance(step, int):
@@ -78,14 +88,15 @@ def path_text(place: Place) -> str:
 
 @dataclass
 class Document:
-    """A file's content and where each value stands.
+    """The content of a file, with the line of each value and the mistakes found so far.
 
     Attributes:
         file: As the operator named it.
-        data: Nested mappings and lists of texts; None for null.
-        mistakes: Those found so far, by whoever looks at the document; of very many the first ones,
-            and how many more there are.
-        files: It, and those beside it that were read for it, as they were then.
+        data: Nested mappings and lists of strings; None for null.
+        lines: The line of each value, by its place.
+        mistakes: The mistakes found by all checks so far. If there are very many, it has the
+            first ones and a remark that says how many more there are.
+        files: The file and the files that it refers to, as they were when they were read.
         found: How many mistakes have been found.
     """
 
@@ -99,7 +110,7 @@ class Document:
     _told: set[Place] = field(default_factory=set)
 
     def line(self, place: Place) -> int:
-        """The line of a value, or of the nearest one around it."""
+        """The line of a value, or of the nearest enclosing one."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
@@ -109,27 +120,27 @@ class Document:
         return Mistake(self.file, self.line(place), path_text(place), text)
 
     def told(self, place: Place) -> bool:
-        """Whether a mistake at a place is known already."""
+        """Whether a mistake at this place is already known."""
         return place in self._told
 
     @property
     def full(self) -> bool:
-        """Whether enough mistakes are known: to look for more may take long, and helps nobody."""
+        """Whether enough mistakes are known; looking for more may take long and is of no use."""
         return self.found > MOST_TOLD
 
     def wrong(self, place: Place, text: str | Callable[[], str]) -> None:
-        """Add a mistake at a place; the first one at a place is the cause of any other.
+        """Add a mistake at a place, unless one is already known there.
 
         Args:
-            place: Where.
-            text: What is wrong, or what finds the words for it.
+            place: The place of the value.
+            text: What is wrong, or a function that returns it.
         """
         if place not in self._told:
             self._told.add(place)
             self.add(lambda: self.note(place, text if isinstance(text, str) else text()))
 
     def add(self, mistake: Callable[[], Mistake]) -> None:
-        """Add a mistake, if there is room to tell it."""
+        """Count a mistake, and list it if the list is not full."""
         self.found += 1
         if not self.full:
             self.mistakes.append(mistake())
@@ -138,13 +149,13 @@ class Document:
         self.mistakes[MOST_TOLD:] = [Mistake(self.file, AFTER_ALL, "", more)]
 
     def spend(self, size: int) -> bool:
-        """Whether there is still room for so many characters that a variable has brought."""
+        """Whether the document may still grow by `size` characters of an expanded variable."""
         self._room -= size
         return self._room >= 0
 
 
 class _Composer(Composer):
-    """Composes nodes, so many and so deep, refusing anchors: shared ones make a huge file of a small."""
+    """Composes nodes up to the limits, and rejects anchors: aliases can blow up a small file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +163,7 @@ class _Composer(Composer):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[attr-defined]  # of the parser beside this
+        event = self.peek_event()  # type: ignore[attr-defined]  # inherited from the parser
         if getattr(event, "anchor", None) is not None:
             raise yaml.MarkedYAMLError(
                 problem="anchors and aliases are not supported", problem_mark=event.start_mark
@@ -169,11 +180,11 @@ class _Composer(Composer):
 
 
 class _TooMuch(Exception):
-    """A file that no configuration is as large as."""
+    """The file is larger than any configuration."""
 
 
 class PureLoader(_Composer, Reader, Scanner, Parser, Resolver):
-    """Reads YAML in Python alone."""
+    """Reads YAML in pure Python."""
 
     def __init__(self, content: str) -> None:
         Reader.__init__(self, content)
@@ -197,8 +208,8 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
     """The content of a file, with `${NAME}` and `${NAME:-default}` expanded.
 
     Raises:
-        ConfigError: If it cannot be read or is not YAML. Mistakes of single values are left in
-            the document, to be told together with all others.
+        ConfigError: If the file cannot be read or is not YAML. Mistakes in single values are
+            recorded in the document, to be reported together with all others.
     """
     document, content = Document(file), ""
     document.files.append(Followed(Path(file), LARGEST_FILE))
@@ -230,11 +241,11 @@ def _node(file: str, content: str) -> yaml.Node | None:
 
 
 def _content(file: Followed) -> str:
-    """What a file holds.
+    """The text of a file.
 
     Raises:
-        ConfigError: If it cannot be read.
-        UnicodeDecodeError: If it is no text.
+        ConfigError: If the file cannot be read.
+        UnicodeDecodeError: If it is not UTF-8.
     """
     try:
         return file.read().decode("utf-8-sig")
@@ -243,7 +254,7 @@ def _content(file: Followed) -> str:
 
 
 def _syntax(file: str, content: str, error: yaml.MarkedYAMLError) -> Mistake:
-    """A syntax error without the quotation that PyYAML would make of it."""
+    """A syntax error without PyYAML's quotation of the file."""
     mark = error.problem_mark or error.context_mark
     reason = error.problem or ""
     if mark and content[mark.index : mark.index + 1] == "\t":
@@ -312,7 +323,7 @@ def _expanded(
                 return environment[name]
             document.wrong((), f"its variables expand to more than {LARGEST_FILE} characters")
         elif default is None:
-            # A key may have been pasted between the braces; no key looks like such a name.
+            # The operator may have pasted a key between the braces; no key is all upper case.
             shown = f" {name}" if name.isupper() else " that is named here"
             document.wrong(place, f"the environment variable{shown} is not set")
         return default or ""

@@ -1,4 +1,4 @@
-"""How an API key may look, and where it is taken from each time it is needed."""
+"""API keys: their format, and reading them from the configuration or from a file."""
 
 import re
 from contextlib import suppress
@@ -14,16 +14,16 @@ from exporter.errors import NoKey
 LARGEST_KEY = 4096
 
 _NAMED: Final = re.compile(r"env:\w+|%\w+%", re.ASCII)
-"""How a variable is named elsewhere; no key looks so."""
+"""Variable syntax of other programs; no key looks like this."""
 
 _VARIABLE: Final = re.compile(r"\$(?:\{.*\}|\(.*\)|[A-Z_][A-Z0-9_]*)", re.ASCII)
 
 
 def cleaned(text: str) -> str:
-    """A key without the white space around it.
+    """The key without surrounding white space.
 
     Raises:
-        ValueError: If it cannot be one; never repeats it.
+        ValueError: If it cannot be a key; the message never contains it.
     """
     key = text.strip().removeprefix("\ufeff")
     if not key:
@@ -38,7 +38,7 @@ def cleaned(text: str) -> str:
 
 
 def elsewhere(file: Path, folder: Path) -> str:
-    """The hint for a file that is not beside the configuration, but where the exporter was started."""
+    """A hint if the file exists in the working directory instead of the configuration's."""
     if file.is_relative_to(folder) and folder != Path():
         with suppress(OSError):
             if file.relative_to(folder).is_file():
@@ -47,7 +47,7 @@ def elsewhere(file: Path, folder: Path) -> str:
 
 
 def orphaned(file: Path) -> bool:
-    """Whether a file has no name any more: it was replaced, and a container still has the old one."""
+    """Whether a file is unlinked: it was replaced, but a container still mounts the old one."""
     with suppress(OSError):
         return file.stat().st_nlink == 0
     return False
@@ -55,21 +55,22 @@ def orphaned(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, given in the configuration or in a file of its own.
+    """An API key from the configuration or from a file of its own.
 
     Attributes:
-        secret: As given; None where it is in a file.
-        file: Looked at again for every request, so that a rotated key is taken up at once.
+        secret: The key from the configuration; None if it is in a file.
+        file: The key file; it is read again for every request, so that a rotated key is used at
+            once.
     """
 
     secret: SecretStr | None = None
     file: Path | None = None
 
     def read(self) -> str:
-        """The key to send now; a file is waited for, so not on the event loop.
+        """The key to send now. Reading the file may block, so do not call it on the event loop.
 
         Raises:
-            NoKey: If its file cannot be read or holds no key.
+            NoKey: If the file cannot be read or holds no key.
         """
         try:
             return self.check()
@@ -77,17 +78,17 @@ class ApiKey:
             raise NoKey(f"the key file {error}") from None
 
     def check(self) -> str:
-        """The key as it stands now.
+        """The current key.
 
         Raises:
-            ValueError: If there is none; says why, never what.
+            ValueError: If there is no valid key; the message says why, without the content.
         """
         if self.file is None:
             return cleaned(self.secret.get_secret_value() if self.secret else "")
         try:
-            # In the largest, white space is around a key, and each of its signs may take two bytes.
+            # Leave room for surrounding white space and for multi-byte characters.
             key = cleaned(files.read(self.file, LARGEST_KEY * 4).decode())
-        except OSError as error:  # of looking for it, too: its folder may be closed to us
+        except OSError as error:  # also if the folder is not accessible
             raise ValueError(files.reason(error)) from None
         except UnicodeDecodeError:
             raise ValueError("must be a text file that holds the key alone") from None

@@ -1,7 +1,8 @@
-"""What the configuration file means: settings inherited, reports completed, contradictions told.
+"""From a document to the configuration in force: inheritance, defaults and consistency checks.
 
-Shape first, piece by piece, so that a mistake in one place does not hide those in others; then
-what only makes sense together. Everything that is wrong is told in one go.
+Each part of the file is first validated on its own, so that a mistake in one part does not hide
+those in others. Then the checks that involve several settings run. All mistakes are reported at
+once.
 """
 
 from collections.abc import Iterable, Mapping, Set as AbstractSet
@@ -43,7 +44,7 @@ ORPHANED: Final = (
     "warning: the file that is mounted here has been replaced where it comes from, and this is the"
     " old one: mount its folder"
 )
-"""What is said of a file that no change will ever reach."""
+"""The warning about a mounted file that will never change, because the original was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Config:
 
     Attributes:
         workspaces: In the order of the files.
-        warnings: What works but is probably not meant.
+        warnings: Settings that are valid but probably not intended.
     """
 
     workspaces: tuple[Workspace, ...]
@@ -60,11 +61,11 @@ class Config:
 
 
 def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> Config:
-    """The configuration that some files make together.
+    """The configuration from one or more files.
 
     Args:
-        files: Their names; the workspaces of all are taken together.
-        environment: What `${NAME}` is looked up in.
+        files: Their names; the workspaces of all files are merged.
+        environment: The variables for `${NAME}`.
         today: Decides whether `current` and a fixed year may be the same.
 
     Raises:
@@ -91,7 +92,7 @@ def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> C
 
 
 class _Reader:
-    """Turns one document into workspaces, leaving its mistakes in the document."""
+    """Turns one document into workspaces, and records its mistakes in the document."""
 
     def __init__(self, document: Document, today: date, names: set[str]) -> None:
         self.document = document
@@ -102,7 +103,7 @@ class _Reader:
         self._validated = partial(validated, document, folder=self.folder)
 
     def workspaces(self) -> list[Workspace]:
-        """Those that are right; an incomplete list where there are mistakes."""
+        """The valid workspaces; the list is incomplete if there are mistakes."""
         data = self.document.data
         if not isinstance(data, dict):
             self.document.wrong((), "must be a mapping with the key workspaces")
@@ -130,23 +131,23 @@ class _Reader:
         data = {**inherited, **item}
         workspace, broken = self._validated(Workspace, data, place)
         if workspace is None:
-            # The rest is still looked at, with something harmless in place of what is wrong.
+            # Stand-ins replace the invalid values, so that the other checks can still run.
             kept = {key: value for key, value in data.items() if key not in broken}
             stand_ins = {key: _STAND_INS[key] for key in broken & _STAND_INS.keys()}
             try:
                 workspace = Workspace.model_validate(kept | stand_ins, context=self.folder)
             except ValidationError:
-                return None  # a key of the mapping itself that no text can hold
+                return None  # an invalid key of the mapping, for which there is no stand-in
         self._alone(workspace, place, inherited.keys() - item.keys())
         self._credentials(workspace, place)
         self._labels(workspace, place)
         if "api" in broken:
-            return None  # what it has and takes is not known
+            return None  # without the API, its bots and metrics cannot be checked
         self._bots(workspace, place)
         return workspace.with_entries(tuple(self._entries(workspace, place)))
 
     def _alone(self, workspace: Workspace, place: Place, inherited: AbstractSet[str]) -> None:
-        """Note what is wrong with a workspace's own settings, those inherited where they stand."""
+        """Check a workspace's own settings; report inherited ones at their place in the file."""
         if workspace.name in self.names:
             self.document.wrong((*place, "name"), "is the name of another workspace already")
         self.names.add(workspace.name)
@@ -203,7 +204,7 @@ class _Reader:
                 self._warn_of_personal((*where, name), value)
 
     def _warn_of_personal(self, place: Place, value: str) -> None:
-        """Note where the operator shows what the API's own names would not be shown with."""
+        """Warn about a value that would be redacted if it came from the API."""
         if personal(value):
             self.warnings.append(self.document.note(place, _PERSONAL))
 
@@ -287,7 +288,7 @@ class _Reader:
     def _fits(
         self, options: Options, report: AnyReport, form: Form, workspace: Workspace, place: Place
     ) -> bool:
-        """Whether an item asks for what its API and its workspace can give; tells why not."""
+        """Whether the API and the workspace support an item; records a mistake if not."""
         before = self.document.found
         for name in sorted(options.model_fields_set & report.foreign(form)):
             able = [APIS[api].title for api, other in report.apis.items() if name in other.options]
@@ -324,7 +325,7 @@ class _Reader:
         return self.document.found == before
 
     def _apart(self, entry: Entry, others: Mapping[int, Entry], place: Place) -> None:
-        """Note where an entry cannot be told from an earlier one."""
+        """Record a mistake if an entry cannot be distinguished from an earlier one."""
         for index, other in others.items():
             if (entry.name, entry.window) == (other.name, other.window):
                 self.document.wrong(

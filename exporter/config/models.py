@@ -36,10 +36,10 @@ from exporter.model.report import matching, printable
 from exporter.suggestions import nearest
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
-# Files of the database that are no place's time, and copies of it that count otherwise.
+# Files of the database that are not time zones, and copies of the database with other rules.
 _NOT_ZONES: Final = {"Factory", "posixrules", "localtime"}
 _NOT_TREES: Final = ("posix/", "right/")
-# Not in the tz database, but offered as an example by the API's own document.
+# Not in the tz database, but used as examples in the API's documents.
 _ZONE_MEANT: Final = {
     "asia/mumbai": "Asia/Kolkata",
     "pst": "America/Los_Angeles",
@@ -54,20 +54,20 @@ def _is_zone(name: str) -> bool:
 
 
 def _zone(name: str) -> str:
-    """The name, if the tz database has it; says the nearest one otherwise."""
+    """The name, if it is in the tz database; otherwise an error that suggests the nearest one."""
     try:
         if name and len(name) < 64 and _is_zone(name):
             zoneinfo.ZoneInfo(name)
             return name
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        pass  # the name of a folder, of nothing, or a path out of the database
+        pass  # a folder, an unknown name, or a path that leads out of the database
     if not zoneinfo.available_timezones():
         raise ValueError("cannot be looked up: no time zones are here, install the package tzdata")
     raise ValueError(f"must be a name of the IANA time zone database{_zone_hint(name)}")
 
 
 def _zone_hint(name: str) -> str:
-    """What would be right instead of a name that is no time zone's."""
+    """A suggestion for a name that is not a time zone."""
     offset = _OFFSET.fullmatch(name.strip())
     if offset:
         sign, hours, minutes = offset.groups()
@@ -86,7 +86,7 @@ def _zone_hint(name: str) -> str:
 
 @cache
 def _zones() -> dict[str, str]:
-    """The names of the database, by how they are written without capitals."""
+    """The names in the database, by their lower-case form."""
     names = sorted(filter(_is_zone, zoneinfo.available_timezones()))
     return {name.casefold(): name for name in names}
 
@@ -102,7 +102,7 @@ _PATH: Final = r"/[A-Za-z0-9._~/-]{0,200}"
 
 
 def _parts(value: str) -> SplitResult | None:
-    """A URL taken apart, None where httpx could not ask it: it takes no punycode that is wrong."""
+    """The parts of a URL; None if httpx could not use it, which fails on invalid punycode."""
     parts = url_parts(value)
     return None if parts and _PUNYCODE.search(parts.hostname or "") else parts
 
@@ -133,7 +133,7 @@ def _proxy(value: SecretStr) -> SecretStr:
 
 
 def _named(path: Path, info: ValidationInfo) -> Path:
-    """Where a file is: beside the configuration that names it."""
+    """The path of a file, relative to the folder of the configuration that names it."""
     if not str(path).isprintable():
         raise ValueError("must be the name of a file")
     if str(path).startswith("~"):
@@ -146,7 +146,7 @@ def _file(path: Path, info: ValidationInfo) -> Path:
         found = stat.S_ISREG(path.stat().st_mode)  # `is_file` hides every error from 3.14 on
     except (FileNotFoundError, NotADirectoryError):
         found = False
-    except OSError as error:  # a folder that is closed to us, a name that is too long
+    except OSError as error:  # for example a folder without permission, or a name that is too long
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if not found:
         hint = elsewhere(path, info.context) if isinstance(info.context, Path) else ""
@@ -167,18 +167,18 @@ StaticLabels = Annotated[
 
 
 class Shape(BaseModel):
-    """A mapping of the configuration file; unknown keys are mistakes."""
+    """A mapping in the configuration file; unknown keys are errors."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        defer_build=True,  # most have no web configuration
+        defer_build=True,  # many models are not used, for example without a web configuration
     )
 
 
 class Http(Shape):
-    """How the API is reached; no variable of the environment changes it."""
+    """The connection to the API; proxy and TLS environment variables are ignored."""
 
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
         None, description="Proxy for every request, as a URL. Proxy variables are ignored."
@@ -193,12 +193,12 @@ class Http(Shape):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that are named."""
+        """The files that are configured."""
         return tuple(file for file in (self.ca_file, self.cert_file, self.key_file) if file)
 
 
 class Settings(Shape):
-    """What can be set for all workspaces, and again for each."""
+    """Settings for all workspaces, which each workspace can override."""
 
     interval: Duration = Field(
         timedelta(minutes=10),
@@ -208,7 +208,7 @@ class Settings(Shape):
     timezone: ZoneName = Field(
         "UTC",
         description="IANA time zone. It decides where days, weeks, months and years begin.",
-        validate_default=True,  # a system without time zones does not even know this one
+        validate_default=True,  # fails on a system without a time zone database
     )
     timeout: Duration = Field(
         timedelta(seconds=60), description="Total time for one request, connection included."
@@ -299,14 +299,14 @@ class Discovery(Shape):
     )
 
     def wants(self, name: str) -> bool:
-        """Whether a bot of that name is polled; upper and lower case differ."""
+        """Whether a bot with this name is polled; the patterns are case-sensitive."""
         return any(fnmatchcase(name, pattern) for pattern in self.include) and not any(
             fnmatchcase(name, pattern) for pattern in self.exclude
         )
 
 
 class Workspace(Settings):
-    """One workspace of one API, and what to ask it for."""
+    """One workspace of one API, and the reports to poll."""
 
     name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(printable)] = Field(
         description="Value of the label `workspace`; must be unique."
@@ -360,24 +360,27 @@ class Workspace(Settings):
         return self._entries
 
     def with_entries(self, entries: tuple[Entry, ...]) -> Self:
-        """The same workspace, asking for these."""
+        """The same workspace with these entries."""
         copy = self.model_copy()
-        copy._entries = entries  # noqa: SLF001 - a copy of our own, before anybody sees it
+        copy._entries = entries  # noqa: SLF001 - a fresh copy that nothing else refers to
         return copy
 
     @property
     def dialect(self) -> Api:
-        """The API that it is asked through."""
+        """The API that serves the workspace."""
         return APIS[self.api]
 
     @property
     def url(self) -> str:
-        """Where it is asked, in full."""
+        """The full URL of the analytics endpoint."""
         return (self.base_url or self.dialect.base_url) + (self.path or self.dialect.path)
 
     @property
     def path_of_the_api(self) -> str:
-        """What the base URL has of the path that comes after it anyway; a single step may be a proxy's."""
+        """The part of an API path that the base URL already ends with; empty if there is none.
+
+        On another host than the API's, a single matching step does not count: it may be a proxy's.
+        """
         host = urlsplit(self.url).hostname
         least = 1 if host == urlsplit(self.dialect.base_url).hostname else 2
         has = urlsplit(self.base_url or "").path.split("/")[1:]
@@ -390,30 +393,30 @@ class Workspace(Settings):
 
     @property
     def other_url(self) -> str:
-        """Where its own samples ask it, if that is elsewhere and nobody has named a path."""
+        """The URL that the API's own samples use, if it differs and no path is configured."""
         old = "" if self.path else self.dialect.old_path
         return old and (self.base_url or self.dialect.base_url) + old
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        """The zone of its days."""
+        """The time zone in which its days begin."""
         return zoneinfo.ZoneInfo(self.timezone)
 
     @property
     def key(self) -> ApiKey:
-        """The key that its analytics are asked with."""
+        """The key for the analytics endpoint."""
         return ApiKey(self.api_key, self.api_key_file)
 
     @property
     def bots_key(self) -> ApiKey:
-        """The key that the list of bots is asked with."""
+        """The key for the list of bots."""
         if self.bots_api_key or self.bots_api_key_file:
             return ApiKey(self.bots_api_key, self.bots_api_key_file)
         return self.key
 
     @property
     def files(self) -> Iterator[tuple[str, Path]]:
-        """The files of its keys, by the names of their settings."""
+        """The key files, each with the name of its setting."""
         for name in ("api_key_file", "bots_api_key_file"):
             file: Path | None = getattr(self, name)
             if file is not None:
@@ -421,17 +424,17 @@ class Workspace(Settings):
 
     @property
     def bots_url(self) -> str:
-        """Where the list of bots is."""
+        """The URL of the list of bots."""
         return (self.base_url or self.dialect.base_url) + BOTS
 
     @property
     def has_bots(self) -> bool:
-        """Whether reports are asked for bot by bot unless they say otherwise."""
+        """Whether reports are polled per bot by default."""
         return bool(self.bots) or self.discover_bots is not None
 
     @property
     def loopback(self) -> bool:
-        """Whether the API lives on this machine."""
+        """Whether the API is on this machine."""
         host = urlsplit(self.url).hostname or ""
         try:
             return ip_address(host).is_loopback
@@ -439,5 +442,5 @@ class Workspace(Settings):
             return host == "localhost"
 
     def static_labels(self, bot: Bot | None = None) -> tuple[tuple[str, str], ...]:
-        """The operator's own labels of the workspace, or of one of its bots, as they stand."""
+        """The configured labels of the workspace, merged with those of a bot if given."""
         return tuple((self.labels | (bot.labels if bot else {})).items())

@@ -28,7 +28,7 @@ class _Schema(GenerateJsonSchema):
 
 
 def schema() -> dict[str, Any]:
-    """The schema as nested plain values, each report's options included."""
+    """The schema as nested plain values, including the options of each report."""
     found = _File.model_json_schema(by_alias=False, schema_generator=_Schema)
     found["title"] = "seasalt-exporter"
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -48,7 +48,7 @@ def schema() -> dict[str, Any]:
 
 
 def _allow_variables(node: object) -> None:
-    """Let every text that must have a form also hold a `${NAME}`, as it is expanded first."""
+    """Allow `${NAME}` in every string with a pattern, because variables are expanded first."""
     if isinstance(node, dict):
         if isinstance(node.get("pattern"), str):
             node["pattern"] += r"|\$\{"
@@ -60,7 +60,7 @@ def _allow_variables(node: object) -> None:
 
 
 def schema_text() -> str:
-    """The schema as it is kept in config/schema.json."""
+    """The schema as the text of config/schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 

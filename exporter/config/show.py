@@ -13,7 +13,7 @@ SECRET: Final = "<secret>"  # noqa: S105 - the mask itself
 
 
 def shown_configuration(config: Config) -> str:
-    """YAML that says what is polled, every default filled in and every secret masked."""
+    """The configuration as YAML, with all defaults filled in and all secrets masked."""
     shown = {"workspaces": [_workspace(workspace) for workspace in config.workspaces]}
     return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
 

@@ -1,4 +1,4 @@
-"""A piece of a file held against its model; what is wrong in words of ours, as pydantic quotes the file."""
+"""Validation of a part of a document with a model, with messages that never quote the file."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -41,7 +41,7 @@ _PLAIN_WORDS: Final = {
 
 
 def words(detail: Any, known: Iterable[str]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """What is wrong, in words of ours; pydantic's own may quote the file."""
+    """The message for a validation error, without pydantic's own text, which may quote the file."""
     if detail["type"] == "extra_forbidden":
         return f"unknown key{did_you_mean(str(detail['loc'][-1]), known)}"
     words = _PLAIN_WORDS.get(detail["type"], "is not of the right kind")
@@ -57,15 +57,15 @@ def validated(
     others: Iterable[str] = (),
     folder: Path | None = None,
 ) -> tuple[ModelT | None, set[str | int]]:
-    """The model that some data make, or None with the keys that are wrong, all noted.
+    """The data as a model, or None and the invalid keys. Mistakes are recorded in the document.
 
     Args:
-        document: Takes note of what is wrong.
-        model: What they should make.
+        document: The document to which the data belongs.
+        model: The model to validate against.
         data: A part of the document.
-        place: Where it is.
-        others: Keys that are known beside the model's.
-        folder: Where the files are that it names.
+        place: The place of the data in the document.
+        others: Keys that are known in addition to the model's.
+        folder: The folder of relative file names in the data.
     """
     try:
         return model.model_validate(data, context=folder), set()

@@ -1,4 +1,4 @@
-"""A stand-in for Seasalt's APIs, for demonstrations and tests: strict, and with made-up data."""
+"""A stand-in for Seasalt's APIs for demos and tests: strict, and with made-up data."""
 
 from exporter.sandbox.app import Sandbox
 from exporter.sandbox.people import SandboxBot, SandboxWorkspace

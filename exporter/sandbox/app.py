@@ -22,7 +22,7 @@ Report = Callable[[SandboxWorkspace, dict[str, object], Scope], object]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """An HTTP request; header names are lower-case, and a header sent twice has no value."""
+    """An HTTP request; header names are lower case, and a repeated header is left out."""
 
     method: str
     path: str
@@ -32,15 +32,16 @@ class _Call:
 
 
 class Sandbox:
-    """Seasalt's SeaChat, Portal and SeaX analytics and the list of bots, over made-up data.
+    """SeaChat, Portal and SeaX analytics and the list of bots, with made-up data.
 
-    An ASGI application: `await sandbox(scope, receive, send)`. It knows no lifespan.
+    It is an ASGI application: `await sandbox(scope, receive, send)`. It does not support the
+    lifespan protocol.
     """
 
     workspaces: tuple[SandboxWorkspace, ...]
     """The workspaces with their bots and keys."""
     connection: sqlite3.Connection
-    """The books behind every figure, see `schema.sql`."""
+    """The database from which all figures are computed, see `schema.sql`."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Sandbox:
         }
 
     @classmethod
-    def make(  # noqa: PLR0913 - the settings, all by name and all but the clock with a default
+    def make(  # noqa: PLR0913 - keyword-only, and all but the clock have defaults
         cls,
         *,
         seed: int = 1,
@@ -73,44 +74,44 @@ class Sandbox:
         ahead_days: int = 3,
         conversations_per_day: float = 12.0,
     ) -> "Sandbox":
-        """Makes a sandbox with its data, the same for the same seed and start.
+        """Create a sandbox with its data; the same seed and start give the same data.
 
         Args:
-            seed: what all names, keys and events follow from.
-            now: the only clock, asked at every request; aware. Later events stay invisible.
-            path: a database file that does not exist yet, or the default: in memory.
-            workspaces: how many, each in a time zone of its own.
-            bots: how many in each workspace.
-            days: local days of data before that of `now`.
-            ahead_days: local days of data after it, which come to light as time goes by.
-            conversations_per_day: of an average bot on an average day.
+            seed: Determines all names, keys and events.
+            now: The only clock, read at every request; aware. Later events are not visible.
+            path: A database file that does not exist yet; in memory by default.
+            workspaces: The number of workspaces; the first six have different time zones.
+            bots: The number of bots in each workspace.
+            days: Local days of data before the day of `now`.
+            ahead_days: Local days of data after it, which become visible as time passes.
+            conversations_per_day: Conversations of an average bot on an average day.
 
         Raises:
-            ValueError: `now` gives a naive datetime.
-            sqlite3.OperationalError: `path` holds tables already.
+            ValueError: If `now` returns a naive datetime.
+            sqlite3.OperationalError: If the database already has tables.
         """
         start = now()
         if start.utcoffset() is None:
             raise ValueError("now must give an aware datetime")
         made = people.make_workspaces(seed, workspaces, bots)
-        # Whoever serves this may do so in another thread than the one that made it.
+        # The sandbox may be served in another thread than this one.
         connection = sqlite3.connect(path, check_same_thread=False)
         try:
             connection.execute("PRAGMA synchronous = OFF")
             plan = fill.Plan(seed, start, days, ahead_days, conversations_per_day)
             fill.fill(connection, made, plan)
         except BaseException:
-            connection.close()  # nobody else knows of it yet
+            connection.close()  # no sandbox owns it yet
             raise
-        # A day more than the local days can differ from those of UTC.
+        # One day more than local days can differ from those of UTC.
         since = int(start.timestamp()) - (days + 2) * 86_400
         return cls(connection, made, now, since)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one HTTP request.
+        """Answer one HTTP request.
 
         Raises:
-            RuntimeError: the scope is not HTTP.
+            RuntimeError: If the scope is not HTTP.
         """
         if scope["type"] != "http":
             raise RuntimeError(f"the sandbox speaks HTTP, not {scope['type']}")
@@ -128,7 +129,7 @@ class Sandbox:
         await send({"type": "http.response.body", "body": body})
 
     def close(self) -> None:
-        """Closes the database; nothing can be asked any more."""
+        """Close the database; requests fail from then on."""
         self.connection.close()
 
     def _answer(self, call: _Call) -> tuple[int, dict[str, str], object]:
@@ -143,7 +144,7 @@ class Sandbox:
             return refusal.status, {}, refusal.body
 
     def _report(self, report: Report, key: str) -> Callable[[_Call], object]:
-        """The handler of an analytics endpoint; `key` names the workspace's key for it."""
+        """The handler of an analytics endpoint; `key` is the attribute with the key for it."""
         owners = {getattr(workspace, key): workspace for workspace in self.workspaces}
 
         def handler(call: _Call) -> object:

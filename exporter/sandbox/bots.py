@@ -1,4 +1,4 @@
-"""The list of a workspace's bots, in pages, as the public API describes a bot."""
+"""The paginated list of a workspace's bots, in the format of the public API."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ FROM bot WHERE workspace = ? AND ?
 def listing(
     workspace: SandboxWorkspace, query: Iterable[tuple[str, str]], connection: sqlite3.Connection
 ) -> object:
-    """A page of bots and how many there are in all; another workspace's id lists none.
+    """A page of bots, and the total; another workspace's id gives no bots and a total of 0.
 
     Raises:
-        Refusal: 422 for a parameter that does not fit, comes twice, or is not documented.
+        Refusal: 422 for a parameter that is invalid, repeated or not documented.
     """
     found = _read_query(query)
     order = ", ".join(found.get("order_by", ("created_at ASC",)))
@@ -30,7 +30,7 @@ def listing(
         (
             workspace.number,
             own,
-            # SQLite takes a negative limit for none.
+            # SQLite treats a negative limit as no limit.
             found.get("limit", 0) or -1,
             found.get("offset", 0),
         ),
@@ -50,7 +50,7 @@ def _read_query(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _whole(value: object) -> int:
-    """A count in ASCII digits, few enough for the database's integers."""
+    """A count in ASCII digits that fits the integers of the database."""
     digits = text(value)
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise Wrong("value is not a valid integer", "type_error.integer")

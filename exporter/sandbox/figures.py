@@ -1,17 +1,17 @@
-"""Every figure of every report, each with the population that it counts, in SQL.
+"""The figures of all reports, computed in SQL.
 
-Each figure counts one of these, and none mixes two:
+Each figure counts exactly one of these populations:
 
 - conversations, by the instant at which they started;
 - messages, by their own instant; CUSTOMER is inbound, AGENT and BOT are outbound, SYSTEM is
   neither. Weekdays and hours count the inbound ones, as the documents' samples add up;
-- calls, by the instant at which they started; a call that is going on counts its minutes so far;
+- calls, by the instant at which they started; an ongoing call counts its minutes so far;
 - label applications, by their own instant, at most one per label and conversation;
 - survey answers, by the instant at which they were given;
 - agents' status sessions, by the instant at which they started.
 
-A window ends before its `until`, and nothing at or after the scope's `now` is ever counted.
-Where nothing happened counts are 0 and lists are empty.
+A window excludes its `until`, and nothing at or after the scope's `now` is ever counted. If nothing
+happened, counts are 0 and lists are empty.
 """
 
 import json
@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 Kept = Literal["all", "replied", "inbound"]
-"""Which conversations count: all, those that a bot or agent replied in, those with an inbound."""
+"""Which conversations count: all, those with a reply (bot or agent), or with an inbound message."""
 
 _DAY: Final = 86_400
 _FORMS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
@@ -31,9 +31,9 @@ _FORMS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose figures are asked: a workspace's, or one bot's of it, from all that has happened.
+    """The workspace or bot whose figures are requested, and the time for which data exists.
 
-    Times are UTC epoch seconds: data exists from `since`, and up to but without `now`.
+    Times are in UTC epoch seconds; data exists from `since` up to, but excluding, `now`.
     """
 
     connection: sqlite3.Connection
@@ -44,32 +44,32 @@ class Scope:
 
     @property
     def everything(self) -> "Window":
-        """All that has happened."""
+        """The window that contains all data."""
         return Window(self.since, self.now)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time in UTC epoch seconds, `until` not included."""
+    """A time range in UTC epoch seconds, excluding `until`."""
 
     since: int
     until: int
 
     def before(self) -> "Window":
-        """The equally long window that ends where this one begins."""
+        """The window of the same length that ends where this one begins."""
         return Window(2 * self.since - self.until, self.since)
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """A window cut into days, months or years (`time_unit`) by a zone's clocks."""
+    """A window divided into local days, months or years (`time_unit`) of a time zone."""
 
     window: Window
     zone: ZoneInfo
     time_unit: str
 
     def before(self) -> "Periods":
-        """The same over the window before."""
+        """The same periods for the preceding window."""
         return replace(self, window=self.window.before())
 
 
@@ -78,7 +78,7 @@ def _offset(zone: ZoneInfo, at: int) -> int:
 
 
 def stretches(window: Window, zone: ZoneInfo) -> list[tuple[int, int, int]]:
-    """The window cut where the zone's clocks change: (since, until, seconds ahead of UTC)."""
+    """The window divided at changes of the UTC offset: (since, until, offset in seconds)."""
     cut: list[tuple[int, int, int]] = []
     since, ahead, at = window.since, _offset(zone, window.since), window.since
     while at < window.until:
@@ -131,9 +131,9 @@ stretch (since, until, ahead) AS MATERIALIZED (
   FROM conversation
 )
 """
-"""What every query starts from: what has happened within the window to the asked bots.
+"""The beginning of every query: the events of the requested bots within the window.
 
-`local` is an instant by the zone's clocks, in seconds.
+`local` is an instant in the zone's local time, in seconds.
 """
 _UTC: Final = ZoneInfo("UTC")
 
@@ -155,7 +155,7 @@ def _ask(
 
 
 def _by_period(scope: Scope, periods: Periods, sql: str, **more: object) -> list[tuple[Any, ...]]:
-    """The rows of a query that cuts `local` in the form of its parameter `form`."""
+    """The rows of a query that formats `local` with its parameter `form`."""
     form = _FORMS[periods.time_unit]
     return _ask(scope, periods.window, sql, periods.zone, form=form, **more)
 
@@ -223,7 +223,7 @@ def messages_by_period(scope: Scope, periods: Periods) -> list[tuple[str, dict[s
     rows = _by_period(
         scope,
         periods,
-        # Days first: their numbers are cheaper to group by than their names.
+        # Group by day number first, which is cheaper than by formatted date.
         """
         SELECT strftime(:form, day * 86400, 'unixepoch') AS period,
           sum(customer), sum(agent), sum(bot), sum(system)
@@ -256,9 +256,9 @@ def calls_by_period(scope: Scope, periods: Periods) -> list[tuple[str, dict[str,
 def labels_by_period(
     scope: Scope, periods: Periods, labels: Sequence[str]
 ) -> list[tuple[str, str, int]]:
-    """(period, label, times applied) where at least once, oldest period and commonest first.
+    """(period, label, applications) of applied labels, oldest period and most frequent first.
 
-    `labels` holds names or ids; none means all.
+    `labels` contains names or ids; if it is empty, all labels count.
     """
     return _by_period(
         scope,
@@ -276,7 +276,7 @@ def labels_by_period(
 
 @dataclass(frozen=True, slots=True)
 class LabelTotal:
-    """A label and how often it was ever applied; times are UTC epoch seconds."""
+    """A label and the number of all its applications; times are in UTC epoch seconds."""
 
     id: str
     name: str
@@ -289,7 +289,7 @@ class LabelTotal:
 
 
 def label_totals(scope: Scope) -> list[LabelTotal]:
-    """All labels that the workspace can use, its own ones first, with all their applications."""
+    """All labels that the workspace can use, its own first, with their total applications."""
     rows = _ask(
         scope,
         scope.everything,
@@ -346,7 +346,7 @@ def volume(scope: Scope, window: Window) -> Volume:
 
 
 def usage(scope: Scope, window: Window) -> tuple[float | None, int]:
-    """Minutes of the window's calls (None without a call), and its outbound messages."""
+    """Minutes of the window's calls (None without calls), and its outbound messages."""
     [(seconds, responses)] = _ask(
         scope,
         window,
@@ -360,7 +360,7 @@ def usage(scope: Scope, window: Window) -> tuple[float | None, int]:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel's inbound users (each once) and its messages by direction."""
+    """A channel with its distinct inbound users and its messages by direction."""
 
     name: str
     user_count: int
@@ -384,7 +384,7 @@ def channels(scope: Scope, window: Window) -> list[Channel]:
 
 
 def weekday_hours(scope: Scope, window: Window, zone: ZoneInfo) -> list[tuple[int, int, int]]:
-    """(weekday from Monday = 0, hour, inbound messages) by the zone's clocks, where any."""
+    """(weekday from Monday = 0, hour, inbound messages) in local time, if there are any."""
     return _ask(
         scope,
         window,
@@ -402,7 +402,7 @@ def weekday_hours(scope: Scope, window: Window, zone: ZoneInfo) -> list[tuple[in
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A survey answer and where it was given; `created_at` is in UTC epoch seconds."""
+    """A survey answer and its conversation; `created_at` is in UTC epoch seconds."""
 
     workspace: str
     bot: str
@@ -433,14 +433,14 @@ def survey_answers(scope: Scope, window: Window) -> list[Answer]:
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """How often each rating from 1 to 5 was given, and the mean: None without an answer."""
+    """The number of answers for each rating from 1 to 5, and the mean (None without answers)."""
 
     by_rating: dict[int, int]
     average: float | None
 
 
 def ratings(scope: Scope, window: Window) -> Ratings:
-    """The window's survey answers in numbers."""
+    """The ratings of the window's survey answers."""
     rows = _ask(scope, window, "SELECT rating, count(*) FROM answers GROUP BY rating")
     [(average,)] = _ask(scope, window, "SELECT avg(rating) FROM answers")
     return Ratings(dict.fromkeys(range(1, 6), 0) | dict(rows), average)
@@ -448,7 +448,7 @@ def ratings(scope: Scope, window: Window) -> Ratings:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A status session of an agent, in UTC epoch seconds; `end` is None while it lasts."""
+    """A status session of an agent, in UTC epoch seconds; `end` is None for an open session."""
 
     agent: str
     status: str
@@ -457,7 +457,10 @@ class Session:
 
 
 def agent_sessions(scope: Scope, window: Window, accounts: Sequence[str]) -> list[Session]:
-    """The sessions that started in the window, whole, by agent and time; no accounts means all."""
+    """The sessions that started in the window, by agent and time; no accounts means all agents.
+
+    Sessions are not clipped to the window.
+    """
     rows = _ask(
         scope,
         window,

@@ -1,7 +1,7 @@
-"""Makes the events: conversations, calls, labels, ratings and agents' days.
+"""Generates the events: conversations, calls, labels, ratings and agents' days.
 
-Each (bot, local day) and (agent, local day) has a generator of its own, so two sandboxes
-made at different instants agree about the days that both hold.
+Each (bot, local day) and (agent, local day) has its own random generator. So two sandboxes that
+start at different times have the same data for the days that they share.
 """
 
 import math
@@ -37,13 +37,13 @@ _COMMENTS: Final = (
 )
 _EPOCH: Final = date(1970, 1, 1)
 _GROWTH_FROM: Final = date(2024, 1, 1).toordinal()
-_MOST_A_DAY: Final = 4095  # the place in the day has twelve bits of a conversation's number
+_MOST_A_DAY: Final = 4095  # a conversation's number has twelve bits for its place in the day
 _HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to make: the local days around `now` (aware), for bots of a mean volume a day."""
+    """What to generate: the local days around `now` (aware), and the mean daily volume of bots."""
 
     seed: int
     now: datetime
@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass(slots=True)
 class _Rows:
-    """What is waiting to be inserted, a list for each table."""
+    """Rows to be inserted, a list for each table."""
 
     user: list[tuple[Any, ...]] = field(default_factory=list)
     conversation: list[tuple[Any, ...]] = field(default_factory=list)
@@ -66,7 +66,7 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Habits:
-    """How busy and how good a bot is, who writes to it, and the labels of its workspace."""
+    """A bot's volume and quality, its users' channels, and the labels of its workspace."""
 
     bot: int
     seed: str
@@ -80,7 +80,7 @@ class _Habits:
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """A local day: its number since 1970, its volume, and where its hours start in UTC."""
+    """A local day: its number since 1970, its volume, and the start of its hours in UTC."""
 
     text: str
     number: int
@@ -96,12 +96,12 @@ _NOTICE: Final = scripts.cast("notice")
 
 
 def conversation_number(bot: int, day: int, place: int) -> int:
-    """The database key of a bot's conversation: ascending by bot, local day, place in it."""
+    """The database key of a conversation, ascending by bot, local day and place in the day."""
     return (bot << 28) | (day << 12) | place
 
 
 def user_number(bot: int, place: int) -> int:
-    """The database key of one of the people that write to a bot."""
+    """The database key of one of a bot's users."""
     return (bot << 16) | place
 
 
@@ -110,7 +110,7 @@ def fill(
     workspaces: Sequence[SandboxWorkspace],
     plan: Plan,
 ) -> None:
-    """Makes the tables and everything in them."""
+    """Create all tables and fill them."""
     connection.executescript(files(__package__).joinpath("schema.sql").read_text("utf-8"))
     labels = people.make_labels(plan.seed, tuple(workspaces))
     _insert_people(connection, workspaces, labels)
@@ -175,7 +175,7 @@ def _write_messages(connection: sqlite3.Connection) -> None:
         for place, (after, sender) in enumerate(script.lines)
     ]
     _insert(connection, "script_line", lines)
-    # Sorted by the primary key, so that the table only ever grows at its end.
+    # Sorted by the primary key, so that the table is only appended to.
     connection.execute(
         "INSERT INTO message SELECT bot, started_at + after * pace / 4 AS at, number, line, sender"
         " FROM conversation CROSS JOIN script_line USING (script) ORDER BY bot, at, number, line"
@@ -220,7 +220,7 @@ def _habits(bot: SandboxBot, labels: Iterable[int], plan: Plan) -> _Habits:
 
 def _title(bot: SandboxBot, place: int, channel: str) -> str:
     if channel in _BY_PHONE:
-        # 555-0100 to 555-0199 are set aside for fiction.
+        # 555-0100 to 555-0199 are reserved for fictional use.
         return f"+1{206 + bot.number % 600}55501{place % 100:02}"
     return f"{_FIRST_NAMES[place % len(_FIRST_NAMES)]} {chr(65 + place % 26)}."
 
@@ -261,7 +261,7 @@ def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) ->
     random, bot, known = rng.random, habits.bot, len(habits.channels)
     for place, started_at in enumerate(_instants(habits.a_day, day, rng)):
         number = conversation_number(bot, day.number, place)
-        # Squared, so that some people come back often.
+        # Squared, so that some users return often.
         user = int(random() ** 2 * known)
         play, pace = _choose_cast(habits, rng), 20 + int(random() * 160)
         chance = random()
@@ -296,7 +296,7 @@ def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) ->
 
 
 def _choose_labels(play: scripts.Cast, own: Sequence[int], rng: Random) -> set[int]:
-    # The system's labels are numbered from 1: handed over, unanswered, resolved by the bot.
+    # System labels are numbered from 1: live agent, unanswered, resolved by bot.
     system = 1 if play.live_agent is not None else 2 if play.reply is None else 3
     chance = rng.random()
     labels = {system} if chance < 0.5 else set()
@@ -334,7 +334,7 @@ def _fill_agents(
 
 
 def _shift(day: _Day, place: int, rng: Random) -> list[tuple[int, str]]:
-    """An agent's day: calls between breaks, from the morning to the OFFLINE of the evening."""
+    """An agent's day: calls between breaks, from the morning until OFFLINE in the evening."""
     at = day.hours[8 + place % 2] + rng.randrange(1500)
     changes = []
     for part in ("BREAK", "MEAL", "BREAK", "OFFLINE"):

@@ -1,6 +1,6 @@
-"""Who is in the sandbox: workspaces with their keys, their bots, agents and labels.
+"""The sandbox's workspaces with their keys, bots, agents and labels.
 
-Everything here follows from the seed and from places in lists, never from the clock.
+Everything here is derived from the seed and from positions in lists, never from the clock.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ AGENTS: Final = (
     "anna.weber@example.com",
     "agent_user_6",
 )
-"""The user accounts of a workspace's agents, some of them e-mail addresses as on SeaX."""
+"""The user accounts of a workspace's agents; some are e-mail addresses, as on SeaX."""
 OWN_LABELS: Final = (
     ("Sales", "#33C3FF", "Interest in buying"),
     ("Support", "#FF5733", "Help with a product"),
@@ -58,13 +58,13 @@ SYSTEM_LABELS: Final = (
     ("Resolved by Bot", "#43A047", "Closed without a person"),
 )
 LONG_AGO: Final = 1_514_764_800
-"""2018-01-01T00:00:00Z: bots and labels are created within the two years that follow it."""
+"""2018-01-01T00:00:00Z; bots and labels are created within the two years after it."""
 _TWO_YEARS: Final = 730 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxBot:
-    """A bot of a workspace; `created_at` is in UTC epoch seconds, `number` its database key."""
+    """A bot; `created_at` is in UTC epoch seconds, and `number` is its database key."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ class SandboxBot:
 
 @dataclass(frozen=True, slots=True)
 class SandboxWorkspace:
-    """A workspace with the key of each of its APIs; `timezone` is an IANA name."""
+    """A workspace with a key for each API; `timezone` is an IANA name."""
 
     id: str
     name: str
@@ -93,7 +93,7 @@ class SandboxWorkspace:
 
 @dataclass(frozen=True, slots=True)
 class SandboxLabel:
-    """A conversation label; a system label has no workspace. Times are UTC epoch seconds."""
+    """A conversation label; system labels have no workspace. Times are in UTC epoch seconds."""
 
     number: int
     workspace: int | None
@@ -111,12 +111,12 @@ def token(rng: Random, letters: int) -> str:
 
 
 def make_workspaces(seed: int, workspaces: int, bots: int) -> tuple[SandboxWorkspace, ...]:
-    """The workspaces; the first ones stay the same when more are asked for."""
+    """The workspaces; the first ones do not depend on how many there are."""
     return tuple(_workspace(seed, place, bots) for place in range(workspaces))
 
 
 def make_labels(seed: int, workspaces: tuple[SandboxWorkspace, ...]) -> list[SandboxLabel]:
-    """The system's labels, then those of each workspace."""
+    """The system labels, then those of each workspace."""
     labels = [
         _label(seed, None, place, looks) for place, looks in enumerate(SYSTEM_LABELS, start=1)
     ]
@@ -139,7 +139,7 @@ def _workspace(seed: int, place: int, bots: int) -> SandboxWorkspace:
         seachat_key=f"seachat-{token(rng, 32)}",
         portal_key=f"portal-{token(rng, 32)}",
         seax_key=f"seax-{token(rng, 32)}",
-        # A bot's number holds its workspace's in the upper bits, see `fill.conversation_number`.
+        # The upper bits of a bot's number are its workspace's, see `fill.conversation_number`.
         bots=tuple(_bot(seed, place, (place << 16) | bot) for bot in range(bots)),
         number=place,
     )

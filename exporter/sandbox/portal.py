@@ -1,4 +1,4 @@
-"""Portal's analytics: one metric a call, workspace-wide, newest period first."""
+"""Portal's analytics: one metric per call, for the whole workspace, newest period first."""
 
 import zlib
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _STATUS: Final = requests.one_of("RESOLVED", "PENDING", "FOLLOW_UP")
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A checked call; without dates its periods are those of today by the zone's clocks."""
+    """A validated call; without dates, its periods are those of today in its time zone."""
 
     periods: Periods
     type: str
@@ -30,12 +30,13 @@ class _Call:
 
 
 def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> object:
-    """The reply to a call: its metric and, beside it, what the metric has to say.
+    """The reply to a call: the metric's name and its data.
 
     Raises:
-        Refusal: 400 for an unknown metric or year, 422 for fields that the metric does not take.
+        Refusal: 400 for an unknown metric or an invalid year, 422 for fields that are invalid or
+            that the metric does not accept.
     """
-    # The metric decides about all other fields, so it is read alone.
+    # The metric determines which other fields are valid, so it is read first.
     first = {name: value for name, value in given.items() if name == "metric"}
     metric = requests.read(first, {"metric": requests.text}, {"metric"})["metric"]
     if metric not in _METRICS:
@@ -70,7 +71,7 @@ def _today_communication_volume(of: Scope, call: _Call) -> dict[str, object]:
 def _activity_trend(of: Scope, call: _Call) -> dict[str, object]:
     rows, before = (
         [
-            # The document names SYSTEM, its samples never have it.
+            # The document mentions SYSTEM, but its samples never contain it.
             (period, {name: often for name, often in counts.items() if name != "SYSTEM"})
             for period, counts in shapes.activity(of, periods, call.type)
         ]
@@ -84,7 +85,7 @@ def _activity_trend(of: Scope, call: _Call) -> dict[str, object]:
 
 
 def _spelled(period: str, counts: dict[str, int]) -> dict[str, int]:
-    """A row's counts: in about one of five `bot` is lower-case, as in the document's sample."""
+    """A row's counts; in about one of five rows, `bot` is lower case as in the documents."""
     odd = zlib.crc32(period.encode()) % 5 == 0
     return {"bot" if odd and name == "BOT" else name: often for name, often in counts.items()}
 
@@ -149,7 +150,7 @@ _METRICS: Final[dict[str, tuple[dict[str, Check], frozenset[str], _Answer]]] = {
         frozenset({"time_unit"}),
         _conversation_overview,
     ),
-    # The table has no time_unit, the sample sends one.
+    # The documents' table has no time_unit, but the sample sends one.
     "total_usage": (_DATED | _UNIT, frozenset(), _total_usage),
     "conversation_overview_yearly": (
         _TODAY | {"year": requests.text},
@@ -158,4 +159,4 @@ _METRICS: Final[dict[str, tuple[dict[str, Check], frozenset[str], _Answer]]] = {
     ),
     "conversation_breakdown": (_DATED, frozenset(), _conversation_breakdown),
 }
-"""Each metric with the fields that its table lists, those that it requires, and its answer."""
+"""The metrics, each with its documented fields, its required fields, and its reply."""

@@ -1,7 +1,7 @@
-"""Strict reading of requests: what does not fit the documents is refused, nothing is ignored.
+"""Strict validation of requests: anything that the documents do not describe is rejected.
 
-Refusals of a whole body use the validation shape of the documents: a list of
-`{loc, msg, type}`, one for each mistake.
+A rejected body is answered with the documented validation error: a list of `{loc, msg, type}`, one
+for each mistake.
 """
 
 import json
@@ -22,7 +22,7 @@ RANGE_DAYS: Final = {
     "last_90_days": 90,
     "last_180_days": 180,
 }
-"""The predefined ranges, each as so many times 24 hours that end now."""
+"""The predefined ranges, as the number of 24-hour days that end now."""
 UTC: Final = ZoneInfo("UTC")
 
 _DATETIME: Final = re.compile(
@@ -32,7 +32,7 @@ _YEAR: Final = re.compile(r"\d{4}", re.ASCII)
 
 
 class Refusal(Exception):
-    """A request that is answered with an error: its HTTP status and its body."""
+    """The request is answered with an error; has the HTTP status and the body."""
 
     def __init__(self, status: int, detail: object, **more: object) -> None:
         super().__init__(detail)
@@ -41,7 +41,7 @@ class Refusal(Exception):
 
 
 class Wrong(ValueError):
-    """A value that does not fit its field; the message and the type of the validation shape."""
+    """A field's value is invalid; has the message and type for the validation error."""
 
     def __init__(self, msg: str, kind: str) -> None:
         super().__init__(msg)
@@ -49,16 +49,16 @@ class Wrong(ValueError):
 
 
 Check = Callable[[object], Any]
-"""Turns a field's JSON value into what is computed with, or raises `Wrong`."""
+"""Converts a field's JSON value for further use, or raises `Wrong`."""
 
 
 def mistake(loc: Sequence[str | int], msg: str, kind: str) -> dict[str, object]:
-    """One entry of the validation shape."""
+    """One entry of a validation error."""
     return {"loc": list(loc), "msg": msg, "type": kind}
 
 
 def text(value: object) -> str:
-    """A string, not empty."""
+    """A non-empty string."""
     if not isinstance(value, str):
         raise Wrong("str type expected", "type_error.str")
     if any("\ud800" <= letter <= "\udfff" for letter in value):
@@ -69,21 +69,21 @@ def text(value: object) -> str:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """A list of strings, none of them empty."""
+    """A list of non-empty strings."""
     if not isinstance(value, list):
         raise Wrong("value is not a valid list", "type_error.list")
     return tuple(text(item) for item in value)
 
 
 def some_texts(value: object) -> tuple[str, ...]:
-    """A list of at least one string."""
+    """A list of at least one non-empty string."""
     if not (items := texts(value)):
         raise Wrong("ensure this value has at least 1 items", "value_error.list.min_items")
     return items
 
 
 def boolean(value: object) -> bool:
-    """A JSON boolean, nothing that resembles one."""
+    """A JSON boolean; other types are not converted."""
     if not isinstance(value, bool):
         raise Wrong("value could not be parsed to a boolean", "type_error.bool")
     return value
@@ -110,7 +110,7 @@ def _zone_names() -> frozenset[str]:
 
 
 def zone(value: object) -> ZoneInfo:
-    """A time zone by its name in the tz database."""
+    """A time zone, given by its name in the tz database."""
     if text(value) not in _zone_names():
         raise Wrong("unknown time zone", "value_error.timezone")
     return ZoneInfo(text(value))
@@ -132,10 +132,10 @@ MESSAGE_TYPE: Final = one_of("messages", "calls")
 
 
 def json_object(body: bytes, content_type: str) -> dict[str, object]:
-    """The request's body, which must be a JSON object and say so.
+    """The request's body, which must be a JSON object with a JSON content type.
 
     Raises:
-        Refusal: 422 in the validation shape.
+        Refusal: 422 with a validation error.
     """
     if not body:
         raise Refusal(422, [mistake(["body"], "field required", "value_error.missing")])
@@ -163,10 +163,10 @@ def read(
     required: Collection[str],
     place: str = "body",
 ) -> dict[str, Any]:
-    """The given fields, checked; fields that were left out stay absent.
+    """The given fields, validated; omitted fields remain absent.
 
     Raises:
-        Refusal: 422 with every mistake in the validation shape.
+        Refusal: 422 with a validation error that lists every mistake.
     """
     mistakes = [
         mistake([place, name], "field required", "value_error.missing")
@@ -190,7 +190,7 @@ def read(
 
 
 def epoch(when: datetime, clock: ZoneInfo) -> int:
-    """The whole second of a date in UTC epoch seconds; a naive one is wall time in the zone."""
+    """The datetime in UTC epoch seconds, rounded down; a naive one is local time in the zone."""
     aware = when if when.tzinfo else when.replace(tzinfo=clock)
     return int(aware.timestamp() // 1)
 
@@ -202,10 +202,10 @@ def window(
     otherwise: Window,
     field: str,
 ) -> Window:
-    """From the second of `start` to the end of the second of `end`, or as `otherwise` has it.
+    """The window from `start` to the end of the second of `end`, with defaults from `otherwise`.
 
     Raises:
-        Refusal: 422 naming `field` where the start is after the end.
+        Refusal: 422 for `field` if the start is after the end.
     """
     since = otherwise.since if start is None else epoch(start, clock)
     until = otherwise.until if end is None else epoch(end, clock) + 1
@@ -217,12 +217,12 @@ def window(
 
 
 def year_window(year: str, clock: ZoneInfo) -> Window:
-    """A year by the zone's clocks.
+    """A calendar year in the time zone.
 
     Raises:
-        Refusal: 400 with the document's text where it is not four digits of a year.
+        Refusal: 400 with the documented text if the year is not valid and of four digits.
     """
-    # The year 9999 has no following one in which it could end.
+    # The year 9999 cannot be used, because its end is not a valid datetime.
     if not _YEAR.fullmatch(year) or not 1 <= int(year) <= 9998:
         raise Refusal(400, "Invalid year format")
     first = datetime(int(year), 1, 1, tzinfo=clock)
@@ -231,15 +231,15 @@ def year_window(year: str, clock: ZoneInfo) -> Window:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A checked call for a report of many metrics, as SeaChat and SeaX take it."""
+    """A validated call for several metrics, as SeaChat and SeaX accept it."""
 
     metrics: tuple[str, ...]
     window: Window
-    """The dates asked for; a missing one means since ever, or until now."""
+    """The requested dates; without a start, since the first event; without an end, until now."""
     ranged: Window
-    """The predefined range, or the dates where none was asked for."""
+    """The predefined range, or the dates if none was requested."""
     year: Window
-    """The year, or the dates where none was asked for."""
+    """The year, or the dates if none was requested."""
     zone: ZoneInfo
     message_type: str
     time_unit: str
@@ -248,15 +248,15 @@ class Asked:
     agents: tuple[str, ...]
     gptbot_id: str | None
     dates: dict[str, object]
-    """`start_date` and `end_date` in the words of the request."""
+    """`start_date` and `end_date` as the request has them."""
 
     @property
     def periods(self) -> Periods:
-        """The dates, cut by the time unit."""
+        """The dates, divided by the time unit."""
         return Periods(self.window, self.zone, self.time_unit)
 
     def kept(self, when_excluded: Kept) -> Kept:
-        """Which conversations the overview counts, by the API's own idea of an empty one."""
+        """Which conversations the overview counts: `when_excluded` if empty ones are excluded."""
         return when_excluded if self.exclude_empty_response else "all"
 
 
@@ -289,16 +289,16 @@ def asked(
     more: dict[str, Check],
     everything: Window,
 ) -> Asked:
-    """Reads a call for many metrics; one mistake refuses the whole call, as one bad metric does.
+    """A validated call for several metrics; one mistake or unknown metric rejects the whole call.
 
     Args:
-        given: the body.
-        supported: the metrics of this API.
-        more: checks of the fields that this API alone has.
-        everything: from the first event to now.
+        given: The body.
+        supported: The metrics of this API.
+        more: Checks of the fields that only this API has.
+        everything: The window from the first event to now.
 
     Raises:
-        Refusal: 422 for a field that does not fit, 400 for what a metric misses.
+        Refusal: 422 for an invalid field, 400 for an unsupported metric or a missing field.
     """
     found = read(given, _SHARED | more, {"metrics"})
     metrics = tuple(dict.fromkeys(found["metrics"]))

@@ -1,7 +1,7 @@
-"""How conversations go: a stock of scripts, from which all messages are written out.
+"""Scripts of conversations, from which the database generates all messages.
 
-The database multiplies the lines of a script by a conversation's pace, so no message costs
-any Python.
+The database multiplies the times of a script's lines by a conversation's pace. So generating a
+message needs no Python code.
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The lines of a conversation: (quarters of a pace after the start, sender), in order."""
+    """The lines of a conversation: (quarters of a pace since the start, sender), in order."""
 
     number: int
     lines: tuple[tuple[int, str], ...]
 
     def first(self, *senders: str) -> int | None:
-        """When one of `senders` first speaks, in quarters of a pace; None if never."""
+        """The time at which one of `senders` first speaks, in quarters of a pace; None if never."""
         return next((after for after, sender in self.lines if sender in senders), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A script with the instants that a conversation keeps, in quarters of a pace."""
+    """A script with the instants that a conversation stores, in quarters of a pace."""
 
     script: int
     last: int
@@ -70,11 +70,11 @@ def _stock() -> dict[str, tuple[Script, ...]]:
 
 
 STOCK: Final = _stock()
-"""The scripts by kind: the bot answers, a person takes over, nobody answers, nobody asked."""
+"""The scripts by kind: a bot answers, an agent takes over, nobody answers, nobody asks."""
 
 
 def cast(kind: str) -> tuple[Cast, ...]:
-    """The scripts of a kind, as conversations use them."""
+    """The scripts of a kind, each with its instants."""
     return tuple(
         Cast(
             script=script.number,

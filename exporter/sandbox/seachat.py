@@ -1,4 +1,4 @@
-"""SeaChat's analytics: many metrics a call, for a workspace or one bot of it."""
+"""SeaChat's analytics: several metrics per call, for a workspace or one of its bots."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,7 +16,7 @@ def report(workspace: SandboxWorkspace, given: dict[str, object], scope: Scope) 
     """The reply to a call: a value for each metric.
 
     Raises:
-        Refusal: 422 or 400 where the call does not fit, 404 for another workspace's bot.
+        Refusal: 422 or 400 if the call is invalid, 404 for a bot that is not in the workspace.
     """
     call = asked(given, _METRICS, {"gptbot_id": text}, scope.everything)
     bot = _bot(workspace, call.gptbot_id)
@@ -128,7 +128,7 @@ def _csat(of: Scope, call: Asked) -> object:
 
 def _response(answer: figures.Answer) -> dict[str, object]:
     conversation = f"conv-{answer.conversation:x}"
-    # Microseconds as the API has them; they are made up, all else is kept in seconds.
+    # The API has microseconds. The database stores seconds, so they are made up here.
     created_at = datetime.fromtimestamp(answer.created_at, UTC).replace(
         tzinfo=None, microsecond=1 + answer.conversation * 7919 % 999_999
     )

@@ -1,4 +1,4 @@
-"""SeaX's analytics: SeaChat's metrics in thinner replies, and what its agents did."""
+"""SeaX's analytics: SeaChat's metrics with fewer fields, and the activity of agents."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,7 +14,7 @@ def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> objec
     """The reply to a call: a value for each metric.
 
     Raises:
-        Refusal: 422 or 400 where the call does not fit.
+        Refusal: 422 or 400 if the call is invalid.
     """
     call = asked(given, _METRICS, {"agents": texts}, scope.everything)
     return {metric: _METRICS[metric](scope, call) for metric in call.metrics}
@@ -74,7 +74,7 @@ def _total_usage(of: Scope, call: Asked) -> object:
 
 
 def _agent_activity(of: Scope, call: Asked) -> object:
-    # Both may come in one call, as in the document's example; the dates say more.
+    # A call may have both, as in the documents' example. The dates take precedence.
     window = call.ranged if None in call.dates.values() else call.window
     return {
         "agents": [

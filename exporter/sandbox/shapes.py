@@ -1,4 +1,4 @@
-"""Parts of replies that the three APIs share: numbers, periods and instants as they spell them."""
+"""Parts of replies that the three APIs share, in the format of the documents."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -51,14 +51,14 @@ def zulu(at: int) -> str:
 
 
 def change(current: int, previous: int) -> float:
-    """The change in percent, 2 decimals; from nothing to something it is 100."""
+    """The change in percent with two decimals; from zero to a positive number it is 100."""
     if previous == 0:
         return 100.0 if current else 0.0
     return round(100 * (current - previous) / previous, 2)
 
 
 def overview(scope: Scope, window: Window, kept: Kept) -> dict[str, object]:
-    """The totals of a window, their changes against the window before, and both windows."""
+    """The totals of a window, their changes from the preceding window, and both windows."""
     before = window.before()
     now, then = (asdict(figures.overview(scope, span, kept)) for span in (window, before))
     changes = {
@@ -77,9 +77,9 @@ def overview(scope: Scope, window: Window, kept: Kept) -> dict[str, object]:
 
 
 def yearly(scope: Scope, year: Window, zone: ZoneInfo) -> Yearly:
-    """The totals of a year and of its months that have a message.
+    """The totals of a year, and of each month with messages.
 
-    The average is 0 without a conversation.
+    Without conversations the average is the number of messages.
     """
     conversations = figures.overview(scope, year, "all").conversations
     rows = figures.messages_by_period(scope, Periods(year, zone, "month"))
@@ -94,21 +94,21 @@ def yearly(scope: Scope, year: Window, zone: ZoneInfo) -> Yearly:
 
 
 def activity(scope: Scope, periods: Periods, kind: str) -> list[tuple[str, dict[str, int]]]:
-    """(period, its `messages` by sender or its `calls` by direction), oldest first."""
+    """(period, its messages by sender or calls by direction), oldest first."""
     if kind == "messages":
         return figures.messages_by_period(scope, periods)
     return figures.calls_by_period(scope, periods)
 
 
 def total(rows: Iterable[tuple[str, dict[str, int]]]) -> int:
-    """All counts of all periods."""
+    """The sum of all counts of all periods."""
     return sum(sum(counts.values()) for _, counts in rows)
 
 
 def label_periods(
     rows: Iterable[tuple[str, str, int]],
 ) -> list[tuple[str, list[dict[str, object]]]]:
-    """(period, its labels with their counts) from the rows of `figures.labels_by_period`."""
+    """(period, labels with counts), from the rows of `figures.labels_by_period`."""
     return [
         (period, [{"name": name, "count": often} for _, name, often in labels])
         for period, labels in groupby(rows, key=itemgetter(0))
@@ -116,7 +116,7 @@ def label_periods(
 
 
 def weekdays(rows: Iterable[tuple[int, int, int]]) -> dict[str, int]:
-    """Messages of all seven weekdays by name, from the rows of `figures.weekday_hours`."""
+    """Messages by name of the weekday, all seven, from the rows of `figures.weekday_hours`."""
     found = dict.fromkeys(WEEKDAYS, 0)
     for weekday, _, often in rows:
         found[WEEKDAYS[weekday]] += often
@@ -124,7 +124,7 @@ def weekdays(rows: Iterable[tuple[int, int, int]]) -> dict[str, int]:
 
 
 def hours(rows: Iterable[tuple[int, int, int]]) -> dict[str, int]:
-    """Messages of all 24 hours, from the rows of `figures.weekday_hours`."""
+    """Messages by hour, all 24, from the rows of `figures.weekday_hours`."""
     found = {str(hour): 0 for hour in range(24)}
     for _, hour, often in rows:
         found[str(hour)] += often

@@ -1,1 +1,1 @@
-"""What the exporter serves, and who may ask for it: server, access, pages."""
+"""The HTTP side of the exporter: server, access control and pages."""

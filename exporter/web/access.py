@@ -1,4 +1,14 @@
-"""What a request must pass before it is answered: its size, the rate limit, the password."""
+"""Access control: the checks that a request must pass before the application sees it.
+
+The checks run in the order of their cost. First come the HTTP version and the size of the head,
+which only need the parsed request. Next comes the body: no route takes one, so a request with a
+body is refused without reading the rest of it. Then the rate limiter counts the request. It is one
+token bucket for all clients, as in the exporter-toolkit. The password is checked last, because
+bcrypt is slow by design. So the rate limit, if one is configured, also bounds guesses.
+
+While a password is being checked, the connection is marked as doubted. If the server needs room
+for another connection, it may close this one (see `sockets`).
+"""
 
 import base64
 import binascii
@@ -13,7 +23,7 @@ from exporter.web.config import RateLimit, WebConfig
 from exporter.web.passwords import Busy, Passwords
 
 LARGEST_HEAD: Final = 16_384
-"""Bytes of a request's target and headers: far above what a scraper sends."""
+"""Maximum bytes of a request's target and headers, far above what a scraper sends."""
 
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _CLOSE: Final = (b"connection", b"close")
@@ -26,11 +36,11 @@ UNAUTHORIZED: Final = Answer(401, b"Unauthorized\n", headers=((b"www-authenticat
 
 
 class AccessControl:
-    """Lets through to an application what the web configuration allows.
+    """Passes the requests that the web configuration allows on to an application.
 
     Args:
-        app: Answers what is let through; no request that has a body.
-        config: The web configuration in force.
+        app: The application; it never gets a request with a body.
+        config: Returns the web configuration in force.
         clock: A monotonic clock, in seconds.
     """
 
@@ -47,7 +57,7 @@ class AccessControl:
         self._passwords = Passwords({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or have it answered."""
+        """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             return
         refusal = await self._refusal(scope, receive)
@@ -75,7 +85,7 @@ class AccessControl:
         if self._passwords.remembers(*given):
             return None
         doubt = scope.get("state", {}).get("doubt", dict)
-        doubt(doubted=True)  # until it is known, its connection may make room for another one
+        doubt(doubted=True)  # until then, the server may close the connection to make room
         try:
             return None if await self._passwords.right(*given, _client(scope)) else UNAUTHORIZED
         except Busy:
@@ -108,7 +118,7 @@ class _Bucket:
 
 
 def _of_form(scope: Scope) -> Answer | None:
-    """What is said to a request that the parser lets through and nobody sends in good faith."""
+    """The refusal of a request that the parser accepts but no proper client sends."""
     if scope["http_version"] not in {"1.0", "1.1"}:
         return BAD_REQUEST
     if _head(scope) > LARGEST_HEAD:
@@ -117,11 +127,11 @@ def _of_form(scope: Scope) -> Answer | None:
 
 
 async def _of_body(framing: Sequence[Header], receive: Receive) -> Answer | None:
-    """What is said to a body, which its headers announce; an empty one is let through."""
+    """The refusal of a request whose headers announce a body; None if the body is empty."""
     if any(name == b"content-length" and value.strip(b"0") for name, value in framing):
         return TOO_LARGE
     while True:
-        message = await receive()  # which the server bounds in time
+        message = await receive()  # the server limits the time for this
         if message.get("body"):
             return TOO_LARGE
         if not message.get("more_body"):
@@ -134,12 +144,12 @@ def _head(scope: Scope) -> int:
 
 
 def _client(scope: Scope) -> str:
-    """Who waits in one line: whatever a proxy says of those behind it is anybody's word."""
+    """The client to queue under: its peer address, as forwarding headers can be forged."""
     return party(scope["client"][0]) if scope.get("client") else ""
 
 
 def _credentials(scope: Scope) -> tuple[bytes, bytes] | None:
-    """Name and password of the one Authorization header, None where they cannot be read."""
+    """Name and password from the Authorization header; None unless there is one valid header."""
     given = [value for name, value in scope["headers"] if name == b"authorization"]
     if len(given) != 1:
         return None

@@ -1,4 +1,19 @@
-"""The ASGI application that Prometheus talks to: exact routes, GET and HEAD, nothing else. Polls nothing."""
+"""The ASGI application: the metrics page, the status pages, health checks and reload.
+
+Routes match exactly, and all but the reload accept only GET and HEAD. No request triggers a poll:
+`/metrics` serves the current snapshot, and scraping never costs API requests.
+
+The status pages need more care: with thousands of bots they are large and take long to render. A
+scrape must not suffer from that, so three rules apply:
+
+- Rendering rests. It runs in a thread, but a thread that computes without pause competes with the
+  event loop for the interpreter lock. So after every few milliseconds of work, the thread sleeps
+  three times as long (`_Rests`).
+- Pages are shared. Only one is rendered at a time. Everybody who asks for the same page within a
+  second gets the same one, kept compressed. If all who wait for a page disconnect before its
+  rendering has begun, it is cancelled (`_Shared`).
+- Sending is paced. Large status pages share a fixed bandwidth, first come, first served.
+"""
 
 import asyncio
 import re
@@ -25,12 +40,12 @@ OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-
 _PLAIN: Final = b"text/plain; charset=utf-8"
 
 PIECE: Final = 131_072
-"""Bytes of a page that are handed on at a time; the next waits until the client has taken them."""
+"""Bytes of a page that are sent at a time; the next portion waits until the kernel accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A small answer, whole."""
+    """A small answer that is sent as a whole."""
 
     status: int
     body: bytes
@@ -39,30 +54,30 @@ class Answer:
 
 
 _SCRAPERS: Final = 32
-"""So many headers are not read again: whoever comes back sends the same."""
+"""Size of the cache of parsed Accept headers: a scraper always sends the same ones."""
 
 _LONGEST: Final = 1000
-"""Bytes of a header or a query that are looked at; what is longer is no scraper's, and takes long."""
+"""Maximum length of a header or query to parse; longer ones are slow, and scrapers send none."""
 
 HELD: Final = 1.0
-"""Seconds for which a page on how the polling goes is the same for all who ask."""
+"""Seconds for which a status page is shared by all who ask for it."""
 
 _SLICE: Final = 0.002
-"""Seconds in a row that such pages are made."""
+"""Seconds of work on a status page without a rest."""
 
 _SHARE: Final = 4
-"""Of so many seconds, one is spent on making them: scrapes need the others."""
+"""One part in so many of the time is spent on status pages; scrapes need the rest."""
 
 _BYTES_A_SECOND: Final = 16 * 1024 * 1024
-"""So much of such pages is sent at most; one of 2,000 bots is half a MiB for each of their reports."""
+"""Bandwidth for status pages; with 2,000 bots, each report per bot adds half a MiB to a page."""
 
 _PRIVATE_NAMES: Final = (".localhost", ".local", ".internal", ".svc")
-"""What names end with that no public name server knows, a Kubernetes service's among them."""
+"""Suffixes of names that public DNS does not resolve, including Kubernetes services."""
 
 _ABSOLUTE: Final = re.compile(r"https?://([^/]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 _GUARDED: Final = (
-    # The page holds names from elsewhere: whatever they are, nothing of them is run or fetched.
+    # The page contains names from the API. Whatever they are, browsers must not run or load them.
     (
         b"content-security-policy",
         b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
@@ -80,22 +95,22 @@ NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow th
 
 
 Look = Callable[[Rest], Status]
-"""What brings how the polling goes."""
+"""Returns the status of the polling; calls its argument regularly for a rest."""
 
 
 class Web:
-    """Serves the page, and says whether the exporter is alive and ready.
+    """The application.
 
     Args:
-        snapshot: The values as they are now.
-        own: The exporter's own metrics, compressed, in OpenMetrics if told so.
+        snapshot: Returns the current snapshot.
+        own: Returns the exporter's own metrics, compressed; in OpenMetrics if the argument is true.
         ready: Whether every workspace has had an answer.
-        status: Looks at how the polling goes, and says what brings that, which may take long and
-            calls what it is given now and then, for a rest.
-        reload: Reads the configuration again, and says what is wrong with it; None forbids it.
-        telemetry_path: Where the page is.
-        route_prefix: What comes before every route, without a slash at its end.
-        external_url: Where people reach it, if a proxy stands between; empty if not.
+        status: Captures the state of the polling, and returns a function that derives the status
+            from it. That may take long, so it calls its argument regularly for a rest.
+        reload: Reloads the configuration, and returns its mistakes; None disables the route.
+        telemetry_path: The path of the metrics page.
+        route_prefix: The prefix of every route, without a trailing slash.
+        external_url: The URL under which a reverse proxy exposes the exporter; empty without one.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -121,7 +136,7 @@ class Web:
         self._landing = f"{route_prefix}/"
         self._api = f"{route_prefix}/api/v1/status"
         self._metrics = route_prefix + telemetry_path
-        # From the landing page on, so that they lead to the right place behind any proxy.
+        # Relative to the landing page, so that the link works behind any proxy.
         self._linked = quote(telemetry_path.removeprefix("/"))
         self._routes: Mapping[str, Callable[[], Answer]] = {
             f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
@@ -156,7 +171,7 @@ class Web:
             await reply(scope, send, _slash_after(path, scope.get("query_string", b"")))
 
     async def _page(self, scope: Scope, send: Send) -> None:
-        # Made for all who wait, so it goes on where one of them goes.
+        # All waiting scrapes share it, so it must go on if one of them disconnects.
         snapshot = await asyncio.shield(asyncio.ensure_future(self._snapshot()))
         openmetrics = wants_openmetrics(_values(scope, b"accept"))
         page = Piece.joined((snapshot.page, *self._own(openmetrics)))
@@ -175,19 +190,19 @@ class Web:
             return NOT_FROM_THERE
         if self._next_reload is None:
             self._next_reload = asyncio.ensure_future(self._reload_next(self._reload))
-        mistakes = await asyncio.shield(self._next_reload)  # it goes on where the client goes
+        mistakes = await asyncio.shield(self._next_reload)  # it goes on if the client disconnects
         if mistakes:
             return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
         return Answer(200, b"Reloaded\n")
 
     async def _reload_next(self, reload: Callable[[], Awaitable[str]]) -> str:
-        """Reload when the one before has ended; for all who have asked meanwhile."""
+        """Reload after the current reload has ended, for all requests that arrived meanwhile."""
         async with self._one_reload:
             self._next_reload = None
             return await reload()
 
     async def _looked(self, scope: Scope, send: Send, path: str) -> None:
-        """A page on how the polling goes."""
+        """Answer with a status page."""
         page = await self._pages.get(None if path == self._api else _searched(scope))
         if scope["method"] == "GET":
             await self._pages.pace(page.compressed if _takes_gzip(scope) else page.size)
@@ -196,7 +211,7 @@ class Web:
         await _send_piece(scope, send, headers, page)
 
     async def _made(self, query: str | None) -> Piece:
-        """The page for a search, or the JSON; made beside the event loop."""
+        """The HTML page for a search, or the JSON for None; rendered in a thread."""
         status = self._status()
         return await asyncio.to_thread(self._written, status, query)
 
@@ -220,12 +235,12 @@ class Web:
 
 @dataclass(slots=True, eq=False)
 class _Page:
-    """A page that is made or held.
+    """A status page that is being rendered, or is cached.
 
     Attributes:
-        made: What it will be.
-        readers: How many wait for it.
-        begun: Whether it is being made already.
+        made: The page, once it is rendered.
+        readers: How many requests wait for it.
+        begun: Whether rendering has begun.
     """
 
     made: asyncio.Future[Piece]
@@ -234,13 +249,13 @@ class _Page:
 
 
 class _Shared:
-    """Pages that take long to make: one at a time, each held for a second for all who ask.
+    """A cache of status pages, which renders one page at a time and keeps each for a second.
 
-    They are held compressed, as whoever reads slowly may have one for long; and whoever asks for
-    many gets the next ones later, as what makes them takes its time from the scrapes.
+    Pages are kept compressed, because a slow reader may hold one for long. Requests for many
+    different pages queue up, because rendering takes CPU time from scrapes.
 
     Args:
-        make: Makes the one for a search, or without one.
+        make: Renders the page for a search, or the JSON for None.
     """
 
     def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
@@ -250,14 +265,14 @@ class _Shared:
         self._held: dict[str | None, _Page] = {}
 
     async def get(self, query: str | None) -> Piece:
-        """The page, at most a second old when it is made for somebody."""
+        """The page for a search, rendered at most a second ago."""
         page = self._held.get(query)
         if page is None:
             page = self._held[query] = _Page(asyncio.get_running_loop().create_future())
             page.made = asyncio.ensure_future(self._fresh(query, page))
         page.readers += 1
         try:
-            made = await asyncio.shield(page.made)  # one who goes does not take it from the others
+            made = await asyncio.shield(page.made)  # a disconnect must not cancel it for the others
         finally:
             page.readers -= 1
             if not (page.readers or page.begun):
@@ -266,10 +281,10 @@ class _Shared:
         return made
 
     async def pace(self, size: int) -> None:
-        """Wait for a turn to send so many bytes, first come, first served; a few need none."""
+        """Wait for bandwidth to send `size` bytes, first come, first served; a few need no wait."""
         if size < PIECE:
             return
-        async with self._sending:  # whoever goes meanwhile takes nobody's time
+        async with self._sending:  # a client that disconnects while waiting uses no bandwidth
             await asyncio.sleep(size / _BYTES_A_SECOND)
 
     async def _fresh(self, query: str | None, page: _Page) -> Piece:
@@ -290,15 +305,14 @@ class _Shared:
 
 
 def _packed(texts: Iterable[str]) -> Piece:
-    """A text that comes bit by bit, compressed: the whole is never there."""
+    """The text, compressed portion by portion; the whole text is never in memory."""
     return Piece.joined(Piece.of(text) for text in _portions(text.encode() for text in texts))
 
 
 class _Rests:
-    """Rests after every few milliseconds of work, so that it takes but a share of the time.
+    """Sleeps after every few milliseconds of work, so that the work takes only a share of the time.
 
-    A thread that never rests takes the interpreter lock again and again from whoever serves a
-    scrape, for as long as a page takes.
+    Otherwise the thread would compete with scrapes for the interpreter lock until the page is done.
     """
 
     def __init__(self) -> None:
@@ -309,25 +323,25 @@ class _Rests:
             self.now()
 
     def now(self) -> None:
-        """Rest, however little was done: the next page may be begun at once."""
+        """Rest for the work done so far, even if it is little: the next page may start at once."""
         time.sleep((_SHARE - 1) * (time.perf_counter() - self._begun))
         self._begun = time.perf_counter()
 
     def after(self, texts: Iterable[str]) -> Iterator[str]:
-        """The same texts, with the rests between them."""
+        """The same texts, with rests between them."""
         for text in texts:
             yield text
             self()
 
 
 def _searched(scope: Scope) -> str:
-    """What is searched for."""
+    """The search text of the request."""
     asked = parse_qs(scope.get("query_string", b"")[:_LONGEST].decode("latin-1"))
     return status_page.wanted(asked.get("q", [""])[0])
 
 
 def _target(scope: Scope) -> tuple[str, str]:
-    """Host and path that are asked for: a target that names a host overrules the header."""
+    """Host and path of a request; an absolute request target overrides the Host header."""
     absolute = _ABSOLUTE.fullmatch(scope["path"])
     if absolute:
         return absolute[1], absolute[2] or "/"
@@ -335,27 +349,27 @@ def _target(scope: Scope) -> tuple[str, str]:
 
 
 def _slash_after(path: str, query: bytes) -> Answer:
-    """Where the page is whose links are right; told by its last step, as a proxy may change others."""
+    """A redirect to the path plus a slash; relative, because a proxy may rewrite the path."""
     place = quote(path.rpartition("/")[2]).encode() + b"/" + (b"?" + query if query else b"")
     return Answer(302, b"", headers=((b"location", place),))
 
 
 def _is_own(scope: Scope, host: str, external: str) -> bool:
-    """Whether a request comes from no page of another site.
+    """Whether a request does not come from another site's page (CSRF and DNS rebinding).
 
-    A browser tells where the page is from that asks. That this is where it asks is not enough: the
-    page's own name may have been made to lead here. So what it asks must be an address, a name that
-    no name server of the world has, or the external URL's.
+    A browser sends the origin of the page that makes a request. It is not enough that the origin
+    equals the requested host: with DNS rebinding, an attacker's name resolves to this host. So the
+    host must also be an IP address, a name that public DNS does not resolve, or the external URL's.
     """
     told = {name for name, _ in scope["headers"]}
     site, origin = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
     if (b"origin" in told and not origin) or (b"sec-fetch-site" in told and not site):
-        return False  # it says where it is from, and nobody can read it
+        return False  # the origin is present but too long to be parsed
     if site not in {"", "same-origin", "none"} or origin == "null":
         return False
     asked, outside = _place(host), _place(external) if external else None
     if not site and not origin:
-        # No browser leaves out the host; and where it is there, it must be ours.
+        # Not a browser, or an old one. Browsers always send the host, so check it if present.
         nowhere = not host and b"host" not in told
         return nowhere or _is_private(asked[0]) or bool(outside and asked[0] == outside[0])
     asking = _place(origin or host)
@@ -363,7 +377,7 @@ def _is_own(scope: Scope, host: str, external: str) -> bool:
 
 
 def _place(text: str) -> tuple[str, int | None]:
-    """Host and port of an address or a URL; the port that every browser leaves out is none."""
+    """Host and port of an address or URL; None for ports 80 and 443, which browsers omit."""
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
         port = None if parts.port in {80, 443} else parts.port
@@ -373,9 +387,9 @@ def _place(text: str) -> tuple[str, int | None]:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is one that no name server of somebody else can make to lead here.
+    """Whether a foreign name server cannot make this host resolve to the exporter.
 
-    A name of a cluster's or a home's own network is: no registry gives one away.
+    That holds for IP addresses and for names of local networks, which no registry hands out.
     """
     name = host.rstrip(".").lower()
     return bool(name) and (
@@ -387,8 +401,8 @@ def _is_private(host: str) -> bool:
 def wants_openmetrics(accept: str) -> bool:
     """Whether an Accept header prefers OpenMetrics 1.0 to the text format.
 
-    What cannot be understood is passed over; text is what every scraper reads. (The client
-    library has functions for this and the next; they do not look at `q`.)
+    Unknown parts are ignored, and the default is text, which every scraper reads. The functions of
+    prometheus-client for this and for gzip ignore `q`.
     """
     wanted: dict[str, float] = {}
     for media, parameters in _choices(accept):
@@ -423,7 +437,7 @@ def _quality(parameters: Mapping[str, str]) -> float:
 
 
 def _values(scope: Scope, name: bytes) -> str:
-    """All values of a request header as one list, whatever bytes they hold; empty if they are many."""
+    """All values of a request header, joined by commas; empty if the result is too long."""
     found = ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
     return found if len(found) <= _LONGEST else ""
 
@@ -435,7 +449,7 @@ async def reply(scope: Scope, send: Send, answer: Answer) -> None:
 
 
 async def _send_piece(scope: Scope, send: Send, headers: list[Header], page: Piece) -> None:
-    """Send a page, compressed if that is allowed."""
+    """Send a page, compressed if the client accepts gzip."""
     if _takes_gzip(scope):
         headers.append((b"content-encoding", b"gzip"))
         member = page.member()
@@ -465,17 +479,17 @@ async def _stream(
         size -= len(part)
         await send({"type": "http.response.body", "body": part, "more_body": size > 0})
         if size:
-            await asyncio.sleep(0)  # others are served too; and that a client is gone is heard
+            await asyncio.sleep(0)  # serve other requests, and notice a disconnect
 
 
 def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes, `PIECE` of them at a time."""
+    """The same bytes in portions of `PIECE` bytes."""
     held, room = list[bytes | memoryview](), PIECE
     for piece in pieces:
         rest = memoryview(piece)
         while len(rest) >= room:
             part = b"".join((*held, rest[:room]))
-            rest, held, room = rest[room:], [], PIECE  # while the client takes it, that is all
+            rest, held, room = rest[room:], [], PIECE  # keep nothing else while it is sent
             yield part
         if rest:
             held.append(rest)

@@ -1,7 +1,7 @@
-"""The web configuration file, in the exporter-toolkit's format: who may come in, and over what.
+"""The web configuration file: TLS, authentication, headers and rate limit.
 
-What cannot be honoured is refused, never passed over: a setting that protects nothing is worse
-than none.
+The format is that of the exporter-toolkit. Unsupported settings are rejected at load, never
+ignored: an operator who configures a protection must not believe in one that does not exist.
 """
 
 import logging
@@ -47,12 +47,12 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-"""Headers that can be set, and their values where only some have a meaning."""
+"""Headers that can be set, each with its valid values; without any, every value is valid."""
 
 DEAREST: Final = 18
-"""The highest bcrypt cost: a check takes a quarter of a minute, and the next doubles it."""
+"""The highest bcrypt cost: a check takes about 15 seconds, and twice that at the next cost."""
 
-# The 22nd letter ends the salt with four bits that are 0; with others, every check would fail.
+# The 22nd character of the salt has four unused bits. They must be 0, or every check fails.
 _HASH: Final = re.compile(
     r"\$2[abxy]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
 )
@@ -72,11 +72,11 @@ ModelT = TypeVar("ModelT", bound=Shape)
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How many requests are answered.
+    """The rate limit for requests, as a token bucket.
 
     Attributes:
-        interval: Seconds in which one more may come.
-        burst: How many may come at once.
+        interval: Seconds until one token is added.
+        burst: The capacity of the bucket.
     """
 
     interval: Fraction
@@ -88,11 +88,11 @@ class WebConfig:
     """The web configuration in force.
 
     Attributes:
-        tls: The server's side of TLS, None for plain HTTP.
-        headers: Put on every answer.
-        users: The bcrypt hash of each user's password; everybody may come in where it is empty.
-        rate_limit: None where there is none.
-        files: All that it was read from, as they were then.
+        tls: The TLS context of the server, None for plain HTTP.
+        headers: Response headers, added to every answer.
+        users: The bcrypt hash of each user's password; if it is empty, there is no authentication.
+        rate_limit: The rate limit for requests, None for no limit.
+        files: The files from which it was read, as they were then.
     """
 
     tls: Context | None = None
@@ -103,7 +103,7 @@ class WebConfig:
 
 
 def _one_of(known: Iterable[str]) -> AfterValidator:
-    """Texts of a closed set; says the nearest one otherwise."""
+    """A validator for a closed set of strings; its error suggests the nearest one."""
     names = tuple(known)
 
     def check(value: str) -> str:
@@ -129,7 +129,7 @@ def _client_auth(value: str) -> str:
     return value
 
 
-def _http2(value: bool) -> bool:  # noqa: FBT001 - pydantic gives it
+def _http2(value: bool) -> bool:  # noqa: FBT001 - pydantic's signature
     if value:
         raise ValueError("http2 cannot be honoured: HTTP/1.1 is spoken; leave it out or say false")
     return value
@@ -148,7 +148,7 @@ def _hash(value: SecretStr) -> SecretStr:
 
 
 def _seconds(value: object) -> Fraction:
-    """The seconds of a duration as Go writes it."""
+    """The seconds of a duration in Go's format."""
     if value == "0":
         return Fraction(0)
     if isinstance(value, float) or not re.fullmatch(f"(?:{_PART})+", str(value), re.ASCII):
@@ -197,17 +197,17 @@ class _File(Shape):
 
 
 class _User(Shape):
-    """One entry of the users, under a name of ours: theirs may be anything."""
+    """The password of one user; the user's name is arbitrary, so it is no field of a model."""
 
     password: Annotated[SecretStr, AfterValidator(_hash)]
 
 
 def load(file: str, environment: Mapping[str, str]) -> WebConfig:
-    """The web configuration of a file; nothing is restricted by an empty one.
+    """The web configuration of a file; an empty file restricts nothing.
 
     Args:
-        file: Its name; the files that it names are looked for beside it.
-        environment: What `${NAME}` is looked up in.
+        file: The name of the file; paths in it are relative to its folder.
+        environment: The variables for `${NAME}`.
 
     Raises:
         ConfigError: With every mistake.
@@ -224,7 +224,7 @@ def _no_such_header(name: str) -> str:
 
 
 def mistakes(file: str, environment: Mapping[str, str]) -> tuple[Mistake, ...]:
-    """Every mistake of a file; none where no file is named."""
+    """Every mistake of a file; none if no file is named."""
     try:
         if file:
             load(file, environment)
@@ -234,13 +234,13 @@ def mistakes(file: str, environment: Mapping[str, str]) -> tuple[Mistake, ...]:
 
 
 class _Reader:
-    """Turns a document into a web configuration, leaving its mistakes in the document."""
+    """Turns a document into a web configuration, and records its mistakes in the document."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
 
     def web_config(self) -> WebConfig:
-        """What the document says; of no use where there are mistakes."""
+        """The web configuration of the document; meaningless if there are mistakes."""
         data = {} if self.document.data is None else self.document.data
         if not isinstance(data, dict):
             self.document.wrong(
@@ -249,7 +249,7 @@ class _Reader:
             return WebConfig()
         top = self._shape(_File, data, ())
         if top is None:
-            # The sections that are mappings are still looked at.
+            # Still check the sections that are mappings.
             top = _File(
                 **{
                     name: data[name]
@@ -266,7 +266,7 @@ class _Reader:
         )
 
     def _shape(self, model: type[ModelT], data: Mapping[str, Any], place: Place) -> ModelT | None:
-        """The model that a section makes; a key that is left blank is as good as not there."""
+        """A section as its model; a known key with an empty value counts as absent."""
         known = model.model_fields
         given = {
             key: value for key, value in data.items() if key not in known or value not in (None, "")
@@ -367,7 +367,7 @@ class _Reader:
                 )
 
     def _certificate(self, context: Context, given: _Tls, place: Place) -> None:
-        """Load the pair, into a context that nobody uses yet: a failure would leave it broken."""
+        """Load certificate and key into a new context; a failure would break one in use."""
         key = given.key.get_secret_value() if given.key else None
         with ExitStack() as opened:
             paths = [
@@ -381,7 +381,7 @@ class _Reader:
                 return
             certificate, key_path = paths
             try:
-                # A password that cannot be right, or OpenSSL would ask the terminal for one.
+                # Without a password here, OpenSSL would prompt for one on the terminal.
                 context.load_cert_chain(str(certificate), key_path, password="")
             except ssl.SSLError as error:
                 self.document.wrong(place, no_pair(error))
@@ -391,7 +391,7 @@ class _Reader:
     def _pem(
         self, inline: str | None, file: str | None, place: Place, opened: ExitStack
     ) -> str | None:
-        """The path of something that is given in the file or in one of its own; tells if not."""
+        """A path to a PEM that is given inline or as a file; None after recording a mistake."""
         name = place[-1]
         if (inline is None) == (file is None):
             self.document.wrong(place[:-1], f"needs one of {name} and {name}_file")
@@ -407,7 +407,7 @@ class _Reader:
         return None
 
     def _file(self, name: str, place: Place) -> bytes | None:
-        """What a file holds that is named beside this one, if it can be read."""
+        """The content of a file relative to this one; None after recording a mistake."""
         if name.startswith("~"):
             self.document.wrong(place, "must be a whole path: nobody expands the ~ in it")
             return None
@@ -420,7 +420,7 @@ class _Reader:
             return None
 
     def _clients(self, context: Context, given: _Tls, place: Place) -> None:
-        """Who may come in with a certificate of their own."""
+        """Set up the verification of client certificates."""
         context.verify_mode = CLIENT_AUTH[given.client_auth_type]
         authority = self._authority(given, place)
         if authority is None:
@@ -438,7 +438,7 @@ class _Reader:
                     place, "has authorities for clients: say client_auth_type as well"
                 )
             try:
-                # Letters that are not ASCII are in remarks between the certificates, if anywhere.
+                # Non-ASCII characters can only be in comments between the certificates.
                 context.load_verify_locations(cadata=authority.encode("ascii", "replace").decode())
             except (ssl.SSLError, ValueError):
                 name = "client_ca" if given.client_ca else "client_ca_file"
@@ -457,5 +457,5 @@ class _Reader:
         if given.client_ca_file is None:
             return given.client_ca
         content = self._file(given.client_ca_file, (*place, "client_ca_file"))
-        # What has no such letters is no PEM, and is told with what would be.
+        # Replacing non-ASCII characters cannot damage a PEM; anything else is reported on loading.
         return "" if content is None else content.decode("ascii", "replace")

@@ -1,4 +1,27 @@
-"""One connection over uvicorn and h11: an end to each of its waits, and nothing that outlives it."""
+"""One HTTP connection over uvicorn and h11: a deadline for every wait, and bounded memory.
+
+uvicorn on its own only limits how long a connection may be idle. A client could send its request
+byte by byte, or read its answer that slowly, and keep a connection and its buffers for hours. Here
+every state of a connection has a deadline:
+
+- A TLS handshake has `head_seconds` (see `server`), and so has a request: from the connection for
+  the first one, and from its first byte for later ones, to its end.
+- An answer has `answer_seconds` as a whole. If the client reads nothing of it, the kernel gives up
+  after `write_seconds` (see `sockets`).
+- An idle connection has uvicorn's keep-alive timeout.
+
+Memory per connection is bounded as well. All connections share one read buffer, because each one
+copies the data out at once. A head may have a limited number of lines. The write buffer pauses the
+writer as soon as the kernel accepts no more, so at most one portion of a page waits for a client.
+
+When a connection ends, its memory must be free at once, not at the next run of the garbage
+collector. Hence `connection_lost` stops all timers and the task, and breaks every reference cycle
+between protocol, transport and request.
+
+Two more rules belong here. A connection is valid only under the TLS context that admitted it:
+after a reload it closes when its current answer is complete. And it reports what it is doing to
+`Crowd`, which decides on that basis which connection makes room for another.
+"""
 
 import asyncio
 import logging
@@ -19,27 +42,27 @@ from exporter.web.sockets import ANSWERED, DOUBTED, IDLE, UNHEARD, Crowd, Limits
 log = logging.getLogger(__name__)
 
 READ_SIZE: Final = 16_384
-"""Bytes that are read from a client at a time.
+"""Maximum bytes of one read from a client; asyncio's default is 256 KiB.
 
-With what h11 keeps of an unfinished head, no client makes this process hold over twice as much of
-what it sends, and no head that is parsed is larger. asyncio alone would read 256 KiB.
+h11 keeps an unfinished head of about the same size. So the process holds at most twice this amount
+of a client's data, and no larger head is parsed.
 """
 
 _LINES: Final = 256
-"""Lines of a request's head: far above what any client sends, and each takes as long as a long one."""
+"""Maximum lines of a request's head, far above what clients send; short lines cost CPU, too."""
 
 _PIPELINE_DELAY: Final = 0.25
-"""Seconds until a pipelined request is answered: one that came before the answer to the last.
+"""Seconds by which the answer to a pipelined request is delayed.
 
-No scraper pipelines. Without this, hundreds of connections with thousands of requests each would
-keep the event loop busy for minutes.
+No scraper pipelines. Without the delay, hundreds of connections with thousands of requests each
+could keep the event loop busy for minutes.
 """
 
 _HEAD_ENDS: Final = re.compile(rb"\n\r?\n")
 
 
 class _Alarm:
-    """Rings after some seconds, unless it is stopped."""
+    """A timer that calls a function once, unless it is stopped before."""
 
     def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
         self._seconds = seconds
@@ -47,25 +70,25 @@ class _Alarm:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Count the seconds, from now unless they are counted already."""
+        """Start the timer, unless it is running."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._ring)
 
     def stop(self) -> None:
-        """Forget it."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class _Together:
-    """A transport that sends at once what is written in one turn of the event loop.
+    """A transport that coalesces the writes of one event loop iteration.
 
-    uvicorn writes the head of an answer and its body one after the other: two packets, of which
-    the first wakes the client for nothing.
+    uvicorn writes the head and the body of an answer separately. That would send two packets, and
+    the first one would wake the client for nothing.
 
     Args:
-        transport: The connection's own.
+        transport: The transport to write to.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -76,13 +99,13 @@ class _Together:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send it when the turn is over."""
+        """Send the data at the end of the current iteration."""
         if not self._written:
             asyncio.get_running_loop().call_soon(self._flush)
         self._written.append(data)
 
     def close(self) -> None:
-        """Send what is left, and close."""
+        """Send pending data, and close."""
         self._flush()
         self._transport.close()
 
@@ -93,18 +116,17 @@ class _Together:
 
 
 class Connection(H11Protocol, asyncio.BufferedProtocol):
-    """One connection, with an end to each of its waits.
+    """One connection, with a deadline for every wait.
 
-    Nothing of it outlives it: no timer, no task, no ring of references that would keep its buffers
-    until the garbage collector comes by.
+    No timer, task or reference cycle outlives it.
 
     Args:
-        limits: What clients may take.
-        crowd: Learns what it does at the moment, as some are let go to make room.
+        limits: The limits for clients.
+        crowd: Is told what the connection is doing, to decide which one makes room.
         tls: The TLS context in force, None for plain HTTP.
-        room: Takes what is read; the same for all, as each hands it on at once.
-        config: uvicorn's.
-        state: uvicorn's.
+        room: The read buffer that all connections share.
+        config: uvicorn's configuration.
+        state: uvicorn's state.
     """
 
     def __init__(
@@ -128,14 +150,14 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._gone = self._doubted = self._bodiless = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let in whom the certificate allows."""
+        """Start the connection, or abort it if the client certificate is not admitted."""
         super().connection_made(cast(asyncio.Transport, _Together(transport)))
         self._head = _Alarm(self._limits.head_seconds, transport.abort)
         self._slow = _Alarm(self._limits.answer_seconds, transport.abort)
         self._place = self._crowd.place(transport.get_extra_info("socket").fileno())
         if self._place:
             self._place.abort = transport.abort
-        # Whatever the kernel does not take pauses the writer: one piece of a page waits, no more.
+        # The writer pauses as soon as the kernel's buffer is full: one portion waits, no more.
         transport.set_write_buffer_limits(high=1, low=0)
         secured = transport.get_extra_info("ssl_object")
         if not self._in_force() or (secured and not secured.context.admits(secured.getpeercert())):
@@ -143,18 +165,18 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         else:
             self._head.start()
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - no more than this
-        """Where to put what comes."""
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - the size is fixed
+        """The shared read buffer."""
         return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read on."""
+        """Copy the data out of the shared buffer and process it."""
         self.data_received(bytes(memoryview(self._room)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a request that has begun must be there in time."""
+        """Process data; while a request is incomplete, its deadline runs."""
         if self.transport.is_closing():
-            return  # over TLS, something may still come
+            return  # over TLS, data may still arrive
         super().data_received(data)
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             self._head.start()
@@ -163,9 +185,9 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._stand()
 
     def handle_events(self) -> None:
-        """Take what has come, but for empty lines before a request."""
+        """Process the received data, after removing empty lines before a request."""
         if self.conn.their_state is h11.IDLE:
-            unread = self.conn._receive_buffer  # noqa: SLF001 - h11 has no other door
+            unread = self.conn._receive_buffer  # noqa: SLF001 - h11 has no public way
             held = unread._data  # noqa: SLF001
             while held.startswith((b"\r\n", b"\n")):
                 unread.maybe_extract_at_most(1 + held.startswith(b"\r"))
@@ -179,7 +201,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         super().handle_events()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, of which a part may be there already."""
+        """Continue with the next request; delay it if it is pipelined."""
         self._slow.stop()
         if self._pipelined:
             loop = asyncio.get_running_loop()
@@ -195,7 +217,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._stand()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything; uvicorn forgets its timer where the client has reset."""
+        """Release everything, including the timer that uvicorn leaves behind after a reset."""
         self._gone = True
         self._head.stop()
         self._slow.stop()
@@ -203,17 +225,17 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
             self._delayed.cancel()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self.transport.close()  # over TLS, the transport holds on to us until it is told twice
+        self.transport.close()  # a TLS transport keeps its protocol until the second close
         if self._task:
-            self._task.cancel()  # what it waits for, nobody waits for any more
+            self._task.cancel()  # its result is no longer needed
         self.app, self.app_state = self._answered_by, {}
         if self.cycle is not None:
             self.cycle.scope["state"].clear()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless an answer has begun already, and say no more."""
+        """Answer invalid HTTP, unless an answer has already begun, and close the connection."""
         if error := sys.exc_info()[1]:
-            error.__traceback__ = None  # h11 raises it from a frame that holds it: a ring
+            error.__traceback__ = None  # its frame refers to the exception: a reference cycle
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = b"" if self._bodiless else msg.encode() + b"\n"
             headers = [
@@ -226,20 +248,20 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         if self.cycle is not None:
-            self.cycle.disconnected = True  # what it was about to answer goes nowhere
+            self.cycle.disconnected = True  # discards the answer to the previous request
         self.transport.close()
 
     def renew(self) -> None:
-        """End it, where it was let in by a TLS context that is no longer in force."""
+        """Close the connection if the TLS context that admitted it is no longer in force."""
         if not self._in_force():
-            self.shutdown()  # after the answer that is under way
+            self.shutdown()  # after the current answer
 
     def _in_force(self) -> bool:
         secured = self.transport.get_extra_info("ssl_object")
         return not (secured and self._tls) or secured.context is self._tls.context
 
     async def _answer(self, *request: Any) -> None:  # noqa: ANN401 - scope, receive and send
-        """Have one request answered, for as long as the client is there and may be."""
+        """Run the application for one request, until the client is gone."""
         if self._gone or not self._in_force():
             self.cycle.disconnected = True
             self.transport.abort()
@@ -256,12 +278,12 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
     @property
     def _unread(self) -> bool:
-        return bool(self.conn._receive_buffer)  # noqa: SLF001 - its other door copies all of it
+        return bool(self.conn._receive_buffer)  # noqa: SLF001 - the public way copies all of it
 
     @property
     def _pipelined(self) -> bool:
-        """Whether the head of another request is there already."""
-        held = self.conn._receive_buffer._data  # noqa: SLF001 - h11 has no other door
+        """Whether the complete head of another request has arrived."""
+        held = self.conn._receive_buffer._data  # noqa: SLF001 - h11 has no public way
         return bool(_HEAD_ENDS.search(held))
 
     @property
@@ -270,12 +292,12 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _doubt(self, *, doubted: bool) -> None:
-        """Learn whether the client of the request under way waits to be known."""
+        """Record whether the current request waits for a password check."""
         self._doubted = doubted
         self._stand()
 
     def _stand(self) -> None:
-        """Tell what it does at the moment."""
+        """Report to `Crowd` what the connection is doing."""
         if self._place is None or self._gone:
             return
         if self._answering and self.conn.their_state is not h11.SEND_BODY:
@@ -286,9 +308,9 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
 
 class Secured(sslproto.SSLProtocol):
-    """asyncio's TLS, of which nothing waits for the garbage collector and little is read at a time.
+    """asyncio's TLS with small reads and without reference cycles.
 
-    A handshake that fails would leave a ring: the frame that tells of it, and its exception.
+    A failed handshake would leave a cycle between its exception and the frame that reports it.
     """
 
     max_size = READ_SIZE

@@ -1,7 +1,16 @@
-"""The web configuration in force: read anew whenever one of its files has changed and rests.
+"""Hot reload of the web configuration: load a changed file once it is stable, else keep the old.
 
-Most editors empty a file before they write it, and an empty one restricts nothing: a change that
-was taken up at once would let everybody in for a second.
+The server looks at the files regularly. A change is not loaded at once, because most editors
+truncate a file before they write it. An empty web configuration is valid and restricts nothing, so
+an immediate reload would disable authentication for a moment.
+
+Hence a change has to be stable. A look that finds a change only records it. The next look loads
+the files if they have not changed again, and checks once more afterwards that they did not change
+during the load. If they did, the result is discarded and the wait begins anew.
+
+If the files are invalid, the last-known-good configuration stays in force. The mistakes are logged
+once, and every look retries until the files are valid. The looks run in a thread, because the disk
+may hang.
 """
 
 import asyncio
@@ -19,16 +28,16 @@ ModelT = TypeVar("ModelT", bound=Shape)
 
 
 class LiveWebConfig:
-    """The web configuration in force, taken up anew when one of its files changes.
+    """The web configuration in force, reloaded when one of its files changes.
 
     Args:
-        file: Its name; without one nothing is restricted.
-        environment: What `${NAME}` is looked up in.
-        reloaded: Learns whether what was read was right.
-        bug: Learns of an error that is nobody's mistake but ours.
+        file: The name of the file; if it is empty, nothing is restricted.
+        environment: The variables for `${NAME}`.
+        reloaded: Called with the success of each load.
+        bug: Called with an error that is a bug of the exporter.
 
     Raises:
-        ConfigError: If the file has mistakes at the start.
+        ConfigError: If the file has mistakes at start-up.
     """
 
     def __init__(
@@ -46,10 +55,10 @@ class LiveWebConfig:
         self._pending = False
         self._looking: asyncio.Task[WebConfig | Exception | None] | None = None
         self.current = load(file, environment) if file else WebConfig()
-        reloaded(True)  # noqa: FBT003 - what there is to say
+        reloaded(True)  # noqa: FBT003 - the success, as the only argument
 
     def look_beside(self) -> None:
-        """Take up what the last look found, and look again in a thread: a disk may hang."""
+        """Apply the result of the last look, and start the next one in a thread."""
         if self._looking is not None and self._looking.done():
             looking, self._looking = self._looking, None
             self._take(looking.exception() or looking.result())
@@ -57,30 +66,27 @@ class LiveWebConfig:
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._found))
 
     def look(self) -> None:
-        """Take up what has changed, if it did before the last look and not since.
-
-        What is wrong is told once, and looked at until it is right.
-        """
+        """Look at the files now, and apply a change that has been stable since the last look."""
         self._take(self._found())
 
     def _found(self) -> WebConfig | Exception | None:
-        """What the files hold, or why it cannot be used; None where nothing is to be taken up."""
+        """The new configuration, or why it cannot be used; None if there is nothing to apply."""
         try:
             return self._at_rest()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the last good one stays
+        except Exception as error:  # noqa: BLE001 - on any error, the last-known-good stays
             return error
 
     def _at_rest(self) -> WebConfig | None:
-        """What the files hold, unless it is in force, or may not be all that is to be written."""
+        """The content of the files; None if it is in force already or not yet stable."""
         pending, self._pending = self._pending, self._changed()
         if self._pending or not (pending or self._told):
             return None
         fresh = self._fresh()
-        self._pending = self._changed()  # then nobody knows what was read
+        self._pending = self._changed()  # if so, the load may have mixed old and new content
         return None if self._pending else fresh
 
     def _changed(self) -> bool:
-        """Whether a file holds something else than at the last look; each notes what it is now."""
+        """Whether a file has changed since the last look; every file records its new digest."""
         changed = [file.changed() for file in self.current.files]
         return any(changed)
 

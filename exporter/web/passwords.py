@@ -1,7 +1,18 @@
-"""Passwords against their bcrypt hashes: one check at a time, off the loop, each client in its turn.
+"""Checks passwords against bcrypt hashes: one at a time, off the event loop, fair to all clients.
 
-Only successes are remembered: whoever guesses can push nobody out and make nobody wait who has
-been let in before. Whoever has not waits for one check of each other client at most.
+bcrypt is slow by design, so guessing passwords costs the exporter CPU time. Four rules keep
+guesses from delaying scrapes and from revealing anything:
+
+- A single thread checks passwords. Guessing therefore uses at most one core, and never the event
+  loop.
+- Successful checks are cached, so a scraper with the right password pays for bcrypt once. Failures
+  are not cached, so guesses cannot evict anything. The cache key is an HMAC of user, hash and
+  password: no password is stored, and a changed hash invalidates the entry.
+- Checks that wait are queued per client and served round-robin. A client waits for at most one
+  check of each other client, however many others queue. The queue of a client is limited; beyond
+  that, the check fails with `Busy`.
+- A failed check takes as long as one with the highest cost of all hashes, whether the user exists
+  or not. So the response time reveals no user names.
 """
 
 import asyncio
@@ -16,11 +27,11 @@ from typing import Final
 import bcrypt
 
 WAITING: Final = 32
-"""Checks of one client that may wait; whoever comes on top is told to come again.
+"""Maximum queued checks of one client; further ones are refused with a request to retry.
 
-As many as it may have connections: as long as there are no more of them, nobody behind a shared
-address is turned away because another one behind it guesses. Whoever guesses over all of its
-connections, and opens more, does lock out the others of that address.
+It equals the connections that a client may have. So clients behind a shared address are not
+refused because one of them guesses, as long as they all fit into these connections. An attacker
+who uses all of them and opens more does lock out the others behind that address.
 """
 
 REMEMBERED: Final = 100
@@ -28,11 +39,11 @@ _LONGEST: Final = 72  # bytes that bcrypt looks at
 
 
 class Busy(Exception):
-    """Too many passwords of one client wait to be checked."""
+    """Too many checks of one client are queued."""
 
 
 class _Turns:
-    """One at a time; of those who wait, one of each client after the other."""
+    """A mutex whose waiters are served round-robin by client."""
 
     def __init__(self) -> None:
         self._taken = False
@@ -40,10 +51,10 @@ class _Turns:
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncGenerator[None]:
-        """Wait for a turn, and have it.
+        """Hold the mutex.
 
         Raises:
-            Busy: If too many of the client wait already.
+            Busy: If the client's queue is full.
         """
         if self._taken:
             await self._wait(client)
@@ -63,7 +74,7 @@ class _Turns:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._next()  # it came as this one went
+                self._next()  # cancelled just as its turn came; pass the turn on
             elif turn in line:
                 line.remove(turn)
                 if not line and self._waiting.get(client) is line:
@@ -77,16 +88,16 @@ class _Turns:
             turn = line.popleft()
             if line:
                 self._waiting[client] = line
-            if not turn.done():  # else it is gone, and has not noticed yet
+            if not turn.done():  # else the waiter is cancelled, but has not run yet
                 turn.set_result(None)
                 self._taken = True
 
 
 class Passwords:
-    """Tells whether a password is a user's.
+    """Checks the passwords of users.
 
     Attributes:
-        users: The hash of each user's password; may be replaced at any time.
+        users: The bcrypt hash of each user's password; may be replaced at any time.
     """
 
     def __init__(self, users: Mapping[bytes, bytes]) -> None:
@@ -97,7 +108,7 @@ class Passwords:
         self._turns = _Turns()
 
     def remembers(self, name: bytes, password: bytes) -> bool:
-        """Whether the password has been found right before, and still is."""
+        """Whether the password was found right before and the user's hash is still the same."""
         digest = self._digest(name, self.users.get(name, b""), password)
         if digest in self._right:
             self._right.move_to_end(digest)
@@ -105,20 +116,20 @@ class Passwords:
         return False
 
     async def right(self, name: bytes, password: bytes, client: str = "") -> bool:
-        """Whether the user exists and the password is theirs; a stranger's takes as long.
+        """Whether the user exists and has this password; an unknown user takes as long.
 
         Args:
-            name: The user's.
-            password: What was given as theirs.
-            client: Who asks: nobody waits for more than one check of each other client.
+            name: The user's name.
+            password: The given password.
+            client: The client that asks, for the round-robin order.
 
         Raises:
-            Busy: If too many of the client's wait already.
+            Busy: If the client's queue is full.
         """
         if self.remembers(name, password):
             return True
         async with self._turns.turn(client):
-            if self.remembers(name, password):  # since it waits, as the same was asked before
+            if self.remembers(name, password):  # an equal check has finished meanwhile
                 return True
             hashed = self.users.get(name)
             checked = self._worker.submit(_checked, password, hashed, _dearest(self.users))
@@ -130,13 +141,13 @@ class Passwords:
         return False
 
     def _digest(self, *parts: bytes) -> bytes:
-        """What the parts and nothing else give: no password is kept, no joining confuses two."""
+        """A keyed digest of the parts, each with its length, so that no two inputs collide."""
         told = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._secret, told, "sha256")
 
 
 def _dearest(users: Mapping[bytes, bytes]) -> int:
-    """The highest cost of the users' hashes."""
+    """The highest bcrypt cost of the users' hashes."""
     return max((_cost(hashed) for hashed in users.values()), default=4)
 
 
@@ -145,15 +156,16 @@ def _cost(hashed: bytes) -> int:
 
 
 def _checked(password: bytes, hashed: bytes | None, dearest: int) -> bool:
-    """Whether the password is the hash's; what is wrong takes as long as the dearest of all hashes.
+    """Whether the password matches the hash; a failure takes as long as the costliest hash.
 
-    So neither that a name is known shows, nor how dear its hash is. Each cost is twice the one
-    before: all from some cost on and that one again are as dear as the next one alone.
+    So the time reveals neither whether the user exists nor the cost of the hash. Each cost takes
+    twice as long as the one before. So a failed check at cost c is followed by one at each cost
+    from c to `dearest` - 1. All of them together take as long as a single one at `dearest`.
     """
     fits = len(password) <= _LONGEST and b"\0" not in password
     password = password.replace(b"\0", b"")[:_LONGEST]
     if hashed and bcrypt.checkpw(password, hashed) and fits:
         return True
     for others in range(_cost(hashed), dearest) if hashed else [dearest]:
-        bcrypt.checkpw(password, b"$2b$%02d$" % others + b"." * 53)  # what nothing matches
+        bcrypt.checkpw(password, b"$2b$%02d$" % others + b"." * 53)  # matches no password
     return False

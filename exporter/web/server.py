@@ -1,4 +1,4 @@
-"""uvicorn as this exporter wants it: sockets of ours, deadlines, no banner, an end within seconds."""
+"""uvicorn, configured for the exporter: own sockets, deadlines, no banner, quick shutdown."""
 
 import asyncio
 import contextlib
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves an application on sockets that are bound already, until told to stop.
+    """Serves an application on sockets that are already bound.
 
     Args:
         app: The application.
-        kept: The web configuration, for TLS and for headers; none where left out.
-        limits: What clients may take.
+        kept: The web configuration, for TLS and response headers.
+        limits: The limits for clients.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 loop="asyncio",
                 log_config=None,
-                log_level="error",  # what clients do wrong is no news, and as much as they like
+                log_level="error",  # clients must not be able to fill the log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=limits.keep_alive_seconds,
-                # After the grace connections are cut, and whoever wrote to them notices.
+                # Connections are aborted after the grace period; their tasks need time to end.
                 timeout_graceful_shutdown=limits.grace_seconds + 2,
             )
         )
@@ -60,11 +60,11 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave the signals to whoever runs server and poller together."""
+        """Leave signal handling to the caller, which runs the server and the poller."""
         yield
 
     async def serve_until(self, stop: asyncio.Event, sockets: list[socket.socket]) -> None:
-        """Serve until the event is set, then let what is in flight end."""
+        """Serve until the event is set, then drain the requests in flight."""
         doors: list[socket.socket] = [Door(listening, self._crowd) for listening in sockets]
         serving = asyncio.ensure_future(self.serve(doors))
         stopping = asyncio.ensure_future(stop.wait())
@@ -76,9 +76,10 @@ class Server(uvicorn.Server):
             await serving
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; as uvicorn does, which has no setting for how long a handshake may take."""
+        """Listen as uvicorn does, but with a timeout for the TLS handshake, which it lacks."""
         loop = asyncio.get_running_loop()
-        # asyncio takes floats, typeshed does not. To the end belongs what the client has yet to take.
+        # asyncio takes floats, but typeshed says otherwise. The TLS shutdown has to wait until the
+        # client has read the rest of the answer, so its timeout is the one for writing.
         begins: Any = self._limits.head_seconds
         ends: Any = self._limits.write_seconds
         tls = self._tls
@@ -88,7 +89,7 @@ class Server(uvicorn.Server):
             plain = Connection(*shared, self.config, self.server_state)
             if tls is None:
                 return plain
-            # As asyncio would make it, but ours.
+            # The same as asyncio creates, but of our own class.
             return Secured(
                 loop,
                 plain,
@@ -106,17 +107,17 @@ class Server(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after the web configuration once a second."""
+        """Check the web configuration for changes once a second."""
         ending = await super().on_tick(counter)
         if self._kept and counter % 10 == 0:
             self._kept.look_beside()
             current = self._kept.current
             if self._tls and current.tls and self._tls.context is not current.tls:
-                # Whoever was let in by what was in force before must prove themselves anew.
+                # Clients that were admitted under the old TLS context must reconnect.
                 self._tls.context = current.tls
                 for connection in list(self.server_state.connections):
                     cast(Connection, connection).renew()
-            # The one list that is on every answer, whoever gives it.
+            # uvicorn adds this list to every response, including its own error responses.
             self.server_state.default_headers = [
                 *self.server_state.default_headers,
                 *current.headers,
@@ -124,7 +125,7 @@ class Server(uvicorn.Server):
         return ending
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let what is in flight end; whoever takes too long is let go."""
+        """Drain the requests in flight, and abort connections after the grace period."""
         timer = asyncio.get_running_loop().call_later(self._limits.grace_seconds, self._abort)
         await super().shutdown(sockets)
         timer.cancel()

@@ -1,4 +1,30 @@
-"""Sockets that listen, and who may come in through them: places, per address and in all."""
+"""Listening sockets, and admission control for the connections that they accept.
+
+A scraper must always get a connection, whatever other clients do with theirs. So connections are
+limited in total and per client. A client is an IPv4 address or the /64 of an IPv6 address, because
+one IPv6 subscriber may use every address of a /64. A few additional places are reserved for
+loopback, so that a flood from outside cannot fail a local health check.
+
+If a limit is reached, a new connection is not simply refused. That would let a client with idle
+connections keep all others out. Instead `Crowd` closes an existing connection to make room:
+
+1. The candidates are the connections of the new connection's own client, and of clients that hold
+   more than it does. At the limit per client, only its own are candidates. So a client with many
+   connections can never push out one with few.
+2. The clients with the most connections are tried first.
+3. Among their connections, idle ones go first, then those that have not sent a complete request,
+   then those that wait for a password check. Within a kind the oldest goes first, except that the
+   newest password check goes first, because the oldest one is next in the queue.
+4. A connection that is being answered is busy, and so is one with unread data, whose request is
+   about to be answered. Busy connections are spared, unless all connections of a client are busy
+   and it has many. Many means more than the new client has, and more than a quarter of the limit
+   per client.
+
+If no candidate can go, the new connection is refused.
+
+Admission happens when a connection is accepted, before TLS and HTTP. A TLS handshake that never
+ends uses a file descriptor, too.
+"""
 
 import contextlib
 import errno
@@ -25,18 +51,18 @@ BACKLOG: Final = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What clients may take.
+    """The limits for clients.
 
     Attributes:
-        connections: How many there may be; never more than half of the file descriptors.
-        per_address: How many of them from one IPv4 address, or one /64 of IPv6.
-        head_seconds: How long a TLS handshake may take, and a request from its first byte.
-        write_seconds: How long a client may take nothing of what it is sent, where the kernel
-            can tell, which Linux's can.
-        answer_seconds: How long a client may take over one answer, however steadily it reads: far
-            above any scrape's timeout.
-        keep_alive_seconds: How long a connection may be idle.
-        grace_seconds: How long what is in flight may take when the end is wanted.
+        connections: Maximum connections; never more than half of the file descriptors.
+        per_address: Maximum connections from one IPv4 address, or one IPv6 /64.
+        head_seconds: Timeout of the TLS handshake, and of receiving a request.
+        write_seconds: Timeout of a client that reads nothing of its answer. Only the kernel can
+            tell, and only Linux's does.
+        answer_seconds: Timeout of an answer as a whole, however steadily the client reads it; far
+            above any scrape timeout.
+        keep_alive_seconds: Timeout of an idle connection.
+        grace_seconds: Grace period of requests in flight on shutdown.
     """
 
     connections: int = 256
@@ -49,31 +75,29 @@ class Limits:
 
 
 TRUSTED: Final = Limits(per_address=Limits().connections)
-"""For a server whose clients are all on this machine, like the sandbox."""
+"""Limits for a server whose clients are all on this machine, like the sandbox."""
 
 
 IDLE: Final = 0
 UNHEARD: Final = 1
 DOUBTED: Final = 2
 ANSWERED: Final = 3
-"""What a connection does: nothing since its last answer; it has not asked anything yet, or not to
-the end; it waits for the check of its password; it is being answered. The first is let go first."""
+"""What a connection is doing, in the order in which connections are closed: idle since its last
+answer; no complete request yet; waiting for a password check; being answered."""
 
 _RESERVED: Final = 4
-"""Places for clients on this machine alone, so that a flood fails no health check."""
+"""Additional places for loopback clients, so that a flood cannot fail a health check."""
 
 _HERE: Final = frozenset({party("127.0.0.1"), party("::1")})
 
 
 class Crowd:
-    """Who is connected, and whether one more may come in.
+    """The open connections, and the decision whether one more is admitted.
 
-    Where there is no room, the party with the most places makes it, and of its connections the one
-    that can best be spared. Nobody keeps others out, whatever they do with their connections. Whoever
-    is being answered keeps their place, unless their party has many.
+    The module's docstring describes the rules.
 
     Args:
-        limits: How many connections there may be.
+        limits: The maximum connections, in total and per client, and the write timeout.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -88,23 +112,23 @@ class Crowd:
         self._told: dict[str, float] = {}
 
     def place(self, descriptor: int) -> "Admitted | None":
-        """Whoever came in with this file descriptor."""
+        """The connection with this file descriptor."""
         return self._places.get(descriptor)
 
     def room(self, client: str) -> bool:
-        """Whether there is room for one more of a client, perhaps as another one goes."""
+        """Whether a client gets one more connection; closes another one to make room if needed."""
         if self._present[client] >= self._per_address:
             return self._make_room(client, at_most=self._present[client])
         limit = self._limit + (_RESERVED if client in _HERE else 0)
         return len(self._places) < limit or self._make_room(client)
 
     def enter(self, admitted: "Admitted") -> None:
-        """Count somebody in."""
+        """Count a connection."""
         self._present[admitted.client] += 1
         self._places[admitted.fileno()] = admitted
 
     def leave(self, admitted: "Admitted") -> None:
-        """Count somebody out, once."""
+        """Stop counting a connection; a second call has no effect."""
         if admitted.counted:
             admitted.counted = False
             self._places.pop(admitted.fileno(), None)
@@ -113,14 +137,14 @@ class Crowd:
                 del self._present[admitted.client]
 
     def tell(self, what: str, reason: str) -> None:
-        """Say what became of somebody, a line every few seconds at most."""
+        """Log an event with the number of occurrences, at most once every few seconds."""
         self._untold[what] += 1
         if time.monotonic() - self._told.get(what, -_TOLD_EVERY) >= _TOLD_EVERY:
             log.warning(what, extra={"reason": reason, "count": self._untold.pop(what)})
             self._told[what] = time.monotonic()
 
     def _make_room(self, client: str, at_most: float = math.inf) -> bool:
-        """Let go one of the client's own, or of a party that has more."""
+        """Close a connection of the client, or of one that has more; False if none can go."""
         size, own = self._present, self._present[client]
         there = [
             one
@@ -131,7 +155,7 @@ class Crowd:
         for many, some in groupby(there, key=lambda one: size[one.client]):
             busy = []
             for one in some:
-                # What has come and is not read yet is about to be answered.
+                # A request that has arrived but is not read yet is about to be answered.
                 if (one.standing < DOUBTED and one.asks()) or one.standing == ANSWERED:
                     busy.append(one)
                 else:
@@ -148,15 +172,15 @@ class Crowd:
 
 
 class Door(socket.socket):
-    """A listening socket that turns away whom there is no room for.
+    """A listening socket that only accepts connections that `Crowd` admits.
 
-    Here, and not where HTTP begins: a TLS handshake that never ends takes a descriptor too. And
-    it never lets the event loop see that the descriptors have run out, which would be logged
-    hundreds of times for each client that waits.
+    It also handles the exhaustion of file descriptors. asyncio would log that error hundreds of
+    times for each waiting client. The socket keeps a spare descriptor instead: it frees it to
+    accept the connection, and closes that at once.
 
     Args:
-        listening: What it takes the place of.
-        crowd: Who is connected, through this door and others.
+        listening: The listening socket to replace.
+        crowd: The connections of all listening sockets.
     """
 
     def __init__(self, listening: socket.socket, crowd: Crowd) -> None:
@@ -165,11 +189,11 @@ class Door(socket.socket):
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection.
+        """The next connection and its peer address.
 
         Raises:
-            ConnectionAbortedError: If the next one was turned away.
-            OSError: If not even that can be done; asyncio tries again in a second.
+            ConnectionAbortedError: If the connection was refused.
+            OSError: If it could not even be refused; asyncio retries after a second.
         """
         try:
             accepted, address = super().accept()
@@ -187,21 +211,21 @@ class Door(socket.socket):
         return Admitted(accepted, self._crowd, client), address
 
     def _turn_away(self) -> None:
-        """Take the next one with the descriptor that was kept for this, and close it."""
+        """Accept the next connection with the spare descriptor, and close it."""
         self._close_spare()
-        with contextlib.suppress(OSError):  # another thread was faster, or nobody waits any more
+        with contextlib.suppress(OSError):  # taken by another thread, or the client is gone
             super().accept()[0].close()
-        with contextlib.suppress(OSError):  # another thread was faster here too
+        with contextlib.suppress(OSError):  # taken by another thread
             self._spare = os.open(os.devnull, os.O_RDONLY)
         self._crowd.tell("connections refused", "no more file descriptors")
 
     def close(self) -> None:
-        """Close it, and what it kept."""
+        """Close the socket and the spare descriptor."""
         self._close_spare()
         super().close()
 
     def _close_spare(self) -> None:
-        """Close it once: its number may be somebody else's soon."""
+        """Close the spare descriptor only once, because its number may be reused."""
         spare, self._spare = self._spare, -1
         if spare >= 0:
             os.close(spare)
@@ -211,14 +235,14 @@ _turns: Final = count()
 
 
 class Admitted(socket.socket):
-    """A connection that is counted until it is closed, or must go.
+    """A connection that counts towards the limits until it is closed or has to make room.
 
     Attributes:
-        client: Who it is for the limits.
-        counted: Whether it still is.
-        abort: Ends it where nobody reads from it at the moment; none during a TLS handshake.
-        standing: What it does at the moment.
-        rank: The lower, the better it can be spared.
+        client: The client to which it counts.
+        counted: Whether it still counts.
+        abort: Aborts its transport, even while reading is paused; None during a TLS handshake.
+        standing: What it is doing: `IDLE`, `UNHEARD`, `DOUBTED` or `ANSWERED`.
+        rank: The order in which connections make room, lowest first.
     """
 
     def __init__(self, accepted: socket.socket, crowd: Crowd, client: str) -> None:
@@ -228,41 +252,41 @@ class Admitted(socket.socket):
         self.counted = True
         self.abort: Callable[[], None] | None = None
         self.stands(UNHEARD)
-        # asyncio does so only where the protocol's number is told. Without it the body of a small
-        # answer waits until the client has acknowledged the head, which takes Linux 40 ms.
+        # asyncio sets this only if the socket was created with a protocol number. Without it, the
+        # body of a small answer waits for the client's delayed ACK of the head: 40 ms on Linux.
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # The kernel sees what no protocol does: whether the client takes anything, over TLS
-            # too, and after the connection is closed on our side with something left to send.
+            # Only the kernel knows whether the client acknowledges data. This works over TLS, too,
+            # and after this side has closed the connection with data left to send.
             milliseconds = int(crowd.patience * 1000)
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         crowd.enter(self)
 
     def stands(self, standing: int) -> None:
-        """Learn what it does from now on.
+        """Record what the connection is doing from now on.
 
-        Of those whose password waits to be checked the newest is spared first: the oldest is next.
+        Among waiting password checks the newest ranks lowest, because the oldest is next in line.
         """
         if standing != getattr(self, "standing", None):
             self.standing, turn = standing, next(_turns)
             self.rank = standing, -turn if standing == DOUBTED else turn
 
     def asks(self) -> bool:
-        """Whether something has come that is not read yet."""
+        """Whether the socket has unread data."""
         try:
             return bool(self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
 
     def end(self) -> None:
-        """Have it closed by whoever has it."""
+        """Make the owner of the socket close it."""
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
         if self.abort:
             self.abort()
 
     def close(self) -> None:
-        """Close it and make room."""
+        """Close the socket and stop counting it."""
         self.abort = None
         if self.fileno() >= 0:
             self._crowd.leave(self)
@@ -273,7 +297,7 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """Sockets that listen on these addresses.
 
     Raises:
-        StartError: If one cannot be had; says which and why.
+        StartError: If an address cannot be used; the message says which and why.
     """
     sockets: list[socket.socket] = []
     for text in addresses:
@@ -287,7 +311,7 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; on one address of a name, of IPv4 if it has any, as Go's programs do."""
+    """A listening socket; for a name, on one of its addresses, preferably IPv4 as in Go."""
     if everywhere(host) and socket.has_dualstack_ipv6():
         return socket.create_server(
             ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
@@ -297,7 +321,7 @@ def _listening(host: str, port: int) -> socket.socket:
     host = str(literal(host) or host)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, _, _, _, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
-    # All of it: an address of one link alone has the link's number at its end.
+    # The whole tuple: a link-local address has its scope id at the end.
     return socket.create_server(cast(tuple[str, int], address), family=family, backlog=BACKLOG)
 
 
@@ -306,13 +330,14 @@ def _reason(error: OSError | ValueError) -> str:
         return "no such name"
     if isinstance(error, ValueError):
         return str(error)
-    # Python adds the address to the system's words; a failed look-up has its own, below 0.
+    # Python's message also contains the address. Errors of a DNS look-up have negative numbers
+    # and a message of their own.
     number = error.errno or 0
     return os.strerror(number) if number > 0 else str(error.strerror).partition(" (")[0]
 
 
 def bound(listening: socket.socket) -> str:
-    """Where a socket listens, as `host:port`."""
+    """The address of a listening socket, as `host:port`."""
     host, port, *others = listening.getsockname()
     link = others[1] if others else 0
     return joined(f"{host}%{socket.if_indextoname(link)}" if link else host, port)

@@ -1,4 +1,4 @@
-"""The status as one HTML page: no script, nothing from elsewhere, light and dark, wide and narrow. Pure."""
+"""The status as one HTML page without scripts or external resources, for any screen. Pure."""
 
 import re
 from collections import Counter
@@ -19,10 +19,10 @@ from exporter.polling.status import (
 )
 
 MANY: Final = 20
-"""From so many targets on there is a search box."""
+"""The page has a search box from this number of targets on."""
 
 SHOWN: Final = 200
-"""No more targets than these are shown at once; the worst come first."""
+"""Maximum targets on a page; those in the worst state come first."""
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881;--ok:#2e7d32;--late:#b26a00;--failing:#c62828;--waiting:#607d8b}
@@ -49,10 +49,10 @@ def page(status: Status, *, metrics: str, api: str, query: str = "") -> str:
     """The page.
 
     Args:
-        status: What it shows.
-        metrics: The path of the metrics.
-        api: The path of the same as JSON.
-        query: What is searched for in names, reports and errors; empty for everything.
+        status: The status to show.
+        metrics: The path of the metrics page.
+        api: The path of the status as JSON.
+        query: The text to search for in names, reports and errors; empty for everything.
     """
     return "".join(parts(status, metrics=metrics, api=api, query=query))
 
@@ -60,12 +60,12 @@ def page(status: Status, *, metrics: str, api: str, query: str = "") -> str:
 def parts(
     status: Status, *, metrics: str, api: str, query: str = "", rest: Rest = lambda: None
 ) -> Iterator[str]:
-    """The same, part by part; calls for a rest where the next one takes its time."""
+    """The page in parts; calls `rest` regularly where a part takes long."""
     return _page(status, metrics, api, wanted(query), rest)
 
 
 def wanted(query: str) -> str:
-    """What is searched for, of what somebody typed."""
+    """The search text, stripped and limited in length."""
     return query.strip()[:100]
 
 
@@ -100,7 +100,7 @@ def _page(status: Status, metrics: str, api: str, query: str, rest: Rest) -> Ite
 def _workspace(
     workspace: WorkspaceStatus, found: Sequence[TargetStatus], most: int, now: datetime
 ) -> Iterator[str]:
-    """A workspace and the targets that are looked for, the worst first and no more than some."""
+    """A workspace and its first `most` matching targets, which are sorted worst first."""
     yield f"<h2>{escape(workspace.name)} <small>{escape(workspace.api)}</small> "
     yield f"{_word(workspace.state)}</h2>"
     budget = "" if workspace.requests_per_day is None else f" of {workspace.requests_per_day:,}"
@@ -180,7 +180,7 @@ def _next(report: ReportStatus, now: datetime) -> str:
 
 
 def _counted(targets: Sequence[TargetStatus]) -> str:
-    """How many targets there are, and how many of them need a look."""
+    """The number of targets, and how many are in each state."""
     states = Counter(target.state for target in targets)
     said = [f"{states[state]:,} {state}" for state in ReportState if states[state]]
     return f"{_number(len(targets), 'target')}, {', '.join(said)}" if said else "no target"
@@ -195,7 +195,7 @@ def _word(state: ReportState) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A stretch of time in its two largest units."""
+    """A duration in its two largest units."""
     whole = show(timedelta(seconds=round(seconds)))
     return " ".join(re.findall(r"\d+[a-z]", whole)[:2])
 

@@ -48,7 +48,7 @@ PROTECTIONS: Final = (
     Protection(
         "a database that cannot be filled is closed",
         "exporter/sandbox/app.py",
-        "connection.close()  # nobody else knows of it yet",
+        "connection.close()  # no sandbox owns it yet",
         "pass",
         ("tests/sandbox/test_data.py",),
     ),
@@ -1704,7 +1704,8 @@ PROTECTIONS: Final = (
     Protection(
         "whoever goes takes nobody's turn to read how the polling goes",
         "exporter/web/app.py",
-        "        async with self._sending:  # whoever goes meanwhile takes nobody's time\n"
+        "        async with self._sending:"
+        "  # a client that disconnects while waiting uses no bandwidth\n"
         "            await asyncio.sleep(size / _BYTES_A_SECOND)",
         "        begun = max(getattr(self, 'next', 0.0), time.monotonic())\n"
         "        self.next = begun + size / _BYTES_A_SECOND\n"
@@ -1856,7 +1857,7 @@ PROTECTIONS: Final = (
     Protection(
         "no error in a look at the web configuration ends the process",
         "exporter/web/live_config.py",
-        "except Exception as error:  # noqa: BLE001 - whatever it is, the last good one stays",
+        "except Exception as error:  # noqa: BLE001 - on any error, the last-known-good stays",
         "except ConfigError as error:",
         ("tests/web/test_config.py",),
     ),
@@ -1975,7 +1976,7 @@ PROTECTIONS: Final = (
     Protection(
         "whoever goes leaves the line",
         "exporter/web/passwords.py",
-        "if not turn.done():  # else it is gone, and has not noticed yet",
+        "if not turn.done():  # else the waiter is cancelled, but has not run yet",
         "if True:",
         ("tests/web/test_secured.py::test_whoever_goes_leaves_the_line_and_nobody_loses_a_turn",),
     ),
@@ -2044,7 +2045,7 @@ PROTECTIONS: Final = (
     Protection(
         "no transport of TLS outlives its connection",
         "exporter/web/connection.py",
-        "self.transport.close()  # over TLS, the transport holds on to us until it is told twice",
+        "self.transport.close()  # a TLS transport keeps its protocol until the second close",
         "pass",
         ("tests/web/test_secured.py::test_over_tls_nothing_of_a_connection_outlives_its_reset",),
     ),
@@ -2127,7 +2128,7 @@ PROTECTIONS: Final = (
     Protection(
         "no task outlives its connection",
         "exporter/web/connection.py",
-        "self._task.cancel()  # what it waits for, nobody waits for any more",
+        "self._task.cancel()  # its result is no longer needed",
         "pass",
         ("tests/web/test_connection.py::test_what_is_asked_for_ends_with_whoever_asked",),
     ),
