@@ -23,7 +23,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -112,7 +112,7 @@ async def serve(  # noqa: C901 - creates the parts one after the other
         invocation.one("web.config.file"),
         invocation.environment,
         lambda right: telemetry.web_reloaded(clock(), right=right),
-        lambda error: telemetry.bug("web_config", error),
+        partial(telemetry.bug, "web_config"),
     )
     pages = SnapshotRefresher(store, telemetry, clock)
     path = invocation.one("state.file")
@@ -218,7 +218,7 @@ def _without(
     file: StateFile, error: Exception, config: Config, store: Store, telemetry: Telemetry
 ) -> None:
     """Discard a restored state that the exporter cannot start with, as if there were none."""
-    telemetry.bug("state", error)
+    telemetry.bug("state", error, log)
     file.put_aside("leads to an error")
     for workspace in config.workspaces:
         store.keep(frozenset(), workspace.name)

@@ -1,6 +1,7 @@
 """Keeps the snapshot current: renews it when values change, expire or are withdrawn."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -16,6 +17,8 @@ _SHARE_OF_TIME: Final = 10  # rendering takes less than a tenth of the time
 _AT_ONCE: Final = 500  # records expired before other tasks get a turn
 _LONGEST_AHEAD: Final = timedelta(seconds=30)
 _LONGEST_WAIT: Final = timedelta(hours=1)
+
+log = logging.getLogger(__name__)
 
 Elsewhere = Callable[..., Awaitable[Any]]
 """Runs a function with arguments without blocking the event loop."""
@@ -81,7 +84,7 @@ class SnapshotRefresher:
             try:
                 made = await self._elsewhere(snapshot, records, at, self.snapshot)
             except Exception as error:
-                self._telemetry.bug("page", error)
+                self._telemetry.bug("page", error, log)
                 raise
             self._took = max(self._now() - begun, timedelta())
             self._take(made)

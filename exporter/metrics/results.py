@@ -112,7 +112,7 @@ class Results:
             need = self.store.series(name) - before + room.share - limit
             kept = len(self.store.samples(other))
             left = cut(kept, room, need, exactly=self.exactly)
-            if left == kept:
+            if left >= kept:
                 break
             self._cut(other, left)
         return room.share

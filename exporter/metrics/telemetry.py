@@ -262,17 +262,18 @@ class Telemetry:
         counter = self._counters[family]
         (counter.labels(*labels) if labels else counter).inc(times)
 
-    def bug(self, where: str, error: BaseException) -> None:
+    def bug(self, where: str, error: BaseException, log: logging.Logger) -> None:
         """Log and count a bug that made an operation fail.
 
         Args:
             where: The operation, one of `CONTAINED`.
             error: The exception; messages of third-party exceptions are not logged.
+            log: The logger of the module that logs the outcome of the operation: what follows from
+                the same logger is about the same operation, and no repetition.
         """
         self.count(BUGS, 1, where)
         text = "refused because of a bug in the exporter, what was in force stays"
-        # A logger per operation: the logger's name is part of what identifies repeated log lines.
-        logging.getLogger(f"exporter.{where}").critical(text, extra={"what": where}, exc_info=error)
+        log.critical(text, extra={"what": where}, exc_info=error)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
         """Create a workspace's metrics, counters at 0, so that the first increment is visible."""

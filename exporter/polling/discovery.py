@@ -147,12 +147,12 @@ class BotDiscovery:
                 outcome=getattr(error, "outcome", Outcome.INVALID),
             )
         except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays
-            self._results.telemetry.bug("discovery", error)
+            self._results.telemetry.bug("discovery", error, log)
             return self._failed("bots: refused because of a bug in the exporter")
         try:
             await self._results.put_all(found.records)
         except Exception as error:  # noqa: BLE001 - it is polled all the same
-            self._results.telemetry.bug("discovery", error)
+            self._results.telemetry.bug("discovery", error, log)
             return self._failed(
                 "bots: polled, but not on the page because of a bug in the exporter"
             )

@@ -108,7 +108,7 @@ class Reloader:
                 return str(ending)
             except Exception as error:  # noqa: BLE001 - whatever it is, what is in force stays
                 self._telemetry.set(RELOAD_SUCCESSFUL, 0)
-                self._telemetry.bug("reload", error)
+                self._telemetry.bug("reload", error, log)
                 return "refused because of a bug in the exporter, which the log tells"
             self._telemetry.reloaded(self._now())
         for warning in config.warnings:
@@ -167,5 +167,5 @@ class Reloader:
             try:
                 return await asyncio.to_thread(self._source.content)
             except Exception as error:  # noqa: BLE001 - no thread to be had
-                self._telemetry.bug("reload", error)
+                self._telemetry.bug("reload", error, log)
                 return before

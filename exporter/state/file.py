@@ -164,7 +164,7 @@ class StateFile:
                 self._say(f"not written, as it {error}; the one before stays", self._path)
             elif self._failed != type(error).__name__:
                 self._failed = type(error).__name__
-                self._telemetry.bug("state", error)
+                self._telemetry.bug("state", error, log)
         else:
             self._failed = ""
             self._telemetry.set(STATE_WRITTEN, 1)

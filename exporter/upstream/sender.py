@@ -398,7 +398,7 @@ class Sender:
 
     def _bug(self, error: Exception) -> RequestFailed:
         """Tell an error of our own; what it is to whoever asked."""
-        self._telemetry.bug("answer", error)
+        self._telemetry.bug("answer", error, log)
         return RequestFailed(Outcome.INVALID, "refused because of a bug in the exporter")
 
     def _pause(

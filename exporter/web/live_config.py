@@ -45,7 +45,7 @@ class LiveWebConfig:
         file: str,
         environment: Mapping[str, str],
         reloaded: Callable[[bool], None],
-        bug: Callable[[BaseException], None] = lambda _: None,
+        bug: Callable[[BaseException, logging.Logger], None] = lambda *_: None,
     ) -> None:
         self._file = file
         self._environment = environment
@@ -95,7 +95,7 @@ class LiveWebConfig:
             self._tell(found.mistakes)
         elif isinstance(found, BaseException):
             if self._told is not type(found):
-                self._bug(found)
+                self._bug(found, log)
             self._told = type(found)
         elif found is not None:
             self._told = ()

@@ -1,6 +1,7 @@
 """Reading the configuration again: when, how often, and what a bad one does."""
 
 import asyncio
+import logging
 import signal
 import threading
 import time
@@ -146,8 +147,11 @@ def test_whatever_a_reload_leads_to_is_refused_told_as_a_bug_counted_and_ends_no
         assert b"seasalt_exporter_config_last_reload_successful 1.0" in page
         task.cancel()
 
+    caplog.set_level(logging.INFO)
     run(go)
-    assert {record.levelname for record in caplog.records} == {"CRITICAL"}
+    assert {record.levelname for record in caplog.records} == {"INFO", "CRITICAL"}
+    # One logger for what is one matter, so that the log folds no change away.
+    assert {record.name for record in caplog.records} == {"exporter.polling.reload"}
 
 
 def test_every_mistake_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -588,7 +588,9 @@ def test_whatever_a_look_leads_to_is_told_as_a_bug_and_the_last_good_one_stays(
 ) -> None:
     reloads: list[bool] = []
     bugs: list[BaseException] = []
-    one = LiveWebConfig(str(written(folder, PAIR)), {}, reloads.append, bugs.append)
+    one = LiveWebConfig(
+        str(written(folder, PAIR)), {}, reloads.append, lambda error, _: bugs.append(error)
+    )
     before, harm = one.current, OverflowError()
 
     def fails(*_: object) -> Document:
