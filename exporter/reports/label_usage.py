@@ -78,7 +78,7 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
                 reading.drift.add("name")  # two names with the same label value
             if label.count is not None:
                 sums[label.name] = sums.get(label.name, 0) + label.count
-        if len(sums) > MOST_LABELS:
+        if len(made_of) > MOST_LABELS:
             raise ReplyError("label_usage: more labels than any answer may hold")
     for name, value in sums.items():
         yield USES.sample(value, reading.window, name)
