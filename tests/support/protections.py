@@ -1460,8 +1460,8 @@ PROTECTIONS: Final = (
     Protection(
         "what waits in line is not sent with a rejected key",
         "exporter/upstream/sender.py",
-        "key = self._usable(credential)  # once more",
-        "key = credential._key.read()  # once more",
+        "key = self._usable(credential)  # again",
+        "key = credential._key.read()  # again",
         ("tests/upstream/test_sender.py",),
     ),
     Protection(
