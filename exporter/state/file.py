@@ -147,7 +147,7 @@ class StateFile:
                 await self._round.wait()
 
     async def run(self, state: Callable[[], State], pressing: Callable[[], object]) -> None:
-        """Write the state for ever: the first change soon, later ones at most every `WRITE_EVERY`.
+        """Write the state until cancelled: the first change soon, later ones at most every `WRITE_EVERY`.
 
         Args:
             state: Makes the state to write.

@@ -98,7 +98,7 @@ class RememberedBots:
     """What bot discovery remembers.
 
     Attributes:
-        bots: Each listed bot, with the number of complete lists since that it was missing from.
+        bots: Each listed bot, with the number of complete lists in a row that it was missing from.
         due: When the list is read next; None for now.
     """
 
