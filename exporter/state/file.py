@@ -147,7 +147,9 @@ class StateFile:
                 await self._round.wait()
 
     async def run(self, state: Callable[[], State], pressing: Callable[[], object]) -> None:
-        """Write the state until cancelled: the first change soon, later ones at most every `WRITE_EVERY`.
+        """Write the state until cancelled.
+
+        The first change is written soon, later ones at most every `WRITE_EVERY` seconds.
 
         Args:
             state: Makes the state to write.
