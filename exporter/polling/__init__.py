@@ -1,1 +1,1 @@
-"""What is asked when: plan, schedule, discovery, and the poller of each workspace."""
+"""Polling: plan, schedule, bot discovery, the poller of each workspace, and hot reload."""

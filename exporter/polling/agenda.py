@@ -1,4 +1,4 @@
-"""All calls of a workspace, and what follows from having them all. Pure; for many bots it takes long."""
+"""All calls of a workspace and what depends on all of them. Pure, but slow for many bots."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ from exporter.polling.schedule import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agenda:
-    """What a workspace is to be asked, and when.
+    """The calls of a workspace, and when each is sent.
 
     Attributes:
-        bots: Those it was made for.
-        calls: By identity.
-        rhythms: When each is sent.
-        wanted: The reports that they bring, and the signature of the call that brings each.
-        requests_per_minute: How many requests they lead to.
-        load: What they ask for as a share of what is allowed.
-        shortages: The settings that they are too many for.
+        bots: The bots that the agenda was made for.
+        calls: The calls, by identity.
+        rhythms: When each call is sent.
+        wanted: The polled reports, each with the signature of its call and its entry.
+        requests_per_minute: The requests per minute that the intervals lead to.
+        load: The requests that the intervals lead to, as a share of the allowed ones.
+        shortages: The settings that allow too few requests.
     """
 
     bots: tuple[Bot, ...]
@@ -67,7 +67,7 @@ class Agenda:
 
 
 def listings(workspace: Workspace, bots: int) -> list[Turn]:
-    """The turns of the pages of the list of bots, which are asked for as well; none without one."""
+    """The turns of the bot list's pages, at least one; none if discovery is off."""
     found = workspace.discover_bots
     return [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
 

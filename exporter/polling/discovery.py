@@ -1,4 +1,4 @@
-"""Keeps a workspace's bots up to date: reads the list now and then, and has new ones polled."""
+"""Bot discovery: reads a workspace's bot list at an interval and hands the bots to the poller."""
 
 import asyncio
 import logging
@@ -29,19 +29,19 @@ log = logging.getLogger(__name__)
 async def whole_list(
     sender: Sender, drift: Drift, most: int = DEFAULT_MOST, known: Collection[str] = frozenset()
 ) -> tuple[Listing, float]:
-    """Every page of a workspace's list of bots, and the seconds that the API took for them.
+    """A workspace's bot list, and the duration of its requests in seconds.
 
-    Of a list that is too long, only the pages that have the first and the known bots.
+    A list with more than `most` bots is read only as far as the known bots need it.
 
     Args:
-        sender: The way to the API.
-        drift: Takes note of rows that cannot be read.
-        most: How many bots are taken.
-        known: The ids of those that are known.
+        sender: Sends the requests.
+        drift: Counts the rows that cannot be read.
+        most: The number of bots to take.
+        known: The ids of the known bots.
 
     Raises:
-        RequestFailed: If a page did not come.
-        ReplyError: If a page cannot be read, or there is no end to them.
+        RequestFailed: If a page's request failed.
+        ReplyError: If a page cannot be read, or the list does not end.
     """
     listing, seconds = Listing(most, known), 0.0
     for _ in range(MOST_PAGES):
@@ -51,25 +51,25 @@ async def whole_list(
         if not more:
             return listing, seconds
     if listing.left_out:
-        listing.proves = False  # whatever it has beyond
+        listing.proves = False  # it has unread pages
         return listing, seconds
     raise ReplyError(f"bots: more than {MOST_PAGES} pages")
 
 
 def roster(workspace: Workspace, listed: RememberedBots) -> Roster:
-    """The bots of a workspace that has its list read, as they are remembered."""
+    """The roster of a workspace with bot discovery, from what is remembered of its list."""
     return Roster(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
 
 
 class BotDiscovery:
-    """Reads the list of a workspace's bots and tells its poller.
+    """Reads a workspace's bot list and hands the bots to its poller.
 
     Args:
-        workspace: Whose bots.
-        discovery: Which bots, and how often the list is read.
-        poller: Polls them.
-        sender: The way to the API.
-        results: Takes what the list says of the bots.
+        workspace: The workspace.
+        discovery: Which bots to poll, and how often to read the list.
+        poller: Polls the bots.
+        sender: Sends the requests.
+        results: Takes the samples about the bots.
         now: The present as an aware instant.
     """
 
@@ -97,11 +97,11 @@ class BotDiscovery:
         self._due = now()
 
     def begin(self, before: RememberedBots, agenda: Agenda | None = None) -> None:
-        """Have the bots polled that are known before the list is read.
+        """Hand the poller the bots that are known before the list is read.
 
         Args:
             before: What is remembered of earlier lists.
-            agenda: That of these bots, if it was made already.
+            agenda: The agenda of these bots, if it was made already.
         """
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))
@@ -113,16 +113,16 @@ class BotDiscovery:
 
     @property
     def listed(self) -> RememberedBots:
-        """What is to be remembered of the list."""
+        """What to remember of the list."""
         return RememberedBots(self._roster.remembered, self._due)
 
     @property
     def turns(self) -> dict[Key, tuple[float, datetime | None]]:
-        """The interval of the list's reading in seconds, and when it is read next."""
+        """The interval of reading the list in seconds, and when it is read next."""
         return {self._key: (self._interval.total_seconds(), self._due)}
 
     async def run(self) -> None:
-        """Read the list when it is due, for ever."""
+        """Read the list whenever it is due, until cancelled."""
         while True:
             while (wait := (self._due - self._now()).total_seconds()) > 0:
                 await asyncio.sleep(min(wait, LONGEST_SLEEP))
@@ -132,11 +132,11 @@ class BotDiscovery:
             self._due = next_turn(self._rhythm, self._now(), failure, self._sender)
 
     async def once(self) -> Failure | None:
-        """Read the list one time and have its bots polled; what went wrong, if something did."""
+        """Read the list once and hand the poller its bots; the failure, if there is one."""
         drift = Drift()
         try:
             listing, seconds = await whole_list(self._sender, drift, self._most, self._roster.known)
-            # Beside the loop, as thousands of bots take their time.
+            # In a thread, because thousands of bots take a while.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)
         except (RequestFailed, ReplyError) as error:
@@ -146,12 +146,12 @@ class BotDiscovery:
                 unsent=isinstance(error, NotSent),
                 outcome=getattr(error, "outcome", Outcome.INVALID),
             )
-        except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays
+        except Exception as error:  # noqa: BLE001 - the last-known-good list stays in force
             self._results.telemetry.bug("discovery", error, log)
             return self._failed("bots: refused because of a bug in the exporter")
         try:
             await self._results.put_all(found.records)
-        except Exception as error:  # noqa: BLE001 - it is polled all the same
+        except Exception as error:  # noqa: BLE001 - the bots are polled all the same
             self._results.telemetry.bug("discovery", error, log)
             return self._failed(
                 "bots: polled, but not on the page because of a bug in the exporter"
@@ -161,7 +161,7 @@ class BotDiscovery:
         return None
 
     def _take_up(self, found: "_Found") -> None:
-        """Let a list be in force, wholly or not at all."""
+        """Put a list in force, in full or not at all."""
         before = self._told
         try:
             with undone_if_it_fails(self._results.store, {self._workspace.name}):
@@ -181,7 +181,7 @@ class BotDiscovery:
         unsent: bool = False,
         outcome: Outcome = Outcome.INVALID,
     ) -> Failure:
-        """Note that a list could not be had; the one before stays in force."""
+        """Record and log that reading the list failed; the last-known-good list stays in force."""
         interval = self._interval.total_seconds()
         self._results.store.fail(
             self._key, text, duration_seconds=seconds, interval_seconds=interval
@@ -192,7 +192,7 @@ class BotDiscovery:
         return failure
 
     def _tell_left_out(self, number: int) -> None:
-        """Say how many bots of the list there is no room for."""
+        """Log and count the bots beyond `max_bots`."""
         if not number:
             return
         self._results.dropped("max_bots", number)
@@ -202,10 +202,15 @@ class BotDiscovery:
         log.warning("bots left out", extra={"workspace": self._workspace.name, "reason": reason})
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
-        """What a list leads to that was complete at an instant.
+        """The roster, agenda and records that follow from a list.
+
+        Args:
+            listing: The list.
+            at: When it was complete.
+            seconds: The duration of its requests.
 
         Raises:
-            ReplyError: If it cannot be believed.
+            ReplyError: If the list is suddenly empty.
         """
         found = self._found(self._roster.after(listing))
         interval = self._interval.total_seconds()
@@ -232,7 +237,7 @@ class BotDiscovery:
         return _Found(roster, facts, told, agenda)
 
     def _assign(self, found: "_Found") -> None:
-        """Have the bots polled, where they are others than before."""
+        """Hand the poller the new bots if they changed."""
         if found.agenda is None:
             return
         if any(found.told) or self._told:
@@ -244,14 +249,14 @@ class BotDiscovery:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a list of bots leads to.
+    """What follows from a bot list.
 
     Attributes:
         roster: The bots.
-        facts: What the list says of each.
-        told: Another value if other bots are to be polled or told of.
-        agenda: What is to be polled then; None where nothing changes.
-        records: What the store is to have of the list and of each bot.
+        facts: The samples about each listed bot.
+        told: A value that differs if other bots are polled or listed.
+        agenda: The new agenda; None if no bots changed.
+        records: The records of the list and of each listed bot, for the store.
     """
 
     roster: Roster

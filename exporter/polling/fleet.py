@@ -1,4 +1,22 @@
-"""The pollers of all workspaces in force; a new configuration replaces only what it changes."""
+"""The pollers of all workspaces; a new configuration replaces only those that it changes.
+
+A reload is a transaction: either the whole new configuration is in force afterwards, or nothing has
+changed. `Fleet.adopt` has three phases.
+
+1. Prepare. Everything slow is done first, in threads: TLS contexts, agendas, key digests. Nothing
+   in force is touched, so a failure needs no cleanup.
+2. Begin. New pollers are made, and write to the store and the telemetry. This phase never awaits,
+   so no other task sees a half-finished state. If one poller fails, the store is restored and the
+   old pollers set their metrics again.
+3. Commit. From here on nothing is rolled back. Old pollers are cancelled and awaited before new
+   ones start, so no workspace is ever polled twice at a time. An answer that an old poller still
+   receives goes to a store that nobody reads.
+
+A workspace whose settings and certificates are unchanged keeps its poller. A changed workspace
+starts with the memory of its old poller, so it keeps its turns, its pause and its daily count. Of a
+removed workspace, only the sender's state stays: the workspace may return before the pause that the
+API requested is over.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,16 +33,18 @@ from exporter.state.memory import Memory, Origin
 from exporter.upstream.client import Trust, trust
 
 Start = Callable[[Workspace, Memory, Trust, Origin], WorkspacePoller]
-"""Makes the poller of a workspace, from what is remembered of it, whom it believes, and where from."""
+"""Makes a workspace's poller from its memory, its TLS trust, and the origin of its values."""
 
 
 @dataclass(slots=True)
 class _Running:
-    """A poller at work.
+    """A poller and its task.
 
     Attributes:
-        likeness: Equal as long as nothing that the workspace is made of has changed.
-        task: Polls; None for one that is about to.
+        workspace: The workspace's configuration.
+        likeness: Compares equal as long as neither settings nor certificates change.
+        poller: The poller.
+        task: Runs the poller; None before the commit.
     """
 
     workspace: Workspace
@@ -34,13 +54,20 @@ class _Running:
 
     @property
     def place(self) -> tuple[str, str]:
-        """The API and the name: the labels of what is told of the workspace."""
+        """The API and the name: the labels of the workspace's own metrics."""
         return self.workspace.api, self.workspace.name
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A workspace, and what takes its time to work out; the last two where it is not as it was."""
+    """A workspace of the new configuration, prepared.
+
+    Attributes:
+        workspace: The workspace's configuration.
+        trusted: Its TLS trust.
+        agenda: The agenda that it starts with; None if the workspace is unchanged.
+        origin: The origin of its values; empty if the workspace is unchanged.
+    """
 
     workspace: Workspace
     trusted: Trust
@@ -49,19 +76,19 @@ class _Wanted:
 
     @property
     def likeness(self) -> object:
-        """Of its settings, and of what is in the files of its certificates: see `trust`."""
+        """Its settings, and its TLS trust, which changes with its files' content (see `trust`)."""
         return vars(self.workspace), self.trusted
 
 
 class Fleet:
-    """Polls the workspaces of the configuration in force.
+    """The pollers of the configuration in force.
 
     Args:
         start: Makes a poller.
         tasks: Runs the pollers; an error in one ends them all.
-        store: Forgets what is no longer polled.
-        telemetry: Likewise.
-        remembered: What an earlier life remembered, by the name of the workspace.
+        store: The store of all workspaces.
+        telemetry: The exporter's own metrics.
+        remembered: The memories from before a restart, by the name of the workspace.
     """
 
     def __init__(
@@ -85,23 +112,22 @@ class Fleet:
         return (running.poller for running in self._running.values())
 
     async def adopt(self, config: Config) -> None:
-        """Poll what this configuration says; where that fails in whatever way, change nothing.
+        """Put a configuration in force, or change nothing if that fails.
 
-        A workspace that is as it was goes on undisturbed. A changed one is watched anew, from what
-        the poller before it knows; one that is gone leaves nothing but how it stands with the API,
-        as it may be back before the pause that the API asked for is over.
+        Args:
+            config: The new configuration.
 
         Raises:
-            StartError: If a workspace's certificates or addresses cannot be used.
-            Ending: If it is closed, or was meanwhile.
+            StartError: If a workspace's certificates or URLs cannot be used.
+            Ending: If the fleet is closed, before or during the call.
         """
         self._open()
         wanted = [await self._wanted(workspace) for workspace in config.workspaces]
         self._open()
         before, after = self._running, self._begun(wanted)
-        # Whatever could fail has not: what follows is the end of what polls no more, and names.
+        # The commit: from here on, nothing but a shutdown stops the transaction.
         replaced = [old for name, old in before.items() if after.get(name) is not old]
-        # Until they have ended an answer may come to them, and it is nobody's any more.
+        # They may receive answers until they have ended; nobody wants those any more.
         elsewhere = Store(), Telemetry()
         for old in replaced:
             old.poller.retire(*elsewhere)
@@ -122,7 +148,7 @@ class Fleet:
             raise Ending("the exporter is ending")
 
     async def _wanted(self, workspace: Workspace) -> _Wanted:
-        """What is to be polled, with an agenda where it is not as it was.
+        """Prepare a workspace; if it has changed, with its agenda and origin.
 
         Raises:
             StartError: If the workspace's certificates cannot be used.
@@ -136,9 +162,10 @@ class Fleet:
         return replace(new, agenda=agenda, origin=origin)
 
     def _begun(self, wanted: list[_Wanted]) -> dict[str, _Running]:
-        """Those that poll from now on, each new one begun; what waits in here waits for nothing.
+        """Make and begin the new pollers; the fleet's next set of pollers.
 
-        Where one cannot begin, all that the others have told and kept is taken back.
+        This never awaits. If a poller cannot begin, the changes to the store and the telemetry are
+        undone.
         """
         before, after = self._running, dict[str, _Running]()
         names = before.keys() | {one.workspace.name for one in wanted}
@@ -150,7 +177,7 @@ class Fleet:
                     if one.agenda is None:
                         after[name] = before[name]
                         continue
-                    # Only now: what the poller before it remembers changes with every request.
+                    # Only now, because the old poller's memory changes with every request.
                     memory = self._memory(one.workspace)
                     poller = self._start(one.workspace, memory, one.trusted, one.origin)
                     after[name] = _Running(one.workspace, one.likeness, poller)
@@ -168,7 +195,11 @@ class Fleet:
         return after
 
     def _tell_again(self, instead: Mapping[str, _Running]) -> None:
-        """Tell what was told before others have begun in place of those that poll."""
+        """Restore the metrics of the running pollers after new ones have set theirs.
+
+        Args:
+            instead: The new set of pollers, as far as it was made.
+        """
         told = {old.place for old in self._running.values()}
         for new in instead.values():
             if new.place not in told:
@@ -178,14 +209,14 @@ class Fleet:
                 old.poller.tell_again()
 
     def _memory(self, workspace: Workspace) -> Memory:
-        """What is remembered of a workspace that is watched anew."""
+        """The memory that a workspace's new poller starts with."""
         old = self._running.get(workspace.name)
         if old:
             return old.poller.memory.forgiving()
         return self._remembered.get(workspace.name, Memory())
 
     async def close(self) -> None:
-        """Poll nothing any more, whatever is adopted."""
+        """End all pollers, and refuse every further configuration."""
         self._closed.set()
         await _end(self._running.values())
 

@@ -1,32 +1,45 @@
-"""Which targets of a workspace the API knows: that it knows none of them is no proof of anything. Pure."""
+"""Tells a deleted bot from an API that has lost all its bots. Pure."""
 
 from collections.abc import Container
 
 
 class MissingBots:
-    """The last word of the API about each target: an answer, or that it does not know it.
+    """The API's last response about each target: an answer, or that it does not know the target.
 
-    A deploy gone wrong, or a database that is not there, makes an API deny every bot in turn. So
-    a bot is gone only if the API answers about others meanwhile, and about no fewer than it denies.
+    After a failed deploy or without its database, an API may answer 404 for one bot after another.
+    So a bot counts as gone only if the API answers for other targets meanwhile, and for at least as
+    many as it denies.
+
+    Attributes:
+        number: The responses so far; a number dates a response.
     """
 
     def __init__(self) -> None:
         self._words: dict[str, tuple[int, bool]] = {}
         self._answered = 0
         self.number = 0
-        """How many words there were so far, which dates them."""
 
     def heard(self, target: str, *, known: bool) -> None:
-        """Take note of a word about a target."""
+        """Note a response about a target.
+
+        Args:
+            target: The id of the bot; empty for the workspace.
+            known: Whether it was an answer.
+        """
         self.number += 1
         self._words[target] = self.number, known
         if known:
             self._answered = self.number
 
     def gone(self, target: str, since: int) -> bool:
-        """Whether what the API said since some word means that a target it denies is gone."""
+        """Whether the responses since a denial mean that the denied target is gone.
+
+        Args:
+            target: The id of the bot.
+            since: The number of the denial.
+        """
         if self._answered <= since:
-            return False  # as in an outage, where nothing is looked through for each bot
+            return False  # the quick way out in an outage, for every bot
         own = self._words.get(target)
         if own and own[1] and own[0] > since:
             return False
@@ -38,5 +51,5 @@ class MissingBots:
         return 0 < len(others) <= 2 * sum(others)
 
     def keep(self, targets: Container[str]) -> None:
-        """Forget all but these targets."""
+        """Forget all targets but these."""
         self._words = {one: word for one, word in self._words.items() if one in targets}

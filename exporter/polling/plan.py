@@ -1,8 +1,21 @@
-"""The least number of requests that bring all configured reports. Pure.
+"""The fewest requests that fetch all configured reports. Pure.
 
-Two laws: every entry of a target is in exactly one call, and a call carries exactly the fields
-that each of its entries asked for. So entries share a call only if they agree on every field that
-both determine, and leaving a field out can be a value too.
+One request can carry many reports of one target, a workspace or a bot. The plan groups the entries
+of each target into calls, and obeys two laws:
+
+1. Every entry of a target is in exactly one call.
+2. A call carries exactly the fields that each of its entries asked for.
+
+All entries of a call share its fields. So by the second law, entries share a call only if they
+agree on every field that both determine. Leaving a field out can be a value too: `total_usage`
+without dates is the total of all time, so it never shares a call with an entry that has dates. A
+field that an entry does not determine may have any value.
+
+Entries of a call also share its interval, and a metric is in a call only once. A report that the
+documents call resource intensive goes alone.
+
+`group` is first fit: the entry with the most fields comes first, because it has the fewest groups
+to choose from. A test checks by brute force that no grouping needs fewer requests.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +32,7 @@ from exporter.model.targets import Key, Target, fraction
 
 
 def target(workspace: Workspace, bot: Bot | None = None) -> Target:
-    """A workspace, or one of its bots, as a target."""
+    """The target of a workspace or of one of its bots."""
     labels = workspace.static_labels(bot)
     if bot is None:
         return Target(workspace.api, workspace.name, labels=labels)
@@ -28,12 +41,12 @@ def target(workspace: Workspace, bot: Bot | None = None) -> Target:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One request, for one or more entries of one target, again and again.
+    """A repeated request for one or more entries of one target.
 
     Attributes:
-        api: The dialect it is spoken in.
-        target: What it is about.
-        entries: What it asks for, all at the same interval.
+        api: The API's dialect.
+        target: The workspace or bot.
+        entries: The entries, all with the same interval.
     """
 
     api: Api
@@ -42,50 +55,55 @@ class Call:
 
     @property
     def interval(self) -> timedelta:
-        """How often it is sent."""
+        """The time between two turns of the call."""
         return self.entries[0].interval
 
     @property
     def names(self) -> str:
-        """A text that is the same for every target of which it asks the same."""
+        """A text that is equal for all targets with the same entries."""
         return _names(self.entries)
 
     @cached_property
     def identity(self) -> str:
-        """A text that is the same after every restart and reload, and no other call's."""
+        """A text that identifies the call and stays the same over restarts and reloads."""
         return f"{self.target.workspace}|{self.target.bot_id}|{self.names}"
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
-        """What the values of each entry are kept under; the same objects wherever they are."""
+        """The store's key of each entry; always the same objects."""
         return tuple([Key.of(self.target, entry) for entry in self.entries])
 
     def key(self, entry: Entry) -> Key:
-        """What the values of one of the entries are kept under."""
+        """The store's key of one entry."""
         return self.keys[self.entries.index(entry)]
 
     @property
     def place(self) -> float:
-        """Its place in the interval, from 0 to, but not, 1.
+        """The call's place in the interval, at least 0 and less than 1.
 
-        The targets come in the same order whatever is asked of them: those that are polled in the
-        same minute are neighbours on the page, where little is to be made anew then.
+        Targets come in the same order for every set of entries. So targets that are polled in the
+        same minute are neighbours in the exposition, and a change concerns few parts of it.
         """
         return (self.target.place + fraction(self.names)) % 1
 
     @cached_property
     def signature(self) -> str:
-        """The identity, and a text that is another when the target or a question is."""
+        """The identity, and a digest that changes with the target or with an entry's question."""
         about = repr((self.target, [entry.question for entry in self.entries]))
         return f"{self.identity}|{blake2b(about.encode(), digest_size=8).hexdigest()}"
 
     @property
     def slow(self) -> bool:
-        """Whether it asks for what the documents call resource intensive."""
+        """Whether it carries a report that the documents call resource intensive."""
         return any(entry.report.alone for entry in self.entries)
 
     def body(self, today: date, entries: Iterable[Entry] | None = None) -> dict[str, object]:
-        """The request on a local day, for all of its entries or for some."""
+        """The request's body on a local day.
+
+        Args:
+            today: The local day.
+            entries: The entries to ask for; by default, all entries of the call.
+        """
         asked = tuple(self.entries if entries is None else entries)
         fields: dict[str, object] = {
             name: value.on(today) if isinstance(value, Edge) else value
@@ -97,26 +115,30 @@ class Call:
         return self.api.body([entry.metric for entry in asked], fields)
 
 
-@lru_cache(maxsize=256)  # the bots of a workspace share them
+@lru_cache(maxsize=256)  # all bots of a workspace have the same entries
 def _names(entries: tuple[Entry, ...]) -> str:
     return "|".join(f"{entry.name}/{entry.window}" for entry in entries)
 
 
 def merged(entries: Iterable[Entry]) -> dict[str, Field_]:
-    """The fields of a request that carries all of these entries."""
+    """The fields of a request that carries these entries."""
     return {name: value for entry in entries for name, value in entry.fields.items()}
 
 
 def agree(one: Mapping[str, Field_], two: Mapping[str, Field_]) -> bool:
-    """Whether no field has two values."""
+    """Whether two sets of fields have the same value for every field in both."""
     return all(two.get(name, value) == value for name, value in one.items())
 
 
 def group(entries: Iterable[Entry], *, many: bool = True) -> tuple[tuple[Entry, ...], ...]:
-    """The entries in as few groups as can each share a request.
+    """The entries in the fewest groups that can each share a request, in the order of the entries.
 
-    First fit, those that determine the most fields first, each into the group with which it has
-    the most fields in common; the order of the result is that of the entries.
+    Entries with the most fields come first. Each joins the fitting group with which it has the most
+    fields in common, or starts a new one.
+
+    Args:
+        entries: The entries of one target.
+        many: Whether a request of this API can carry more than one entry.
     """
     given = list(entries)
     groups: list[list[Entry]] = []
@@ -145,7 +167,7 @@ def _common(entry: Entry, group: list[Entry]) -> int:
 
 
 def planned_calls(workspace: Workspace, bots: Iterable[Bot]) -> tuple[Call, ...]:
-    """Every call that a workspace with these bots leads to, the workspace's own first."""
+    """Every call of a workspace with these bots, the calls about the workspace itself first."""
     scoped = {
         scope: group(
             (entry for entry in workspace.entries if entry.scope == scope),

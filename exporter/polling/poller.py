@@ -1,7 +1,7 @@
-"""The loop of one workspace: what is due is asked, read and stored.
+"""The polling loop of one workspace: send what is due, read the answer, store the samples.
 
-Values travel one way here: queue, sender, report, results. Nothing is remembered of a call between
-two turns but when it is due, and what the API refuses of it.
+Values flow one way: turn queue, sender, report, results. Between two turns of a call, the poller
+remembers when the call is due, what the API refuses, and which fields earlier answers had.
 """
 
 import asyncio
@@ -33,29 +33,29 @@ from exporter.upstream.sender import Received, Sender
 
 GONE_AFTER: Final = 2
 ASK_THE_GONE: Final = timedelta(hours=1)
-"""A bot that is not found in so many turns in a row, while others are, is asked no sooner."""
+"""Turns in a row without a bot until it may count as gone, and the wait before the next one."""
 
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
-"""How long a report that spoiled a shared request is left out of it."""
+"""How long a report that the API refused is left out of its shared request."""
 
 _MANY_SAMPLES: Final = 2_000
-"""Samples of an answer, beyond which the largest names are picked beside the loop."""
+"""Samples of a report, beyond which `max_labels` is applied off the event loop."""
 
 log = logging.getLogger(__name__)
 
 
 async def nowhere() -> None:
-    """Write nothing down: nothing is kept over a restart."""
+    """Write no state: there is no state file."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What an answer says of one report.
+    """One report's part of an answer.
 
     Attributes:
-        samples: That, or why it cannot be read.
-        drift: What was odd.
-        dropped: How many more samples there were.
+        samples: The samples, or the error if the part cannot be read.
+        drift: What the documents do not describe.
+        dropped: The number of samples that were left out.
     """
 
     samples: tuple[Sample, ...] | ReplyError
@@ -65,15 +65,15 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What kept one report of one target from being read.
+    """The failure of one report of one target.
 
     Attributes:
-        key: Which report of which target.
-        text: Why, in a few words of ours.
-        refused: Whether the API objects to what was asked.
-        missing: Whether the API itself says that it does not know what was asked about.
-        unsent: Whether it was not even asked.
-        outcome: How its request ended.
+        key: The report and the target.
+        text: The reason, in our own words.
+        refused: Whether the API refused the request's content.
+        missing: Whether the API itself says that it does not know the target.
+        unsent: Whether the request was not sent at all.
+        outcome: How the request ended.
     """
 
     key: Key
@@ -90,7 +90,7 @@ class Failure:
         return f"workspace {target.workspace}{bot}: {self.key.report}: {self.text}"
 
     def log(self, logger: logging.Logger) -> None:
-        """Tell it as one event."""
+        """Log the failure as one event."""
         logger.warning(
             "report failed",
             extra={
@@ -104,7 +104,16 @@ class Failure:
 
 
 def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, sender: Sender) -> datetime:
-    """When something is asked again: soon if it failed, and was not sent or may be sent once more."""
+    """The next turn: ahead of the regular one after a failure, if the retry budget allows it.
+
+    A request that was not sent costs no budget.
+
+    Args:
+        rhythm: The regular turns.
+        now: The present as an aware instant.
+        failed: The failure of the last turn; None if it succeeded.
+        sender: Pays from its retry budget.
+    """
     regular, soon = rhythm.after(now), rhythm.after_failure(now)
     if failed and soon < regular and (failed.unsent or sender.early(failed.outcome)):
         return soon
@@ -112,15 +121,15 @@ def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, sender: Sen
 
 
 class ReportPoller:
-    """Polls one workspace.
+    """Polls the reports of one workspace.
 
     Args:
-        workspace: What to ask, how often and how fast.
-        sender: The way to the API.
-        results: Takes what the answers say.
+        workspace: The workspace.
+        sender: Sends the requests.
+        results: Takes the samples.
         now: The present as an aware instant; durations come from the event loop's clock.
-        noted: Waited for before a slow call is sent: writes down what is remembered, so that no
-            restart sends it again, however soon it comes.
+        noted: Awaited before a slow call is sent. It writes the state file, so that a restart does
+            not send the call again.
     """
 
     def __init__(
@@ -141,11 +150,11 @@ class ReportPoller:
         self._split_in_vain: dict[str, datetime] = {}
         self._presence = MissingBots()
         self._had: dict[Key, frozenset[tuple[str, str]]] = {}
-        self._known_fields: dict[Fields, frozenset[tuple[str, str]]] = {}  # most have the same
+        self._known_fields: dict[Fields, frozenset[tuple[str, str]]] = {}  # most are equal
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: RememberedTurns) -> None:
-        """Take up what was remembered, before the calls are assigned."""
+        """Restore what was remembered; call this before `assign`."""
         latest = self._now() + REFUSAL_REMEMBERED  # the clock may have been set back since
         self._queue.recall(turns.due)
         self._refused = {key: min(until, latest) for key, until in turns.refused}
@@ -155,22 +164,22 @@ class ReportPoller:
 
     @property
     def remembered(self) -> RememberedTurns:
-        """What is to be remembered, see `recall`."""
+        """What to remember, see `recall`."""
         return RememberedTurns(
             self._queue.due, tuple(self._refused.items()), dict(self._split_in_vain)
         )
 
     def assign(self, agenda: Agenda, others: AbstractSet[Key] = frozenset()) -> None:
-        """Let these be the calls to send.
+        """Replace the calls.
 
-        One that was there before, or is remembered, keeps its place in time, a new one is sent as
-        soon as the budget allows, and what the others brought is forgotten.
+        A call that was there before, or is remembered, keeps its next turn. A new call is due now.
+        The records of all other reports are removed from the store.
 
         Args:
-            agenda: All that the workspace leads to.
-            others: What else of the workspace stays in the store.
+            agenda: The new calls.
+            others: Further keys of the workspace that stay in the store.
         """
-        # All that could fail comes first, on the side: then nothing is half done.
+        # Everything that may fail comes first and changes nothing, so nothing is left half done.
         turns, known = self._queue.placed(agenda), self._queue.known
         wanted, before = agenda.wanted, self._queue.agenda.wanted
         had = {key: had for key, had in self._had.items() if key in wanted}
@@ -197,10 +206,10 @@ class ReportPoller:
         self._results.changed()
 
     def tell_the_load(self, agenda: Agenda | None = None) -> None:
-        """Say so where the intervals ask for more than is allowed, and what would be right.
+        """Set the load metric, and log the shortages if they have changed.
 
         Args:
-            agenda: What is about to be polled; what is polled already where left out.
+            agenda: The agenda that is about to be assigned; by default, the present one.
         """
         workspace, before = self._workspace, self._queue.agenda
         agenda = agenda or before
@@ -211,16 +220,16 @@ class ReportPoller:
 
     @property
     def requests_per_minute(self) -> float:
-        """How many requests the intervals lead to."""
+        """The requests per minute that the intervals lead to."""
         return self._queue.agenda.requests_per_minute
 
     @property
     def due(self) -> DueByKey:
-        """What says when each report is polled next, see `TurnQueue.by_key`."""
+        """A function that returns when each report is polled next, see `TurnQueue.by_key`."""
         return self._queue.by_key()
 
     async def run(self) -> None:
-        """Send every call when it is due, for ever."""
+        """Send every call whenever it is due, until cancelled."""
         await self._results.settle()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -228,7 +237,7 @@ class ReportPoller:
                 tasks.create_task(self._take(await self._queue.next()))
 
     async def once(self) -> tuple[Failure, ...]:
-        """Send every call one time; what went wrong."""
+        """Send every call once; the failures."""
         self._results.exactly = True
 
         async def take(call: Call) -> tuple[Failure, ...]:
@@ -245,14 +254,14 @@ class ReportPoller:
         return tuple(failure for task in tasks for failure in task.result())
 
     async def _take(self, turn: Turn) -> None:
-        """One turn of a call, in the slot that was taken for it."""
+        """Take one turn of a call, release its slot, and put its next turn into the queue."""
         try:
             if turn.call.slow:
                 await self._noted()
             failures = await self._poll(turn.call)
         finally:
             self._slots.release()
-        # Not where it was called off: what became of it is not known then.
+        # Not reached after a cancellation: the outcome is unknown then.
         call = self._queue.landed(turn)
         if call is None:
             return
@@ -262,16 +271,16 @@ class ReportPoller:
         else:
             failed = next((one for one in failures if one.key not in self._refused), None)
             if turn.missing >= GONE_AFTER:
-                failed = None  # likely gone, if nobody knows: no reason to ask sooner
+                failed = None  # probably gone: no reason to ask sooner
             due = next_turn(rhythm, now, failed, self._sender)
         turn.put_off = any(failure.unsent for failure in failures)
         self._queue.put_back(turn, call, due)
 
     def _gone(self, turn: Turn, failures: Sequence[Failure]) -> bool:
-        """Whether the bot of a call is gone; then its values are withdrawn.
+        """Note whether the bot of a call was found; if it is gone, withdraw its values.
 
-        Without another target that is answered, a bot that is not found has failed like any other:
-        its values go stale, and it is asked again at its turn.
+        While the API answers for no other target, a bot that is not found is an ordinary failure:
+        its values go stale, and it is polled again at its next turn.
         """
         bot = turn.call.target.bot_id
         if len(failures) < len(self._to_ask(turn.call)):
@@ -288,12 +297,12 @@ class ReportPoller:
         return False
 
     def _to_ask(self, call: Call) -> list[Entry]:
-        """The reports of a call, without those that would spoil it."""
+        """The entries of a call, without those that the API refused recently."""
         now = self._now()
         return [entry for entry in call.entries if self._refused.get(call.key(entry), now) <= now]
 
     async def _poll(self, call: Call) -> tuple[Failure, ...]:
-        """Ask for a call's reports; where the API refuses them together, one by one."""
+        """Poll a call's reports; if the API refuses them together, poll them one by one."""
         now, entries = self._now(), self._to_ask(call)
         if not entries:
             return ()
@@ -308,10 +317,10 @@ class ReportPoller:
         return failures
 
     async def _split(self, call: Call, entries: Sequence[Entry]) -> tuple[Failure, ...]:
-        """Each report by itself, as one may have spoiled the request for all.
+        """Poll each report by itself, because one may have caused the refusal of all.
 
-        The culprit is remembered, so that it spoils no more; and where all are refused, that
-        splitting is of no use.
+        The refused ones are left out of the call for `REFUSAL_REMEMBERED`. If the API refuses all
+        of them, the call is not split again for that time.
         """
         failures: list[Failure] = []
         for entry in entries:
@@ -325,7 +334,7 @@ class ReportPoller:
         return tuple(failures)
 
     async def _ask(self, call: Call, entries: Sequence[Entry]) -> tuple[Failure, ...]:
-        """One request, and what its answer says of each report."""
+        """Send one request, and store what its answer says about each report; the failures."""
         zone, bot = self._workspace.zone, call.target.bot_id
         shown = [self._results.store.samples(call.key(entry)) for entry in entries]
         try:
@@ -356,7 +365,7 @@ class ReportPoller:
     def _part(
         self, call: Call, entry: Entry, answer: object, sent: datetime, shown: Iterable[Sample]
     ) -> _Part:
-        """What an answer says of one report; changes nothing, as it may run beside the loop."""
+        """One report's part of an answer; changes nothing, because it may run in a thread."""
         before = self._had.get(call.key(entry), frozenset())
         reading = entry.reading(sent, before)
         try:
@@ -369,7 +378,7 @@ class ReportPoller:
         return _Part(kept, reading.drift, len(samples) - len(kept))
 
     def _read(self, call: Call, entry: Entry, part: _Part, received: Received) -> Iterator[Failure]:
-        """Store what an answer says of one report; why not, if it cannot be read."""
+        """Store one report's part of an answer, or yield the failure if it cannot be read."""
         if isinstance(part.samples, ReplyError):
             yield self._failed(call, entry, part.samples, received.seconds)
         elif self._wanted(call):
@@ -379,7 +388,7 @@ class ReportPoller:
         self._results.telemetry.drifted(call.target.api, entry.metric, part.drift)
 
     def _remember_fields(self, key: Key, drift: Drift) -> None:
-        """Keep what an answer had, so that it is missed where the next has it no more."""
+        """Remember an answer's fields, so that a later answer without them counts as drift."""
         had = self._had.get(key, frozenset()) | {
             (name, one) for name, fields in drift.had.items() for one in fields
         }
@@ -387,8 +396,8 @@ class ReportPoller:
 
     def _record(self, entry: Entry, samples: Sequence[Sample], received: Received) -> Record:
         withdrawn = entry.withdrawn(received.sent)
-        # The clock may have been set back meanwhile: then nobody knows how old they are, and they
-        # are not shown before the instant at which they were asked for.
+        # If the clock was set back since the request, the age of the values is unknown. They are
+        # then not shown before the clock reaches the instant of the request again.
         known = max(received.sent, self._now())
         return Record(
             interval_seconds=entry.interval.total_seconds(),
@@ -425,6 +434,6 @@ class ReportPoller:
         )
 
     def _wanted(self, call: Call) -> bool:
-        """Whether a call is still to be sent as it was, not dropped or changed on its way."""
+        """Whether a call is still in the agenda, neither dropped nor changed while it was sent."""
         now = self._queue.agenda.calls.get(call.identity)
         return now is not None and now.signature == call.signature

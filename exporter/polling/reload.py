@@ -1,4 +1,18 @@
-"""Puts the configuration in force again: when it is asked for, or when its files have changed."""
+"""Hot reload of the configuration: on request, on SIGHUP, or when its files change.
+
+A reload is a transaction. The configuration is read and checked in full before `adopt` puts it in
+force, and `adopt` itself changes everything or nothing (see `Fleet`). If any step fails, the
+last-known-good configuration stays in force, and the metric
+`seasalt_exporter_config_last_reload_successful` is 0. A lock lets only one reload run at a time.
+
+A change of the files is found by comparing digests of their content. The content must be the same
+at two looks in a row, so a file that is still being written is not read. It must also differ from
+the content of the last attempt, so a bad configuration is tried once and not every five seconds.
+
+That digest is taken before the files are read. A write during the read is then a change of its own.
+If the files were written during the read, nobody knows which content was read, and the next look
+tries again.
+"""
 
 import asyncio
 import logging
@@ -16,10 +30,10 @@ from exporter.files import Followed, Stamp
 from exporter.metrics.telemetry import RELOAD_SUCCESSFUL, Telemetry
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks at the files; a change is acted on when two looks agree."""
+"""Seconds between two looks at the files; a change counts when two looks agree."""
 
 _UNKNOWN: Final = [b"unknown"]
-"""Stands for no content of any files."""
+"""Equals no files' digests, so any content differs from it."""
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +43,18 @@ async def _pause() -> None:
 
 
 class Source:
-    """Where the configuration comes from, made before it is read for the first time.
+    """The source of the configuration.
 
-    So a signal or a change that comes while the process still starts is heard, too.
+    It is made before the configuration is first read, so a signal or a change during the start is
+    not lost.
 
     Args:
-        read: Reads it; is called in a thread, as a long file takes its time.
-        files: The names of its files.
+        read: Reads the configuration; it is called in a thread, because a long file takes a while.
+        files: The paths of the configuration files.
+
+    Attributes:
+        read: Reads the configuration.
+        at_first: The content of the files at the start, see `content`.
     """
 
     def __init__(self, read: Callable[[], Config], files: Iterable[str]) -> None:
@@ -50,26 +69,26 @@ class Source:
 
     @property
     def asked_early(self) -> bool:
-        """Whether a signal has come since the process began."""
+        """Whether SIGHUP has arrived since the process started."""
         return early_signals.hung_up() or self._asked_early
 
     def stamps(self) -> list[Stamp]:
-        """What tells that a file was written, though it may hold the same again."""
+        """The stamps of the files; a write changes them even if the content stays the same."""
         return [file.stamp() for file in self._files]
 
     def content(self) -> list[bytes]:
-        """What the files hold, as digests; the same for one that cannot be read as for another."""
+        """The digests of the files' contents; all unreadable files have the same digest."""
         return [file.digest() for file in self._files]
 
 
 class Reloader:
-    """Reads the configuration again and has it adopted; a bad one changes nothing.
+    """Reloads the configuration; a bad one changes nothing.
 
     Args:
-        source: Where it comes from.
-        adopt: Puts it in force.
-        telemetry: Learns whether it was right.
-        now: The present, aware.
+        source: The source of the configuration.
+        adopt: Puts a configuration in force, or raises and changes nothing.
+        telemetry: The exporter's own metrics.
+        now: The present as an aware instant.
     """
 
     def __init__(
@@ -88,14 +107,14 @@ class Reloader:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """Have it read again soon; asking often meanwhile asks once."""
+        """Request a reload soon; requests that arrive before it starts are merged."""
         self._asked.set()
 
     async def reload(self) -> str:
-        """Read it again now; every mistake, a line each, or nothing if it is in force."""
+        """Reload now; every mistake, one per line, or an empty text if the reload succeeded."""
         async with self._one_at_a_time:
             try:
-                # Before it is read: what is written meanwhile is another change.
+                # Before the read: a write during it must count as another change.
                 self._tried = await asyncio.to_thread(self._source.content)
                 config = await asyncio.to_thread(self._read)
                 await self._adopt(config)
@@ -106,7 +125,7 @@ class Reloader:
                 return str(error)
             except Ending as ending:
                 return str(ending)
-            except Exception as error:  # noqa: BLE001 - whatever it is, what is in force stays
+            except Exception as error:  # noqa: BLE001 - whatever happens, the last-known-good stays
                 self._telemetry.set(RELOAD_SUCCESSFUL, 0)
                 self._telemetry.bug("reload", error, log)
                 return "refused because of a bug in the exporter, which the log tells"
@@ -117,10 +136,10 @@ class Reloader:
         return ""
 
     def _read(self) -> Config:
-        """What the files hold; of files that were written meanwhile nobody knows what was read.
+        """Read the configuration; if the files were written meanwhile, forget which content it was.
 
         Raises:
-            ConfigError: If they have mistakes.
+            ConfigError: If the configuration has mistakes.
         """
         before = self._source.stamps()
         try:
@@ -130,10 +149,10 @@ class Reloader:
                 self._tried = _UNKNOWN
 
     async def run(self) -> None:
-        """Reload whenever a signal or somebody else asks for it, for ever."""
+        """Reload on every SIGHUP and every `ask`, until cancelled."""
         loop = asyncio.get_running_loop()
 
-        # Not the loop's own way: its end gives a signal back its usual effect, which is to kill.
+        # Not `loop.add_signal_handler`: when the loop closes, SIGHUP would kill the process again.
         def came(*_: object) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self.ask)
@@ -147,12 +166,12 @@ class Reloader:
             await self.reload()
 
     async def follow(self, pause: Callable[[], Awaitable[None]] = _pause) -> None:
-        """Reload whenever what the files hold has changed and rests, for ever.
+        """Reload whenever the files' content has changed and settled, until cancelled.
 
-        What a signal or a request has had read already is no change.
+        Content that a signal or a request has reloaded already is no change.
 
         Args:
-            pause: Waits until it is time for another look.
+            pause: Waits until the next look.
         """
         seen = self._source.at_first
         while True:
@@ -162,10 +181,10 @@ class Reloader:
                 await self.reload()
 
     async def _seen(self, before: list[bytes]) -> list[bytes]:
-        """What the files hold now; as before where nobody can look."""
+        """The digests of the files' present contents, or the earlier ones if no thread is free."""
         async with self._one_at_a_time:
             try:
                 return await asyncio.to_thread(self._source.content)
-            except Exception as error:  # noqa: BLE001 - no thread to be had
+            except Exception as error:  # noqa: BLE001 - no thread is available
                 self._telemetry.bug("reload", error, log)
                 return before

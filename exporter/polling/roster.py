@@ -1,4 +1,4 @@
-"""Which bots of a workspace are polled: those of the configuration, and those of the last good lists. Pure."""
+"""Which bots of a workspace are polled: the configured ones and the discovered ones. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
@@ -10,20 +10,20 @@ from exporter.model.bot_list import ListedBot, Listing
 from exporter.model.samples import Sample
 
 LISTINGS_BEFORE_GONE: Final = 2
-"""Complete listings without a bot after which it is believed to be gone."""
+"""Complete lists in a row without a bot after which it counts as gone."""
 
 
 class Roster:
-    """The bots to poll: those of the configuration, and those of the last good lists.
+    """The configured bots, and the discovered ones from the last-known-good lists.
 
     Args:
-        configured: Named by the operator; they stay whatever the list says.
-        discovery: Which of the listed ones are wanted.
-        remembered: What was known before, see `remembered`.
-        left_out: How many more bots the last list had than may be known.
+        configured: The bots in the configuration; they stay whatever the list says.
+        discovery: Selects the listed bots to poll.
+        remembered: The listed bots from before, see the property `remembered`.
+        left_out: The bots of the last list beyond `max_bots`.
 
     Attributes:
-        left_out: As given.
+        left_out: The bots of the last list beyond `max_bots`.
     """
 
     def __init__(
@@ -43,12 +43,15 @@ class Roster:
         }
 
     def after(self, listing: Listing) -> "Roster":
-        """The roster once a complete list is taken in.
+        """The roster after a new list.
 
-        A bot that is known keeps its place: where there are more than may be, newcomers wait.
+        Known bots keep their places. If there are more bots than `max_bots`, new ones are left out.
+
+        Args:
+            listing: The new list, read to its end.
 
         Raises:
-            ReplyError: If it is empty though there were bots: that is no reason to drop them all.
+            ReplyError: If the list is suddenly empty: the last-known-good list must stay in force.
         """
         if self._listed and not listing.bots:
             raise ReplyError("bots: the list is empty, and was not before")
@@ -73,7 +76,7 @@ class Roster:
 
     @property
     def remembered(self) -> tuple[tuple[ListedBot, int], ...]:
-        """Every listed bot, and how many complete lists it was missing from since."""
+        """Every listed bot, with the number of complete lists in a row that it was missing from."""
         return tuple(self._listed.values())
 
     @cached_property
@@ -87,6 +90,6 @@ class Roster:
         return (*self._configured.values(), *found)
 
     def facts(self) -> Iterator[tuple[Bot, tuple[Sample, ...]]]:
-        """What is told of every listed bot, polled or not."""
+        """The samples about every listed bot, polled or not."""
         for identity, (listed, _) in self._listed.items():
             yield self._shown[identity], tuple(listed.samples())

@@ -1,7 +1,17 @@
-"""When each call is sent: at a stable place of its interval, and once more before midnight. Pure.
+"""When each call is sent: at a stable phase of its interval, and once more before midnight. Pure.
 
-Whatever decides is reckoned in fractions. Rates are sums of quotients, and whether they are allowed
-often hangs on equality: 600 calls every ten minutes are exactly 60 a minute.
+The phase spreads the calls over the interval. It is computed from digests of the call's target and
+entries, so it needs no state and no coordination. It stays the same over restarts and reloads,
+whichever other calls come or go. Turns are counted from the Unix epoch and not from the start of
+the process, so a restart does not shift them.
+
+Calls with the window `today` have an extra turn before local midnight, so that the last value of
+the day is close to the day's total. These turns are spread too: the lower the spare rate and the
+concurrency, the earlier they begin. The last one is sent 90 seconds before midnight.
+
+All decisions are computed in exact fractions, because a comparison with a limit is often one of
+equal numbers. 600 calls every ten minutes are exactly 60 a minute; a sum of floats might be
+slightly more, and report a shortage that does not exist.
 """
 
 from collections import Counter
@@ -18,13 +28,13 @@ from exporter.model.windows import DAY, TODAY, begins, local_day
 from exporter.polling.plan import Call
 
 RETRY_AFTER: Final = timedelta(minutes=10)
-"""How soon a failed report is asked for again, where its interval is longer."""
+"""How soon a failed report is polled again if its interval is longer."""
 
 DONE_BEFORE_MIDNIGHT: Final = timedelta(seconds=90)
-"""When the last of the polls before midnight is sent: early enough to be answered by 23:59."""
+"""How long before midnight the last extra turn is: early enough for an answer by 23:59."""
 
 USUAL_ANSWER: Final = timedelta(seconds=5)
-"""How long an answer is thought to take when the polls before midnight are spread."""
+"""The assumed duration of a request when the extra turns before midnight are spread."""
 
 _SHORTEST_LEAD: Final = timedelta(minutes=1)
 _LONGEST_LEAD: Final = timedelta(hours=6)
@@ -35,22 +45,22 @@ _MINUTE: Final = timedelta(minutes=1)
 
 
 class Turn(Protocol):
-    """What is sent again and again: a call, or a page of the list of bots."""
+    """A repeated request: a call, or a page of the bot list."""
 
     @property
     def interval(self) -> timedelta:
-        """How often."""
+        """The time between two turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """When one call is due, again and again.
+    """The turns of one call.
 
     Attributes:
-        interval: Between two turns.
-        phase: Its place in the interval, counted from the Unix epoch.
-        zone: Where midnight is local.
-        before_midnight: How long before local midnight there is one more turn; None for none.
+        interval: The time between two turns.
+        phase: The place of the turns in the interval, counted from the Unix epoch.
+        zone: The time zone of local midnight.
+        before_midnight: How long before local midnight the extra turn is; None for no extra turn.
     """
 
     interval: timedelta
@@ -71,7 +81,7 @@ class Rhythm:
         return min(turn, last)
 
     def after_failure(self, now: datetime) -> datetime:
-        """The next turn of a call that has just failed."""
+        """The next turn after a failure: in `RETRY_AFTER`, or the regular one if it is sooner."""
         return min(self.after(now), now + RETRY_AFTER)
 
 
@@ -79,20 +89,20 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def phase(identity: str, interval: timedelta) -> timedelta:
-    """A place in the interval that is the same in every life of the process."""
+    """A place in the interval that stays the same over restarts."""
     return interval * fraction(identity)
 
 
 def rhythms(
     calls: Iterable[Call], per_minute: int, concurrency: int, zone: tzinfo
 ) -> Mapping[Call, Rhythm]:
-    """The rhythm of each of a workspace's calls.
+    """The rhythm of each call of a workspace.
 
     Args:
-        calls: All of them, as they share the rate.
-        per_minute: The rate that the workspace allows.
-        concurrency: How many of its requests may be in flight.
-        zone: Where its midnight is.
+        calls: All calls of the workspace, because they share its rate limit.
+        per_minute: The rate limit in requests per minute.
+        concurrency: The number of requests that may be in flight.
+        zone: The workspace's time zone.
     """
     given = list(calls)
     last_polls = sorted(
@@ -113,14 +123,15 @@ def rhythms(
 
 
 def real_interval(calls: Iterable[Turn], per_minute: int) -> timedelta:
-    """How often the calls that come too often for what is allowed can really be sent.
+    """The interval that the most frequent calls really get if the rate limit is too low.
 
-    As the one that has waited longest goes first, these all get the same interval; those that come
-    more seldom keep theirs. It is the shortest, to the microsecond, at which all are allowed.
+    The call that has waited longest goes first. So all calls that are too frequent get the same
+    interval, and less frequent ones keep theirs. The result is the shortest such interval that the
+    rate limit allows, rounded up to a microsecond.
 
     Args:
-        calls: All of a workspace, at least one.
-        per_minute: How many requests are allowed.
+        calls: All calls of a workspace, at least one.
+        per_minute: The rate limit in requests per minute.
     """
     counted = sorted(Counter(call.interval for call in calls).items())
     left = Fraction(per_minute) - sum(here * _a_minute(interval) for interval, here in counted)
@@ -128,14 +139,14 @@ def real_interval(calls: Iterable[Turn], per_minute: int) -> timedelta:
     for index, (interval, here) in enumerate(counted, 1):
         number += here
         left += here * _a_minute(interval)
-        # As rates: where hardly anything is left, the interval would be longer than any can be.
+        # Compare rates: with hardly any rate left, the interval would overflow a timedelta.
         if index == len(counted) or number * _a_minute(counted[index][0]) <= left:
             break
     return max(_minutes(number / left), shortest)
 
 
 def requests_per_hour(calls: Iterable[Turn]) -> Fraction:
-    """How many requests an hour takes, without those before midnight and those after failures."""
+    """The requests per hour, without the extra turns before midnight and without retries."""
     counted = Counter(call.interval for call in calls)
     return 60 * sum(
         (number * _a_minute(interval) for interval, number in counted.items()), Fraction()
@@ -143,23 +154,23 @@ def requests_per_hour(calls: Iterable[Turn]) -> Fraction:
 
 
 def _a_minute(interval: timedelta) -> Fraction:
-    """How often something comes in a minute."""
+    """How often an interval fits into a minute."""
     return Fraction(_MINUTE // _TICK, interval // _TICK)
 
 
 def _minutes(number: Fraction) -> timedelta:
-    """The shortest duration of no less than so many minutes."""
+    """A number of minutes as a duration, rounded up to a microsecond."""
     return _TICK * ceil(number * (_MINUTE // _TICK))
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A setting that allows fewer requests than the intervals ask for.
+    """A setting that allows fewer requests than the intervals need.
 
     Attributes:
-        setting: Its name.
-        allowed: What it allows.
-        needed: The least that would be enough.
+        setting: The name of the setting.
+        allowed: Its value.
+        needed: The lowest value that would be enough.
         consequence: What happens, in words.
     """
 
@@ -177,16 +188,22 @@ class Shortage:
 
 
 def load(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> float:
-    """What the intervals ask for as a share of what is allowed; above 1 they cannot be kept.
+    """The requests that the intervals need, as a share of the allowed ones.
 
-    An alert compares it with 1, so it is rounded but once, at the end.
+    Above 1, the intervals cannot be kept. An alert compares the share with 1, so it is rounded only
+    once, at the end.
+
+    Args:
+        calls: All calls of a workspace.
+        per_minute: The rate limit in requests per minute.
+        per_day: The limit per day; None for no limit.
     """
     hourly = requests_per_hour(calls)
     return float(max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0))
 
 
 def shortages(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> Iterator[Shortage]:
-    """The settings of a workspace that its calls are too many for."""
+    """The settings of a workspace that allow too few requests for its calls."""
     given = list(calls)
     hourly = requests_per_hour(given)
     if hourly > 60 * per_minute:
@@ -204,9 +221,9 @@ def shortages(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> It
 
 
 def _spent(hourly: Fraction, per_minute: int, per_day: int) -> str:
-    """When a day's requests are spent that the intervals need more of."""
+    """How long after midnight the limit per day is reached, in words."""
     sent = min(hourly, Fraction(60 * per_minute))
-    last = sent * 24 <= per_day  # as the other limit lets too few through
-    seconds = int(3600 * per_day / (hourly if last else sent))  # rounded down: no promise
+    last = sent * 24 <= per_day  # the rate limit keeps the day's limit from being reached
+    seconds = int(3600 * per_day / (hourly if last else sent))  # rounded down: at least this long
     end = show(timedelta(seconds=seconds)) if seconds else "within a second"
     return f"they are spent {end} after midnight" + " once requests_per_minute is enough" * last

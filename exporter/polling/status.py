@@ -1,4 +1,4 @@
-"""How the polling goes, for a person who looks: each workspace, target and report. Pure."""
+"""The polling status of each workspace, target and report, for a human reader. Pure."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,15 +12,15 @@ from exporter.metrics.store import Record
 from exporter.model.targets import Key, Target
 
 LATE = 1.5
-"""The age, in intervals, from which on values are called late."""
+"""The age of values, in intervals, beyond which a report is late."""
 
 
 Rest = Callable[[], None]
-"""Called now and then by what takes long, should others need a turn."""
+"""Called regularly by a long computation, so that other threads get a turn."""
 
 
 class ReportState(StrEnum):
-    """What a report's state is in a word, the worst first."""
+    """The state of a report; the worst comes first."""
 
     FAILING = "failing"
     LATE = "late"
@@ -30,18 +30,18 @@ class ReportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportStatus:
-    """One report of one target.
+    """The status of one report of one target.
 
     Attributes:
-        report: Its name.
-        window: As configured; empty where it has none.
-        state: In a word.
-        last_success: When it last brought values, None if never.
-        age_seconds: How long ago that was.
-        interval_seconds: How often it is polled.
-        next_poll: When it is polled next, None while a request is under way.
-        values: How many are shown now.
-        error: What went wrong at the last try, in words; empty where nothing did.
+        report: The name of the report.
+        window: The configured window; empty if the report has none.
+        state: The state of the report.
+        last_success: When the last successful poll was; None if there was none.
+        age_seconds: How long ago that was, in seconds.
+        interval_seconds: The polling interval in seconds.
+        next_poll: When the next poll is due; None while a request is in flight.
+        values: The number of values that are exported now.
+        error: Why the last poll failed, in words; empty if it succeeded.
     """
 
     report: str
@@ -57,7 +57,7 @@ class ReportStatus:
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """A workspace as a whole, or one of its bots; `bot_id` is empty for the former."""
+    """The status of a workspace's own reports, with an empty `bot_id`, or of one bot's reports."""
 
     bot_id: str
     bot: str
@@ -65,19 +65,19 @@ class TargetStatus:
 
     @property
     def state(self) -> ReportState:
-        """The worst of its reports'."""
+        """The worst state of its reports."""
         return worst(report.state for report in self.reports)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceStatus:
-    """One workspace.
+    """The status of one workspace.
 
     Attributes:
-        requests_today: Sent on the local day, as far as is known.
-        requests_per_day: The day's budget, None for none.
-        requests_per_minute: Allowed.
-        answered: Whether the API has answered anything yet.
+        requests_today: The known requests of the current local day.
+        requests_per_day: The limit per day; None for no limit.
+        requests_per_minute: The rate limit.
+        answered: Whether the API has answered any request yet.
     """
 
     name: str
@@ -91,20 +91,20 @@ class WorkspaceStatus:
 
     @property
     def state(self) -> ReportState:
-        """The worst of its targets'."""
+        """The worst state of its targets."""
         return worst(target.state for target in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of it at an instant."""
+    """The status of all workspaces at an instant."""
 
     version: str
     at: datetime
     workspaces: tuple[WorkspaceStatus, ...]
 
     def json(self) -> Iterator[str]:
-        """The status as JSON, bit by bit, as it may be long: instants in ISO 8601, UTC."""
+        """The status as JSON, in pieces because it may be long; instants are ISO 8601 in UTC."""
         yield f"{_begun(self, 'workspaces')}["
         for number, workspace in enumerate(self.workspaces):
             yield f"{',' if number else ''}{_begun(workspace, 'targets')}["
@@ -134,17 +134,17 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), de
 
 
 def _begun(whole: Status | WorkspaceStatus, last: str) -> str:
-    """All but the last field of an object, as JSON, up to where that one begins."""
+    """An object as JSON, up to the beginning of the value of its last field."""
     others = {one.name: getattr(whole, one.name) for one in fields(whole) if one.name != last}
     return f'{_ENCODER.encode(others)[:-1]},"{last}":'
 
 
 RANKS: Final = {state: rank for rank, state in enumerate(ReportState)}
-"""The worst comes first."""
+"""The rank of each state; the worst has the lowest."""
 
 
 def worst(states: Iterable[ReportState]) -> ReportState:
-    """The worst of some states; waiting where there is none."""
+    """The worst of some states; `WAITING` if there is none."""
     return min(states, key=RANKS.__getitem__, default=ReportState.WAITING)
 
 
@@ -155,12 +155,12 @@ def targets(
     now: datetime,
     rest: Rest = lambda: None,
 ) -> tuple[TargetStatus, ...]:
-    """The targets of a workspace, as they are at an instant.
+    """The status of each target of a workspace at an instant.
 
     Args:
-        records: What is known of reports.
-        intervals: Every report that is polled, with its interval in seconds.
-        turns: When each is polled next, None while a request is under way.
+        records: The records of the reports.
+        intervals: Every polled report, with its interval in seconds.
+        turns: When each report is polled next; None while a request is in flight.
         now: The instant.
         rest: Called after each report.
     """

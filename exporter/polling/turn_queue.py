@@ -1,7 +1,17 @@
-"""The calls of a workspace in the order in which they are due. Waits; sends nothing.
+"""The queue of a workspace's turns, ordered by when they are due. It waits but sends nothing.
 
-A call keeps its place in time whatever else changes: it is known by its signature, over a reload,
-a restart and a renamed neighbour. A clock that is set back lets each be due as the new time has it.
+Each call has exactly one turn, which is either in a heap or in flight. `next` waits for the first
+turn of the heap and moves it to the turns in flight; `put_back` returns it with its next time. So
+a call is never sent twice at a time.
+
+A call has two names. Its identity says which call it is, and matches a turn in flight to its call
+in a new agenda. Its signature also covers the target and the questions. A call whose signature is
+unchanged keeps its next turn over a reload or a restart, whatever happens to other calls. A call
+with a new signature is due at once, because its old values answer another question.
+
+Turns are instants of the system clock, which may be set back. Every remembered turn is therefore
+limited to the call's next regular turn, at a restart and whenever the clock has gone backwards.
+Otherwise a call could wait for as long as the clock was wrong.
 """
 
 import asyncio
@@ -17,17 +27,21 @@ from exporter.polling.plan import Call
 from exporter.upstream.sender import LONGEST_SLEEP
 
 DueByKey = Callable[[], dict[Key, tuple[float, datetime | None]]]
-"""Brings every report's interval in seconds, and when it is polled next; None is right now."""
+"""Returns each report's interval in seconds, and when it is polled next; None while in flight."""
 
 
 @dataclass(order=True, slots=True)
 class Turn:
-    """The next turn of a call; slow ones come after the others that are due with them.
+    """The next turn of a call.
 
     Attributes:
-        missing: In how many turns in a row its bot was not found.
-        missing_since: The word of the API that was the first of them, see `MissingBots.number`.
-        put_off: Whether it is to be sent as soon as the API answers again.
+        due: When it is due.
+        slow: Whether the call is slow; slow calls come after others that are due at the same time.
+        order: The place of the call in the agenda.
+        call: The call.
+        missing: The turns in a row in which the API did not know the call's bot.
+        missing_since: The number of the first such response, see `MissingBots.number`.
+        put_off: Whether the call was not sent, so it is due as soon as the API answers again.
     """
 
     due: datetime
@@ -40,13 +54,13 @@ class Turn:
 
 
 class TurnQueue:
-    """When each call is sent next.
+    """The queue of a workspace's turns.
 
     Args:
         now: The present as an aware instant; durations come from the event loop's clock.
 
     Attributes:
-        agenda: The calls that are in it.
+        agenda: The agenda in force.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -60,29 +74,33 @@ class TurnQueue:
         self._some_put_off = False
 
     def recall(self, due: Mapping[str, datetime]) -> None:
-        """Take up what was remembered, before the calls are assigned."""
+        """Restore the remembered turns; call this before `assign`."""
         self._remembered = due
 
     @property
     def due(self) -> Mapping[str, datetime]:
-        """What is to be remembered, see `recall`: when each call is due, by its signature.
+        """The turns to remember, see `recall`: when each call is due, by its signature.
 
-        A call that is on its way is due when it was, or at its next turn if it is a slow one.
+        A call in flight is still due, so a restart sends it again. A slow one is not: its next turn
+        is remembered.
         """
         turns = (*self._turns, *self._in_flight.values())
         return {turn.call.signature: turn.due for turn in turns}
 
     @property
     def known(self) -> set[str]:
-        """The signatures of the calls that are there, or were in an earlier life."""
+        """The signatures of the present calls, and of the remembered ones."""
         return {*self.due, *self._remembered}
 
     def sorted(self) -> list[Call]:
-        """Every call that is not on its way, the one that is due first in front."""
+        """Every call that is not in flight, ordered by when it is due."""
         return [turn.call for turn in sorted(self._turns)]
 
     def by_key(self) -> DueByKey:
-        """What says when each report is polled next, as it is now, whoever asks it later."""
+        """A function that returns when each report is polled next, as of now.
+
+        It works on a copy, so another thread may call it later.
+        """
         due = {turn.call.identity: turn.due for turn in self._turns}
         calls = self.agenda.calls
 
@@ -96,17 +114,20 @@ class TurnQueue:
         return found
 
     def placed(self, agenda: Agenda) -> list[Turn]:
-        """The turns of these calls; changes nothing, see `assign`.
+        """The turns of an agenda's calls; changes nothing, see `assign`.
 
-        One that is there, or is remembered, keeps its place in time, a new one is due now.
+        A call that is in the queue or remembered keeps its next turn. A new call is due now.
+
+        Args:
+            agenda: The new agenda.
         """
-        # By signature: what is asked of a bot that was renamed is wanted under its new name soon.
+        # By signature: the reports of a renamed bot are needed under the new name soon.
         kept = {turn.call.signature: turn for turn in self._turns}
         due = {signature: turn.due for signature, turn in kept.items()}
         now = self._now()
         for call in agenda.calls.values() if self._remembered else ():
             if call.signature in self._remembered:
-                # The clock may have been set back since, or the interval be shorter now.
+                # The clock may have been set back since, or the interval may be shorter now.
                 latest = agenda.rhythms[call].after(now)
                 due.setdefault(call.signature, min(self._remembered[call.signature], latest))
         turns = [
@@ -123,12 +144,17 @@ class TurnQueue:
         return turns
 
     def assign(self, agenda: Agenda, turns: list[Turn]) -> None:
-        """Let these be the calls, with the turns that `placed` has found for them."""
+        """Put an agenda in force.
+
+        Args:
+            agenda: The new agenda.
+            turns: The result of `placed` for it.
+        """
         self.agenda, self._turns, self._remembered = agenda, turns, {}
         self._woken.set()
 
     async def next(self) -> Turn:
-        """The turn that has waited longest, when it is due; on its way until it is put back."""
+        """Wait until a turn is due, and take the one that is due first; it is then in flight."""
         while True:
             self._woken.clear()
             self._notice_the_clock()
@@ -140,29 +166,35 @@ class TurnQueue:
                 async with asyncio.timeout(min(wait, LONGEST_SLEEP)):
                     await self._woken.wait()
         turn = heapq.heappop(self._turns)
-        if turn.call.slow:  # now: another agenda may be in force before it is sent
+        if turn.call.slow:  # now, because the agenda may change before it is sent
             turn.due = self.agenda.rhythms[turn.call].after(self._now())
         self._in_flight[turn.call.identity] = turn
         return turn
 
     def landed(self, turn: Turn) -> Call | None:
-        """Note that a turn is no longer on its way; its call as it is now, None if no longer wanted."""
+        """Note that a turn is no longer in flight; its call in the agenda, or None if gone."""
         del self._in_flight[turn.call.identity]
         return self.agenda.calls.get(turn.call.identity)
 
     def put_back(self, turn: Turn, call: Call, due: datetime) -> None:
-        """Let a call have its next turn."""
+        """Put the next turn of a call into the queue.
+
+        Args:
+            turn: The turn that has landed.
+            call: The call as it is in the present agenda.
+            due: When the next turn is due, if the call is unchanged.
+        """
         self._some_put_off |= turn.put_off
-        # Renamed meanwhile, or another question: then it is due now.
+        # A call whose target or question has changed meanwhile is due now.
         turn.due = due if call.signature == turn.call.signature else self._now()
         turn.call = call
         heapq.heappush(self._turns, turn)
         self._woken.set()
 
     def catch_up(self) -> None:
-        """Now that the API answers, let what was put off be due."""
+        """Make all calls due that were put off, because the API answers again."""
         if not self._some_put_off:
-            return  # as nearly always: nothing is looked through for it
+            return  # the usual case, which needs no search
         self._some_put_off = False
         for turn in self._turns:
             if turn.put_off:
@@ -171,7 +203,7 @@ class TurnQueue:
         self._woken.set()
 
     def _notice_the_clock(self) -> None:
-        """Where the clock was set back, let every turn be due as the new time has it."""
+        """If the clock was set back, move each turn up to its call's next regular turn."""
         now, before = self._now(), self._seen
         self._seen = now
         if now < before:

@@ -1,4 +1,4 @@
-"""All that polls one workspace, put together: client, sender, poller and, if asked for, discovery."""
+"""The polling of one workspace: client, sender, report poller and, if configured, discovery."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,48 +23,54 @@ from exporter.upstream.shared_keys import SharedKeys
 
 
 def ahead(workspace: Workspace, memory: Memory) -> Agenda:
-    """What a poller begins with; may take long, anywhere."""
+    """The agenda that a poller starts with; slow for many bots, and safe in any thread."""
     finds = workspace.discover_bots
     bots = roster(workspace, memory.listed).bots if finds else workspace.bots
     return Agenda.of(workspace, bots)
 
 
 def rehearse(workspace: Workspace) -> Client:
-    """Make all that a poller is made of; what is dear in the client is shared while it is kept.
+    """Make the parts of a poller, as a check of the configuration.
+
+    While the caller keeps the client, other workspaces share its TLS context.
 
     Raises:
-        StartError: If its certificates or its addresses cannot be used.
+        StartError: If the workspace's certificates or URLs cannot be used.
     """
     ahead(workspace, Memory())
     return Client(workspace)
 
 
 def _spent(memory: Memory, origin: Origin) -> SenderState:
-    """What still holds where a name is another customer's: what was asked of the API under it."""
+    """The sender's state that stays valid if the workspace now belongs to another customer.
+
+    The daily count, the breaker and the retry budget still apply, because they limit the requests
+    to the same API. The pause and the rejections belong to the old key.
+    """
     if memory.origin[:3] != origin[:3]:
         return SenderState()
     return replace(memory.standing, not_before=None, paused_key="", resting=(), url="")
 
 
 class WorkspacePoller:
-    """Polls one workspace while it is entered; before that it touches nothing.
+    """Polls one workspace; until it begins, it changes neither the store nor the telemetry.
 
     Args:
-        workspace: What to poll.
+        workspace: The workspace.
         store: Takes the values.
-        telemetry: Takes the counts.
+        telemetry: The exporter's own metrics.
         now: The present as an aware instant.
-        changed: Called when the store has other values than before.
+        changed: Called when the values in the store have changed.
         noted: See `ReportPoller`.
-        transport: Takes the place of the network in tests.
-        memory: What an earlier life remembered, whose values the store has; another origin's is
-            no use, and its values are forgotten.
-        trusted: Whom it believes, see `exporter.upstream.client.trust`; worked out here where left out.
-        shared_keys: What is known of the keys, for all pollers of a process.
-        origin: Where its values come from, see `Origin.of`; worked out here where left out.
+        transport: Replaces the network in tests.
+        memory: The memory from before a restart or a reload; the store still has its values. If it
+            is of another origin, its values are removed.
+        trusted: The TLS trust, see `exporter.upstream.client.trust`; by default, it is made here.
+        shared_keys: The pauses and judgements of keys, shared by all pollers of the process.
+        origin: The origin of the values, see `Origin.of`; by default, it is computed here.
 
     Raises:
-        StartError: If its certificates or its addresses cannot be used.
+        StartError: If the workspace's certificates or URLs cannot be used.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the last have defaults that nearly all take
@@ -104,10 +110,10 @@ class WorkspacePoller:
         )
 
     def begin(self, agenda: Agenda | None = None) -> None:
-        """Let store and telemetry hold what is polled from now on, and no more.
+        """Create the workspace's metrics, and keep only the records that are still polled.
 
         Args:
-            agenda: What `ahead` has brought, if it was asked.
+            agenda: The result of `ahead`, if it was called already.
         """
         now, name = self._now(), self._workspace.name
         if self._foreign:
@@ -121,19 +127,24 @@ class WorkspacePoller:
         self._restored = any(record.valid(now) for record in self._store.of(name))
 
     async def settle(self) -> None:
-        """Keep limits that are lower than they were, so that no page is over them."""
+        """Cut the values to `max_series`, which a reload may have lowered."""
         await self._results.settle()
 
     def tell_again(self) -> None:
-        """Tell what is told from the beginning, where another poller of the name has told its own."""
+        """Set this workspace's metrics again after another poller of the same name has set them."""
         self._sender.begin()
         self.reports.tell_the_load()
-        self._results.changed()  # a page tells how many values there are
+        self._results.changed()  # the exposition has the number of series
 
     def retire(self, store: Store, telemetry: Telemetry) -> None:
-        """Keep and tell what still comes elsewhere: another polls in its place, or none does.
+        """Send all further values and counts to another store and telemetry.
 
-        What an answer says of a key is still heard by all that use it.
+        This poller is being replaced or removed. What an answer reveals about a key is still shared
+        with all workspaces that use it.
+
+        Args:
+            store: Takes the values.
+            telemetry: Takes the counts.
         """
         self._sender.retire(telemetry)
         self._results.go_elsewhere(store, telemetry)
@@ -143,7 +154,7 @@ class WorkspacePoller:
         await self._client.close()
 
     async def __aenter__(self) -> Self:
-        """Begin; connections come with the requests."""
+        """Begin; the requests open the connections."""
         self.begin()
         return self
 
@@ -153,14 +164,14 @@ class WorkspacePoller:
 
     @property
     def requests_per_minute(self) -> float:
-        """How many requests the intervals lead to."""
+        """The requests per minute that the intervals lead to."""
         return self.reports.requests_per_minute
 
     def glance(self, records: Mapping[Key, Record]) -> Callable[[Rest], WorkspaceStatus]:
-        """What brings how the polling of this workspace goes now; it may take long, anywhere.
+        """A function that computes this workspace's present status; slow, and safe in any thread.
 
         Args:
-            records: All that there are.
+            records: All records of the store.
         """
         polled, found = self.reports.due, self._finder.turns if self._finder else {}
         now, answered, requests_today = self._now(), self.answered, self._sender.requests_today
@@ -187,33 +198,33 @@ class WorkspacePoller:
         return status
 
     def status(self) -> WorkspaceStatus:
-        """How the polling of this workspace goes."""
+        """The present status of this workspace."""
         return self.glance(self._store.generation())(lambda: None)
 
     @property
     def answered(self) -> bool:
-        """Whether the API has answered anything yet, in this life or, if it still holds, before."""
+        """Whether the API has answered any request, or values from before a restart are valid."""
         return self._sender.answered or self._restored
 
     @property
     def waits(self) -> object:
-        """Another value whenever the API is left alone for another while."""
+        """A value that changes with a pause, the breaker, a key's rest or the retry budget."""
         return self._sender.waits
 
     @property
     def memory(self) -> Memory:
-        """What a later life must remember."""
+        """The memory to keep over a restart or a reload."""
         listed = self._finder.listed if self._finder else RememberedBots()
         return Memory(self._origin, self._sender.standing, self.reports.remembered, listed)
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Poll the reports and read the bot list, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reports.run())
             if self._finder:
                 tasks.create_task(self._finder.run())
 
     async def once(self) -> tuple[Failure, ...]:
-        """Read the list of bots, if it is wanted, and poll every report one time; what failed."""
+        """Read the bot list, if discovery is on, and poll every report once; the failures."""
         unlisted = await self._finder.once() if self._finder else None
         return (*((unlisted,) if unlisted else ()), *await self.reports.once())

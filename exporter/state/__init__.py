@@ -1,1 +1,1 @@
-"""What outlives the process: what is remembered, how it is written, and the file."""
+"""State that survives a restart: its content, its encoding, and the state file."""

@@ -1,7 +1,22 @@
-"""What outlives the process, as text: a line for each workspace's memory and for each report's values. Pure.
+"""The encoding of the state file. Pure.
 
-The first line says what the file is and how much of it there is, with a digest: a part of a file,
-or one with a bit turned over, is none.
+The first line holds a magic word, the format version, the SHA-256 digest and the size of the rest,
+and the number of memories. Then each workspace's memory follows as one line of JSON, and then each
+report's record.
+
+A state is read as a whole or not at all. Its loss costs one round of requests, but a wrong state
+would show wrong values. So `decoded` checks three things in turn:
+
+1. The digest and the size detect a truncated or corrupted file.
+2. Typed models validate the shape of each line.
+3. Plausibility checks refuse values that no process of ours writes, such as an instant outside the
+   years 2000 to 2999.
+
+Samples name their metric family. A sample whose family no longer exists is left out, so a state
+survives an upgrade that removes a metric.
+
+Lines are encoded one by one, because the encoder holds the interpreter's lock for the length of
+each. The event loop gets its turn between two lines.
 """
 
 import re
@@ -28,7 +43,7 @@ from exporter.state.memory import Memory
 VERSION: Final = 1
 
 LARGEST: Final = 256 * 1024 * 1024
-"""Bytes of a state: a hundred thousand values take some ten million. No larger one is written or read."""
+"""Bytes of a state; a larger one is neither written nor read. 100,000 values take about 10 MB."""
 
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
@@ -36,7 +51,7 @@ _MOST_SECONDS: Final = 1e9
 _MOST: Final = 2**53
 _MOST_VALUE: Final = float_info.max
 _MOST_LABELS: Final = 100
-_MOST_LEFT_OUT: Final = 1_000_000  # more than any answer may hold
+_MOST_LEFT_OUT: Final = 1_000_000  # more than any answer can hold
 _FIRST_LINE: Final = 200
 _ID: Final = re.compile(BOT_ID, re.ASCII)
 _LABEL: Final = re.compile("(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -46,7 +61,7 @@ _FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in API_
 
 
 class _Plain(NamedTuple):
-    """A sample whose family is a name."""
+    """A sample with the name of its family in place of the family."""
 
     family: str
     labels: tuple[str, ...]
@@ -54,14 +69,14 @@ class _Plain(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A report's record, its samples apart."""
+    """A report's record, with its samples moved out of it."""
 
     key: Key
     record: Record
     samples: tuple[_Plain, ...]
 
 
-@cache  # made when used: most have no state file
+@cache  # made on first use: most processes have no state file
 def _memories() -> TypeAdapter[Memory]:
     return TypeAdapter(Memory)
 
@@ -73,11 +88,11 @@ def _rows() -> TypeAdapter[_Row]:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that is kept over a restart.
+    """Everything that survives a restart.
 
     Attributes:
         memories: One for each workspace.
-        records: What is known of each report; the values may have expired since.
+        records: The record of each report; its values may have expired since.
     """
 
     memories: tuple[Memory, ...] = ()
@@ -85,12 +100,14 @@ class State:
 
 
 def encoded(state: State, most: int = LARGEST) -> bytes:
-    """The state as a file holds it.
+    """The state as the content of the state file.
 
-    Line by line, so that whoever runs beside it in another thread gets a turn.
+    Args:
+        state: The state.
+        most: The largest size in bytes.
 
     Raises:
-        StateError: If it would be so large that `decoded` refused it.
+        StateError: If the content would be larger than that.
     """
     lines: list[bytes] = []
     digest, size = sha256(), 0
@@ -113,10 +130,10 @@ def _lines(state: State) -> Iterator[bytes]:
 
 
 def decoded(content: bytes) -> State:
-    """The state that a file holds; values of a family that is not known any more are left out.
+    """The state in the content of a state file; samples of unknown families are left out.
 
     Raises:
-        StateError: If it is not whole, or of another version, or says what cannot be.
+        StateError: If the content is damaged, of another version, or implausible.
     """
     first, _, payload = content.partition(b"\n")
     magic, _, rest = first.partition(b" ")
@@ -132,7 +149,7 @@ def decoded(content: bytes) -> State:
         heads = int(words[3])
         memories = tuple(_memories().validate_json(line, context=Drift()) for line in lines[:heads])
         records = tuple(map(_record, lines[heads:]))
-    except Exception:  # noqa: BLE001 - whatever it is, no file of ours leads to it
+    except Exception:  # noqa: BLE001 - no file of ours raises anything here
         raise StateError("is of another shape") from None
     if not (all(map(_possible_memory, memories)) and all(_possible(*row) for row in records)):
         raise StateError("says what cannot be")
@@ -140,7 +157,7 @@ def decoded(content: bytes) -> State:
 
 
 def _possible_memory(memory: Memory) -> bool:
-    """Whether a process of ours could have had such a memory."""
+    """Whether a process of ours could have written this memory."""
     standing, turns, listed = memory.standing, memory.turns, memory.listed
     instants = (
         *(standing.not_before, standing.open_until, listed.due),
@@ -161,7 +178,7 @@ def _possible_memory(memory: Memory) -> bool:
 
 
 def _possible(key: Key, record: Record) -> bool:
-    """Whether a process of ours could have had such a record."""
+    """Whether a process of ours could have written this record."""
     instants = (record.last_success, record.expires, record.withdrawn, record.since)
     return (
         _target(key.target)

@@ -1,4 +1,21 @@
-"""The file that keeps the state over a restart: locked, whole or not there, for its owner alone."""
+"""The state file: locked by one process, replaced atomically, readable by its owner only.
+
+One process owns the file, because two would overwrite each other's state. It holds a lock on a
+second file with the suffix `.lock`. The state file itself cannot carry the lock, because every
+write replaces it.
+
+A write goes to a temporary file, which is flushed to the disk and then renamed to the state file.
+After a crash there is therefore either the old state or the new one, never a part of one. A file
+that cannot be decoded is renamed to `.corrupt` and kept for inspection, and the process starts
+without state.
+
+Two things trigger a write. Changed values are written at most every 30 seconds. What protects the
+API, such as a pause, an open breaker or the next turn of an expensive request, is written at the
+next look, within about a second: a crash loop must not forget it.
+
+The metrics matter more than the state. A thread of its own does the writing, every wait for it has
+a limit, and a failure is logged and counted but ends nothing.
+"""
 
 import asyncio
 import contextlib
@@ -26,32 +43,32 @@ from exporter.metrics.telemetry import (
 from exporter.state.encoding import LARGEST, State, decoded, encoded
 
 WRITE_EVERY: Final = 30.0
-"""Seconds between two writes, but for what must not be forgotten."""
+"""Seconds between two writes of ordinary changes."""
 
 LOOK_EVERY: Final = 1.0
-"""Seconds between two looks at whether there is something to write."""
+"""Seconds between two checks for something to write."""
 
 _SHARE_OF_TIME: Final = 5  # writing takes at most a fifth of the process's time
 
 _LAST_WRITE: Final = 2.0
-"""Seconds that the write at the end may take."""
+"""Seconds that the write at shutdown may take."""
 
 LONGEST_WAIT: Final = 30.0
-"""Seconds that anybody waits for a write: a disk that hangs must not stop what can do without."""
+"""The longest wait for a write in seconds; a hanging disk must not stop the polling."""
 
 log = logging.getLogger(__name__)
 
 
 class StateFile:
-    """Keeps a state while it is entered; nobody else can use the file meanwhile.
+    """The state file as a context manager that holds its lock.
 
     Args:
-        path: Where; a lock of the same name with `.lock` is made beside it.
-        telemetry: Learns how the writing goes.
-        now: The present, aware.
+        path: The state file; the lock file is beside it, with the suffix `.lock`.
+        telemetry: The exporter's own metrics.
+        now: The present as an aware instant.
 
     Attributes:
-        used: Whether a state was found that could be read.
+        used: Whether `read` found a valid state.
     """
 
     def __init__(self, path: Path, telemetry: Telemetry, now: Callable[[], datetime]) -> None:
@@ -67,10 +84,10 @@ class StateFile:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
 
     def __enter__(self) -> Self:
-        """Take the lock, beside what can be a state file and nothing else.
+        """Take the lock.
 
         Raises:
-            StartError: If another process has it, or something else than a file is there.
+            StartError: If another process holds the lock, or the path is no regular file.
         """
         with contextlib.suppress(OSError):
             if not stat.S_ISREG(os.lstat(self._path).st_mode):
@@ -80,7 +97,7 @@ class StateFile:
         except BlockingIOError:
             raise StartError(f"--state.file {self._path}: another process uses it") from None
         except OSError as error:
-            # Without a lock there is no state yet, but there is a page.
+            # Serve metrics without state; the next write tries to take the lock again.
             self._complain("cannot be locked", error, self._whose())
         self._telemetry.count(STATE_WRITE_FAILURES, 0)
         self._telemetry.count(STATE_QUARANTINED, 0)
@@ -92,18 +109,18 @@ class StateFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let the lock go."""
+        """Release the lock."""
         self._writer.shutdown(wait=False, cancel_futures=True)
         if self._lock >= 0:
             os.close(self._lock)
 
     def read(self) -> State:
-        """What was kept; nothing where there is no file, or none that can be believed.
+        """Read the state; it is empty if there is no file, or none that can be used.
 
-        A damaged file is put aside under the name with `.corrupt`.
+        A damaged file is renamed with the suffix `.corrupt`.
 
         Raises:
-            StartError: If it is something else than a file: that was not meant.
+            StartError: If the path is no regular file, which must be a configuration mistake.
         """
         try:
             found = decoded(self._content())
@@ -119,22 +136,24 @@ class StateFile:
         return State()
 
     def changed(self) -> None:
-        """Note that there is something new to keep."""
+        """Note that the state has changed."""
         self._changed = True
 
     async def noted(self) -> None:
-        """Wait until what is so now is written down, or could not be, or takes too long."""
+        """Wait until the present state is written, until that fails, or for `LONGEST_WAIT`."""
         self._awaited = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONGEST_WAIT):
                 await self._round.wait()
 
     async def run(self, state: Callable[[], State], pressing: Callable[[], object]) -> None:
-        """Keep what there is, for ever: soon after the first change, then at most now and then.
+        """Write the state until cancelled.
+
+        The first change is written soon, later ones at most every `WRITE_EVERY` seconds.
 
         Args:
-            state: What to keep.
-            pressing: What must be kept at once when it is another than before.
+            state: Makes the state to write.
+            pressing: Returns a value; whenever it changes, the state is written at the next look.
         """
         loop = asyncio.get_running_loop()
         kept, rested, took = pressing(), -WRITE_EVERY, 0.0
@@ -150,11 +169,15 @@ class StateFile:
                 done.set()
 
     async def keep(self, state: State) -> None:
-        """Write it down now, away from the loop; a failure is told and counted, no more."""
+        """Write the state now, in the writer's thread; a failure is only logged and counted.
+
+        Args:
+            state: The state to write.
+        """
         self._changed = False
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, self.write, state)
-        except Exception as error:  # noqa: BLE001 - the page needs no state file
+        except Exception as error:  # noqa: BLE001 - the metrics need no state file
             self._changed = True
             self._telemetry.set(STATE_WRITTEN, 0)
             self._telemetry.count(STATE_WRITE_FAILURES, 1)
@@ -171,23 +194,31 @@ class StateFile:
             self._telemetry.set(STATE_TIMESTAMP, self._now().timestamp())
 
     async def keep_last(self, state: State) -> None:
-        """Write it down before the end, unless the disk takes too long."""
+        """Write the state at shutdown, and give up after `_LAST_WRITE` seconds.
+
+        Args:
+            state: The state to write.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WRITE):
                 await self.keep(state)
 
     def write(self, state: State) -> None:
-        """Put a state in the place of the one before, whole or not at all.
+        """Replace the state file atomically.
+
+        Args:
+            state: The state to write.
 
         Raises:
-            OSError: If that cannot be; the file is as it was.
-            StateError: If nobody would read so large a file again; likewise.
+            OSError: If the write fails; the file then stays as it was, unless only the last sync of
+                the folder failed.
+            StateError: If the state is too large to be read again; the file stays as it was.
         """
         if self._lock < 0:
             self._take_lock()
         written, beside = encoded(state), self._beside(".tmp")
         with contextlib.suppress(FileNotFoundError):
-            beside.unlink()  # of a process that was killed while it wrote
+            beside.unlink()  # left by a process that was killed during a write
         try:
             target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(target, "wb") as stream:
@@ -220,12 +251,12 @@ class StateFile:
         return StartError(text)
 
     def _content(self) -> bytes:
-        """What the file holds.
+        """The content of the file.
 
         Raises:
-            OSError: If it cannot be opened.
-            StartError: If it is something else than a file.
-            StateError: If it is nothing that we wrote.
+            OSError: If the file cannot be opened or read.
+            StartError: If it is no regular file.
+            StateError: If it belongs to another user or is too large.
         """
         odd = self._odd()
         try:
@@ -238,12 +269,16 @@ class StateFile:
         except Unfit:
             raise odd from None
         except OSError as error:
-            if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket
+            if error.errno in {errno.ELOOP, errno.ENXIO}:  # a symbolic link, a socket
                 raise odd from None
             raise
 
     def put_aside(self, why: str) -> None:
-        """Keep a file that cannot be used under another name, and say so."""
+        """Rename an unusable state file, and log that.
+
+        Args:
+            why: What is wrong with the file.
+        """
         aside = self._beside(".corrupt")
         self._telemetry.count(STATE_QUARANTINED, 1)
         extra = {"file": str(self._path), "reason": why, "kept_as": str(aside)}
@@ -254,7 +289,7 @@ class StateFile:
         log.warning("state not used", extra=extra)
 
     def _whose(self) -> str:
-        """What to do about a lock that somebody else has left; empty where nobody has."""
+        """What to do about a lock file of another user; empty if it is no other user's."""
         try:
             owner = self._beside(".lock").lstat().st_uid
         except OSError:
@@ -264,12 +299,18 @@ class StateFile:
         return f"; it belongs to user {owner}, and this is user {os.geteuid()}: remove the file"
 
     def _complain(self, what: str, error: OSError, then: str = "") -> None:
-        """Say what went wrong with which file."""
+        """Log a system error and the file that it is about.
+
+        Args:
+            what: What failed.
+            error: The error.
+            then: What to do about it; may be empty.
+        """
         named = Path(os.fsdecode(error.filename)) if error.filename else self._path
         self._say(f"{what}: {error.strerror}{then}", named)
 
     def _say(self, reason: str, file: Path) -> None:
-        """Say something, once for as long as it stays the same."""
+        """Log a failure, unless it is the same as the last one."""
         if reason != self._failed:
             self._failed = reason
             log.error("state", extra={"file": str(file), "reason": reason})

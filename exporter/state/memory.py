@@ -1,4 +1,4 @@
-"""What one workspace must remember over a restart or a reload, beside its values. Pure."""
+"""The state of one workspace that survives a restart or a reload, apart from its values. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,15 +13,15 @@ from exporter.upstream.limiter import SenderState
 
 
 class Origin(NamedTuple):
-    """Where values come from; those of another are never shown as this one's.
+    """The origin of values, so that one customer's values are never shown as another's.
 
     Attributes:
         api: The API's name.
-        workspace: As configured.
-        base_url: Where the API lives.
-        workspace_id: The API's id of the workspace; empty where it was not given.
-        key: Where its key is, or a digest of the one that is written in the configuration.
-        bots: The ids of the bots that are named in the configuration.
+        workspace: The name of the workspace in the configuration.
+        base_url: The base URL of the API.
+        workspace_id: The API's id of the workspace; empty if it is not configured.
+        key: The path of the key file, or a digest of the key in the configuration.
+        bots: The ids of the bots in the configuration.
     """
 
     api: str = ""
@@ -33,7 +33,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, workspace: Workspace) -> "Origin":
-        """The origin of what a workspace is told; takes a thousandth of a second."""
+        """The origin of a workspace's values; the digest of a key takes about a millisecond."""
         base_url = workspace.base_url or workspace.dialect.base_url
         place = (workspace.api, workspace.name, base_url)
         if workspace.api_key_file:
@@ -45,11 +45,16 @@ class Origin(NamedTuple):
         return cls(*place, workspace.workspace_id or "", key, bots)
 
     def same(self, other: "Origin") -> bool:
-        """Whether two are of one customer, so that the values of one are those of the other.
+        """Whether two origins belong to one customer.
 
-        A key may be rotated, or be another customer's, and no answer says which. The id of the
-        workspace tells, and so does a bot that is named in both, as no two customers have it. A key
-        file is the place where keys are rotated. With none of these, another key is somebody else's.
+        A new key may be the same customer's, after a rotation, or another customer's. No answer
+        says which, so these decide, in this order:
+
+        1. API, workspace name and base URL must be equal.
+        2. If both have a workspace id, it decides.
+        3. A bot that both name proves one customer, as no two customers share a bot.
+        4. Otherwise, the key or its file decides. A key file may hold a rotated key, so its path is
+           compared and not its content.
         """
         if self[:3] != other[:3]:
             return False
@@ -59,27 +64,28 @@ class Origin(NamedTuple):
             return True
         if self.workspace_id != other.workspace_id:
             return bool(self.key) and self.key == other.key
-        return self.key == other.key or not (self.key and other.key)  # of an earlier version
+        return self.key == other.key or not (self.key and other.key)  # empty in an earlier version
 
 
 def _digest(secret: str, salt: str) -> str:
-    """A text that is another for another key.
+    """A digest that differs from key to key.
 
-    Salted with the name of the workspace, and four bytes: enough to tell two keys apart, and for
-    whoever finds it no way to a key but to try each that he can think of, some hundreds a second.
-    No slower, as a thousand workspaces wait for theirs at every start.
+    It has only four bytes and is salted with the name of the workspace. That is enough to tell two
+    keys apart. An attacker who has the digest can only guess keys, at some hundreds per second. A
+    slower digest would delay the start of an exporter with a thousand workspaces.
     """
     return scrypt(secret.encode(), salt=salt.encode(), n=2**6, r=8, p=1, dklen=4).hex()
 
 
 @dataclass(frozen=True, slots=True)
 class RememberedTurns:
-    """What a poller remembers of its calls.
+    """What a poller remembers about its calls.
 
     Attributes:
-        due: When each is due next, by its signature.
-        refused: Until when a report is left out of its call, as it spoiled it.
-        split_in_vain: Until when a call, by its signature, is not taken apart again.
+        due: When each call is due next, by its signature.
+        refused: The reports that made the API refuse a shared request, and until when each is left
+            out of it.
+        split_in_vain: Until when a refused call is not split again, by its signature.
     """
 
     due: Mapping[str, datetime] = field(default_factory=dict)
@@ -89,11 +95,11 @@ class RememberedTurns:
 
 @dataclass(frozen=True, slots=True)
 class RememberedBots:
-    """What is remembered of the list of bots.
+    """What bot discovery remembers.
 
     Attributes:
-        bots: Each with the number of complete lists that it was missing from since.
-        due: When the list is read next, None for now.
+        bots: Each listed bot, with the number of complete lists in a row that it was missing from.
+        due: When the list is read next; None for now.
     """
 
     bots: tuple[tuple[ListedBot, int], ...] = ()
@@ -102,13 +108,13 @@ class RememberedBots:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All of it.
+    """The whole memory of one workspace.
 
     Attributes:
-        origin: Whose memory it is.
-        standing: How the workspace stands with the API.
+        origin: The origin of its values.
+        standing: The state of its sender.
         turns: What its poller remembers.
-        listed: What is remembered of its list of bots.
+        listed: What its bot discovery remembers.
     """
 
     origin: Origin = field(default_factory=Origin)
@@ -117,9 +123,9 @@ class Memory:
     listed: RememberedBots = field(default_factory=RememberedBots)
 
     def forgiving(self) -> "Memory":
-        """Without what the API refused, for a reload: the operator may have mended it."""
+        """The memory without the API's refusals, for a reload: the operator may have fixed them."""
         return replace(self, turns=RememberedTurns(self.turns.due))
 
     def standing_alone(self) -> "Memory":
-        """Of a workspace that is no longer polled: just how it stands with the API."""
+        """The memory of a workspace that is no longer polled: its origin and its sender's state."""
         return Memory(self.origin, self.standing)

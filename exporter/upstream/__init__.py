@@ -1,1 +1,1 @@
-"""The way to Seasalt's APIs: client, limiter, retries, key health, and the sender that joins them."""
+"""Requests to Seasalt's APIs: client, rate limiter, retries, key health, and the sender."""

@@ -1,7 +1,17 @@
-"""An answer's bytes: unfolded, bounded, and read as JSON. Pure.
+"""Decompress an answer, check its limits, and parse it as JSON. Pure.
 
-What an answer may cost is decided before anything is made of it. Strictness is for structure and
-numbers; a text that nobody can read spoils nothing but itself.
+A small answer can cost a lot. Compressed bytes can expand a thousandfold, and JSON takes far more
+memory as Python objects than as text. Every limit is therefore enforced as early as it can be:
+
+1. While bytes arrive, `Unfolding` limits the compressed size and the number of chunks. The caller
+   limits the decompressed size piece by piece.
+2. Before parsing, `_bounded` counts brackets, commas and quotes in the raw bytes. That is cheap and
+   gives an upper limit for the number of objects, lists, items and strings. Only in a large answer
+   does it also look at each string, for its length and for the number of different field names.
+3. After parsing, `read` limits the nesting depth and the length of each list.
+
+The parser is strict about structure and numbers, but not about strings. An unreadable character
+must not cost the whole answer, so the parser gets a second chance with that character marked.
 """
 
 import re
@@ -22,19 +32,22 @@ Content = bytes | bytearray
 
 LARGEST_ON_WIRE: Final = 2 * 1024 * 1024
 LARGEST_BODY: Final = 8 * 1024 * 1024
-"""Bytes of an answer, as they come and as they unfold; a bomb is small on the wire."""
+"""Bytes of an answer, compressed and decompressed; a decompression bomb is small on the wire."""
 
 DEEPEST: Final = 32
-"""Levels of objects and lists in an answer; the documents know six."""
+"""Nesting depth of an answer; the documented answers have six levels."""
 
 MOST_CHUNKS: Final = 32_768
 BYTES_A_CHUNK: Final = 64
-"""Chunks that an answer may come in, and how large those beyond must be: each costs the same."""
+"""Chunks of an answer, plus one more for every `BYTES_A_CHUNK` bytes received.
+
+A chunk costs the same however small it is.
+"""
 
 MOST_OBJECTS: Final = 190_000
 MOST_LISTS: Final = 80_000
 MOST_PARTS: Final = 560_000
-"""Objects, lists and commas of an answer: 500 labels on each day of a year are 550,000."""
+"""Objects, lists, and the sum of both and all commas; 500 labels a day for a year make 550,000."""
 
 MOST_QUOTES: Final = 1_200_000
 
@@ -42,15 +55,15 @@ MOST_ROWS: Final = 40_000
 """Items of one list."""
 
 MOST_NAMES: Final = 5_000
-"""Different names of fields in an answer; the documents know a hundred."""
+"""Distinct field names in a large answer; the documents have about a hundred."""
 
 LONGEST_TEXT: Final = 1024 * 1024
-"""Characters of one text."""
+"""Bytes of one string, quotes included."""
 
 LONGEST_NUMBER: Final = 100
-"""Characters of a number; a longer one is unreadable, and the rest of the answer is read."""
+"""From this many characters on a number is unreadable; the rest of the answer is still read."""
 
-_UNREADABLE_NUMBER: Final = b"9" * 40  # beyond all that `values.number` believes
+_UNREADABLE_NUMBER: Final = b"9" * 40  # too large for `values.number`
 _AS_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _NUMBER_OR_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[-+.eE0-9]++', re.DOTALL)
 
@@ -68,16 +81,17 @@ _FOLDED: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 _CODINGS: Final = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"})
 
 _TEXT: Final = re.compile(rb'("(?:[^"\\]++|\\.){0,700000}+("|\\?\Z)?)(?:\s*+(:))?', re.DOTALL)
-"""A text with its quotes, to the end where it has none, and whether it names a field.
+"""A string with its quotes, and the colon after it if it is a field name.
 
-The search is one step to whoever waits meanwhile, so that there is a bound to it: that of
-`LONGEST_TEXT`, in which every other character may be escaped.
+An unterminated string matches up to the end of the answer. A match cannot be interrupted, so the
+repetition has a limit. It suffices for a string of `LONGEST_TEXT` bytes in which every other
+character is escaped.
 """
 
 _SOUND: Final = re.compile(rb"(?:[ !#-\[\]-\x7f]|\\[^u])*+")
 _UNSOUND: Final = re.compile(
     r"((?:[^\\\x00-\x1f\ud800-\udfff]"
-    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair is one character
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair
     r"|\\(?!u[dD][89a-fA-F])[^\x00-\x1f\ud800-\udfff])++)"
     r"|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"
     r"|(\\(?=[\x00-\x1f\ud800-\udfff])|[\x00-\x1f\ud800-\udfff])"
@@ -87,21 +101,21 @@ _NOT_OF_A_KEY: Final = re.compile(r"[^!-~]+")
 
 
 class Unfit(ExporterError):
-    """An answer cannot be used; says why, and nothing of what is in it."""
+    """An answer cannot be used; the message says why and quotes nothing from the answer."""
 
 
 class TooMuch(Unfit):
-    """An answer would cost more than any may."""
+    """An answer exceeds a limit on size or structure."""
 
 
 class Unfolding:
-    """Takes an answer's bytes as they come, and gives what was folded into them.
+    """Decompresses an answer's bytes as they arrive.
 
     Args:
         coding: The header Content-Encoding.
 
     Raises:
-        Unfit: If it is one that was not asked for.
+        Unfit: If the encoding was not requested.
     """
 
     def __init__(self, coding: str) -> None:
@@ -117,10 +131,12 @@ class Unfolding:
         self._chunks = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What some more bytes bring, in pieces that cost little each.
+        """The decompressed bytes of the next chunk, in pieces of at most 256 KiB.
+
+        An uncompressed chunk is passed on as it is.
 
         Raises:
-            Unfit: If they are not in the encoding, go on after its end, or are too many.
+            Unfit: If the chunk is not in the encoding, continues after its end, or is too much.
         """
         self._wire += len(chunk)
         self._chunks += 1
@@ -146,7 +162,11 @@ class Unfolding:
             yield piece
 
     def _begin(self, chunk: bytes) -> None:
-        """Begin another member; gzip knows several, one after the other."""
+        """Begin the next compressed member; only gzip allows more than one.
+
+        Raises:
+            Unfit: If no further member is allowed.
+        """
         self._members += 1
         late = self._members > 1 and not (self._bits == _GZIP and chunk.startswith(b"\x1f"))
         if late or self._members > _MOST_MEMBERS:
@@ -154,10 +174,10 @@ class Unfolding:
         self._inflate = zlib.decompressobj(self._bits)
 
     def end(self) -> None:
-        """Note that nothing more comes.
+        """Check that the compressed data is complete.
 
         Raises:
-            Unfit: If something is missing.
+            Unfit: If it is truncated.
         """
         if self._inflate is not None and not self._inflate.eof:
             raise Unfit("ends before its end")
@@ -165,12 +185,13 @@ class Unfolding:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API answered, read as JSON.
+    """An answer of the API, parsed as JSON.
 
     Attributes:
-        content: That.
-        large: Whether reading on in it takes so long that it belongs beside the event loop.
-        odd: Whether it came in a way that the documents do not know.
+        content: The parsed JSON.
+        large: Whether the answer is so large that it must be processed in a thread, off the event
+            loop.
+        odd: Whether it came with an undocumented Content-Type.
     """
 
     content: object
@@ -179,21 +200,21 @@ class Answer:
 
 
 def small(content: Content) -> bool:
-    """Whether it takes no time worth mentioning to read an answer."""
+    """Whether an answer is small enough to parse on the event loop."""
     return len(content) <= _SMALL and content.count(b",") + content.count(b"{") <= _FEW_PARTS
 
 
 def read(content: Content) -> object:
-    """The content of an answer.
+    """The parsed JSON of an answer.
 
-    Where a text holds what no text may, be it half a character or a raw control character, marks
-    stand in its place that `values.text` takes out of a name again.
+    A string may contain invalid UTF-8, a lone surrogate or a raw control character. Marks replace
+    each of them, and `names.label_value` removes the marks from a name.
 
     Args:
-        content: Its bytes.
+        content: The bytes of the answer, decompressed.
 
     Raises:
-        Unfit: If it is not JSON in UTF-8, or holds more than it may.
+        Unfit: If it is not JSON in UTF-8, or exceeds a limit.
     """
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
@@ -222,10 +243,10 @@ def read(content: Content) -> object:
 
 
 def _bounded(content: Content) -> None:
-    """Look at what an answer would cost, while it costs nothing yet.
+    """Check an answer against the limits before it is parsed.
 
     Raises:
-        Unfit: If that is too much.
+        TooMuch: If it exceeds one.
     """
     objects, lists, commas = (content.count(one) for one in (b"{", b"[", b","))
     parts = objects + lists + commas
@@ -244,22 +265,26 @@ def _bounded(content: Content) -> None:
 
 
 def _readable(found: re.Match[bytes]) -> bytes:
-    """A text as it stands, and a number unless it is one that nobody means."""
+    """A string or number unchanged, or an unreadable number in place of one that is too long."""
     meant = found[0].startswith(b'"') or len(found[0]) < LONGEST_NUMBER
     return found[0] if meant else _UNREADABLE_NUMBER
 
 
 def _bounded_text(found: re.Match[bytes]) -> None:
-    """Raise Unfit if a text is too long."""
+    """Check the length of a string.
+
+    Raises:
+        TooMuch: If it is too long.
+    """
     if found[2] is None or found.end(1) - found.start(1) > LONGEST_TEXT:
         raise TooMuch("a longer text than any answer may hold")
 
 
 def _read_again(content: Content) -> object:
-    """The content of an answer that is JSON but for its texts.
+    """The parsed JSON of an answer whose only errors are in its strings.
 
     Raises:
-        Unfit: If it is not.
+        Unfit: If it has other errors, or too many of these.
     """
     if 0 in content[:2] or content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Unfit("not in UTF-8 but UTF-16 or UTF-32")
@@ -281,7 +306,7 @@ def _read_again(content: Content) -> object:
     try:
         return from_json(again, allow_inf_nan=False)
     except ValueError as error:
-        cut = str(error).startswith("EOF")  # the parser's words, never the answer's
+        cut = str(error).startswith("EOF")  # the parser's own words, no part of the answer
     if cut:
         raise Unfit("cut short")
     try:
@@ -292,7 +317,7 @@ def _read_again(content: Content) -> object:
 
 
 def _marked(found: re.Match[str]) -> str:
-    """What stands for something that is no character: no two are told by the same."""
+    """The mark for an invalid character; different invalid characters have different marks."""
     sound, escape, raw = found.groups()
     if sound is not None:
         return str(sound)
@@ -301,21 +326,24 @@ def _marked(found: re.Match[str]) -> str:
 
 
 def holds(content: Content, answer: object, secrets: Iterable[str]) -> bool:
-    """Whether an answer holds one of some secrets, as a text or as a part of one.
+    """Whether an answer contains a secret, whole or as part of a string.
+
+    The raw bytes are searched first. Only an answer with escapes or non-ASCII characters can hide
+    a secret there, so only such an answer has its parsed strings searched too.
 
     Args:
-        content: Its bytes.
-        answer: What is in them.
-        secrets: What must not be.
+        content: The bytes of the answer.
+        answer: The parsed JSON.
+        secrets: The secrets to look for.
     """
     shapes = [shape for secret in secrets for shape in _shapes(secret)]
     plain = content.translate(None, _BLANK)
     if any(shape.encode() in plain for shape in shapes):
         return True
     if content.isascii() and b"\\" not in content:
-        return False  # it says what it says
+        return False  # nothing can be hidden in it
     nodes = [answer]
-    for node in nodes:  # which grows meanwhile
+    for node in nodes:  # the list grows during the loop
         if type(node) is dict:
             nodes.extend(node.values())
             nodes.extend(node)
@@ -332,18 +360,18 @@ def holds(content: Content, answer: object, secrets: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=8192)
 def _of_a_key(one: str) -> str:
-    """What a character may be of a key: nothing where it only hides between its letters.
+    """The characters that one character can contribute to a key; empty for an invisible one.
 
-    What is written in full-width, circled or other such letters is composed to plain ones, by
-    `values.text` or by whoever reads it.
+    Full-width, circled and similar letters become plain ones, as they would in `names.label_value`
+    or to a human reader.
     """
     return _NOT_OF_A_KEY.sub("", one if one.isascii() else normalize("NFKD", one))
 
 
 @lru_cache(maxsize=64)
 def _shapes(secret: str) -> frozenset[str]:
-    """A secret as it may stand in a text."""
-    if len(secret) < _SHORTEST_SECRET:  # what is so short is a word, and in any text
+    """The forms in which a string may contain a secret: plain, percent-encoded and base64."""
+    if len(secret) < _SHORTEST_SECRET:  # would match by chance
         return frozenset()
-    folded = b64encode(secret.encode()).decode().rstrip("=")[:-1]  # whatever follows it
+    folded = b64encode(secret.encode()).decode().rstrip("=")[:-1]  # without its variable end
     return frozenset({secret, quote(secret, safe=""), folded})

@@ -1,7 +1,19 @@
-"""What a workspace may spend on requests: so many a minute, and perhaps so many a day. Pure.
+"""The request budget of a workspace: a rate per minute and an optional limit per day. Pure.
 
-The bucket starts empty: whatever makes the process start again and again, what it sends stays
-below the rate times the time that it ran, without any memory of earlier lives.
+The rate per minute is a token bucket. Tokens arrive at the rate, a request takes one, and the
+bucket holds at most `CAPACITY` of them. The bucket starts empty. A process that crashes and
+restarts in a loop therefore never sends more than the rate times its running time, and nothing
+about the bucket has to survive a restart. With a full bucket, every restart would send a burst.
+
+Each 429 halves the rate, and each success doubles it again up to half of the configured rate. The
+full rate returns an hour after the refusal, so a rate that the API refuses is not retried at once.
+Refusals within a minute count once, because requests that are in flight together are refused
+together.
+
+The limit per day counts the requests of the local day. It does survive a restart.
+
+Tokens are exact fractions and times are whole microseconds. A caller that sleeps exactly as long as
+`take` says therefore finds a whole token, and no rounding error makes it wait again.
 """
 
 from datetime import date, datetime, tzinfo
@@ -13,29 +25,29 @@ from exporter.model.durations import TICKS, ticks
 from exporter.model.windows import DAY, begins, local_day
 
 CAPACITY: Final = 10
-"""How many requests can be saved up while there is nothing to ask."""
+"""Tokens that the bucket can hold, so the largest burst after an idle time."""
 
 SLOWEST: Final = Fraction(1, 600)
-"""Requests a second, however often the API says that there are too many: never none."""
+"""Requests per second below which repeated refusals never push the rate."""
 
 _TOGETHER: Final = 60 * TICKS
 _REMEMBERED: Final = 3600 * TICKS
-"""Refusals within the first count once; after the second without any, all is well."""
+"""Refusals within a minute count once; an hour after the last counted one, full rate is allowed."""
 
 
 class RequestBudget:
-    """A token bucket, and a count of the local day's requests.
+    """A token bucket, and a counter of the local day's requests.
 
     Args:
-        per_minute: Tokens that come in a minute.
-        per_day: Requests allowed on a local day, None for any number.
-        zone: Where the day is local.
+        per_minute: Tokens added per minute.
+        per_day: Requests allowed per local day; None for no limit.
+        zone: The time zone of the local day.
         at: The present on the monotonic clock, in seconds.
-        day: The local day whose requests were counted before.
-        spent: How many were.
+        day: The local day that was counted before a restart; None if there was none.
+        spent: The requests counted on that day.
 
     Attributes:
-        day: The local day whose requests are counted.
+        day: The local day that is being counted.
     """
 
     def __init__(
@@ -58,11 +70,11 @@ class RequestBudget:
         self._spent = spent
 
     def take(self, at: float, now: datetime) -> float:
-        """Spend one request if that is allowed; else how many seconds until it may be.
+        """Spend one request and return 0, or return the seconds to wait if none is allowed yet.
 
         Args:
             at: The present on the monotonic clock, in seconds.
-            now: The present as an instant, for the day.
+            now: The present as an aware instant, for the local day.
         """
         self._refill(at)
         tomorrow = self.until_tomorrow(now)
@@ -75,20 +87,28 @@ class RequestBudget:
         return 0.0
 
     def until_tomorrow(self, now: datetime) -> float:
-        """Seconds until there is a day's budget again, 0 where there is some left."""
+        """Seconds until the next local day if this day's budget is spent, else 0."""
         if self.remaining(now) != 0:
             return 0.0
         return (begins(local_day(now, self._zone) + DAY, self._zone) - now).total_seconds()
 
     def slow_down(self, at: float) -> None:
-        """Halve the rate, as the API says that there are too many requests."""
+        """Halve the rate after a refusal for too many requests.
+
+        Args:
+            at: The present on the monotonic clock, in seconds.
+        """
         self._refill(at)
         if self._refused_at is None or self._at - self._refused_at >= _TOGETHER:
             self._per_second = min(self._per_second, max(self._per_second / 2, SLOWEST))
-            self._refused_at = self._at  # no later one moves it: those that never cease count, too
+            self._refused_at = self._at  # only here: steady refusals must keep counting
 
     def speed_up(self, at: float) -> None:
-        """Double a rate that was halved, as the API answers; the last time only after an hour."""
+        """Double a reduced rate after a success; the step to the full rate takes an hour.
+
+        Args:
+            at: The present on the monotonic clock, in seconds.
+        """
         self._refill(at)
         if self._refused_at is not None:
             forgotten = self._at - self._refused_at >= _REMEMBERED
@@ -103,13 +123,13 @@ class RequestBudget:
         self._tokens = min(Fraction(CAPACITY), self._tokens + come)
 
     def spent(self, now: datetime) -> int:
-        """How many requests were sent on the local day."""
+        """The requests sent on the current local day."""
         today = local_day(now, self._zone)
         if today != self.day:
             self.day, self._spent = today, 0
         return self._spent
 
     def remaining(self, now: datetime) -> int | None:
-        """How many requests are left of the local day's, None where there is no such limit."""
+        """The requests left on the current local day; None if the day has no limit."""
         spent = self.spent(now)
         return None if self._per_day is None else max(0, self._per_day - spent)

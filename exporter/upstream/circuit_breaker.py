@@ -1,7 +1,18 @@
-"""Stops asking an API that is down, but for a probe now and then. Pure.
+"""A circuit breaker that stops the requests to an API that is down. Pure.
 
-A probe is a lease: it ends by itself, so that none that hangs or is called off can keep the next
-from being sent.
+While the breaker is closed, requests pass and their results fill a window: the last 50 requests of
+the last hour. The breaker opens when at least half of the requests in the window have failed and
+the window holds at least 20.
+
+While the breaker is open, it lets one request through per minute: the probe. A successful probe
+closes the breaker, and a failed one keeps it open for another minute. Opening empties the window,
+so failures from before an outage never reopen the breaker after it.
+
+A probe is a lease. Its lease ends with the request's own deadline, or after a minute if that is
+later. So a probe that hangs, or is cancelled and never reports its end, cannot block the next one.
+
+The breaker of a workspace that sends fewer than 20 requests an hour never opens: so few requests
+are no burden to an API that is down.
 """
 
 from collections import deque
@@ -10,26 +21,25 @@ from typing import Final
 from exporter.model.durations import TICKS, ticks
 
 PROBE_EVERY: Final = 60.0
-"""Seconds from one failed probe to the next."""
+"""Seconds from a failed probe to the next one."""
 
 _WINDOW: Final = 3600 * TICKS
 _MOST: Final = 50
 _LEAST: Final = 20
-"""Opens when of the last hour's last 50 requests, and at least 20, half have failed.
-
-A workspace that asks less is no burden to an API that is down, and is not held back.
-"""
+"""The window: its length, and the most and the fewest requests in it for the breaker to open."""
 
 
 class CircuitBreaker:
-    """Whether the API is asked at all.
+    """A circuit breaker for one workspace.
 
     Args:
-        deadline: Seconds after which a request has ended in any case.
-        probe_at: When to probe, on the monotonic clock in seconds; None for closed.
+        deadline: Seconds after which every request has ended.
+        probe_at: When to send the next probe, on the monotonic clock in seconds; None starts with
+            a closed breaker.
 
     Attributes:
-        probe_at: As given, and as the requests since have it.
+        probe_at: When to send the next probe, on the monotonic clock in seconds; None while the
+            breaker is closed.
     """
 
     def __init__(self, deadline: float, probe_at: float | None = None) -> None:
@@ -38,12 +48,12 @@ class CircuitBreaker:
         self._window: deque[tuple[int, bool]] = deque(maxlen=_MOST)
 
     def wait(self, at: float) -> float:
-        """Seconds until a request may be sent, 0 if now."""
-        # In ticks, as whoever waits so long must find that the time has come.
+        """Seconds until a request may be sent; 0 if it may be sent now."""
+        # In ticks: a caller that sleeps exactly this long must not wait again.
         return 0.0 if self.probe_at is None else max(0, ticks(self.probe_at) - ticks(at)) / TICKS
 
     def sent(self, at: float) -> None:
-        """Note that a request is on its way; while the breaker is open it is the probe."""
+        """Note that a request is being sent; while the breaker is open, it is the probe."""
         if self.probe_at is not None:
             self.probe_at = at + self._lease
 
@@ -52,7 +62,8 @@ class CircuitBreaker:
 
         Args:
             at: The present on the monotonic clock, in seconds.
-            failed: Whether the API could not be reached or failed; a refusal is an answer.
+            failed: Whether the API could not be reached, timed out or failed. A refusal such as a
+                4xx is an answer, so it is no failure.
         """
         if self.probe_at is not None:
             self.probe_at = at + PROBE_EVERY if failed else None

@@ -1,6 +1,6 @@
-"""One workspace's API over HTTP: a request out, a strict JSON answer back, errors translated.
+"""The HTTP client of one workspace's API: requests out, strict JSON back, errors translated.
 
-Nothing of an answer or of the request's headers is ever in an error: the API echoes keys.
+No error contains any part of an answer or of the request's headers, because the API echoes keys.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from exporter.upstream.connection_errors import reason
 from exporter.upstream.network_backend import NoEnd, Stream, Streams
 
 BAD_KEY: Final = 40007
-"""The API's own code for a key that it cannot decode, at whatever status it comes."""
+"""The API's error code for a key that it cannot decode, whatever the HTTP status."""
 
 
 _UNDOCUMENTED_MEDIA: Final = frozenset(
@@ -52,12 +52,12 @@ _UNDOCUMENTED_MEDIA: Final = frozenset(
         "application/json, application/json",  # the header twice
     }
 )
-"""What JSON is sometimes sent as all the same."""
+"""Undocumented media types under which servers sometimes send JSON."""
 
 _KNOWN_MEDIA: Final = _UNDOCUMENTED_MEDIA | {
     *("text/html", "text/xml", "application/xml", "application/xhtml+xml")
 }
-"""What answers are where they are not JSON; anything else is not repeated."""
+"""Media types that an error message may name; it never quotes any other one."""
 
 _BROKEN: Final[Mapping[type[Exception], str]] = {
     httpx.ConnectError: "cannot be reached",
@@ -72,36 +72,36 @@ _PROXY: Final[Mapping[str, str]] = {
     "503": "it cannot reach the API",
     "504": "it cannot reach the API",
 }
-"""What a proxy means that lets nobody through, by its status."""
+"""Why a proxy refuses the connection, by its HTTP status."""
 
 _CONNECT: Final = 10.0
 _REFUSAL: Final = 5.0
-"""Seconds for the body of a refusal: its status counts, with or without."""
+"""Seconds for the body of a refusal; its status counts even without a body."""
 
 _REFUSAL_WITH_A_WISH: Final = 0.5
-"""Where a header asks for a pause already: until that is heard, others go on asking."""
+"""The same for a refusal with Retry-After: until it is processed, other requests are still sent."""
 
 _LARGEST_REFUSAL: Final = 64 * 1024
 
 
 Transport = httpx.AsyncBaseTransport
-"""What takes the place of the network in tests."""
+"""Replaces the network in tests."""
 
 Trust = ssl.SSLContext | bool
-"""Whom to believe that it is the API, and who to say we are; False where no TLS is spoken."""
+"""The trusted authorities and the client certificate; False if the connection uses no TLS."""
 
 
 class Client:
-    """Asks the API of one workspace.
+    """The HTTP client of one workspace.
 
     Args:
-        workspace: Where to ask, and with which key.
-        transport: Takes the place of the network in tests.
+        workspace: The workspace, with its URLs, timeout, proxy and certificates.
+        transport: Replaces the network in tests.
         now: The present as an aware instant.
-        trusted: What `trust` brought, if it was asked already; it takes long.
+        trusted: The result of `trust`, if it was called already; that call is slow.
 
     Raises:
-        StartError: If its certificates or its addresses cannot be used.
+        StartError: If the workspace's certificates or URLs cannot be used.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Client:
     ) -> None:
         self._workspace = workspace
         self._now = now
-        # Nothing else ever leaves, whatever an answer, a state file or a mistake of ours says.
+        # No other URL is ever requested, whatever an answer, a state file or a bug of ours says.
         reports = filter(None, (workspace.url, workspace.other_url))
         if trusted is None:
             trusted = trust(workspace)
@@ -121,53 +121,53 @@ class Client:
         self._leaves["GET", workspace.bots_url] = _address(workspace, workspace.bots_url)
         self._http = httpx.AsyncClient(
             transport=transport or _transport(workspace, trusted),
-            trust_env=False,  # neither proxies nor credentials that nobody configured
-            follow_redirects=False,  # the key would go along
+            trust_env=False,  # neither proxies nor credentials from the environment
+            follow_redirects=False,  # a redirect would carry the key along
             event_hooks={"response": [_nowhere_else]},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # no cookie is kept
             headers={
                 "User-Agent": f"seasalt-exporter/{__version__}",
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
-                # One request each: what comes unasked is never taken for the next one's answer.
+                # One request per connection: surplus data is never taken for the next answer.
                 "Connection": "close",
             },
-            timeout=httpx.Timeout(None, connect=_CONNECT),  # the whole has its own, see _answer
+            timeout=httpx.Timeout(None, connect=_CONNECT),  # the total is in _answer
         )
-        self._sent: dict[str, str] = {}  # the last key of each kind of request
+        self._sent: dict[str, str] = {}  # the last key sent, by HTTP method
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def report(self, url: str, body: Mapping[str, object], key: str) -> Answer:
-        """The answer to a request for reports.
+        """Request reports.
 
         Raises:
-            RequestFailed: If there is none, or none that can be used.
+            RequestFailed: If no usable answer comes.
         """
         return await self._answer("POST", url, key, json=body, headers={"X-API-KEY": key})
 
     async def bots(self, offset: int, key: str) -> Answer:
-        """The answer when asked for the page of the list of bots that begins at an offset.
+        """Request the page of the bot list that begins at an offset.
 
         Raises:
-            RequestFailed: If there is none, or none that can be used.
+            RequestFailed: If no usable answer comes.
         """
         params = {
             "workspace_id": self._workspace.workspace_id or "",
             "offset": offset,
             "limit": PAGE_SIZE,
-            "order_by": "created_at:asc",  # the default, and the one that pages can rely on
+            "order_by": "created_at:asc",  # the default; new bots shift no page
         }
         url, headers = self._workspace.bots_url, {"Authorization": f"Bearer {key}"}
         return await self._answer("GET", url, key, params=params, headers=headers)
 
     async def _answer(self, method: str, url: str, key: str, **request: Any) -> Answer:  # noqa: ANN401 - httpx's
-        """What one request brings, judged.
+        """Send one request, and check and parse its answer.
 
         Raises:
-            RequestFailed: If it brings nothing that can be used.
+            RequestFailed: If no usable answer comes.
         """
         address = self._leaves.get((method, url))
         if address is None:
@@ -194,24 +194,24 @@ class Client:
         except Unfit as unfit:
             raise _unfit(unfit) from None
         finally:
-            with suppress(httpx.HTTPError, OSError):  # all that was wanted is here
+            with suppress(httpx.HTTPError, OSError):  # the answer is complete already
                 await response.aclose()
         quick = small(content)
         judge = partial(self._judged, response.headers.get("Content-Type", ""), content, key)
-        del content  # it is as large as an answer may be
+        del content  # it may take megabytes
         found, odd = judge() if quick else await asyncio.to_thread(_alone, judge)
         return Answer(found, large=not quick, odd=odd)
 
     def _judged(self, kind: str, content: Content, key: str) -> tuple[object, bool]:
-        """What is in an answer of status 200, and whether it came in an undocumented way.
+        """Parse an answer of status 200, and note whether its Content-Type is undocumented.
 
         Args:
             kind: The header Content-Type.
             content: The body.
-            key: What was sent with the request; another may have been sent since.
+            key: The key that was sent with the request; a later request may have sent another.
 
         Raises:
-            RequestFailed: If it cannot be used.
+            RequestFailed: If the answer cannot be used.
         """
         media = _media(kind)
         odd = media in _UNDOCUMENTED_MEDIA
@@ -230,10 +230,15 @@ class Client:
         return found, odd
 
     def _refusal(self, response: httpx.Response, content: Content | None) -> RequestFailed:
-        """What an answer of another status says; None for content that did not come whole."""
+        """Translate an answer of another status than 200.
+
+        Args:
+            response: The answer's status and headers.
+            content: The body; None if it did not arrive in full.
+        """
         status, headers = response.status_code, response.headers
         found: object = None
-        with suppress(Exception):  # the status counts, whatever becomes of the body
+        with suppress(Exception):  # the status counts, even if the body cannot be parsed
             found = read(content or b"")
         own = _own(found)
         asked, date = headers.get("Retry-After", ""), headers.get("Date", "")
@@ -260,10 +265,13 @@ class Client:
 
     @contextmanager
     def _in_our_words(self, stream: object = None) -> Iterator[None]:
-        """Tell what goes wrong on the network without a word of the network's.
+        """Translate network errors into `RequestFailed`, without a word of their own text.
 
         Args:
-            stream: The connection, once the head of the answer is here.
+            stream: The connection, once the head of the answer is complete.
+
+        Raises:
+            RequestFailed: If the network fails.
         """
         try:
             yield
@@ -282,30 +290,30 @@ class Client:
 
 
 def _alone(judge: Callable[[], tuple[object, bool]]) -> tuple[object, bool]:
-    """Judge one large answer at a time: together, they would take the memory of all."""
+    """Process one large answer at a time, because several at once would add up in memory."""
     with _one_large:
         return judge()
 
 
 def _words(error: Exception, *, proxied: bool) -> str:
-    """What is wrong with a connection; not in the error's words, which may hold credentials."""
+    """Why a connection failed, without the error's own text, which may contain credentials."""
     why, kind = reason(error), type(error).__name__
     if isinstance(error, httpx.ProxyError):
-        status = str(error)[:3]  # all that is looked at: httpx has it nowhere else
+        status = str(error)[:3]  # httpx has the status nowhere but in the text
         why = f": {_PROXY[status]}" if status in _PROXY else f" ({kind})"
         return f"the proxy does not let us through{why}"
     what = next((said for known, said in _BROKEN.items() if isinstance(error, known)), "")
     if isinstance(error, httpx.ConnectError):
-        # Of TLS, the proxy hands on what the API says.
+        # A proxy passes TLS through, so a TLS error comes from the API.
         tls = why.startswith(("certificate", "self-signed", "TLS"))
         what = f"the {'proxy' if proxied and not tls else 'API'} {what}"
     return f"{what or 'no connection'}{f': {why}' if why else f' ({kind})'}"
 
 
 def _is_garbled(error: Exception) -> bool:
-    """Whether a parser of HTTP says so; who merely closes early has no parser's error behind it.
+    """Whether the HTTP parser raised the error.
 
-    But for an end within a body, which the parser tells as well.
+    A connection that closes early has no parser error behind it, unless it closes within a body.
     """
     behind = error.__cause__ if isinstance(error, httpx.RemoteProtocolError) else None
     return behind is not None and behind.__context__ is not None
@@ -332,7 +340,7 @@ def _outcome(status: int) -> Outcome:
 
 
 _OWN_ERRORS: Final = (
-    # What must be there, and what may be beside it: the forms that the documents show.
+    # The documented error forms: the required fields, and all allowed fields.
     (frozenset({"detail"}), frozenset({"detail", "code", "parameters"})),
     (
         frozenset({"message", "code", "status_code"}),
@@ -346,14 +354,14 @@ _OWN_ERRORS: Final = (
 
 
 def _own(answer: object) -> bool:
-    """Whether an answer is an error in one of the API's own forms; proxies have others."""
+    """Whether an answer has one of the API's own error forms; a proxy's error has none of them."""
     return isinstance(answer, dict) and any(
         least <= answer.keys() <= most for least, most in _OWN_ERRORS
     )
 
 
 def _code(answer: object) -> int | None:
-    """The API's own error code, where an answer is nothing but an error."""
+    """The API's own error code in an answer; None if there is none."""
     if not isinstance(answer, dict) or "code" not in answer:
         return None
     code = answer["code"]
@@ -366,7 +374,7 @@ def _unfit(unfit: Unfit, more: str = "") -> RequestFailed:
 
 
 async def _of_refusal(response: httpx.Response, by: float) -> Content | None:
-    """The body of a refusal, None if it did not come whole by a time of the loop's clock."""
+    """Read the body of a refusal; None if it is not complete by a time of the loop's clock."""
     try:
         async with asyncio.timeout_at(by):
             return await _content(response, _LARGEST_REFUSAL)
@@ -375,10 +383,14 @@ async def _of_refusal(response: httpx.Response, by: float) -> Content | None:
 
 
 async def _content(response: httpx.Response, most: int) -> Content:
-    """The body, unfolded no further than a bound.
+    """Read and decompress the body, up to a limit.
+
+    Args:
+        response: The answer.
+        most: The limit in bytes, decompressed.
 
     Raises:
-        Unfit: If it is too large or encoded in a way that was not asked for.
+        Unfit: If the body is too large, broken, or in an encoding that was not requested.
     """
     unfolding, body = Unfolding(response.headers.get("Content-Encoding", "")), bytearray()
     async for chunk in response.aiter_raw():
@@ -386,21 +398,22 @@ async def _content(response: httpx.Response, most: int) -> Content:
             body += piece
             if len(body) > most:
                 raise TooMuch("larger than any answer may be")
-            await asyncio.sleep(0)  # a little may unfold to a lot
+            await asyncio.sleep(0)  # a small chunk may decompress to a lot
     unfolding.end()
     return body
 
 
 async def _nowhere_else(response: httpx.Response) -> None:
-    """Hide where an answer leads: httpx looks at that, and fails, even if it never follows."""
+    """Remove the Location header: httpx parses it, and may fail, even if it never follows it."""
     response.headers.pop("Location", None)
 
 
 def _address(workspace: Workspace, url: str) -> httpx.URL:
-    """An address as it is asked.
+    """A URL as httpx requests it.
 
     Raises:
-        StartError: If it cannot be, or leads elsewhere than whoever checked it believes.
+        StartError: If httpx cannot parse it, or sees another host in it than the configuration's
+            check did.
     """
     with suppress(httpx.InvalidURL, ValueError):
         found = httpx.URL(url)
@@ -410,7 +423,7 @@ def _address(workspace: Workspace, url: str) -> httpx.URL:
 
 
 def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport:
-    """The way to the API.
+    """The transport to the API.
 
     Raises:
         StartError: If the proxy's URL cannot be used.
@@ -420,17 +433,17 @@ def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport
         proxy=_proxy(workspace, trusted),
         trust_env=False,
         limits=httpx.Limits(
-            max_connections=workspace.concurrency + 1,  # and one for the list of bots
+            max_connections=workspace.concurrency + 1,  # and one for the bot list
             max_keepalive_connections=0,
         ),
     )
-    pool: Any = made._pool  # noqa: SLF001 - httpx has no way to name the backend
+    pool: Any = made._pool  # noqa: SLF001 - httpx has no option for the backend
     pool._network_backend = Streams(pool._network_backend)  # noqa: SLF001
     return made
 
 
 def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:
-    """The configured proxy; one that is spoken to over TLS is believed as the API is.
+    """The configured proxy; a proxy behind TLS is verified with the API's certificates.
 
     Raises:
         StartError: If its URL cannot be used.
@@ -455,19 +468,19 @@ _PEM: Final = ("ca_file", "cert_file", "key_file")
 
 
 def trust(workspace: Workspace) -> Trust:
-    """Whom a workspace believes; the very same for all whose files hold the same.
+    """The TLS context of a workspace; workspaces with the same file contents share one.
 
-    Reads files, and may take long: each context has all authorities in it, 0.7 MB of them.
+    This reads files and may be slow: a context contains all authorities, which take 0.7 MB.
 
     Raises:
-        StartError: If its certificates cannot be used.
+        StartError: If the workspace's certificates cannot be used.
     """
     http = workspace.http
     if not any(getattr(http, name) for name in _PEM) and not workspace.url.startswith("https:"):
         return False
     try:
         ca, cert, key = (_held(name, getattr(http, name)) for name in _PEM)
-        # By digest: a key is not kept here beside the context that has it.
+        # By digest, so that no copy of a private key is kept beside the context.
         digests = tuple(sha256(part).digest() if part else part for part in (ca, cert, key))
         with _one_at_a_time:
             found = _trusted.get(digests)
@@ -481,10 +494,14 @@ def trust(workspace: Workspace) -> Trust:
 
 
 def _held(name: str, file: Path | None) -> bytes | None:
-    """What a file of certificates holds, by its name in the configuration.
+    """The content of a PEM file.
+
+    Args:
+        name: The file's setting in `http`.
+        file: The file; None if it is not set.
 
     Raises:
-        UnfitFile: If it cannot be read.
+        UnfitFile: If the file cannot be read.
     """
     try:
         return read_file(file, LARGEST_PEM) if file else None
@@ -493,29 +510,29 @@ def _held(name: str, file: Path | None) -> bytes | None:
 
 
 def _context(ca: bytes | None, cert: bytes | None, key: bytes | None, http: Http) -> ssl.SSLContext:
-    """A client's side of TLS, from what was read and not from what is in the files by now.
+    """The client's TLS context, made from the bytes that were read, not from the files again.
 
     Raises:
-        OSError: If it cannot be made of that, with the reason if it is UnfitFile.
+        OSError: If the certificates cannot be used; if it is UnfitFile, its text says why.
     """
     if ca is None:
         context = httpx.create_ssl_context(trust_env=False)
     else:
-        # Letters that are not ASCII are in remarks between the certificates, if anywhere.
+        # Non-ASCII characters can only be in comments between the certificates.
         text = ca.decode("ascii", "replace").replace("\ufffd", "?")
         try:
-            # Of nothing at all, Python would make every public authority and the environment's.
+            # For an empty text, Python would load the system's and the environment's authorities.
             context = ssl.create_default_context(cadata=text or "nothing")
         except (ssl.SSLError, ValueError):
             raise UnfitFile(f"http.ca_file {NO_CERTIFICATES}") from None
-    # Not what SSLKEYLOGFILE asks for: whoever had that file could read the API's key.
-    context.keylog_filename = None  # type: ignore[assignment]  # typeshed knows no way back
+    # Ignore SSLKEYLOGFILE: with that file, anybody could decrypt the API key.
+    context.keylog_filename = None  # type: ignore[assignment]  # typeshed lacks None
     if cert is not None:
         with ExitStack() as opened:
             files = ((cert, http.cert_file), (key, http.key_file))
             paths = [file and opened.enter_context(held(part, file)) for part, file in files]
             try:
-                # A password that cannot be right, or OpenSSL would ask the terminal for one.
+                # An empty password never fits; without one, OpenSSL would prompt on the terminal.
                 context.load_cert_chain(str(paths[0]), paths[1], password="")
             except ssl.SSLError as error:
                 raise UnfitFile(f"http.cert_file and key_file: {no_pair(error)}") from None

@@ -1,6 +1,6 @@
-"""Why a connection failed, by the numbers that the system and OpenSSL give. Pure.
+"""Why a connection failed, from the error codes of the system and OpenSSL. Pure.
 
-Never by an error's text: it may hold credentials, and what the other side sent.
+The text of an error is never used: it may contain credentials or data from the other side.
 """
 
 import errno
@@ -63,7 +63,7 @@ _TLS: Final[Mapping[str | None, str]] = {
 
 
 def reason(error: BaseException) -> str:
-    """Why a connection failed, in a few words; empty where nothing says it."""
+    """Why a connection failed, in a few words; empty if no error in the chain says why."""
     found = list(_behind(error))
     for one in found:
         if isinstance(one, ssl.SSLCertVerificationError):
@@ -77,18 +77,18 @@ def reason(error: BaseException) -> str:
     for one in found:
         if _of_system(one):
             return _SYSTEM[one.errno]  # type: ignore[attr-defined]  # OSError
-    # Last: a connection that is reset under TLS breaks its protocol, too.
+    # Last, because a reset connection also raises a TLS error, and the reset is the cause.
     return "TLS protocol" if any(isinstance(one, ssl.SSLError) for one in found) else ""
 
 
 def _of_system(error: BaseException) -> bool:
-    # OpenSSL's numbers are others than the system's.
+    # OpenSSL's error numbers are not the system's.
     own = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
     return own and error.errno in _SYSTEM  # type: ignore[attr-defined]
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that led to it, each once."""
+    """An error and every error in its chain, each once."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < _MOST:
         one = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""An API key at hand: what its file held at the last look, so that nobody else waits for a disk."""
+"""An API key whose file is read in a thread and cached, so that no disk blocks the event loop."""
 
 import asyncio
 import logging
@@ -8,19 +8,19 @@ from exporter.config import ApiKey
 from exporter.errors import NoKey
 
 PATIENCE: Final = 1.0
-"""Seconds that a request waits for its key file at most."""
+"""The longest that a request waits for its key file, in seconds."""
 
 log = logging.getLogger(__name__)
 
 
 class KeyAtHand:
-    """A key that is looked at in a thread and kept in memory.
+    """A key that is read in a thread and cached in memory.
 
-    Where the disk hangs, the key that was read last is sent on, however old it is: no disk says
-    whether a key is good, only the API does, and it refuses one that was withdrawn.
+    If the disk hangs, requests keep using the last key that was read, however old it is. Only the
+    API decides whether a key is valid, and it rejects one that was revoked.
 
     Args:
-        key: As the operator gives it.
+        key: The key as configured.
     """
 
     def __init__(self, key: ApiKey) -> None:
@@ -31,10 +31,10 @@ class KeyAtHand:
         self._hangs = False
 
     def read(self) -> str:
-        """The key as the last look found it.
+        """The cached key.
 
         Raises:
-            NoKey: If it found none.
+            NoKey: If the last read found none.
         """
         if self._key.file is None:
             return self._key.read()
@@ -44,12 +44,12 @@ class KeyAtHand:
         return self._found
 
     async def look(self) -> None:
-        """Take up what the file holds now, unless the disk takes too long; one look at a time."""
+        """Read the key file again, and wait for it up to `PATIENCE`; one read runs at a time."""
         if self._key.file is None:
             return
         time = asyncio.get_running_loop().time
         if self._looking and self._looking.done() and time() - self._begun > PATIENCE:
-            self._take(self._looking)  # of a look that has hung: what it found may be old
+            self._take(self._looking)  # this read hung, so its result may be old
         if self._looking is None:
             self._looking = asyncio.ensure_future(asyncio.to_thread(_held_by, self._key))
             self._begun = time()
@@ -64,10 +64,10 @@ class KeyAtHand:
 
     def _take(self, looking: "asyncio.Task[str | NoKey]") -> None:
         if self._looking is not looking:
-            return  # another request was first
+            return  # another request already took the result
         self._looking = None
         if looking.cancelled() or looking.exception():
-            return  # no thread to be had: as if the disk hung
+            return  # no thread was available: treat it as a hanging disk
         self._found, self._hangs = looking.result(), False
 
 

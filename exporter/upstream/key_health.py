@@ -1,7 +1,17 @@
-"""A key on its way to the API: one that was rejected is not sent again and again.
+"""Whether the API accepts a key, so that a rejected key is not sent over and over.
 
-What is rejected may be the key, or what was asked with it: a bot that it must not read, say. A key
-that works for others is not to blame, and rests only when it is rejected twice in a row.
+A rejection may be about the key or about the request: the key may be valid, but not for one bot.
+The API does not say which. So the history of the key decides:
+
+- A key that has never worked rests after its first rejection.
+- A key that works does not rest after one rejection. The request becomes a suspect, and the next
+  result decides. If that is another rejection, the key rests.
+- If the next result is an answer, the key works and the suspects are to blame. They are barred:
+  the later rejections of a barred request say nothing about the key, until it is answered.
+
+A key that rests is not sent. When the rest is over, the next request probes the key: if it is
+rejected, the key rests again. A rotated key is another key with a history of its own, so it is sent
+at once.
 """
 
 from collections.abc import Callable
@@ -14,14 +24,14 @@ from exporter.errors import NotSent, Outcome, RequestFailed
 
 @dataclass(slots=True)
 class Judgement:
-    """Whether the API accepts one key.
+    """What the exporter knows about one key.
 
     Attributes:
-        works: Whether it brought an answer, and has not been rejected since.
-        suspects: What it was rejected for since the last answer.
-        barred: What it is rejected for while it works for others.
-        until: Until when it rests, on the monotonic clock in seconds.
-        why: How the API rejected it; empty where it did not.
+        works: Whether the key has been answered, and not been rejected since.
+        suspects: The requests that were rejected since the last answer.
+        barred: The requests that are rejected while others with the same key are answered.
+        until: When the rest ends, on the monotonic clock in seconds.
+        why: How the API rejected the key; empty if it did not.
     """
 
     works: bool = False
@@ -32,16 +42,16 @@ class Judgement:
 
 
 _SHORT_OF = 0.95
-"""Of the rest: the next turn of the request that was rejected must not fall just short of it."""
+"""Factor on the rest: the rejected request's next turn must not come just before its end."""
 
 REJECTED = "the key was rejected"
 
 
 class Key(Protocol):
-    """A key as the operator gives it."""
+    """A key as configured."""
 
     def read(self) -> str:
-        """The key to send now.
+        """The current key.
 
         Raises:
             RequestFailed: If there is none.
@@ -49,13 +59,14 @@ class Key(Protocol):
 
 
 class KeyHealth:
-    """A key, and whether the API has rejected it; what it is stays in memory.
+    """A key, and whether the API has rejected it; the key itself never leaves memory.
 
     Args:
-        key: As the operator gives it.
-        rest: Seconds for which a rejected key is not sent again.
-        known: What is known of a key, by whoever uses it; by this one alone where left out.
-        who: Tells apart what is asked by those that share it.
+        key: The key as configured.
+        rest: Seconds for which a rejected key is not sent; 95 % of it is kept.
+        known: Looks up the judgement of a key, shared by all that use it. By default, this object
+            keeps judgements of its own.
+        who: Distinguishes the requests of different users of a shared key.
     """
 
     def __init__(
@@ -73,18 +84,24 @@ class KeyHealth:
         self._first_rests_until = 0.0
 
     def rest(self, until: float) -> None:
-        """Let the first key that is read rest, as one did in an earlier life.
+        """Make the first key that is read rest, because a key rested before a restart.
 
-        Nothing is kept of that one by which the two could be compared.
+        The state file identifies no key, so nobody knows whether the two are the same.
+
+        Args:
+            until: When the rest ends, on the monotonic clock in seconds.
         """
         self._first_rests_until = until
 
     def usable(self, at: float) -> str:
-        """The key to send at a time of the monotonic clock, in seconds.
+        """The key to send now.
+
+        Args:
+            at: The present on the monotonic clock, in seconds.
 
         Raises:
-            RequestFailed: If there is none.
-            NotSent: If the API has rejected it not long ago.
+            RequestFailed: If there is no key.
+            NotSent: If the key rests after a rejection.
         """
         key = self._key.read()
         judgement = self._known(key)
@@ -97,7 +114,7 @@ class KeyHealth:
         return key
 
     def rests_until(self, at: float) -> float:
-        """Until when the key is not sent, on the monotonic clock in seconds; 0 if it may be."""
+        """When the key's rest ends, on the monotonic clock in seconds; 0 if it does not rest."""
         until = self._first_rests_until
         with suppress(RequestFailed):
             judgement = self._known(self._key.read())
@@ -105,33 +122,38 @@ class KeyHealth:
         return until if at < until else 0.0
 
     def accepted(self, key: str, about: str = "") -> None:
-        """Note that a key brought an answer about something: what was rejected since is barred."""
+        """Note that a request with a key was answered, and bar the suspects.
+
+        Args:
+            key: The key that was sent.
+            about: The subject of the request: a bot's id, or empty for the workspace.
+        """
         judgement = self._known(key)
         judgement.barred |= judgement.suspects
         judgement.barred.discard(self._about(about))
         judgement.suspects.clear()
-        judgement.works, judgement.why = True, ""  # be it an answer to what was sent before
+        judgement.works, judgement.why = True, ""  # even for an earlier request
 
     def rejected(self, key: str, at: float, why: str = REJECTED, about: str = "") -> None:
         """Note that the API rejected a key.
 
         Args:
-            key: Which.
+            key: The key that was sent.
             at: When it was sent, on the monotonic clock in seconds.
-            why: How the API says so.
-            about: What was asked with it.
+            why: How the API rejected it.
+            about: The subject of the request: a bot's id, or empty for the workspace.
         """
         judgement, asked = self._known(key), self._about(about)
         if asked in judgement.barred:
             return
         judgement.suspects.add(asked)
         if judgement.works:
-            judgement.works = False  # the next rejection is the key's
+            judgement.works = False  # the next rejection blames the key
         else:
             judgement.until, judgement.why = at + self._rest, why
 
     def changed_since(self, key: str) -> bool:
-        """Whether the operator gives another key by now."""
+        """Whether the current key differs from this one."""
         try:
             return self._key.read() != key
         except RequestFailed:

@@ -1,4 +1,29 @@
-"""When a workspace may ask the API: its budget, the pause that the API asked for, the breaker. Pure."""
+"""The rate limiter of a workspace: it decides when the next request may be sent. Pure.
+
+A request must pass every one of these:
+
+1. the pause that the API requested (Retry-After), for this workspace or for its key;
+2. the circuit breaker;
+3. the wait for another workspace that tries the same key first;
+4. the request budget: the token bucket and the limit per day.
+
+The longest of the first three waits counts. The budget comes last because it alone is spent: a
+request that something else holds back must not take a token.
+
+A request either waits or fails at once. It always waits for a token. It waits for the end of a
+pause, or for the next day's budget, only if that comes within the request timeout. Otherwise a
+workspace whose requests all wait would look healthy.
+
+While the breaker is open, only the first request in the line waits, to become the next probe. Those
+behind it fail. If the first one failed too, a workspace with few requests might have none to probe
+with.
+
+Each result changes the next decision. Failures count towards the breaker, a 429 slows the bucket
+down and starts a pause, and a success speeds the bucket up again.
+
+Durations use the monotonic clock, so a change of the system clock cannot shorten or extend a wait.
+Instants of the system clock appear only in messages, in metrics and in the state file.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +41,18 @@ from exporter.upstream.shared_keys import SharedPause
 
 @dataclass(frozen=True, slots=True)
 class SenderState:
-    """What the gate of one workspace remembers over a restart or a reload.
+    """The sender's state that survives a restart or a reload.
 
     Attributes:
-        not_before: Nothing is sent before this instant, as the API asked; None for no such wish.
-        open_until: The breaker lets nothing through before this instant; None while it is closed.
-        day: The local day whose requests are counted; None before the first.
-        spent: How many were sent on it.
-        url: The address that answered, where it is not the usual one; else empty.
+        not_before: When the pause that the API requested ends; None without a pause.
+        open_until: When the open breaker lets the next probe through; None while it is closed.
+        day: The local day whose requests are counted; None before the first request.
+        spent: The requests sent on that day.
+        url: The URL that answered, if it is not the default one; else empty.
         paused_key: The mark of the key that was sent before the pause, see `SharedKeys.mark`.
-        resting: The uses of rejected keys, their marks, and until when each is not sent. Of the
-            keys themselves nothing is kept, not even what would tell them apart another day.
-        owed: How much of the credit for requests beyond the schedule is spent.
+        resting: For each rejected key its use, its mark, and when its rest ends. The keys
+            themselves are not kept, and a mark says nothing in another process.
+        owed: The spent part of the retry budget, in requests.
     """
 
     not_before: datetime | None = None
@@ -44,20 +69,17 @@ _BROKEN: Final = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.SERVER_ERR
 
 
 class Limiter:
-    """Says when the next request of a workspace may be sent, and learns from how each ends.
-
-    Durations are of the monotonic clock, so that no setting of the other changes them; instants
-    are for people and for the next process.
+    """Decides when the next request of a workspace may be sent, and learns from each result.
 
     Args:
-        workspace: What it may spend.
-        standing: What is known from before.
+        workspace: The workspace, with its limits and its request timeout.
+        standing: The state from before a restart or a reload.
         time: The monotonic clock, in seconds.
         now: The present as an aware instant.
         uniform: The source of randomness.
 
     Attributes:
-        budget: What is spent.
+        budget: The request budget.
     """
 
     def __init__(
@@ -86,19 +108,18 @@ class Limiter:
         self._shared = SharedPause()
 
     def share(self, pause: SharedPause) -> None:
-        """Let the next request heed what others were told of its key."""
+        """Apply the pause of the key that the next request uses."""
         self._shared = pause
         self._parking.heed(pause.until)
 
     def take(self, *, behind: bool) -> float:
-        """Spend one request if that is allowed; else how many seconds until it may be.
+        """Spend one request and return 0, or return the seconds to wait if none is allowed yet.
 
         Args:
-            behind: Whether another was before it in the line.
+            behind: Whether another request was in the line when this one joined it.
 
         Raises:
-            NotSent: If the API wants or brings nothing for longer than a request may take, or may
-                not be asked for so long.
+            NotSent: If the request must not wait, see `refusal`.
         """
         refusal = self.refusal(behind=behind)
         if refusal:
@@ -113,10 +134,10 @@ class Limiter:
         return wait
 
     def refusal(self, *, behind: bool = True) -> NotSent | None:
-        """Why a request is not to wait for its turn, None where it is.
+        """The reason why a request must fail instead of waiting; None if it may wait.
 
-        Who waits in a line looks healthy: whatever would wait for long has failed. One request
-        waits to be the next probe, so that none of a few is never it.
+        Args:
+            behind: Whether another request was in the line when this one joined it.
         """
         at = self._time()
         if self._parking.wait(at) > self._timeout:
@@ -134,12 +155,12 @@ class Limiter:
         return None
 
     def learn(self, outcome: Outcome, wish: float | None, *, fault: bool = False) -> None:
-        """Let the end of a request decide how the next are sent.
+        """Adjust breaker, budget and pause to the result of a request.
 
         Args:
-            outcome: How it ended.
-            wish: The seconds for which the API asks to be left alone, None if it does not.
-            fault: Whether the breaker counts it, whatever the outcome.
+            outcome: How the request ended.
+            wish: The pause that the API requested, in seconds; None if it requested none.
+            fault: Whether the breaker counts the request as failed, whatever the outcome.
         """
         at = self._time()
         self._breaker.ended(at, failed=fault or outcome in _BROKEN)
@@ -154,26 +175,30 @@ class Limiter:
 
     @property
     def waits(self) -> tuple[float, float | None]:
-        """Until when the API wants nothing, and when it is probed: another value is other news.
+        """When the pause ends and when the next probe is due; changes whenever either changes.
 
-        On the monotonic clock: the instants of `standing` differ a little whenever they are asked
-        for, as two clocks are read for each.
+        Both are on the monotonic clock. The instants of `standing` are unfit for this comparison:
+        each is computed from two clocks, so it differs slightly at each call.
         """
         return self._parking.until, self._breaker.probe_at
 
     @property
     def parked_until(self) -> float:
-        """Until when the API wants nothing, on the monotonic clock."""
+        """When the pause that the API requested ends, on the monotonic clock in seconds."""
         return self._parking.until
 
     @property
     def pause(self) -> float:
-        """Seconds until the API is asked again; 0 where nothing keeps it from being asked."""
+        """Seconds until the pause and the breaker let a request through; 0 if they do now."""
         at, probe = self._time(), self._breaker.probe_at
         return max(self._parking.wait(at), probe - at if probe else 0.0, 0.0)
 
     def standing(self, url: str) -> SenderState:
-        """What the next process must know; `url` is the address that answered, if unusual."""
+        """The state to keep over a restart or a reload; the sender adds its own fields.
+
+        Args:
+            url: The URL that answered, if it is not the default one; else empty.
+        """
         spent, parked = self.budget.spent(self._now()), self._parking.wait(self._time()) > 0
         return SenderState(
             not_before=self._instant(self._parking.until) if parked else None,
@@ -184,17 +209,17 @@ class Limiter:
         )
 
     def _ahead(self, instant: datetime | None, most: float) -> float | None:
-        """An instant on the monotonic clock, no further ahead than some seconds."""
+        """An instant on the monotonic clock, from now to at most `most` seconds ahead."""
         if instant is None:
             return None
         return self._time() + min(max((instant - self._now()).total_seconds(), 0.0), most)
 
     def resting(self, until: datetime) -> float:
-        """Until when a key rests that was rejected in an earlier life, on the monotonic clock."""
+        """When the rest of a key from before a restart ends, on the monotonic clock in seconds."""
         return self._ahead(until, PROBE_EVERY) or 0.0
 
     def instant(self, at: float) -> datetime:
-        """A time of the monotonic clock as an instant."""
+        """A time of the monotonic clock as an aware instant."""
         return self._now() + timedelta(seconds=at - self._time())
 
     def _instant(self, at: float | None) -> datetime | None:

@@ -1,7 +1,8 @@
-"""The connections to the API, so that what comes before an answer has an end.
+"""Connections to the API that limit how much may arrive before an answer's head is complete.
 
-A client reads interim answers (103 Early Hints) until the final one comes, in one go for all that
-is there: a server that never stops sending them would hold the event loop.
+httpcore reads interim responses (103 Early Hints) until the final one arrives, and processes all
+that it has received without yielding. A server that sends them without end would block the event
+loop.
 """
 
 import asyncio
@@ -10,44 +11,45 @@ from typing import Any, Final
 from exporter.errors import ExporterError
 
 LARGEST_HEAD: Final = 64 * 1024
-"""Bytes up to the end of an answer's head, with all interim answers before it."""
+"""Bytes up to the end of an answer's head, all interim responses included."""
 
 _STEP: Final = 1024
-"""Bytes of it that are read at a time; others get a turn in between."""
+"""Bytes of a head that are read at a time; other tasks run in between."""
 
 
 class NoEnd(ExporterError):
-    """More has come before an answer than any head may hold."""
+    """More bytes than `LARGEST_HEAD` have arrived before the end of an answer's head."""
 
 
 class Streams:
-    """A network backend of httpcore whose connections are `Stream`s.
+    """A network backend for httpcore whose connections are `Stream`s.
 
     Args:
-        inner: The backend that connects.
+        inner: The backend that makes the connections.
     """
 
-    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - httpcore's, which only httpx knows
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - httpcore's type
         self._inner = inner
 
     async def connect_tcp(self, *args: Any, **more: Any) -> "Stream":  # noqa: ANN401 - httpcore's
-        """Connect."""
+        """Open a TCP connection."""
         return Stream(await self._inner.connect_tcp(*args, **more))
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep."""
         await self._inner.sleep(seconds)
 
 
 class Stream:
-    """A connection that one request is sent over.
+    """A connection for one request.
 
     Args:
-        inner: The connection itself.
+        inner: The wrapped connection.
 
     Attributes:
-        headed: Whether the head of the answer is here, so that its body has bounds of its own.
-        ended: Whether the other side sends no more.
+        headed: Whether the head of the answer is complete; the client sets it and limits the body
+            itself.
+        ended: Whether the other side has closed its end of the connection.
     """
 
     def __init__(self, inner: Any) -> None:  # noqa: ANN401 - httpcore's
@@ -60,10 +62,10 @@ class Stream:
         self.get_extra_info = inner.get_extra_info
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
-        """What has come.
+        """Read what has arrived.
 
         Raises:
-            NoEnd: If it is too much for a head, and there is none yet.
+            NoEnd: If the head is not complete and more than `LARGEST_HEAD` bytes have arrived.
         """
         if self.headed:
             content = bytes(await self._inner.read(max_bytes, timeout))
@@ -77,5 +79,5 @@ class Stream:
         return content
 
     async def start_tls(self, *args: Any, **more: Any) -> "Stream":  # noqa: ANN401 - httpcore's
-        """The same connection under TLS."""
+        """Start TLS on the connection."""
         return Stream(await self._inner.start_tls(*args, **more))

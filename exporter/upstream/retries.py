@@ -1,8 +1,17 @@
-"""Which failures are worth another request, how soon, and how many of those there may be. Pure.
+"""Which failures are retried, after what backoff, and within what retry budget. Pure.
 
-Every request beyond the schedule is paid from one credit that the schedule itself fills. So in any
-stretch of time, and at any rate of failures, all requests together are at most `1 + SHARE` times
-those of the schedule, and `SPARE`.
+A limit on the attempts of one request is not enough. In an outage every request fails, so three
+attempts each would triple the load just when the API can bear it least. The retry budget therefore
+limits the retries of all requests together.
+
+Each scheduled request earns a tenth of a retry, and each retry costs a whole one. The budget holds
+at most ten. So over any period, and at any failure rate, retries never exceed 10 % of the scheduled
+requests plus a burst of ten.
+
+The budget also pays for the attempt at the other URL of an API that has two, and for a failed
+report's turn ahead of its regular one. Such a turn costs a tenth more, because it earns that tenth
+back as a scheduled request. The requests into which a refused shared request is split count as
+scheduled.
 """
 
 from collections.abc import Callable
@@ -12,37 +21,37 @@ from typing import Final
 from exporter.errors import Outcome
 
 ATTEMPTS: Final = 3
-"""How often the same is asked at most, the first time included."""
+"""Attempts per request at most, the first one included."""
 
 SHARE: Final = Fraction(1, 10)
 SPARE: Final = 10
-"""How many requests there may be beyond the schedule: for each of its own, and saved up at most."""
+"""Retries earned per scheduled request, and the most that the budget can hold."""
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _ATTEMPTS: Final = {
     Outcome.CONNECT: ATTEMPTS,
     Outcome.SERVER_ERROR: ATTEMPTS,
-    Outcome.TIMEOUT: 2,  # each costs the API, and whoever waits behind it, the whole time
+    Outcome.TIMEOUT: 2,  # each attempt takes the full timeout of the API and of the line
 }
 
 _AGAIN: Final = frozenset({408, 425})
-"""Statuses below 500 that say nothing but: not now."""
+"""The statuses below 500 that mean no more than "try again later"."""
 
 Uniform = Callable[[float, float], float]
-"""A random number between two bounds."""
+"""Draws a random number between two bounds."""
 
 
 def pause(
     outcome: Outcome, tried: int, uniform: Uniform, status: int | None = None
 ) -> float | None:
-    """Seconds until the same is asked again, with full jitter; None where that is of no use.
+    """The backoff before the next attempt in seconds, with full jitter; None for no retry.
 
     Args:
-        outcome: How the request ended.
-        tried: How often it was sent.
+        outcome: How the last attempt ended.
+        tried: Attempts so far.
         uniform: The source of randomness.
-        status: The HTTP status, if an answer came at all.
+        status: The HTTP status; None if no answer came.
     """
     if tried >= _ATTEMPTS.get(outcome, ATTEMPTS if status in _AGAIN else 1):
         return None
@@ -50,10 +59,10 @@ def pause(
 
 
 class RetryBudget:
-    """How many requests beyond the schedule may be sent now.
+    """The retry budget of one workspace; it starts full.
 
     Args:
-        owed: How much of it was spent in an earlier life.
+        owed: The part that was spent before a restart or a reload, in requests.
     """
 
     def __init__(self, owed: float = 0.0) -> None:
@@ -62,15 +71,15 @@ class RetryBudget:
 
     @property
     def owed(self) -> float:
-        """How much of it is spent."""
+        """The spent part of the budget, in requests."""
         return float(SPARE - self._left)
 
     def earn(self) -> None:
-        """Note a request of the schedule."""
+        """Note a scheduled request."""
         self._left = min(Fraction(SPARE), self._left + SHARE)
 
     def spend(self, cost: Fraction = Fraction(1)) -> bool:
-        """Pay for one beyond it; whether there was enough."""
+        """Pay for a request beyond the schedule; whether the budget was enough."""
         enough = self._left >= cost
         if enough:
             self._left -= cost

@@ -1,7 +1,4 @@
-"""How long the API asks to be left alone, and until when it is. Pure.
-
-The API asks in the header Retry-After, or in the body.
-"""
+"""The pause that the API requests, in the header Retry-After or in the body. Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,34 +7,35 @@ from typing import Final
 from exporter.upstream.retries import Uniform
 
 LONGEST: Final = 24 * 3600.0
-"""Seconds; a longer wish is taken for this one."""
+"""The longest pause in seconds; a longer request is shortened to it."""
 
 _FORMS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
-"""The three forms of a date in HTTP; all are UTC, wherever the host is."""
+"""The three date formats of HTTP; all are UTC, whatever the host's time zone."""
 
 _SECONDS: Final = re.compile(r"([0-9]+)(?:\.[0-9]+)?", re.ASCII)
-"""Fractions are not HTTP, and yet some send them."""
+"""Seconds; HTTP allows no fraction, but some servers send one."""
 _ONE: Final = re.compile(r"(?:\s*(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+", re.ASCII)
-"""One of several values, which stand between commas; a date may have one of its own."""
+"""One of several values separated by commas; a date may contain a comma of its own."""
 
 _FAR_OFF: Final = timedelta(days=1)
-"""By this much no clock differs from ours that is believed."""
+"""A Date that differs from our clock by more than this is ignored."""
 
 _INSTANT: Final = 1e9
-"""A number above is no length of time but an instant, in Unix time: some APIs confuse the two."""
+"""A larger number is a Unix timestamp and no duration: some APIs confuse the two."""
 
 _FAR: Final = 1e11
-"""Later than any instant that is meant, and small enough for every reckoning."""
+"""Later than any real timestamp, and small enough for every calculation."""
 
 
 def seconds(header: str, date: str, answer: object, now: datetime) -> float | None:
-    """The seconds that the API asks to wait, None if it does not say.
+    """The pause that the API requests, in seconds; None if it requests none.
 
     Args:
-        header: Retry-After, empty where there is none; of several with commas the largest counts.
-        date: The answer's own Date, as its clock may differ from ours; empty where there is none.
-        answer: The body as JSON, which counts where the header says nothing.
-        now: The present.
+        header: The header Retry-After, empty without one. The longest of several values counts.
+        date: The answer's header Date, empty without one. It replaces our clock, because the
+            server's clock may differ.
+        answer: The body as JSON. Its field `retry_after` counts if the header has no value.
+        now: The present as an aware instant.
     """
     at = _instant(date.strip())
     if at is None or abs(at - now) > _FAR_OFF:
@@ -48,7 +46,7 @@ def seconds(header: str, date: str, answer: object, now: datetime) -> float | No
 
 
 def _wish(asked: str, at: datetime) -> float | None:
-    """What one value asks for: seconds, or an instant."""
+    """The seconds that one value requests, as a number or as a date; None if it is neither."""
     if found := _SECONDS.fullmatch(asked):
         whole = found[1].lstrip("0")
         more = bool(asked[found.end(1) :].strip(".0"))
@@ -58,7 +56,7 @@ def _wish(asked: str, at: datetime) -> float | None:
 
 
 def _length(number: float, at: datetime) -> float:
-    """Seconds, where they may be meant as an instant."""
+    """The seconds that a number means, as a duration or as a Unix timestamp."""
     return min(max(number - at.timestamp(), 0.0) if number > _INSTANT else number, LONGEST)
 
 
@@ -84,21 +82,21 @@ def _of_body(answer: object, at: datetime) -> float | None:
 _JITTER: Final = 0.1
 _FIRST: Final = 60.0
 _LONGEST_UNSAID: Final = 540.0
-"""Seconds after a refusal that names no time: the first of a row, and what they grow to.
+"""The pause after a refusal that requests none, in seconds: the first in a row, and the longest.
 
-Short of ten minutes, after which a failed report is asked for again.
+The longest stays below ten minutes, after which a failed report is polled again.
 """
 
 
 class RequestedPause:
-    """When requests may be sent again.
+    """The current pause of a workspace.
 
     Args:
-        until: On the monotonic clock, in seconds.
+        until: When the pause ends, on the monotonic clock in seconds.
         uniform: The source of randomness.
 
     Attributes:
-        until: As given, and as the API asked since.
+        until: When the pause ends, on the monotonic clock in seconds.
     """
 
     def __init__(self, until: float, uniform: Uniform) -> None:
@@ -107,11 +105,14 @@ class RequestedPause:
         self._unsaid = _FIRST
 
     def park(self, at: float, wish: float | None) -> None:
-        """Send nothing for as long as the API asks, and up to a tenth longer: never less.
+        """Pause for as long as the API requests, plus a jitter of up to a tenth.
+
+        If the API requests none, the length doubles with each such refusal in a row. No pause is
+        longer than `LONGEST`, and none shortens the current one.
 
         Args:
             at: The present on the monotonic clock, in seconds.
-            wish: The seconds that it asked for, None if it did not say.
+            wish: The requested pause in seconds; None if the API requested none.
         """
         if wish is None:
             wish, self._unsaid = self._unsaid, min(self._unsaid * 2, _LONGEST_UNSAID)
@@ -119,13 +120,17 @@ class RequestedPause:
         self.until = max(self.until, at + length)
 
     def heed(self, until: float) -> None:
-        """Send nothing before a time that another has been told."""
+        """Extend the pause to the end of another one.
+
+        Args:
+            until: When that one ends, on the monotonic clock in seconds.
+        """
         self.until = max(self.until, until)
 
     def succeeded(self) -> None:
-        """Note that the API answers: the next refusal is the first of a row."""
+        """Note a success, so that the next refusal counts as the first in a row."""
         self._unsaid = _FIRST
 
     def wait(self, at: float) -> float:
-        """Seconds until a request may be sent, 0 if now."""
+        """Seconds until a request may be sent; 0 if it may be sent now."""
         return max(0.0, self.until - at)

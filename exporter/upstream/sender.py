@@ -1,7 +1,7 @@
-"""The one way out to the API: what every request of a workspace passes through.
+"""Sends every request of a workspace to the API.
 
-Top to bottom: the address, the key, the leave to send, the request, and whether to send it again.
-Knows nothing of reports but whether an answer could be read.
+A request passes through these steps: choose the URL, read the key, wait for the rate limiter, send,
+and decide on a retry. All that the sender knows about reports is whether an answer was readable.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ from exporter.upstream.retries import ATTEMPTS, SHARE, RetryBudget, Uniform, pau
 from exporter.upstream.shared_keys import SharedKeys
 
 _USES: Final = ("reports", "bots")
-"""What keys are used for: each wants a scope of its own, even if the key is the same."""
+"""The uses of keys: each needs a scope of its own, even if the key is the same."""
 
 LONGEST_SLEEP: Final = 60.0
-"""Seconds that anything sleeps at most, so that a clock that was set is soon noticed."""
+"""The longest single sleep in seconds, so that a change of the system clock is soon noticed."""
 
 LOOK_AGAIN: Final = 1.0
-"""Seconds after which a request that waits for its turn looks at the key file once more."""
+"""Seconds after which a request in the line reads the key file again."""
 
 _SHORTEST_SLEEP: Final = 0.001
-"""And at least: less than a clock can tell apart would be waited for again and again."""
+"""The shortest single sleep in seconds; the clock might not advance during a shorter one."""
 
 log = logging.getLogger(__name__)
 
 Ask = Callable[[str, datetime], Awaitable[Answer]]
-"""Sends a request with a key, at an instant."""
+"""Sends a request with a key; takes the key and the instant of sending."""
 
 MadeT = TypeVar("MadeT")
 
@@ -53,22 +53,23 @@ _Ended = Callable[[Outcome], None]
 
 
 class Received:
-    """An answer, entered to be read: how its request ended is known when that is done.
+    """An answer as a context manager: its request's outcome is counted when the caller leaves it.
 
-    Whatever reading it leads to, the process goes on, and so do the values from before: an error
-    of our own is told as a bug, and leaves as a `RequestFailed`.
+    The outcome depends on whether the caller can read the answer. An unexpected exception is
+    reported as a bug and leaves as a `RequestFailed`, so neither the process nor the values from
+    before suffer from it.
 
     Args:
-        answer: What came.
-        sent: When it was asked for.
-        seconds: How long it took to come.
-        ended: Learns how the request ended.
-        bug: Tells an error of our own, and makes of it what leaves.
+        answer: The answer.
+        sent: When the request was sent.
+        seconds: The duration of the request.
+        ended: Called with the outcome of the request.
+        bug: Reports an unexpected exception, and returns the error to raise instead.
 
     Attributes:
-        sent: As given.
-        seconds: As given.
-        readable: Set by whoever reads it: whether anything of it could be.
+        sent: When the request was sent.
+        seconds: The duration of the request.
+        readable: Whether any part of the answer was readable; the caller sets it.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Received:
         self.readable = True
 
     async def made(self, prepare: Callable[[object], MadeT]) -> MadeT:
-        """What something pure makes of it; beside the event loop, where the answer is large."""
+        """The result of a pure function of the answer; a large answer is processed in a thread."""
         content = self._answer.content
         return await asyncio.to_thread(prepare, content) if self._answer.large else prepare(content)
 
@@ -97,7 +98,7 @@ class Received:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             self._ended(Outcome.SUCCESS if self.readable else Outcome.INVALID)
-        elif isinstance(error, Exception):  # else it was called off, and nothing is known of it
+        elif isinstance(error, Exception):  # else it was cancelled: the outcome is unknown
             self._ended(Outcome.INVALID)
             if not isinstance(error, ReplyError):
                 raise self._bug(error) from None
@@ -107,16 +108,16 @@ class Sender:
     """Sends the requests of one workspace.
 
     Args:
-        workspace: What it may spend, and with which keys.
-        client: Where to.
-        telemetry: Takes the counts.
+        workspace: The workspace, with its limits and keys.
+        client: The HTTP client.
+        telemetry: The exporter's own metrics.
         now: The present as an aware instant; durations come from the event loop's clock.
-        standing: What an earlier life remembered.
-        uniform: A random number between two bounds.
-        shared_keys: What is known of the keys, shared with those that may use the same.
+        standing: The state from before a restart or a reload.
+        uniform: Draws a random number between two bounds.
+        shared_keys: The pauses and judgements of keys, shared with all workspaces.
 
     Attributes:
-        answered: Whether the API has answered anything yet.
+        answered: Whether the API has answered any request yet.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Sender:
         known = {use: partial(self._shared_keys.judgement, self._host, use) for use in _USES}
         keys = KeyAtHand(workspace.key), KeyAtHand(workspace.bots_key)
         self._key = KeyHealth(keys[0], rest, known["reports"], workspace.name)
-        # Even if it is the same: the list of bots wants another scope than the reports.
+        # Even if it is the same key: the bot list needs another scope than the reports.
         self._bots_key = KeyHealth(keys[1], rest, known["bots"], workspace.name)
         self._at_hand = dict(zip((self._key, self._bots_key), keys, strict=True))
         self._one_key = workspace.bots_key == workspace.key
@@ -166,23 +167,27 @@ class Sender:
                 credential.rest(self._terms.resting(until))
 
     def begin(self) -> None:
-        """Let what is told of the workspace be there from the start."""
+        """Create this workspace's metrics."""
         self._telemetry.begin(self._workspace, self._now)
         self._telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
         self._tell_budget()
 
     def retire(self, telemetry: Telemetry) -> None:
-        """Tell what still comes elsewhere."""
+        """Count all further requests in another telemetry.
+
+        Args:
+            telemetry: The telemetry that takes them.
+        """
         self._telemetry = telemetry
 
     @property
     def requests_today(self) -> int:
-        """How many requests were sent on the workspace's day."""
+        """The requests sent on the workspace's current local day."""
         return self._terms.budget.spent(self._now())
 
     @property
     def standing(self) -> SenderState:
-        """What a later life must remember."""
+        """The state to keep over a restart or a reload."""
         found = self._terms.standing("" if self._url == self._workspace.url else self._url)
         return replace(
             found,
@@ -195,22 +200,25 @@ class Sender:
 
     @property
     def _resting(self) -> Iterator[tuple[str, str, float]]:
-        """The uses and marks of the keys that rest, and until when."""
+        """The use and the mark of each key that rests, and when its rest ends."""
         at = self._time()
-        # Its own keys alone: a later life can tell none from another's by its mark.
+        # This workspace's own keys only: after a restart, a mark no longer identifies a key.
         for use, credential in zip(_USES, (self._key, self._bots_key), strict=True):
             if until := credential.rests_until(at):
                 yield use, self._mark(credential), until
 
     def _mark(self, credential: KeyHealth) -> str:
-        """The mark of a key; empty where none could be read yet."""
+        """The mark of a key; empty if no key has been read yet."""
         with suppress(RequestFailed):
             return self._shared_keys.mark(self._at_hand[credential].read())
         return ""
 
     @property
     def waits(self) -> object:
-        """Another value whenever the API is to be asked less for another while."""
+        """A value that changes with the pause, the breaker, a key's rest, and the retry budget.
+
+        Only whole requests of the retry budget count. Each change is written to the state file.
+        """
         resting = tuple(until for *_, until in self._resting)
         return (self._terms.waits, resting, int(self._credit.owed))
 
@@ -220,12 +228,12 @@ class Sender:
         """Send a request for reports.
 
         Args:
-            body: What to ask at an instant, once the request may be sent: dates may have changed
-                by then.
-            about: The id of the bot that it is about; empty for the workspace.
+            body: Makes the request's body for the instant of sending. It is called only when the
+                request may be sent, because the date may have changed by then.
+            about: The id of the bot that the request is about; empty for the workspace.
 
         Raises:
-            RequestFailed: If there is no answer that can be used.
+            RequestFailed: If no usable answer comes.
         """
 
         async def ask(url: str, tried: int = 0) -> Received:
@@ -238,7 +246,7 @@ class Sender:
             self._url, self._settled = url, True
             return received
 
-        # While nobody knows which of two paths is right, one at a time finds out for all.
+        # Until the right one of two URLs is known, one request at a time finds out for all.
         async with nullcontext() if self._settled else self._finding_out:
             try:
                 return await ask(self._url)
@@ -246,32 +254,49 @@ class Sender:
                 other, missing = self._other, failure.status in {404, 405}
                 if not (missing and other and self._extra(failure.outcome)):
                     raise
-                self._other = ""  # tried once in the life of the process
+                self._other = ""  # tried once per process
                 try:
                     received = await ask(other, tried=ATTEMPTS - 1)
                 except RequestFailed as again:
                     if again.status not in {404, 405} or not again.own:
-                        self._other = other  # but not as long as that has shown nothing
+                        self._other = other  # that attempt proved nothing: try it again
                     raise
                 log.info("other path", extra={"workspace": self._workspace.name, "url": other})
                 return received
 
     def early(self, outcome: Outcome) -> bool:
-        """Pay for a turn before the regular one, as the last ended so; whether there may be one."""
-        return self._extra(outcome, 1 + SHARE)  # a turn, so it will earn a share
+        """Pay for a turn ahead of the regular one; whether the retry budget was enough.
+
+        Args:
+            outcome: How the last turn ended.
+        """
+        return self._extra(outcome, 1 + SHARE)  # the turn itself will earn a share
 
     async def bots(self, offset: int) -> Received:
-        """Ask for a page of the list of bots.
+        """Request a page of the bot list.
+
+        Args:
+            offset: The number of rows before the page.
 
         Raises:
-            RequestFailed: If there is no answer that can be used.
+            RequestFailed: If no usable answer comes.
         """
         return await self._ask(self._bots_key, lambda key, _sent: self._client.bots(offset, key))
 
     async def _ask(
         self, credential: KeyHealth, ask: Ask, about: str = "", tried: int = 0
     ) -> Received:
-        """One request, sent again as long as that is of use and within the bounds."""
+        """Send one request, with retries within their limits.
+
+        Args:
+            credential: The key to send it with.
+            ask: Sends it.
+            about: The id of the bot that the request is about; empty for the workspace.
+            tried: Attempts so far; more than 0 for one that is a retry itself.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
         failed: RequestFailed | None = None
         while True:
             try:
@@ -282,7 +307,7 @@ class Sender:
                 self._credit.earn()
             tried += 1
             try:
-                # With a key of its own, the list of bots says nothing of the other one.
+                # With a key of its own, the bot list says nothing about the reports' key.
                 judged = self._one_key or credential is self._key
                 received = await self._told(key, self._send(ask, key, judged=judged))
             except RequestFailed as failure:
@@ -290,7 +315,7 @@ class Sender:
                     sent = self._time() - failure.seconds
                     credential.rejected(key, sent, str(failure), about)
                     self._shared_keys.pause(self._host, key).doubt()
-                    await self._at_hand[credential].look()  # it may have been rotated meanwhile
+                    await self._at_hand[credential].look()  # it may have been rotated
                 wait = self._pause(failure, tried, credential, key)
                 if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
                     raise
@@ -301,10 +326,14 @@ class Sender:
             await asyncio.sleep(wait)
 
     async def _told(self, key: str, sent: Awaitable[Received]) -> Received:
-        """One request, of whose end all hear that use its key.
+        """Await one request, and share a pause that follows with all workspaces that use its key.
+
+        Args:
+            key: The key that the request is sent with.
+            sent: The request.
 
         Raises:
-            RequestFailed: If there is no answer that can be used.
+            RequestFailed: If no usable answer comes.
         """
         pause = self._shared_keys.pause(self._host, key)
         try:
@@ -314,14 +343,14 @@ class Sender:
                 self._paused_key = self._shared_keys.mark(key)
                 pause.ended(self._terms.parked_until, self._time())
         except asyncio.CancelledError:
-            pause.doubt()  # nobody knows what the API would have said
+            pause.doubt()  # nobody knows how the API would have responded
             raise
 
     def _usable(self, credential: KeyHealth) -> str:
-        """The key to send.
+        """The key to send; its shared pause now applies to the next request.
 
         Raises:
-            NotSent: If there is none, or it was rejected.
+            NotSent: If there is no key, or it rests after a rejection.
         """
         try:
             key = credential.usable(self._time())
@@ -339,7 +368,7 @@ class Sender:
         return key
 
     async def _leave(self, credential: KeyHealth) -> str:
-        """Wait until one more request may be sent, and spend it; the key to send it with.
+        """Wait until a request may be sent, spend it, and return the key to send it with.
 
         Raises:
             NotSent: If there is no key, it was rejected, or the wait would be too long.
@@ -356,7 +385,7 @@ class Sender:
                 if self._time() - looked > LOOK_AGAIN:
                     await self._at_hand[credential].look()
                     looked = self._time()
-                key = self._usable(credential)  # once more: who is before may have it rejected
+                key = self._usable(credential)  # again: an earlier request may have got it rejected
                 wait = self._terms.take(behind=behind)
                 if not wait:
                     break
@@ -365,12 +394,15 @@ class Sender:
         return key
 
     async def _send(self, ask: Ask, key: str, *, judged: bool) -> Received:
-        """One request; a failed one is counted and learned from, an answer when it is read.
+        """Send one request; a failure is counted now, an answer when the caller has read it.
 
         Args:
-            ask: Sends it.
-            key: With which key.
-            judged: Whether it says something of the workspace and of the key for reports.
+            ask: Sends the request.
+            key: The key to send.
+            judged: Whether the outcome counts for `seasalt_up` and `seasalt_api_key_valid`.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
         """
         begun = self._time()
 
@@ -388,7 +420,7 @@ class Sender:
             self.answered = self.answered or failure.status is not None
             ended(failure.outcome, failure.wish, fault=failure.fault)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever becomes of a request, the process goes on
+        except Exception as error:  # noqa: BLE001 - no failed request ends the process
             ended(Outcome.INVALID)
             raise self._bug(error) from None
         self.answered = True
@@ -397,21 +429,24 @@ class Sender:
         return Received(answer, sent, self._time() - begun, ended, self._bug)
 
     def _bug(self, error: Exception) -> RequestFailed:
-        """Tell an error of our own; what it is to whoever asked."""
+        """Report an unexpected exception, and return the error for the caller."""
         self._telemetry.bug("answer", error, log)
         return RequestFailed(Outcome.INVALID, "refused because of a bug in the exporter")
 
     def _pause(
         self, failure: RequestFailed, tried: int, credential: KeyHealth, key: str
     ) -> float | None:
-        """Seconds until the same is asked again, None where that is of no use."""
+        """The backoff before the next attempt in seconds; None for no retry.
+
+        A rejected key is retried at once if it has been rotated since it was sent.
+        """
         if failure.outcome is not Outcome.UNAUTHORIZED:
             return pause(failure.outcome, tried, self._uniform, failure.status)
         rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
         return 0.0 if rotated else None
 
     def _extra(self, outcome: Outcome, cost: Fraction = Fraction(1)) -> bool:
-        """Pay for a request beyond the schedule; whether there may be one."""
+        """Pay for a request beyond the schedule; whether the retry budget was enough."""
         paid = self._credit.spend(cost)
         if paid:
             self._telemetry.count(RETRIES, 1, *self._place, outcome.value)
@@ -423,6 +458,6 @@ class Sender:
             self._telemetry.set(BUDGET_REMAINING, remaining, *self._place)
 
     def _paused_until(self) -> float:
-        """When the API is asked again, in Unix time; 0 where nothing keeps it from being asked."""
+        """When the pause or the open breaker ends, as a Unix timestamp; 0 without either."""
         pause = self._terms.pause
         return self._now().timestamp() + pause if pause else 0.0

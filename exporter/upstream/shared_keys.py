@@ -1,7 +1,17 @@
-"""What the API makes of a key, whoever sends it: a pause that it asked for, and a rejection. Pure.
+"""What is known about each API key, shared by all workspaces that use it. Pure.
 
-Workspaces that share a key share its fate: a pause that one of them is told is not asked for by
-each of the others, and a key that is rejected is not tried by all in turn.
+A pause or a rejection concerns the key, whichever workspace sent it. If each workspace found out
+for itself, every one of them would send a request in vain. So two things are shared: the pause that
+the API requested, and the judgement of the key (see `key_health`).
+
+After a start or a pause nobody knows how the API will respond. One workspace then goes first, and
+the others wait for its result. The right to go first is a lease of ten seconds: if the first
+request hangs, the next workspace takes over. Once a request has ended without a pause, all may
+send.
+
+A key is identified by its mark, a keyed digest. The secret of the digest is random and never leaves
+the process, so a mark in the state file reveals nothing about the key. For the same reason, a mark
+from another process cannot be compared; `knows` recognizes such a mark.
 """
 
 from collections import OrderedDict
@@ -13,25 +23,22 @@ from typing import Final, TypeVar
 from exporter.upstream.key_health import Judgement
 
 _FIRST: Final = 10.0
-"""Seconds for which the others wait for the first answer to a key at most."""
+"""The longest that the others wait for the first workspace's result, in seconds."""
 
 _TICK: Final = 0.1
 MOST: Final = 20_000
-"""Keys that are remembered; whatever has not been looked at for longest is forgotten, as a rotated one.
+"""Keys that are remembered; the least recently used one is forgotten first.
 
-Far above what workspaces there are, as each looks at its keys all the time.
+That is a rotated key. There are far fewer workspaces, and each looks up its keys all the time.
 """
 
 
 @dataclass(slots=True)
 class SharedPause:
-    """Until when one key is not sent, on the monotonic clock in seconds.
-
-    After a start or a pause nobody knows what the API makes of the key now. Then one workspace
-    goes first, and the others hear what it is told.
+    """The pause of one key, and which workspace goes first after it.
 
     Attributes:
-        until: As the API asked.
+        until: When the pause ends that the API requested, on the monotonic clock in seconds.
     """
 
     until: float = 0.0
@@ -40,7 +47,12 @@ class SharedPause:
     _lease: float = 0.0
 
     def wait(self, who: str, at: float) -> float:
-        """Seconds until a workspace may send the key, or should look again; 0 if now."""
+        """Seconds until a workspace may send the key or must check again; 0 if it may send now.
+
+        Args:
+            who: The name of the workspace.
+            at: The present on the monotonic clock, in seconds.
+        """
         if at < self.until:
             return self.until - at
         if self._settled or self._first in {"", who} or at >= self._lease:
@@ -48,21 +60,36 @@ class SharedPause:
         return min(self._lease - at, _TICK)
 
     def sent(self, who: str, at: float) -> None:
-        """Note that a workspace sends the key."""
+        """Note that a workspace sends the key; it goes first if no other does.
+
+        Args:
+            who: The name of the workspace.
+            at: The present on the monotonic clock, in seconds.
+        """
         if not self._settled and (not self._first or at >= self._lease):
             self._first, self._lease = who, at + _FIRST
 
     def doubt(self) -> None:
-        """Let one workspace go first again, as nobody knows what the API makes of the key."""
+        """Let one workspace go first again, because nobody knows how the API will respond."""
         self._settled, self._first = False, ""
 
     def ended(self, until: float, at: float) -> None:
-        """Note that a request has ended, and until when its workspace pauses since."""
+        """Note that a request has ended, and take over its workspace's pause.
+
+        Args:
+            until: When that pause ends, on the monotonic clock in seconds.
+            at: The present on the monotonic clock, in seconds.
+        """
         self._settled = True
         self.recalled(until, at)
 
     def recalled(self, until: float, at: float) -> None:
-        """Note until when a workspace pauses, as it knows from before."""
+        """Take over a workspace's pause if it is longer.
+
+        Args:
+            until: When that pause ends, on the monotonic clock in seconds.
+            at: The present on the monotonic clock, in seconds.
+        """
         if until > max(self.until, at):
             self.until = until
             self.doubt()
@@ -72,10 +99,10 @@ ValueT = TypeVar("ValueT", SharedPause, Judgement)
 
 
 class SharedKeys:
-    """All that is known of the keys in use.
+    """The pauses and judgements of all keys in use.
 
     Args:
-        secret: Random bytes that never leave the process.
+        secret: Random bytes for the marks; they never leave the process.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -85,12 +112,12 @@ class SharedKeys:
         self._judgements: OrderedDict[tuple[str, ...], Judgement] = OrderedDict()
 
     def mark(self, key: str) -> str:
-        """A text that tells a key from others; without the secret, nothing can be told from it."""
+        """A digest that identifies a key within this process and reveals nothing about it."""
         digest = blake2b(key.encode(), key=self._secret, digest_size=16).hexdigest()
         return f"{self._own}.{digest}"
 
     def knows(self, mark: str) -> bool:
-        """Whether a mark is of these keys: those of another life can be compared to nothing."""
+        """Whether a mark was made with this secret; only then can it be compared to others."""
         return mark.startswith(f"{self._own}.")
 
     def pause(self, host: str, key: str) -> SharedPause:
@@ -98,14 +125,14 @@ class SharedKeys:
         return _found(self._pauses, (host, self.mark(key)), SharedPause)
 
     def judgement(self, host: str, use: str, key: str) -> Judgement:
-        """What a host makes of a key for some use: each has a scope of its own."""
+        """The judgement of a key at a host, for one use; each use needs a scope of its own."""
         return _found(self._judgements, (host, use, self.mark(key)), Judgement)
 
 
 def _found(
     known: OrderedDict[tuple[str, ...], ValueT], place: tuple[str, ...], new: type[ValueT]
 ) -> ValueT:
-    """What is known of a key; nothing yet, if it is a new one."""
+    """The entry of a key, created if it is new."""
     with suppress(KeyError):
         known.move_to_end(place)
         return known[place]

@@ -887,7 +887,7 @@ PROTECTIONS: Final = (
     Protection(
         "a list that has no end proves nobody gone",
         "exporter/polling/discovery.py",
-        "        listing.proves = False  # whatever it has beyond",
+        "        listing.proves = False  # it has unread pages",
         "        pass",
         (
             "tests/polling/test_discovery.py::test_a_list_that_is_too_long_to_be_read_proves_nobody_gone",
@@ -1460,8 +1460,8 @@ PROTECTIONS: Final = (
     Protection(
         "what waits in line is not sent with a rejected key",
         "exporter/upstream/sender.py",
-        "key = self._usable(credential)  # once more",
-        "key = credential._key.read()  # once more",
+        "key = self._usable(credential)  # again",
+        "key = credential._key.read()  # again",
         ("tests/upstream/test_sender.py",),
     ),
     Protection(
@@ -1836,14 +1836,14 @@ PROTECTIONS: Final = (
     Protection(
         "no error in a reload ends the process",
         "exporter/polling/reload.py",
-        "except Exception as error:  # noqa: BLE001 - whatever it is, what is in force stays",
+        "except Exception as error:  # noqa: BLE001 - whatever happens, the last-known-good stays",
         "except EOFError as error:",
         ("tests/polling/test_reload.py",),
     ),
     Protection(
         "no error in a list of bots ends the process",
         "exporter/polling/discovery.py",
-        "except Exception as error:  # noqa: BLE001 - whatever a list leads to, the last one stays",
+        "except Exception as error:  # noqa: BLE001 - the last-known-good list stays in force",
         "except EOFError as error:",
         ("tests/polling/test_discovery.py",),
     ),
