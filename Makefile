@@ -1,7 +1,6 @@
 # The project's commands. `make` lists them. Each calls a script, or a tool in .venv; none has logic of its own.
 #
-# ARGS are passed on:  make test ARGS="-k csat"     make bench ARGS="--bots 10"
-# TESTS narrows fast:  make fast TESTS=tests/web
+# ARGS are passed on:  make test ARGS="-k csat"     make fast ARGS=-x
 
 .DEFAULT_GOAL := help
 .PHONY: help environment test fast lint types imports docs bench endure switch-off rewrite demo
@@ -9,7 +8,6 @@
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
 ARGS :=
-TESTS := tests/model tests/reports
 
 help: ## list these commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -20,9 +18,8 @@ environment: ## make or update the environment in .venv
 test: ## run every check and test
 	tests/run $(ARGS)
 
-fast: environment ## lint, and run the quick tests: the inner loop
-	$(bin)/ruff check
-	$(pytest) -q -x $(ARGS) $(TESTS)
+fast: environment ## lint, and test what has changed: the inner loop
+	tests/fast $(ARGS)
 
 lint: environment ## check format and lint
 	$(bin)/ruff format --check

@@ -187,3 +187,61 @@ def test_whoever_is_not_root_is_told_what_is_missing(tmp_path: Path) -> None:
     assert done.status == 3
     assert "no chromium: as root, apt-get install chromium" in done.stderr
     assert not (tmp_path / "asked").exists()
+
+
+# The inner loop.
+
+PACKAGES_OF_OURS: Final = sorted(
+    path.parent.name for path in (ROOT / "exporter").glob("*/__init__.py")
+)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the names of our files, of which nothing has changed since its only commit."""
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    folder = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.glob("tests/**/test_*.py"):
+        (folder / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path.relative_to(ROOT)).touch()
+    shutil.copy(ROOT / "tests" / "fast", folder / "tests")
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    for command in (("init", "-q"), ("add", "."), (*author, "commit", "-q", "-m", "all")):
+        done = finished(["git", "-C", str(folder), *command])
+        assert done.status == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "tests"),
+    [
+        *((f"exporter/{package}/new.py", f"tests/{package}") for package in PACKAGES_OF_OURS),
+        ("exporter/logs.py", "tests/test_logs.py"),
+        ("exporter/nothing_of_this_name.py", ""),
+        ("tests/web/test_new.py", "tests/web/test_new.py"),
+        ("tests/data/replies/seachat/new.json", "tests/reports"),
+        ("config/prometheus/rules/csat.yml", "tests/test_rules.py"),
+        ("docs/runbooks/SeasaltCsatLow.md", "tests/test_rules.py"),
+        ("compose.yaml", "tests/test_wiring.py"),
+        ("grafana/builder/bot.py", "tests/test_dashboards.py"),
+        ("benchmarks/start.py", "tests/test_benchmarks.py"),
+        (".github/workflows/checks.yml", "tests/test_supply.py"),
+        ("Makefile", "tests/test_contributing.py"),
+        ("README.md", "tests/test_docs.py"),
+    ],
+)
+def test_the_inner_loop_runs_the_tests_of_what_has_changed(
+    checkout: Path, changed: str, tests: str
+) -> None:
+    path = checkout / changed
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    try:
+        listed = finished([str(checkout / "tests" / "fast"), "--list"])
+    finally:
+        path.unlink()
+
+    assert listed.status == 0, listed.stderr
+    assert listed.stdout.split() == tests.split()
+    assert not tests or (ROOT / tests).exists() or "new" in tests
