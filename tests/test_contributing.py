@@ -16,10 +16,10 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf
 MAKEFILE: Final = (ROOT / "Makefile").read_text(encoding="utf-8")
 FORMS: Final = ("bug", "feature")
 PACKAGES: Final = {
+    "hatchling": "hatchling",
     "lint-imports": "import-linter",
-    "ruff": "ruff",
     "mypy": "mypy",
-    "pytest": "pytest",
+    "ruff": "ruff",
 }
 """Whose command each tool is."""
 
@@ -90,6 +90,19 @@ def test_make_alone_lists_the_targets() -> None:
     assert dict(line.split(maxsplit=1) for line in listed.stdout.splitlines()) == {
         target: told for target, (told, _) in TARGETS.items()
     }
+
+
+GUIDES: Final = ("CONTRIBUTING.md", ".github/PULL_REQUEST_TEMPLATE.md", "SECURITY.md")
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_each_command_that_a_guide_names_is_there(guide: str) -> None:
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= TARGETS.keys()
+    for path in re.findall(r"`((?:tests|benchmarks|\.ci)/[\w./-]+)", text):
+        assert "first_reply_time" in path or (ROOT / path).exists(), path
+    for tool in re.findall(r"`\.venv/bin/([\w-]+)", text):
+        assert is_there(tool), tool
 
 
 # Hooks.
