@@ -13,7 +13,7 @@ help: ## list these commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14
 
 environment: ## make or update the environment in .venv
-	@tests/run --environment
+	@tests/run --environment >/dev/null
 
 test: ## run every check and test
 	tests/run $(ARGS)
