@@ -209,7 +209,7 @@ def alertmanager_in(folder: Path) -> Iterator[Alerting]:
     """An Alertmanager of its own, with the shipped configuration but for its waiting times."""
     alertmanager = of_alertmanager("alertmanager")
     if ".tools" in alertmanager and not TEMPLATES.exists():
-        missing(f"no {TEMPLATES}: tests/get-prometheus says what to do")
+        missing(f"no {TEMPLATES}: tests/prepare-machine copies them there")
     with listening() as webhook:
         content = yaml.safe_load(filled_in(ALERTMANAGER.read_text(encoding="utf-8")))
         text = json.dumps(hurried(content)).replace(PLACEHOLDER, webhook.url)

@@ -30,7 +30,7 @@ WIDE, NARROW = (1200, 900), (390, 844)
 def chromium() -> str:
     """The path of a browser."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
-    return path or missing("no chromium: tests/run installs it where it may")
+    return path or missing("no chromium: tests/prepare-machine installs it")
 
 
 def browse(chromium: str, folder: Path, url: str, *asked: str) -> str:
