@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any, Final
 
 from benchmarks.machine import ROOT, fetched
-from exporter.model import paths
+from exporter.model import api_paths
 
 METRICS: Final = (
     "communication_volume",
@@ -50,9 +50,9 @@ _LABELS: Final = tuple(
 )
 _USED: Final = 59  # of them a bot uses so many, another bot others
 _FOLDERS: Final = {
-    paths.SEACHAT_REPORT: "seachat",
-    paths.PORTAL_REPORT: "portal",
-    paths.SEAX_REPORT: "seax",
+    api_paths.SEACHAT_REPORT: "seachat",
+    api_paths.PORTAL_REPORT: "portal",
+    api_paths.SEAX_REPORT: "seax",
 }
 
 
@@ -139,7 +139,7 @@ def _documented(path: str, metric: str) -> Mapping[str, object]:
 @cache
 def reply(path: str, metrics: tuple[str, ...], day: str, version: int) -> bytes:
     """An answer to a request, as HTTP."""
-    known = answer(day, version) if path == paths.SEACHAT_REPORT else {}
+    known = answer(day, version) if path == api_paths.SEACHAT_REPORT else {}
     content: dict[str, object] = {}
     for metric in metrics:
         content |= {metric: known[metric]} if metric in known else _documented(path, metric)

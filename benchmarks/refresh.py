@@ -21,8 +21,8 @@ from benchmarks.api import SERIES, VERSIONS, answer
 from benchmarks.machine import OF_A_BOT
 from exporter.config import load
 from exporter.metrics.gzip_pieces import Piece
-from exporter.metrics.packed import Samples
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.packed_samples import Samples
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key

@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from pydantic import BaseModel
 
 from benchmarks.api import KEY, METRICS
-from exporter.model.paths import SEACHAT_REPORT
+from exporter.model.api_paths import SEACHAT_REPORT
 
 
 class Volume(BaseModel):

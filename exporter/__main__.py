@@ -1,8 +1,8 @@
 """The entry point of `python -m exporter` and of the console script."""
 
-from exporter import early_signals
+from exporter import startup_signals
 
-early_signals.listen()  # before the slow imports
+startup_signals.listen()  # before the slow imports
 
 import os  # noqa: E402
 import signal  # noqa: E402

@@ -23,14 +23,14 @@ from support.workspaces import workspace
 
 import exporter
 from benchmarks.api import METRICS, answer
-from exporter.metrics.refresh import SnapshotRefresher
 from exporter.metrics.snapshot import snapshot
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.workspace import WorkspacePoller
-from exporter.web.access import AccessControl
+from exporter.web.access_control import AccessControl
 from exporter.web.app import Web
-from exporter.web.config import WebConfig
+from exporter.web.web_config import WebConfig
 
 ACCEPT = (
     b"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"

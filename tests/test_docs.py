@@ -12,7 +12,7 @@ from exporter import __version__
 from exporter.commands import docs
 from exporter.commands.flags import COMMANDS, FLAGS, Flag
 from exporter.config import load
-from exporter.config.models import Workspace
+from exporter.config.settings import Workspace
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
 from exporter.reports.catalogue import REPORTS

@@ -23,7 +23,7 @@ from exporter.errors import Outcome, RequestFailed
 from exporter.metrics.exposition import API_FAMILIES, rendered
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.model.apis import APIS
 from exporter.polling.workspace import WorkspacePoller
 from exporter.reports.catalogue import of_api
@@ -32,7 +32,7 @@ from exporter.upstream.client import Client
 TESTS: Final = Path(__file__).parent
 CONFIGS: Final = TESTS / "data" / "configs"
 MISTAKE: Final = (
-    "config/test_load.py::test_a_mistake_is_told_with_file_line_path_and_what_would_be_right"
+    "config/test_validation.py::test_a_mistake_is_told_with_file_line_path_and_what_would_be_right"
 )
 
 
@@ -56,7 +56,7 @@ CATALOGUE: Final = "reports/test_catalogue.py::test_"
 CLIENT: Final = "upstream/test_client.py::test_"
 POLLER: Final = "polling/test_poller.py::test_"
 PLAN: Final = "polling/test_plan.py::test_"
-BOTS: Final = "polling/test_roster.py::test_"
+BOTS: Final = "polling/test_known_bots.py::test_"
 LISTING: Final = "polling/test_discovery.py::test_"
 FUZZ: Final = "fuzz/test_mutations.py::test_"
 HERE: Final = "test_traps.py::test_"
@@ -80,7 +80,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     "T07": (f"{HERE}a_rejected_key_is_that_apis_alone_and_its_scope_is_named",),
     "T08": (f"{HERE}a_key_that_is_replaced_while_polling_is_taken_up",),
     "T09": (
-        "upstream/test_budget.py::test_the_bucket_starts_empty",
+        "upstream/test_request_budget.py::test_the_bucket_starts_empty",
         f"{CLIENT}a_status_has_its_outcome",
     ),
     "T10": (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
@@ -362,10 +362,10 @@ def test_nothing_but_what_is_documented_leaves_the_process() -> None:  # T02, T0
     polled = Polled(usual, *(everything(api) for api in APIS)).rounds()
     left = {(one.method, one.url.scheme, one.url.host, one.url.path) for one in polled.seen}
     assert left == {
-        ("POST", "https", "chat.seasalt.ai", paths.SEACHAT_REPORT),
-        ("GET", "https", "chat.seasalt.ai", paths.BOTS),
-        ("POST", "https", "portal.seasalt.ai", paths.PORTAL_REPORT),
-        ("POST", "https", "seax.seasalt.ai", paths.SEAX_REPORT),
+        ("POST", "https", "chat.seasalt.ai", api_paths.SEACHAT_REPORT),
+        ("GET", "https", "chat.seasalt.ai", api_paths.BOTS),
+        ("POST", "https", "portal.seasalt.ai", api_paths.PORTAL_REPORT),
+        ("POST", "https", "seax.seasalt.ai", api_paths.SEAX_REPORT),
     }
     for one in polled.seen:
         assert "cookie" not in one.headers

@@ -11,7 +11,7 @@ from exporter.config import Config, Workspace
 from exporter.errors import ReplyError, RequestFailed
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.bot_list import DEFAULT_MOST, ListedBot, Listing
-from exporter.model.values import Drift
+from exporter.model.reply_values import Drift
 from exporter.polling.discovery import whole_list
 from exporter.upstream.client import Client
 from exporter.upstream.sender import Sender

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
-from exporter import early_signals, logs
+from exporter import logs, startup_signals
 from exporter.commands.flags import BUG, MENDABLE, Invocation, parse
 from exporter.errors import ConfigError, StartError
 
@@ -49,7 +49,7 @@ def _module(invocation: Invocation) -> str:
 def _run(invocation: Invocation) -> int:
     module = _module(invocation)
     if module != "serve":
-        early_signals.usual()
+        startup_signals.usual()
     try:
         # Only the sub-command's module imports heavy libraries, and only those that it needs. All
         # of these objects stay alive, so the garbage collector need not scan them again and again.

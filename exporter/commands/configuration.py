@@ -7,11 +7,11 @@ from exporter import logs
 from exporter.commands.flags import DONE, Invocation
 from exporter.commands.output import tell
 from exporter.config import Config, load
-from exporter.config.keys import orphaned
-from exporter.config.load import ORPHANED
+from exporter.config.api_keys import orphaned
 from exporter.config.show import shown_configuration
+from exporter.config.validation import ORPHANED
 from exporter.errors import ConfigError, Mistake, StartError
-from exporter.web.config import mistakes
+from exporter.web.web_config import mistakes
 
 
 def now() -> datetime:

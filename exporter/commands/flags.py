@@ -9,10 +9,10 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
 from exporter import __version__, logs
-from exporter.addresses import split, url_parts
 from exporter.commands.output import tell
+from exporter.did_you_mean import nearest
 from exporter.errors import StartError
-from exporter.suggestions import nearest
+from exporter.network_addresses import split, url_parts
 
 OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
 """The routes of the exporter other than the metrics page."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from exporter.addresses import everywhere, joined, literal, split
 from exporter.commands.flags import DONE, Invocation, parse, prefix
 from exporter.errors import StartError
+from exporter.network_addresses import everywhere, joined, literal, split
 
 FIRST: Final = Path("/proc/1/cmdline")
 _SECONDS: Final = 4.0

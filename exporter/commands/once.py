@@ -11,7 +11,7 @@ from exporter.commands.flags import DONE, MENDABLE, Invocation
 from exporter.commands.output import tell
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.plan import planned_calls

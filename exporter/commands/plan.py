@@ -11,9 +11,9 @@ from exporter.commands.output import tell
 from exporter.config import Bot, Workspace
 from exporter.metrics.exposition import REPORT_FAMILIES
 from exporter.model.durations import show
-from exporter.polling.agenda import listings
 from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import requests_per_hour, shortages
+from exporter.polling.workload import listings
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
 

@@ -32,7 +32,7 @@ from exporter.commands.configuration import configuration, now, read
 from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.config import Config, Workspace
 from exporter.errors import StartError
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.fleet import Fleet
@@ -43,13 +43,13 @@ from exporter.polling.workspace import WorkspacePoller
 from exporter.shutdown import signalled
 from exporter.state.encoding import State
 from exporter.state.file import StateFile
-from exporter.state.memory import Memory, Origin
+from exporter.state.workspace_memory import Memory, Origin
 from exporter.threads import Loop, Workers, considerate
 from exporter.upstream.client import Trust
 from exporter.upstream.shared_keys import SharedKeys
-from exporter.web.access import AccessControl
+from exporter.web.access_control import AccessControl
 from exporter.web.app import Look, Web
-from exporter.web.live_config import LiveWebConfig
+from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.server import Server
 from exporter.web.sockets import bound, listen
 

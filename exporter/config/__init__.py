@@ -4,8 +4,8 @@
 `keys` validates API keys and reads them from files. `schema` exports the shape for editors.
 """
 
-from exporter.config.keys import ApiKey
-from exporter.config.load import Config, load
-from exporter.config.models import Bot, Discovery, Workspace
+from exporter.config.api_keys import ApiKey
+from exporter.config.settings import Bot, Discovery, Workspace
+from exporter.config.validation import Config, load
 
 __all__ = ["ApiKey", "Bot", "Config", "Discovery", "Workspace", "load"]

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import yaml
 
-from exporter.config.load import Config
-from exporter.config.models import Workspace
+from exporter.config.settings import Workspace
+from exporter.config.validation import Config
 from exporter.model.durations import show as show_duration
 from exporter.model.entry import Entry
 

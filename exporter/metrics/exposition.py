@@ -11,7 +11,7 @@ from functools import cache, cached_property, lru_cache
 from typing import Final
 
 from exporter.metrics.gzip_pieces import Piece
-from exporter.metrics.packed import Samples, Shape
+from exporter.metrics.packed_samples import Samples, Shape
 from exporter.metrics.store import Record
 from exporter.model import bot_list
 from exporter.model.samples import COMMON_LABELS, REPORT_LABELS, Family

@@ -34,7 +34,7 @@ from exporter.metrics.exposition import (
     rendered,
 )
 from exporter.metrics.gzip_pieces import NOTHING, Piece
-from exporter.metrics.packed import Samples
+from exporter.metrics.packed_samples import Samples
 from exporter.metrics.store import SKEW, Generation, Record
 from exporter.model.samples import Family
 from exporter.model.targets import Key

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
 
-from exporter.metrics.packed import Samples
+from exporter.metrics.packed_samples import Samples
 from exporter.metrics.series_limits import NOTHING, Held, Room, Shares, largest
 from exporter.model.samples import Sample
 from exporter.model.targets import Key

@@ -26,7 +26,7 @@ from exporter.config import Workspace
 from exporter.errors import Outcome
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.registry_text import EOF, RegistryText
-from exporter.model.values import Drift
+from exporter.model.reply_values import Drift
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import ReplyError
-from exporter.model import paths
+from exporter.model import api_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ SEACHAT: Final = Api(
     name="seachat",
     title="SeaChat",
     base_url="https://chat.seasalt.ai",
-    path=paths.SEACHAT_REPORT,
+    path=api_paths.SEACHAT_REPORT,
     key_scope="SeaChat API Access",
     per_bot=True,
 )
@@ -69,8 +69,8 @@ PORTAL: Final = Api(
     name="portal",
     title="Portal",
     base_url="https://portal.seasalt.ai",
-    path=paths.PORTAL_REPORT,
-    old_path=paths.PORTAL_REPORT_OLD,
+    path=api_paths.PORTAL_REPORT,
+    old_path=api_paths.PORTAL_REPORT_OLD,
     key_scope="SeaContact",
     many=False,
     spelling={"start_date": "from_date", "end_date": "to_date", "message_type": "type"},
@@ -79,7 +79,7 @@ SEAX: Final = Api(
     name="seax",
     title="SeaX",
     base_url="https://seax.seasalt.ai",
-    path=paths.SEAX_REPORT,
+    path=api_paths.SEAX_REPORT,
     key_scope="API access",
 )
 

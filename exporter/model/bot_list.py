@@ -12,9 +12,9 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from exporter.errors import ReplyError
-from exporter.model.names import Text, label_value
+from exporter.model.label_values import Text, label_value
+from exporter.model.reply_values import Count, Drift, Lenient, Reply
 from exporter.model.samples import BOT_LABELS, Family, Sample
-from exporter.model.values import Count, Drift, Lenient, Reply
 
 REPORT: Final = "bots"
 """The value of the label `report` for the status of the list itself."""

@@ -25,8 +25,8 @@ from pydantic.json_schema import WithJsonSchema
 
 from exporter.errors import ReplyError
 from exporter.model.durations import Duration
+from exporter.model.reply_values import Drift, Period, RowT
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Drift, Period, RowT
 from exporter.model.windows import ALL, RANGE_TYPES, TODAY, Window, window
 
 

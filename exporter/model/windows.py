@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from exporter.model.values import Period
+from exporter.model.reply_values import Period
 
 DAY: Final = timedelta(days=1)
 

@@ -8,19 +8,19 @@ from datetime import datetime
 
 from exporter.config import Discovery, Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
-from exporter.metrics.packed import Samples
-from exporter.metrics.results import Results
+from exporter.metrics.packed_samples import Samples
+from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, undone_if_it_fails
 from exporter.model.bot_list import DEFAULT_MOST, MOST_PAGES, REPORT, Listing, page
+from exporter.model.reply_values import Drift
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
-from exporter.model.values import Drift
-from exporter.polling.agenda import Agenda
+from exporter.polling.known_bots import Roster
 from exporter.polling.plan import target
 from exporter.polling.poller import Failure, ReportPoller, next_turn
-from exporter.polling.roster import Roster
 from exporter.polling.schedule import Rhythm, phase
-from exporter.state.memory import RememberedBots
+from exporter.polling.workload import Agenda
+from exporter.state.workspace_memory import RememberedBots
 from exporter.upstream.sender import LONGEST_SLEEP, Sender
 
 log = logging.getLogger(__name__)

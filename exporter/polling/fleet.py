@@ -27,9 +27,9 @@ from exporter.config import Config, Workspace
 from exporter.errors import Ending
 from exporter.metrics.store import Store, undone_if_it_fails
 from exporter.metrics.telemetry import Telemetry
-from exporter.polling.agenda import Agenda
+from exporter.polling.workload import Agenda
 from exporter.polling.workspace import WorkspacePoller, ahead
-from exporter.state.memory import Memory, Origin
+from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Trust, trust
 
 Start = Callable[[Workspace, Memory, Trust, Origin], WorkspacePoller]

@@ -13,22 +13,22 @@ from typing import Final
 
 from exporter.config import Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
-from exporter.metrics.results import Results
+from exporter.metrics.poll_results import Results
 from exporter.metrics.series_limits import largest_names
 from exporter.metrics.store import Record, expiry
 from exporter.metrics.telemetry import LOAD
 from exporter.model.entry import Entry
+from exporter.model.reply_values import Drift
 from exporter.model.report import Fields
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
-from exporter.model.values import Drift
 from exporter.model.windows import local_day
-from exporter.polling.agenda import Agenda
 from exporter.polling.missing_bots import MissingBots
 from exporter.polling.plan import Call
 from exporter.polling.schedule import Rhythm
 from exporter.polling.turn_queue import DueByKey, Turn, TurnQueue
-from exporter.state.memory import RememberedTurns
+from exporter.polling.workload import Agenda
+from exporter.state.workspace_memory import RememberedTurns
 from exporter.upstream.sender import Received, Sender
 
 GONE_AFTER: Final = 2

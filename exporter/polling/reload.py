@@ -22,9 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from exporter import early_signals
+from exporter import startup_signals
 from exporter.config import Config
-from exporter.config.document import LARGEST_FILE
+from exporter.config.yaml_document import LARGEST_FILE
 from exporter.errors import ConfigError, Ending, StartError
 from exporter.files import Followed, Stamp
 from exporter.metrics.telemetry import RELOAD_SUCCESSFUL, Telemetry
@@ -70,7 +70,7 @@ class Source:
     @property
     def asked_early(self) -> bool:
         """Whether SIGHUP has arrived since the process started."""
-        return early_signals.hung_up() or self._asked_early
+        return startup_signals.hung_up() or self._asked_early
 
     def stamps(self) -> list[Stamp]:
         """The stamps of the files; a write changes them even if the content stays the same."""

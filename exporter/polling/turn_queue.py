@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from exporter.model.targets import Key
-from exporter.polling.agenda import EMPTY, Agenda
 from exporter.polling.plan import Call
+from exporter.polling.workload import EMPTY, Agenda
 from exporter.upstream.sender import LONGEST_SLEEP
 
 DueByKey = Callable[[], dict[Key, tuple[float, datetime | None]]]

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Self
 
 from exporter.config import Workspace
-from exporter.metrics.results import Results
+from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key
-from exporter.polling.agenda import Agenda
 from exporter.polling.discovery import BotDiscovery, roster
 from exporter.polling.poller import Failure, ReportPoller, nowhere
 from exporter.polling.status import Rest, WorkspaceStatus, targets
-from exporter.state.memory import Memory, Origin, RememberedBots
+from exporter.polling.workload import Agenda
+from exporter.state.workspace_memory import Memory, Origin, RememberedBots
 from exporter.upstream.client import Client, Transport, Trust
 from exporter.upstream.limiter import SenderState
 from exporter.upstream.sender import Sender

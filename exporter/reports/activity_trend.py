@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
+from exporter.model.reply_values import UNREADABLE, Count, Drift, ManyRows, Number, Reply, Row
 from exporter.model.report import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.model.samples import Family, Sample
-from exporter.model.values import UNREADABLE, Count, Drift, ManyRows, Number, Reply, Row
 
 MESSAGES: Final = Family(
     "seasalt_activity_trend_messages",

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
-from exporter.model.names import Text, unredacted_label_value
+from exporter.model.label_values import Text, unredacted_label_value
+from exporter.model.reply_values import Lenient, ManyRows, Reply, instant
 from exporter.model.report import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Lenient, ManyRows, Reply, instant
 from exporter.model.windows import DAY, begins
 
 SECONDS: Final = Family(

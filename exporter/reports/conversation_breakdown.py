@@ -11,10 +11,10 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.model.names import label_value
+from exporter.model.label_values import label_value
+from exporter.model.reply_values import Count, Lenient, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Lenient, Reply
 
 CHANNEL_USERS: Final = Family(
     "seasalt_conversation_breakdown_channel_users",

@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from exporter.model.reply_values import Count, Number, Reply, Row, Rows, instant
 from exporter.model.report import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Number, Reply, Row, Rows, instant
 
 _LABELS: Final = ("window", "handling_status")
 

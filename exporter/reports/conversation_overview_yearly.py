@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import WithJsonSchema
 
+from exporter.model.reply_values import Count, Lenient, Reply
 from exporter.model.report import (
     Edge,
     Field_,
@@ -25,7 +26,6 @@ from exporter.model.report import (
     single,
 )
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Lenient, Reply
 from exporter.model.windows import LAST_YEAR, THIS_YEAR, Window, local_day
 
 CONVERSATIONS: Final = Family(

@@ -9,9 +9,9 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from exporter.model.reply_values import Count, Lenient, Percent, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Lenient, Percent, Reply
 
 RESPONSES: Final = Family(
     "seasalt_csat_responses", "Answers to the satisfaction survey in the window.", ("window",)

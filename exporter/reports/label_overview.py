@@ -8,10 +8,10 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.model.names import Name, label_value
+from exporter.model.label_values import Name, label_value
+from exporter.model.reply_values import Count, Lenient, ManyRows, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, listing
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Lenient, ManyRows, Reply
 
 CONVERSATIONS: Final = Family(
     "seasalt_label_overview_conversations",

@@ -9,10 +9,10 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 
 from exporter.errors import ReplyError
-from exporter.model.names import label_value
+from exporter.model.label_values import label_value
+from exporter.model.reply_values import Count, Ratio, Reply
 from exporter.model.report import Form, LabelName, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Ratio, Reply
 
 _LABELS: Final = ("window", "base_label", "comparison_label")
 

@@ -11,7 +11,8 @@ from typing import Final
 from pydantic import Field, TypeAdapter
 
 from exporter.errors import ReplyError
-from exporter.model.names import MadeOf, Name, label_value
+from exporter.model.label_values import MadeOf, Name, label_value
+from exporter.model.reply_values import Count, Lenient, ManyRows, Reply, Row, Rows
 from exporter.model.report import (
     Form,
     LabelNames,
@@ -23,7 +24,6 @@ from exporter.model.report import (
     listing,
 )
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Lenient, ManyRows, Reply, Row, Rows
 
 MOST_LABELS: Final = 40_000
 """The limit on distinct labels in a reply; a limit on each period's list would not bound them."""

@@ -9,9 +9,9 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from exporter.model.reply_values import Count, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
-from exporter.model.values import Count, Reply
 
 VOICE: Final = Family(
     "seasalt_total_usage_voice_seconds",

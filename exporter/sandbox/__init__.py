@@ -1,6 +1,6 @@
 """A stand-in for Seasalt's APIs for demos and tests: strict, and with made-up data."""
 
 from exporter.sandbox.app import Sandbox
-from exporter.sandbox.people import SandboxBot, SandboxWorkspace
+from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
 
 __all__ = ["Sandbox", "SandboxBot", "SandboxWorkspace"]

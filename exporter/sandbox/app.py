@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from exporter.model import paths
-from exporter.sandbox import bots as bots_list, fill, people, portal, seachat, seax
+from exporter.model import api_paths
+from exporter.sandbox import bots as bots_list, companies, fill_database, portal, seachat, seax
+from exporter.sandbox.companies import SandboxWorkspace
 from exporter.sandbox.figures import Scope
-from exporter.sandbox.people import SandboxWorkspace
 from exporter.sandbox.requests import Refusal, json_object
 
 Message = MutableMapping[str, Any]
@@ -55,10 +55,10 @@ class Sandbox:
         self._now = now
         self._since = since
         self._routes: Final[dict[str, tuple[str, Callable[[_Call], object]]]] = {
-            paths.SEACHAT_REPORT: ("POST", self._report(seachat.report, "seachat_key")),
-            paths.PORTAL_REPORT: ("POST", self._report(portal.report, "portal_key")),
-            paths.SEAX_REPORT: ("POST", self._report(seax.report, "seax_key")),
-            paths.BOTS: ("GET", self._bots),
+            api_paths.SEACHAT_REPORT: ("POST", self._report(seachat.report, "seachat_key")),
+            api_paths.PORTAL_REPORT: ("POST", self._report(portal.report, "portal_key")),
+            api_paths.SEAX_REPORT: ("POST", self._report(seax.report, "seax_key")),
+            api_paths.BOTS: ("GET", self._bots),
         }
 
     @classmethod
@@ -93,13 +93,13 @@ class Sandbox:
         start = now()
         if start.utcoffset() is None:
             raise ValueError("now must give an aware datetime")
-        made = people.make_workspaces(seed, workspaces, bots)
+        made = companies.make_workspaces(seed, workspaces, bots)
         # The sandbox may be served in another thread than this one.
         connection = sqlite3.connect(path, check_same_thread=False)
         try:
             connection.execute("PRAGMA synchronous = OFF")
-            plan = fill.Plan(seed, start, days, ahead_days, conversations_per_day)
-            fill.fill(connection, made, plan)
+            plan = fill_database.Plan(seed, start, days, ahead_days, conversations_per_day)
+            fill_database.fill(connection, made, plan)
         except BaseException:
             connection.close()  # no sandbox owns it yet
             raise

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
-from exporter.sandbox.people import SandboxWorkspace
+from exporter.sandbox.companies import SandboxWorkspace
 from exporter.sandbox.requests import Refusal, Wrong, mistake, read, text
 
 _ORDERS: Final = frozenset({"created_at", "id", "is_enabled", "name", "use_case"})

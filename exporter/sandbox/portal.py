@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, time
 from typing import Final
 
-from exporter.sandbox import figures, requests, shapes
+from exporter.sandbox import figures, reply_shapes, requests
+from exporter.sandbox.companies import SandboxWorkspace
 from exporter.sandbox.figures import Kept, Periods, Scope, Window
-from exporter.sandbox.people import SandboxWorkspace
 from exporter.sandbox.requests import Check, Refusal
 
 _TODAY: Final[dict[str, Check]] = {"metric": requests.text, "timezone": requests.zone}
@@ -73,14 +73,14 @@ def _activity_trend(of: Scope, call: _Call) -> dict[str, object]:
         [
             # The document mentions SYSTEM, but its samples never contain it.
             (period, {name: often for name, often in counts.items() if name != "SYSTEM"})
-            for period, counts in shapes.activity(of, periods, call.type)
+            for period, counts in reply_shapes.activity(of, periods, call.type)
         ]
         for periods in (call.periods, call.periods.before())
     )
     return {
         "time_unit": call.periods.time_unit,
         "data": [{"date": period} | _spelled(period, counts) for period, counts in reversed(rows)],
-        "change_percent": shapes.change(shapes.total(rows), shapes.total(before)),
+        "change_percent": reply_shapes.change(reply_shapes.total(rows), reply_shapes.total(before)),
     }
 
 
@@ -92,7 +92,7 @@ def _spelled(period: str, counts: dict[str, int]) -> dict[str, int]:
 
 def _label_usage(of: Scope, call: _Call) -> dict[str, object]:
     rows = figures.labels_by_period(of, call.periods, call.labels)
-    periods = reversed(shapes.label_periods(rows))
+    periods = reversed(reply_shapes.label_periods(rows))
     return {
         "time_unit": call.periods.time_unit,
         "data": [{"date": period, "labels": labels} for period, labels in periods],
@@ -114,7 +114,7 @@ def _total_usage(of: Scope, call: _Call) -> dict[str, object]:
 
 
 def _conversation_overview_yearly(of: Scope, call: _Call) -> dict[str, object]:
-    return {**shapes.yearly(of, call.year, call.periods.zone)}
+    return {**reply_shapes.yearly(of, call.year, call.periods.zone)}
 
 
 def _conversation_breakdown(of: Scope, call: _Call) -> dict[str, object]:
@@ -127,8 +127,8 @@ def _conversation_breakdown(of: Scope, call: _Call) -> dict[str, object]:
             }
             for channel in figures.channels(of, call.periods.window)
         },
-        "messages_by_day": shapes.weekdays(rows),
-        "messages_by_hour": shapes.hours(rows),
+        "messages_by_day": reply_shapes.weekdays(rows),
+        "messages_by_hour": reply_shapes.hours(rows),
     }
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
 
-from exporter.sandbox import figures, shapes
+from exporter.sandbox import figures, reply_shapes
+from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
 from exporter.sandbox.figures import Scope
-from exporter.sandbox.people import SandboxBot, SandboxWorkspace
 from exporter.sandbox.requests import Asked, Refusal, asked, text
 
 
@@ -34,12 +34,12 @@ def _bot(workspace: SandboxWorkspace, gptbot_id: str | None) -> SandboxBot | Non
 
 
 def _conversation_overview(of: Scope, call: Asked) -> object:
-    return shapes.overview(of, call.ranged, call.kept("replied"))
+    return reply_shapes.overview(of, call.ranged, call.kept("replied"))
 
 
 def _conversation_overview_yearly(of: Scope, call: Asked) -> object:
-    found = shapes.yearly(of, call.year, call.zone)
-    monthly = dict.fromkeys(shapes.MONTHS, 0) | found["monthly_messages"]
+    found = reply_shapes.yearly(of, call.year, call.zone)
+    monthly = dict.fromkeys(reply_shapes.MONTHS, 0) | found["monthly_messages"]
     return {**found, "monthly_messages": monthly}
 
 
@@ -55,8 +55,8 @@ def _conversation_breakdown(of: Scope, call: Asked) -> object:
             }
             for channel in figures.channels(of, call.window)
         },
-        "messages_by_day": shapes.weekdays(rows),
-        "messages_by_hour": shapes.hours(rows),
+        "messages_by_day": reply_shapes.weekdays(rows),
+        "messages_by_hour": reply_shapes.hours(rows),
     }
 
 
@@ -69,8 +69,8 @@ def _label_overview(of: Scope, _: Asked) -> object:
             "description": label.description,
             "total_count": label.total_count,
             "is_system": bool(label.is_system),
-            "created_time": shapes.zulu(label.created_at),
-            "updated_time": shapes.zulu(label.updated_at),
+            "created_time": reply_shapes.zulu(label.created_at),
+            "updated_time": reply_shapes.zulu(label.updated_at),
         }
         for label in figures.label_totals(of)
     ]
@@ -81,18 +81,20 @@ def _communication_volume(of: Scope, call: Asked) -> object:
 
 
 def _activity_trend(of: Scope, call: Asked) -> object:
-    rows = shapes.activity(of, call.periods, call.message_type)
-    before = shapes.activity(of, call.periods.before(), call.message_type)
+    rows = reply_shapes.activity(of, call.periods, call.message_type)
+    before = reply_shapes.activity(of, call.periods.before(), call.message_type)
     return {
         "time_unit": call.time_unit,
         "data": [{"period": period} | counts for period, counts in rows],
-        "change_percent": shapes.change(shapes.total(rows), shapes.total(before)),
+        "change_percent": reply_shapes.change(reply_shapes.total(rows), reply_shapes.total(before)),
     }
 
 
 def _label_usage(of: Scope, call: Asked) -> object:
     rows = figures.labels_by_period(of, call.periods, call.labels)
-    return [{"period": period, "labels": labels} for period, labels in shapes.label_periods(rows)]
+    return [
+        {"period": period, "labels": labels} for period, labels in reply_shapes.label_periods(rows)
+    ]
 
 
 def _total_usage(of: Scope, call: Asked) -> object:

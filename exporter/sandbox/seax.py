@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final
 
-from exporter.sandbox import figures, shapes
+from exporter.sandbox import figures, reply_shapes
+from exporter.sandbox.companies import SandboxWorkspace
 from exporter.sandbox.figures import Scope
-from exporter.sandbox.people import SandboxWorkspace
 from exporter.sandbox.requests import Asked, asked, texts
 
 
@@ -21,11 +21,11 @@ def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> objec
 
 
 def _conversation_overview(of: Scope, call: Asked) -> object:
-    return shapes.overview(of, call.ranged, call.kept("inbound"))
+    return reply_shapes.overview(of, call.ranged, call.kept("inbound"))
 
 
 def _conversation_overview_yearly(of: Scope, call: Asked) -> object:
-    return shapes.yearly(of, call.year, call.zone)
+    return reply_shapes.yearly(of, call.year, call.zone)
 
 
 def _conversation_breakdown(of: Scope, call: Asked) -> object:
@@ -38,8 +38,8 @@ def _conversation_breakdown(of: Scope, call: Asked) -> object:
             }
             for channel in figures.channels(of, call.window)
         },
-        "messages_by_day": _some(shapes.weekdays(rows)),
-        "messages_by_hour": _some(shapes.hours(rows)),
+        "messages_by_day": _some(reply_shapes.weekdays(rows)),
+        "messages_by_hour": _some(reply_shapes.hours(rows)),
     }
 
 
@@ -56,7 +56,7 @@ def _communication_volume(of: Scope, call: Asked) -> object:
 
 
 def _activity_trend(of: Scope, call: Asked) -> object:
-    rows = shapes.activity(of, call.periods, call.message_type)
+    rows = reply_shapes.activity(of, call.periods, call.message_type)
     return {
         "time_unit": call.time_unit,
         "data": [{"period": period, "count": sum(counts.values())} for period, counts in rows],
@@ -65,7 +65,9 @@ def _activity_trend(of: Scope, call: Asked) -> object:
 
 def _label_usage(of: Scope, call: Asked) -> object:
     rows = figures.labels_by_period(of, call.periods, call.labels)
-    return [{"period": period, "labels": labels} for period, labels in shapes.label_periods(rows)]
+    return [
+        {"period": period, "labels": labels} for period, labels in reply_shapes.label_periods(rows)
+    ]
 
 
 def _total_usage(of: Scope, call: Asked) -> object:
@@ -81,8 +83,8 @@ def _agent_activity(of: Scope, call: Asked) -> object:
             {
                 "agent_id": session.agent,
                 "status": session.status,
-                "start_time": shapes.zulu(session.start),
-                "end_time": None if session.end is None else shapes.zulu(session.end),
+                "start_time": reply_shapes.zulu(session.start),
+                "end_time": None if session.end is None else reply_shapes.zulu(session.end),
                 "duration_seconds": None if session.end is None else session.end - session.start,
             }
             for session in figures.agent_sessions(of, window, call.agents)

@@ -30,15 +30,15 @@ from typing import Final, NamedTuple
 
 from pydantic import TypeAdapter
 
-from exporter.config.load import RESERVED_LABELS
+from exporter.config.validation import RESERVED_LABELS
 from exporter.errors import StateError
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.store import Record
 from exporter.model.bot_list import BOT_ID
+from exporter.model.reply_values import Drift
 from exporter.model.samples import Family, Sample
 from exporter.model.targets import Key, Target
-from exporter.model.values import Drift
-from exporter.state.memory import Memory
+from exporter.state.workspace_memory import Memory
 
 VERSION: Final = 1
 

@@ -21,7 +21,7 @@ import httpx
 
 from exporter import __version__
 from exporter.config import Workspace
-from exporter.config.models import Http
+from exporter.config.settings import Http
 from exporter.errors import Outcome, RequestFailed, StartError
 from exporter.files import LARGEST_PEM, Unfit as UnfitFile, read as read_file, reason as why_unread
 from exporter.model.bot_list import PAGE_SIZE

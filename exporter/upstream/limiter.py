@@ -32,8 +32,8 @@ from typing import Final
 
 from exporter.config import Workspace
 from exporter.errors import NotSent, Outcome
-from exporter.upstream.budget import RequestBudget
 from exporter.upstream.circuit_breaker import PROBE_EVERY, CircuitBreaker
+from exporter.upstream.request_budget import RequestBudget
 from exporter.upstream.retries import Uniform
 from exporter.upstream.retry_after import LONGEST, RequestedPause
 from exporter.upstream.shared_keys import SharedPause

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 from exporter.config import Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.metrics.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
-from exporter.model.values import Drift
+from exporter.model.reply_values import Drift
 from exporter.upstream.answer import Answer
+from exporter.upstream.api_key_file import KeyAtHand
 from exporter.upstream.circuit_breaker import PROBE_EVERY
 from exporter.upstream.client import Client
-from exporter.upstream.key_file import KeyAtHand
 from exporter.upstream.key_health import KeyHealth
 from exporter.upstream.limiter import Limiter, SenderState
 from exporter.upstream.retries import ATTEMPTS, SHARE, RetryBudget, Uniform, pause

@@ -24,9 +24,9 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
-from exporter.addresses import literal
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import Snapshot
+from exporter.network_addresses import literal
 from exporter.polling.status import Rest, Status
 from exporter.web import status_page
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from exporter.tls import Current
 from exporter.web.connection import READ_SIZE, Connection, Secured
-from exporter.web.live_config import LiveWebConfig
+from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.sockets import BACKLOG, Crowd, Door, Limits
 
 log = logging.getLogger(__name__)

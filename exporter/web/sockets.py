@@ -40,8 +40,8 @@ from dataclasses import dataclass
 from itertools import count, groupby
 from typing import Any, Final, cast
 
-from exporter.addresses import everywhere, joined, literal, party, split
 from exporter.errors import StartError
+from exporter.network_addresses import everywhere, joined, literal, party, split
 
 log = logging.getLogger(__name__)
 

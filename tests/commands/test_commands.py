@@ -21,12 +21,12 @@ from exporter.commands import bots, docs, once, plan, serve
 from exporter.commands.configuration import configuration, rehearsed
 from exporter.commands.flags import DONE, MENDABLE, Invocation, parse
 from exporter.config import Config, load
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.polling.plan import Call
 from exporter.polling.poller import ReportPoller
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
-from exporter.state.memory import Origin, RememberedTurns
+from exporter.state.workspace_memory import Origin, RememberedTurns
 from exporter.upstream import client
 from exporter.upstream.client import Client
 
@@ -37,7 +37,7 @@ class Api:
     """What the API answers, by path."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, object]] = {paths.SEACHAT_REPORT: (200, GOOD)}
+        self.answers: dict[str, tuple[int, object]] = {api_paths.SEACHAT_REPORT: (200, GOOD)}
         self.lists({"id": "b1", "name": "Bot"})
         self.served: Listening
 
@@ -47,7 +47,7 @@ class Api:
 
     def lists(self, *rows: object) -> None:
         """Let these be all the bots."""
-        self.answers[paths.BOTS] = (200, {"data": rows, "total": len(rows)})
+        self.answers[api_paths.BOTS] = (200, {"data": rows, "total": len(rows)})
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_once_ends_well_where_everything_came(
 def test_once_fails_where_the_list_of_bots_does_though_every_report_came(
     api: Api, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api.answers[paths.BOTS] = (500, {})
+    api.answers[api_paths.BOTS] = (500, {})
     config = flag(folder, api.served.url(), discover_bots={}, bots=[{"id": "b9"}])
 
     assert once.run(parse(["once", config], {})) == MENDABLE
@@ -403,7 +403,7 @@ def test_bots_of_the_other_workspaces_are_listed_where_one_cannot_be_asked(
 def test_bots_fails_where_a_list_did_not_come(
     api: Api, folder: Path, answer: tuple[int, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api.answers[paths.BOTS] = answer
+    api.answers[api_paths.BOTS] = answer
 
     assert bots.run(parse(["bots", flag(folder, api.served.url())], {})) == MENDABLE
 

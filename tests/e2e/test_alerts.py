@@ -26,7 +26,7 @@ from support.processes import Running, answered, free_port, get, started, wait_f
 from support.webhook import Webhook, filled_in, listening
 
 from exporter.sandbox import Sandbox, SandboxBot, SandboxWorkspace
-from exporter.sandbox.people import make_workspaces
+from exporter.sandbox.companies import make_workspaces
 
 Json = dict[str, Any]
 

@@ -31,13 +31,13 @@ from support.virtual import World
 
 from exporter.config import Config, Workspace, load
 from exporter.logs import Formatter
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.fleet import Fleet
 from exporter.polling.status import Status
 from exporter.polling.workspace import WorkspacePoller
-from exporter.state.memory import Memory, Origin
+from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Trust
 from exporter.web.app import Web
 

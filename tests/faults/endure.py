@@ -74,7 +74,7 @@ HELD: Final = (
         "odd answers are read rightly or left out",
         (
             "tests/test_traps.py",
-            "tests/model/test_values.py",
+            "tests/model/test_reply_values.py",
             "tests/reports",
             "tests/fuzz/test_mutations.py",
             _LONG,
@@ -95,7 +95,7 @@ HELD: Final = (
     Held(
         "R19",
         "the exporter-toolkit's cases",
-        ("tests/web/test_config.py", "tests/web/test_secured.py"),
+        ("tests/web/test_web_config.py", "tests/web/test_secured.py"),
     ),
     Held(
         "R20",

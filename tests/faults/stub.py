@@ -22,15 +22,15 @@ from itertools import chain
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from exporter.model import paths
+from exporter.model import api_paths
 
 LOOPBACK: Final = "127.0.0.1"
 _APIS: Final = {
-    paths.SEACHAT_REPORT: "seachat",
-    paths.PORTAL_REPORT: "portal",
-    paths.PORTAL_REPORT_OLD: "portal",
-    paths.SEAX_REPORT: "seax",
-    paths.BOTS: "bots",
+    api_paths.SEACHAT_REPORT: "seachat",
+    api_paths.PORTAL_REPORT: "portal",
+    api_paths.PORTAL_REPORT_OLD: "portal",
+    api_paths.SEAX_REPORT: "seax",
+    api_paths.BOTS: "bots",
 }
 
 

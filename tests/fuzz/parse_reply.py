@@ -28,8 +28,8 @@ with atheris.instrument_imports(include=["exporter"]):
     from exporter.metrics.store import Record, Store
     from exporter.model.apis import APIS
     from exporter.model.bot_list import Listing, page
+    from exporter.model.reply_values import Drift
     from exporter.model.targets import Key, Target
-    from exporter.model.values import Drift
 
 ENTRIES = [(sample, sample.entry) for sample in KNOWN]
 READABLE = [(sample, entry) for sample, entry in ENTRIES if sample.api in APIS]

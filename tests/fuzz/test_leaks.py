@@ -31,7 +31,7 @@ from exporter import __version__, logs
 from exporter.config import Workspace, load
 from exporter.errors import ConfigError
 from exporter.metrics.exposition import rendered
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.poller import Failure

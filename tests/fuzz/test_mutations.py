@@ -23,7 +23,7 @@ from support.places import Place, found_at, places
 
 from exporter.errors import ReplyError
 from exporter.model.apis import APIS
-from exporter.model.names import label_value
+from exporter.model.label_values import label_value
 from exporter.model.samples import Sample
 
 MOST: Final = 50

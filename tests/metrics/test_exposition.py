@@ -8,13 +8,13 @@ from hypothesis import given, strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as textformat
 
-from exporter.config.load import RESERVED_LABELS
+from exporter.config.validation import RESERVED_LABELS
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES, rendered
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Record, Store
 from exporter.model.bot_list import ENABLED
-from exporter.model.names import label_value as clean
+from exporter.model.label_values import label_value as clean
 from exporter.model.samples import Sample
 from exporter.model.targets import Key, Target
 

@@ -12,7 +12,7 @@ from exporter import __version__, logs
 from exporter.errors import Outcome
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.gzip_pieces import Piece
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import PAUSED_UNTIL, RELOAD_SUCCESSFUL, Telemetry
 from exporter.model.targets import Key, Target

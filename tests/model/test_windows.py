@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model.values import Period
+from exporter.model.reply_values import Period
 from exporter.model.windows import ALL, CALENDAR, RANGE_TYPES, Window, begins, local_day, window
 
 DAY: Final = timedelta(days=1)

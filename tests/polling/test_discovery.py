@@ -18,16 +18,16 @@ from support.workspaces import KEY, workspace
 from exporter.config import Bot
 from exporter.logs import Formatter
 from exporter.metrics.exposition import rendered
-from exporter.metrics.results import Results
+from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.polling import discovery
-from exporter.polling.agenda import Agenda
 from exporter.polling.discovery import BotDiscovery
+from exporter.polling.known_bots import Roster
 from exporter.polling.plan import planned_calls
 from exporter.polling.poller import ReportPoller
-from exporter.polling.roster import Roster
+from exporter.polling.workload import Agenda
 from exporter.polling.workspace import WorkspacePoller
 from exporter.sandbox import Sandbox
 
@@ -367,10 +367,10 @@ def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_req
     second = Counter(
         json.dumps(json.loads(content), sort_keys=True)
         for at, path, content in api.journal
-        if path == paths.SEACHAT_REPORT and START + cycle < at <= START + cycle * 2
+        if path == api_paths.SEACHAT_REPORT and START + cycle < at <= START + cycle * 2
     )
     assert second == planned
-    listed = [at for at, path, _ in api.journal if path == paths.BOTS]
+    listed = [at for at, path, _ in api.journal if path == api_paths.BOTS]
     assert len(listed) in {20, 40}
     assert all(record.success for _, record in store)
 

@@ -26,15 +26,15 @@ from support.workspaces import workspace
 import exporter.polling.fleet as adopting
 from exporter.config import Config, Workspace
 from exporter.errors import Ending, StartError
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.polling.agenda import Agenda
 from exporter.polling.discovery import BotDiscovery
 from exporter.polling.fleet import Fleet
 from exporter.polling.poller import ReportPoller
+from exporter.polling.workload import Agenda
 from exporter.polling.workspace import WorkspacePoller
-from exporter.state.memory import Memory, Origin
+from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Client, Trust
 from exporter.upstream.limiter import SenderState
 from exporter.upstream.sender import Sender

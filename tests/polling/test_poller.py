@@ -19,13 +19,13 @@ from support.workspaces import workspace
 
 from exporter.config import Workspace
 from exporter.metrics.exposition import API_FAMILIES, rendered
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key, Target
 from exporter.model.windows import local_day, window as exporter_window
-from exporter.polling.agenda import EMPTY, Agenda
 from exporter.polling.poller import Failure, ReportPoller
+from exporter.polling.workload import EMPTY, Agenda
 from exporter.polling.workspace import WorkspacePoller
 
 WEEK = timedelta(days=7)

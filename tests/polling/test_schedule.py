@@ -12,7 +12,6 @@ from support.workspaces import workspace
 from exporter.config import Bot
 from exporter.model.targets import Target
 from exporter.model.windows import DAY, begins, local_day
-from exporter.polling.agenda import Agenda
 from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import (
     RETRY_AFTER,
@@ -24,6 +23,7 @@ from exporter.polling.schedule import (
     rhythms,
     shortages,
 )
+from exporter.polling.workload import Agenda
 
 NOW = datetime(2026, 11, 21, 12, 3, 4, tzinfo=UTC)
 TEN = timedelta(minutes=10)

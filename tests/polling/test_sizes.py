@@ -20,17 +20,17 @@ from support.workspaces import KEY, TODAY, workspace
 from exporter.commands import plan
 from exporter.config import Workspace, load
 from exporter.metrics.exposition import API_FAMILIES
-from exporter.metrics.packed import Samples
-from exporter.metrics.results import Results
+from exporter.metrics.packed_samples import Samples
+from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.bot_list import ListedBot
 from exporter.model.targets import Key
-from exporter.polling.agenda import Agenda
 from exporter.polling.fleet import Fleet
 from exporter.polling.plan import target
+from exporter.polling.workload import Agenda
 from exporter.polling.workspace import WorkspacePoller
-from exporter.state.memory import Memory, Origin
+from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Trust
 
 SIZES = (1, 60, 599, 600, 601, 760, 1100, 1170, 2099, 2100, 3333, 5000)

@@ -5,7 +5,7 @@ import pytest
 from support.entries import JANUARY, entry, read
 
 from exporter.errors import ReplyError
-from exporter.model.values import Period
+from exporter.model.reply_values import Period
 
 METRIC = "activity_trend"
 MONTH: Final[Mapping[str, Any]] = {"window": "this_month"}

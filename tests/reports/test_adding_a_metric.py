@@ -70,7 +70,11 @@ def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def checked(copy: Path) -> subprocess.CompletedProcess[str]:
-    files = ("tests/reports/test_catalogue.py", "tests/test_docs.py", "tests/config/test_load.py")
+    files = (
+        "tests/reports/test_catalogue.py",
+        "tests/test_docs.py",
+        "tests/config/test_validation.py",
+    )
     return run(copy, sys.executable, "-m", "pytest", "-q", "-x", *files, "-k", GUARDS)
 
 

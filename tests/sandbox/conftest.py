@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 NOW = datetime(2025, 11, 5, 15, 0, tzinfo=UTC)
@@ -44,7 +44,9 @@ def seachat(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[.
     def ask(metric: str, **fields: object) -> object:
         key = sandbox.workspaces[0].seachat_key
         body = {"metrics": [metric]} | fields
-        reply = call(sandbox, "POST", paths.SEACHAT_REPORT, headers={"X-API-KEY": key}, json=body)
+        reply = call(
+            sandbox, "POST", api_paths.SEACHAT_REPORT, headers={"X-API-KEY": key}, json=body
+        )
         assert reply.status_code == 200, reply.text
         return reply.json()[metric]
 
@@ -58,7 +60,7 @@ def seax(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[...,
     def ask(metric: str, **fields: object) -> object:
         key = sandbox.workspaces[0].seax_key
         body = {"metrics": [metric]} | fields
-        reply = call(sandbox, "POST", paths.SEAX_REPORT, headers={"X-API-KEY": key}, json=body)
+        reply = call(sandbox, "POST", api_paths.SEAX_REPORT, headers={"X-API-KEY": key}, json=body)
         assert reply.status_code == 200, reply.text
         return reply.json()[metric]
 
@@ -72,7 +74,9 @@ def portal(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[..
     def ask(metric: str, **fields: object) -> object:
         key = sandbox.workspaces[0].portal_key
         body = {"metric": metric} | fields
-        reply = call(sandbox, "POST", paths.PORTAL_REPORT, headers={"X-API-KEY": key}, json=body)
+        reply = call(
+            sandbox, "POST", api_paths.PORTAL_REPORT, headers={"X-API-KEY": key}, json=body
+        )
         assert reply.status_code == 200, reply.text
         return reply.json()
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 Call = Callable[..., httpx.Response]
@@ -44,7 +44,7 @@ def get(sandbox: Sandbox, call: Call) -> Callable[..., httpx.Response]:
 
     def send(**params: Any) -> httpx.Response:  # noqa: ANN401
         headers = {"Authorization": f"Bearer {sandbox.workspaces[0].seachat_key}"}
-        return call(sandbox, "GET", paths.BOTS, headers=headers, params=params)
+        return call(sandbox, "GET", api_paths.BOTS, headers=headers, params=params)
 
     return send
 
@@ -127,7 +127,7 @@ def test_a_bad_token_is_echoed_as_the_real_api_does(sandbox: Sandbox, call: Call
     portal_key = sandbox.workspaces[0].portal_key
     for token in ("testtoken", portal_key):
         headers = {"Authorization": f"Bearer {token}"}
-        reply = call(sandbox, "GET", paths.BOTS, headers=headers)
+        reply = call(sandbox, "GET", api_paths.BOTS, headers=headers)
         assert reply.status_code == 401
         assert reply.json() == {
             "detail": f"The token: {token} decoding failed.",
@@ -144,4 +144,4 @@ def test_no_other_header_opens_the_list(sandbox: Sandbox, call: Call) -> None:
         {"Authorization": key},
         {"Authorization": f"Basic {key}"},
     ):
-        assert call(sandbox, "GET", paths.BOTS, headers=headers).status_code == 401
+        assert call(sandbox, "GET", api_paths.BOTS, headers=headers).status_code == 401

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 START = datetime(2025, 7, 16, 15, 30, tzinfo=UTC)
@@ -127,7 +127,7 @@ def test_events_after_now_stay_invisible_until_their_time_comes(
         now = int(clock[0].timestamp())
         dates = {"start_date": "2025-01-01T00:00:00", "end_date": "2026-12-31T23:59:59"}
         found = ask(
-            paths.SEACHAT_REPORT,
+            api_paths.SEACHAT_REPORT,
             workspace.seachat_key,
             metrics=["activity_trend", "total_usage", "label_overview"],
             time_unit="year",
@@ -146,7 +146,9 @@ def test_events_after_now_stay_invisible_until_their_time_comes(
         assert row["CUSTOMER"] + row["AGENT"] + row["BOT"] + row["SYSTEM"] == happened
         assert sum(label["total_count"] for label in found["label_overview"]) == applied
         assert found["total_usage"]["total_voice_minutes"] == round(seconds / 60, 2)
-        sessions = ask(paths.SEAX_REPORT, workspace.seax_key, metrics=["agent_activity"], **dates)
+        sessions = ask(
+            api_paths.SEAX_REPORT, workspace.seax_key, metrics=["agent_activity"], **dates
+        )
         ends = [
             session[edge]
             for session in sessions["agent_activity"]["agents"]
@@ -179,7 +181,7 @@ def test_a_reply_that_is_still_to_come_does_not_keep_its_conversation(
             "to_date": datetime.fromtimestamp(started_at, UTC).isoformat(),
         }
         headers = {"X-API-KEY": sandbox.workspaces[0].portal_key}
-        reply = call(sandbox, "POST", paths.PORTAL_REPORT, headers=headers, json=body)
+        reply = call(sandbox, "POST", api_paths.PORTAL_REPORT, headers=headers, json=body)
         return sum(row["count"] for row in reply.json()["data"])
 
     assert conversations(replied_at + 1) == conversations(replied_at) + 1
@@ -199,7 +201,7 @@ def test_a_call_that_is_going_on_counts_its_minutes_so_far(call: Call, make_sand
     found = []
     for after in (0, 60, seconds, seconds + 600):
         clock[0] = datetime.fromtimestamp(started_at + after, UTC)
-        reply = call(sandbox, "POST", paths.SEAX_REPORT, headers=headers, json=body)
+        reply = call(sandbox, "POST", api_paths.SEAX_REPORT, headers=headers, json=body)
         found.append(reply.json()["total_usage"]["total_voice_minutes"])
     assert found == [None, 1.0, round(seconds / 60, 2), round(seconds / 60, 2)]
 
@@ -217,7 +219,7 @@ def test_a_live_agent_is_counted_from_when_one_is_asked_for(call: Call, make_san
         clock[0] = datetime.fromtimestamp(asked_at + after, UTC)
         headers = {"X-API-KEY": workspace.seachat_key}
         body = {"metrics": ["conversation_overview"], "range_type": "last_180_days"}
-        reply = call(sandbox, "POST", paths.SEACHAT_REPORT, headers=headers, json=body)
+        reply = call(sandbox, "POST", api_paths.SEACHAT_REPORT, headers=headers, json=body)
         found.append(reply.json()["conversation_overview"]["live_agent_requests"])
     assert found[1] == found[0] + 1
 

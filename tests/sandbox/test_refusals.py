@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 Call = Callable[..., httpx.Response]
@@ -17,9 +17,9 @@ DATES: dict[str, Any] = {
 }
 PORTAL_DATES = {"from_date": DATES["start_date"], "to_date": DATES["end_date"]}
 REPORTS = {
-    "seachat": paths.SEACHAT_REPORT,
-    "portal": paths.PORTAL_REPORT,
-    "seax": paths.SEAX_REPORT,
+    "seachat": api_paths.SEACHAT_REPORT,
+    "portal": api_paths.PORTAL_REPORT,
+    "seax": api_paths.SEAX_REPORT,
 }
 GOOD: dict[str, dict[str, Any]] = {
     "seachat": {"metrics": ["label_overview"]},
@@ -82,7 +82,8 @@ def test_the_key_is_asked_before_the_body_is_read(sandbox: Sandbox, call: Call, 
 
 
 @pytest.mark.parametrize(
-    "path", [paths.PORTAL_REPORT_OLD, "/", "/api/v1/public/bots/", f"{paths.SEACHAT_REPORT}/x"]
+    "path",
+    [api_paths.PORTAL_REPORT_OLD, "/", "/api/v1/public/bots/", f"{api_paths.SEACHAT_REPORT}/x"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_paths_are_not_found(sandbox: Sandbox, call: Call, path: str, method: str) -> None:
@@ -95,8 +96,8 @@ def test_unknown_paths_are_not_found(sandbox: Sandbox, call: Call, path: str, me
     [
         *(("GET", path) for path in REPORTS.values()),
         *(("PUT", path) for path in REPORTS.values()),
-        ("POST", paths.BOTS),
-        ("DELETE", paths.BOTS),
+        ("POST", api_paths.BOTS),
+        ("DELETE", api_paths.BOTS),
     ],
 )
 def test_wrong_methods_are_not_allowed(
@@ -327,7 +328,7 @@ def test_the_other_workspaces_key_gives_its_own_numbers(sandbox: Sandbox, call: 
     for workspace in sandbox.workspaces:
         headers = {"X-API-KEY": workspace.seachat_key}
         body = {"metrics": ["total_usage"]}
-        reply = call(sandbox, "POST", paths.SEACHAT_REPORT, headers=headers, json=body)
+        reply = call(sandbox, "POST", api_paths.SEACHAT_REPORT, headers=headers, json=body)
         totals.append(reply.json()["total_usage"]["total_chat_responses"])
     assert len(set(totals)) == len(totals)
 

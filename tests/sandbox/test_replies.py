@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 Ask = Callable[..., Any]
@@ -200,7 +200,7 @@ def test_seachat_relation_to_an_unknown_label_is_zero(seachat: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("api", "path"), [("seachat", paths.SEACHAT_REPORT), ("seax", paths.SEAX_REPORT)]
+    ("api", "path"), [("seachat", api_paths.SEACHAT_REPORT), ("seax", api_paths.SEAX_REPORT)]
 )
 def test_many_metrics_are_answered_in_one_call(
     sandbox: Sandbox, call: Callable[..., httpx.Response], api: str, path: str

@@ -20,14 +20,14 @@ from support.workspaces import KEY, workspace
 from exporter.config import Workspace
 from exporter.errors import StateError
 from exporter.metrics.exposition import API_FAMILIES, rendered
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.samples import Family, Sample
 from exporter.model.targets import Key, Target
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
-from exporter.state.memory import Memory, Origin, RememberedBots, RememberedTurns
+from exporter.state.workspace_memory import Memory, Origin, RememberedBots, RememberedTurns
 from exporter.upstream.limiter import SenderState
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)

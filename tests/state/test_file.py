@@ -255,7 +255,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from exporter.state.encoding import State
-from exporter.state.memory import Memory, Origin
+from exporter.state.workspace_memory import Memory, Origin
 from exporter.state.file import StateFile
 from exporter.metrics.telemetry import Telemetry
 from datetime import datetime, UTC

@@ -19,11 +19,11 @@ from exporter.config import Workspace
 from exporter.metrics.exposition import rendered
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.model.windows import begins, local_day
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
-from exporter.state.memory import Memory
+from exporter.state.workspace_memory import Memory
 
 HOUR = timedelta(hours=1)
 FAST = {"requests_per_minute": 600}
@@ -35,7 +35,7 @@ class WithBots(FakeApi):
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer the list, or leave it to the analytics."""
-        if request.url.path != paths.BOTS:
+        if request.url.path != api_paths.BOTS:
             return await super().__call__(request)
         self.journal.append((self.now(), {"metrics": ["the list"]}))
         rows = [{"id": "b1", "name": "One"}, {"id": "b2", "name": "+1 206 555 0100"}]

@@ -10,7 +10,7 @@ import httpx
 
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.polling.workspace import WorkspacePoller
 from support.api import FakeApi
 from support.virtual import START, World
@@ -31,7 +31,7 @@ class Listed(FakeApi):
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer a page of the list, or leave it to the analytics."""
-        if request.url.path != paths.BOTS:
+        if request.url.path != api_paths.BOTS:
             return await super().__call__(request)
         self.pages.append((self.now(), request))
         await asyncio.sleep(self.seconds)

@@ -8,8 +8,8 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.config.models import Settings
-from exporter.config.schema import schema
+from exporter.config.json_schema import schema
+from exporter.config.settings import Settings
 from exporter.model import bot_list
 from exporter.model.apis import APIS
 from exporter.model.report import AnyReport, Form, Options

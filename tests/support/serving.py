@@ -26,9 +26,9 @@ from exporter.metrics.store import Record, Store
 from exporter.model.targets import Key, Target
 from exporter.polling.status import Rest, Status, WorkspaceStatus, targets
 from exporter.shutdown import signalled
-from exporter.web.access import AccessControl
+from exporter.web.access_control import AccessControl
 from exporter.web.app import Look, Web
-from exporter.web.live_config import LiveWebConfig
+from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.server import Server
 from exporter.web.sockets import Limits, bound, listen
 

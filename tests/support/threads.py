@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from exporter.config import Bot, Workspace
-from exporter.polling.agenda import Agenda
+from exporter.polling.workload import Agenda
 
 
 def made_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

@@ -19,7 +19,7 @@ from exporter.config import Workspace
 from exporter.metrics.exposition import rendered as page
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
-from exporter.model.names import label_value
+from exporter.model.label_values import label_value
 from exporter.polling.workspace import WorkspacePoller
 from exporter.upstream.answer import DEEPEST, TooMuch, Unfit, Unfolding, holds, read, small
 

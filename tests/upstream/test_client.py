@@ -27,7 +27,7 @@ from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.upstream.answer import (
     BYTES_A_CHUNK,
     DEEPEST,
@@ -88,7 +88,7 @@ def test_the_request_carries_the_key_in_its_header_and_json_in_its_body() -> Non
 
     (request,) = seen
     assert request.method == "POST"
-    assert str(request.url) == "https://chat.seasalt.ai" + paths.SEACHAT_REPORT
+    assert str(request.url) == "https://chat.seasalt.ai" + api_paths.SEACHAT_REPORT
     assert request.headers["x-api-key"] == KEY
     assert "authorization" not in request.headers
     assert "cookie" not in request.headers
@@ -657,15 +657,15 @@ def test_an_address_that_cannot_be_asked_keeps_the_exporter_from_starting(url: s
 
 
 ELSEWHERE = [
-    "https://evil.invalid" + paths.SEACHAT_REPORT,
-    "http://chat.seasalt.ai" + paths.SEACHAT_REPORT,
-    "https://chat.seasalt.ai:8443" + paths.SEACHAT_REPORT,
-    "https://me@chat.seasalt.ai" + paths.SEACHAT_REPORT,
-    "https://chat.seasalt.ai" + paths.SEACHAT_REPORT + "/",
-    "https://chat.seasalt.ai" + paths.SEACHAT_REPORT + "/../x",
-    "https://chat.seasalt.ai" + paths.SEACHAT_REPORT + "%2e",
-    "https://chat.seasalt.ai" + paths.BOTS,  # there is GET alone
-    "https://chat.seasalt.ai" + paths.PORTAL_REPORT,
+    "https://evil.invalid" + api_paths.SEACHAT_REPORT,
+    "http://chat.seasalt.ai" + api_paths.SEACHAT_REPORT,
+    "https://chat.seasalt.ai:8443" + api_paths.SEACHAT_REPORT,
+    "https://me@chat.seasalt.ai" + api_paths.SEACHAT_REPORT,
+    "https://chat.seasalt.ai" + api_paths.SEACHAT_REPORT + "/",
+    "https://chat.seasalt.ai" + api_paths.SEACHAT_REPORT + "/../x",
+    "https://chat.seasalt.ai" + api_paths.SEACHAT_REPORT + "%2e",
+    "https://chat.seasalt.ai" + api_paths.BOTS,  # there is GET alone
+    "https://chat.seasalt.ai" + api_paths.PORTAL_REPORT,
     "/relative",
     "",
 ]
@@ -700,7 +700,7 @@ def test_nothing_is_sent_to_an_address_that_is_not_the_workspaces(url: str) -> N
         st.sampled_from(["https", "http", "HTTPS", "file", ""]),
         st.sampled_from(["chat.seasalt.ai", "CHAT.seasalt.ai", "seasalt.ai", "127.0.0.1", ""]),
         st.sampled_from(["", ":443", ":80", ":1"]),
-        st.sampled_from([paths.SEACHAT_REPORT, paths.BOTS, "/"]) | st.text(),
+        st.sampled_from([api_paths.SEACHAT_REPORT, api_paths.BOTS, "/"]) | st.text(),
     )
     | st.text()
 )
@@ -708,7 +708,7 @@ def test_no_request_leaves_but_those_that_are_meant(url: str) -> None:
     for left in leaving(url):
         assert (
             left.partition("?")[0].replace(":443/", "/")
-            == "POST https://chat.seasalt.ai" + paths.SEACHAT_REPORT
+            == "POST https://chat.seasalt.ai" + api_paths.SEACHAT_REPORT
         )
 
 
@@ -729,9 +729,9 @@ def test_portals_two_paths_and_the_list_of_bots_may_be_asked() -> None:
 
     World().run(go)
     assert left == [
-        ("POST", paths.PORTAL_REPORT),
-        ("POST", paths.PORTAL_REPORT_OLD),
-        ("GET", paths.BOTS),
+        ("POST", api_paths.PORTAL_REPORT),
+        ("POST", api_paths.PORTAL_REPORT_OLD),
+        ("GET", api_paths.BOTS),
     ]
 
 

@@ -18,7 +18,7 @@ from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed, StartError
-from exporter.model import paths
+from exporter.model import api_paths
 from exporter.upstream.client import Client, trust
 
 GOOD = {"total_usage": {"total_chat_responses": 1}}
@@ -64,7 +64,7 @@ def test_a_certificate_of_the_configured_authority_is_believed(authority: Author
     with listening(good(), authority.serves(HOST)) as api:
         assert ask(at(api.url("https"), ca_file=authority.certificate)) == GOOD
 
-    assert [asked.line for asked in api.asked] == [f"POST {paths.SEACHAT_REPORT}"]
+    assert [asked.line for asked in api.asked] == [f"POST {api_paths.SEACHAT_REPORT}"]
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_believed_and_the_key_is_kept(
@@ -148,7 +148,7 @@ def test_a_configured_proxy_takes_every_request_to_an_http_api() -> None:
         assert ask(at(api.url(), proxy_url=proxy.url())) == {"proxied": True}
 
     assert api.asked == []
-    assert [asked.line for asked in proxy.asked] == [f"POST {api.url()}{paths.SEACHAT_REPORT}"]
+    assert [asked.line for asked in proxy.asked] == [f"POST {api.url()}{api_paths.SEACHAT_REPORT}"]
 
 
 def test_a_configured_proxy_sees_nothing_of_an_https_request_but_its_host(
@@ -196,7 +196,7 @@ def test_no_redirect_is_followed(status: int, where: str) -> None:
         places = {
             "same-host": other.url(),
             "other-host": other.url(host="localhost"),
-            "loop": paths.SEACHAT_REPORT,
+            "loop": api_paths.SEACHAT_REPORT,
             "file": "file:///etc/passwd",
             "nowhere": "http://[",
         }

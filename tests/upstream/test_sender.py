@@ -18,10 +18,10 @@ from support.workspaces import KEY, workspace
 from exporter.config import Workspace
 from exporter.errors import NotSent, ReplyError, RequestFailed
 from exporter.metrics.telemetry import Telemetry
-from exporter.model import paths
-from exporter.upstream.budget import CAPACITY
+from exporter.model import api_paths
 from exporter.upstream.client import Client
 from exporter.upstream.limiter import SenderState
+from exporter.upstream.request_budget import CAPACITY
 from exporter.upstream.retries import SHARE, SPARE
 from exporter.upstream.sender import Sender
 from exporter.upstream.shared_keys import SharedKeys
@@ -138,10 +138,10 @@ def only(path: str, missing: int = 404) -> Callable[[str, int], int]:
 
 @pytest.mark.parametrize("status", [404, 405])
 def test_portals_other_path_is_tried_once_and_remembered(status: int) -> None:
-    asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD, status))
+    asked = Asked(portal(), only(api_paths.PORTAL_REPORT_OLD, status))
 
     assert asked.run(report, report, report) == [None] * 3
-    assert asked.paths == [paths.PORTAL_REPORT, *[paths.PORTAL_REPORT_OLD] * 3]
+    assert asked.paths == [api_paths.PORTAL_REPORT, *[api_paths.PORTAL_REPORT_OLD] * 3]
 
 
 def test_where_neither_path_is_found_the_documented_one_stays_first() -> None:
@@ -151,37 +151,43 @@ def test_where_neither_path_is_found_the_documented_one_stays_first() -> None:
 
     assert isinstance(failure, RequestFailed)
     assert ok is None
-    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD, paths.PORTAL_REPORT]
+    assert asked.paths == [
+        api_paths.PORTAL_REPORT,
+        api_paths.PORTAL_REPORT_OLD,
+        api_paths.PORTAL_REPORT,
+    ]
 
 
 def test_calls_at_the_same_time_all_find_the_other_path() -> None:
-    asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
+    asked = Asked(portal(), only(api_paths.PORTAL_REPORT_OLD))
 
     async def together(sender: Sender) -> None:
         await asyncio.gather(*(report(sender) for _ in range(4)))
 
     assert asked.run(together) == [None]
-    assert asked.paths == [paths.PORTAL_REPORT, *[paths.PORTAL_REPORT_OLD] * 4]
+    assert asked.paths == [api_paths.PORTAL_REPORT, *[api_paths.PORTAL_REPORT_OLD] * 4]
 
 
 def test_the_other_path_is_tried_once_in_the_life_of_the_process() -> None:
     asked = Asked(portal(), lambda *_: 404)
     asked.run(*[report] * 5)
 
-    assert asked.paths.count(paths.PORTAL_REPORT_OLD) == 1
+    assert asked.paths.count(api_paths.PORTAL_REPORT_OLD) == 1
 
 
 @pytest.mark.parametrize("body", [b"404 page not found", b'{"message": "no Route matched"}', b""])
 def test_a_load_balancer_that_knows_neither_path_settles_nothing(body: bytes) -> None:
     asked = Asked(portal(), lambda _, number: 404 if number < 3 else 200)
     asked.refusal = body
-    asked.statuses = lambda path, number: 404 if number < 3 or path == paths.PORTAL_REPORT else 200
+    asked.statuses = lambda path, number: (
+        404 if number < 3 or path == api_paths.PORTAL_REPORT else 200
+    )
 
     (failure, ok) = asked.run(report, report)
 
     assert isinstance(failure, RequestFailed)
     assert ok is None
-    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD] * 2
+    assert asked.paths == [api_paths.PORTAL_REPORT, api_paths.PORTAL_REPORT_OLD] * 2
 
 
 def test_a_try_of_the_other_path_that_shows_nothing_is_not_the_last() -> None:
@@ -192,23 +198,23 @@ def test_a_try_of_the_other_path_that_shows_nothing_is_not_the_last() -> None:
 
     assert isinstance(failure, RequestFailed)
     assert ok is None
-    assert asked.paths == [paths.PORTAL_REPORT, paths.PORTAL_REPORT_OLD] * 2
+    assert asked.paths == [api_paths.PORTAL_REPORT, api_paths.PORTAL_REPORT_OLD] * 2
 
 
 def test_the_path_that_answered_is_remembered_over_a_restart() -> None:
-    first = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
+    first = Asked(portal(), only(api_paths.PORTAL_REPORT_OLD))
 
     (_, standing) = first.run(report, standing_of)
     assert isinstance(standing, SenderState)
     assert standing.url == portal().other_url
-    second = Asked(portal(), only(paths.PORTAL_REPORT_OLD), standing=standing)
+    second = Asked(portal(), only(api_paths.PORTAL_REPORT_OLD), standing=standing)
     assert second.run(report) == [None]
-    assert second.paths == [paths.PORTAL_REPORT_OLD]
+    assert second.paths == [api_paths.PORTAL_REPORT_OLD]
 
 
 def test_a_remembered_path_that_is_gone_gives_way_to_the_documented_one() -> None:
     standing = SenderState(url=portal().other_url)
-    asked = Asked(portal(), only(paths.PORTAL_REPORT), standing=standing)
+    asked = Asked(portal(), only(api_paths.PORTAL_REPORT), standing=standing)
 
     found = asked.run(report, standing_of)
 
@@ -221,7 +227,7 @@ def test_a_remembered_address_that_is_not_the_workspaces_is_passed_over(url: str
     asked = Asked(portal(), lambda *_: 200, standing=SenderState(url=url))
 
     assert asked.run(report) == [None]
-    assert asked.paths == [paths.PORTAL_REPORT]
+    assert asked.paths == [api_paths.PORTAL_REPORT]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422, 429, 500, 502, 503])
@@ -229,7 +235,7 @@ def test_portals_other_path_is_not_tried_for_any_other_reason(status: int) -> No
     asked = Asked(portal(), lambda *_: status)
     asked.run(report)
 
-    assert set(asked.paths) == {paths.PORTAL_REPORT}
+    assert set(asked.paths) == {api_paths.PORTAL_REPORT}
 
 
 def test_a_configured_path_is_the_only_one() -> None:
@@ -243,11 +249,11 @@ def test_seachat_has_one_path() -> None:
     asked = Asked(workspace(["total_usage"]), lambda *_: 404)
     asked.run(report)
 
-    assert asked.paths == [paths.SEACHAT_REPORT]
+    assert asked.paths == [api_paths.SEACHAT_REPORT]
 
 
 def test_both_requests_of_a_fallback_are_counted_and_wait_for_the_budget() -> None:
-    asked = Asked(portal(), only(paths.PORTAL_REPORT_OLD))
+    asked = Asked(portal(), only(api_paths.PORTAL_REPORT_OLD))
     begun = asked.world
 
     async def timed(sender: Sender) -> float:
@@ -862,11 +868,13 @@ def test_a_new_key_is_sent_as_soon_as_it_is_there(tmp_path: Path) -> None:
 
 
 def test_a_rejected_key_of_the_list_of_bots_does_not_stop_the_reports() -> None:
-    asked = Asked(busy(bots_api_key="sk-bots"), lambda path, _: 401 if path == paths.BOTS else 200)
+    asked = Asked(
+        busy(bots_api_key="sk-bots"), lambda path, _: 401 if path == api_paths.BOTS else 200
+    )
 
     found = asked.run(bots, bots, report)
     assert [type(one) for one in found] == [RequestFailed, NotSent, type(None)]
-    assert asked.paths == [paths.BOTS, paths.SEACHAT_REPORT]
+    assert asked.paths == [api_paths.BOTS, api_paths.SEACHAT_REPORT]
 
 
 @pytest.mark.parametrize("status", [408, 425])

@@ -24,11 +24,11 @@ from support.loopback import Authority, listening
 from support.processes import started, wait_for
 from support.serving import LINE, LOOPBACK, PATIENCE, Serving, rest, serving
 
-from exporter.web.config import DEAREST
 from exporter.web.connection import Connection, Secured
-from exporter.web.live_config import LiveWebConfig
+from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.passwords import WAITING, Busy, Passwords
 from exporter.web.sockets import Door, Limits
+from exporter.web.web_config import DEAREST
 
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
 """Multiplies the counts of the floods."""

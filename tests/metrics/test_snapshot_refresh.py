@@ -11,7 +11,7 @@ from support.virtual import START, World
 from support.workspaces import workspace
 
 from exporter.metrics.exposition import API_FAMILIES
-from exporter.metrics.refresh import SnapshotRefresher
+from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Generation, Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key, Target
@@ -121,7 +121,7 @@ def test_a_page_that_takes_long_to_make_is_made_in_a_tenth_of_the_time(
 ) -> None:
     clock = count(0, 3)  # three seconds between two looks at it
     monkeypatch.setattr(
-        "exporter.metrics.refresh.time", SimpleNamespace(perf_counter=lambda: next(clock))
+        "exporter.metrics.snapshot_refresh.time", SimpleNamespace(perf_counter=lambda: next(clock))
     )
 
     async def go() -> None:
@@ -144,7 +144,7 @@ def test_a_value_that_expires_while_the_page_rests_is_not_served(
 ) -> None:
     clock = count(0, 3)
     monkeypatch.setattr(
-        "exporter.metrics.refresh.time", SimpleNamespace(perf_counter=lambda: next(clock))
+        "exporter.metrics.snapshot_refresh.time", SimpleNamespace(perf_counter=lambda: next(clock))
     )
 
     async def go() -> None:

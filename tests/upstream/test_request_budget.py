@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.upstream.budget import CAPACITY, SLOWEST, RequestBudget
+from exporter.upstream.request_budget import CAPACITY, SLOWEST, RequestBudget
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from fractions import Fraction
 from typing import Final
 
-from exporter.addresses import party
+from exporter.network_addresses import party
 from exporter.web.app import Answer, Header, Receive, Scope, Send, reply
-from exporter.web.config import RateLimit, WebConfig
 from exporter.web.passwords import Busy, Passwords
+from exporter.web.web_config import RateLimit, WebConfig
 
 LARGEST_HEAD: Final = 16_384
 """Maximum bytes of a request's target and headers, far above what a scraper sends."""

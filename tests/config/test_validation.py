@@ -13,10 +13,10 @@ from hypothesis import given, settings, strategies as st
 from support.pace import TRACED
 from support.workspaces import workspace
 
-from exporter.config import Config, load, schema, show
-from exporter.config.document import MOST_TOLD
-from exporter.config.keys import ApiKey
-from exporter.config.load import ORPHANED
+from exporter.config import Config, json_schema, load, show
+from exporter.config.api_keys import ApiKey
+from exporter.config.validation import ORPHANED
+from exporter.config.yaml_document import MOST_TOLD
 from exporter.errors import ConfigError, Mistake, RequestFailed
 from exporter.polling.plan import target
 
@@ -333,7 +333,9 @@ def test_a_secret_is_in_no_representation_of_the_configuration() -> None:
 def test_the_schema_in_the_repository_is_current() -> None:
     written = (ROOT / "config" / "schema.json").read_text(encoding="utf-8")
 
-    assert written == schema.schema_text(), "python -m exporter.config.schema > config/schema.json"
+    assert written == json_schema.schema_text(), (
+        "python -m exporter.config.json_schema > config/schema.json"
+    )
 
 
 @pytest.mark.parametrize(
@@ -345,18 +347,18 @@ def test_the_schema_in_the_repository_is_current() -> None:
     ],
 )
 def test_the_schema_accepts_what_the_exporter_accepts(path: Path) -> None:
-    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema.schema())
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), json_schema.schema())
 
 
 def test_the_schema_marks_a_misspelt_key() -> None:
     data = {"workspaces": [{"name": "a", "api": "seachat", "api_key": "k", "bot": []}]}
 
     with pytest.raises(jsonschema.ValidationError, match="bot"):
-        jsonschema.validate(data, schema.schema())
+        jsonschema.validate(data, json_schema.schema())
 
 
 def test_the_schema_knows_each_metrics_options() -> None:
-    metrics = json.dumps(schema.schema()["$defs"]["label_relation"])
+    metrics = json.dumps(json_schema.schema()["$defs"]["label_relation"])
 
     assert '"minItems": 2' in metrics
 

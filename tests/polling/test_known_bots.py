@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 from exporter.config import Bot, Discovery
 from exporter.errors import ReplyError
 from exporter.model.bot_list import LONGEST_LIST, ListedBot, Listing, page
-from exporter.model.values import Drift
-from exporter.polling.roster import Roster
+from exporter.model.reply_values import Drift
+from exporter.polling.known_bots import Roster
 
 
 def bot(number: int, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of the API

@@ -18,12 +18,12 @@ from support.processes import finished
 
 from exporter.commands.configuration import configuration
 from exporter.commands.flags import parse
-from exporter.config.document import Document
+from exporter.config.yaml_document import Document
 from exporter.errors import ConfigError
 from exporter.files import Followed
-from exporter.web import config
-from exporter.web.config import RateLimit, WebConfig, load
-from exporter.web.live_config import LiveWebConfig
+from exporter.web import web_config
+from exporter.web.live_web_config import LiveWebConfig
+from exporter.web.web_config import RateLimit, WebConfig, load
 
 HASH: Final = "$2y$04$cVi0ZDHpRCBpGO7RMoTjHOQ0YO15mdg.TTxKmWAxVobOCBTtPnS1S"
 """Of `secret`, as cheap as can be."""
@@ -537,7 +537,7 @@ def test_a_bad_change_leaves_the_last_good_one_and_is_told_once(
     assert caplog.records[-1].message == "web configuration taken up"
     # Both are about one thing, so that no line about it is folded after the other.
     about = {(record.name, vars(record).get("file")) for record in caplog.records}
-    assert about == {("exporter.web.live_config", None)}
+    assert about == {("exporter.web.live_web_config", None)}
 
 
 def test_a_certificate_that_changes_is_taken_up(
@@ -596,7 +596,7 @@ def test_whatever_a_look_leads_to_is_told_as_a_bug_and_the_last_good_one_stays(
     def fails(*_: object) -> Document:
         raise harm
 
-    monkeypatch.setattr(config, "read", fails)
+    monkeypatch.setattr(web_config, "read", fails)
     written(folder, PAIR + "# changed\n")
     looked(one)
     one.look()

@@ -15,8 +15,8 @@ from random import Random
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from exporter.sandbox import people, scripts
-from exporter.sandbox.people import SandboxBot, SandboxLabel, SandboxWorkspace
+from exporter.sandbox import companies, conversation_scripts
+from exporter.sandbox.companies import SandboxBot, SandboxLabel, SandboxWorkspace
 
 _HOURS: Final = tuple(
     accumulate(
@@ -89,10 +89,10 @@ class _Day:
     hours: tuple[int, ...]
 
 
-_TALK: Final = scripts.cast("talk")
-_LIVE: Final = scripts.cast("live")
-_UNANSWERED: Final = scripts.cast("unanswered")
-_NOTICE: Final = scripts.cast("notice")
+_TALK: Final = conversation_scripts.cast("talk")
+_LIVE: Final = conversation_scripts.cast("live")
+_UNANSWERED: Final = conversation_scripts.cast("unanswered")
+_NOTICE: Final = conversation_scripts.cast("notice")
 
 
 def conversation_number(bot: int, day: int, place: int) -> int:
@@ -112,7 +112,7 @@ def fill(
 ) -> None:
     """Create all tables and fill them."""
     connection.executescript(files(__package__).joinpath("schema.sql").read_text("utf-8"))
-    labels = people.make_labels(plan.seed, tuple(workspaces))
+    labels = companies.make_labels(plan.seed, tuple(workspaces))
     _insert_people(connection, workspaces, labels)
     rows = _Rows()
     for workspace in workspaces:
@@ -151,7 +151,7 @@ def _insert_people(
             " :default_response_language, :live_agent_transfer, :is_enabled, :created_at)",
             [asdict(bot) | {"workspace": workspace.number} for bot in workspace.bots],
         )
-        accounts = enumerate(people.AGENTS, start=agent_number(workspace, 0))
+        accounts = enumerate(companies.AGENTS, start=agent_number(workspace, 0))
         _insert(
             connection, "agent", [(number, workspace.number, name) for number, name in accounts]
         )
@@ -170,7 +170,7 @@ def _insert_rows(connection: sqlite3.Connection, rows: _Rows) -> None:
 def _write_messages(connection: sqlite3.Connection) -> None:
     lines = [
         (script.number, place, after, sender)
-        for stock in scripts.STOCK.values()
+        for stock in conversation_scripts.STOCK.values()
         for script in stock
         for place, (after, sender) in enumerate(script.lines)
     ]
@@ -244,7 +244,7 @@ def _instants(a_day: float, day: _Day, rng: Random) -> list[int]:
     return sorted(hour + int(rng.random() * _HOUR) for hour in hours)
 
 
-def _choose_cast(habits: _Habits, rng: Random) -> scripts.Cast:
+def _choose_cast(habits: _Habits, rng: Random) -> conversation_scripts.Cast:
     chance = rng.random()
     if chance < habits.live:
         stock = _LIVE
@@ -295,7 +295,7 @@ def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) ->
             rows.survey_answer.append((bot, answered_at, number, rating, comment))
 
 
-def _choose_labels(play: scripts.Cast, own: Sequence[int], rng: Random) -> set[int]:
+def _choose_labels(play: conversation_scripts.Cast, own: Sequence[int], rng: Random) -> set[int]:
     # System labels are numbered from 1: live agent, unanswered, resolved by bot.
     system = 1 if play.live_agent is not None else 2 if play.reply is None else 3
     chance = rng.random()
@@ -322,7 +322,7 @@ def _fill_agents(
     rows: _Rows, workspace: SandboxWorkspace, calendar: Iterable[_Day], seed: int
 ) -> None:
     working = [day for day in calendar if day.weekday < 6]
-    for place, account in enumerate(people.AGENTS):
+    for place, account in enumerate(companies.AGENTS):
         number = agent_number(workspace, place)
         for day in working:
             if day.weekday == 5 and place % 3:

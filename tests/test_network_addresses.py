@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.addresses import everywhere, joined, party, split
+from exporter.network_addresses import everywhere, joined, party, split
 
 
 @given(

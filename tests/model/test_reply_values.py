@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 from pydantic import BaseModel, TypeAdapter
 
-from exporter.model.names import Name, label_value
-from exporter.model.values import (
+from exporter.model.label_values import Name, label_value
+from exporter.model.reply_values import (
     LARGEST,
     Count,
     Drift,

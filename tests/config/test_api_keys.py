@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from exporter.config.keys import LARGEST_KEY, ApiKey
+from exporter.config.api_keys import LARGEST_KEY, ApiKey
 from exporter.errors import Outcome, RequestFailed
 
 KEY = "sk-canary-0123456789"

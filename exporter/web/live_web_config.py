@@ -18,9 +18,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from exporter.config.models import Shape
+from exporter.config.settings import Shape
 from exporter.errors import ConfigError, Mistake
-from exporter.web.config import WebConfig, load
+from exporter.web.web_config import WebConfig, load
 
 log = logging.getLogger(__name__)
 

@@ -24,16 +24,16 @@ from pydantic import (
 )
 from pydantic.json_schema import WithJsonSchema
 
-from exporter.addresses import url_parts
-from exporter.config.keys import ApiKey, elsewhere
+from exporter.config.api_keys import ApiKey, elsewhere
+from exporter.did_you_mean import nearest
+from exporter.model.api_paths import BOTS
 from exporter.model.apis import APIS, Api
 from exporter.model.bot_list import BOT_ID, DEFAULT_MOST
 from exporter.model.durations import Duration
 from exporter.model.entry import Entry
-from exporter.model.names import writable
-from exporter.model.paths import BOTS
+from exporter.model.label_values import writable
 from exporter.model.report import matching, printable
-from exporter.suggestions import nearest
+from exporter.network_addresses import url_parts
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
 # Files of the database that are not time zones, and copies of the database with other rules.

@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration file, for editors: `python -m exporter.config.schema`."""
+"""The JSON Schema of the configuration file, for editors: `python -m exporter.config.json_schema`."""
 
 import json
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from exporter.config.models import Settings, Workspace
+from exporter.config.settings import Settings, Workspace
 from exporter.model.apis import APIS
 from exporter.model.durations import show
 from exporter.reports.catalogue import REPORTS, of_api

@@ -12,8 +12,8 @@ import pytest
 
 from exporter.config import ApiKey
 from exporter.errors import RequestFailed
-from exporter.upstream import key_file
-from exporter.upstream.key_file import KeyAtHand
+from exporter.upstream import api_key_file
+from exporter.upstream.api_key_file import KeyAtHand
 
 FIRST, SECOND = "the-key-before", "the-key-after"
 
@@ -45,7 +45,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    monkeypatch.setattr(key_file, "PATIENCE", 0.2)
+    monkeypatch.setattr(api_key_file, "PATIENCE", 0.2)
     found = Disk(monkeypatch)
     yield found
     found.hang(on=False)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from exporter.config import Workspace
-from exporter.metrics.packed import Samples
+from exporter.metrics.packed_samples import Samples
 from exporter.metrics.series_limits import cut, largest, largest_names
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry

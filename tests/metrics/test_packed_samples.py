@@ -8,7 +8,7 @@ from support.sizes import LABELS, polled, targets
 from support.virtual import START
 
 from exporter.metrics.exposition import API_FAMILIES
-from exporter.metrics.packed import Samples, Shape
+from exporter.metrics.packed_samples import Samples, Shape
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Store
 from exporter.model.samples import Sample

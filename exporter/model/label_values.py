@@ -33,7 +33,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from exporter.model.values import drift_of
+from exporter.model.reply_values import drift_of
 
 _READABLE_NAME: Final = 120
 _LOOKED_AT: Final = 256

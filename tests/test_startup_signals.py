@@ -128,7 +128,7 @@ def test_a_sighup_ends_what_reads_nothing_again_as_ever() -> None:
 
 def test_a_sighup_that_nohup_has_switched_off_stays_so_until_somebody_serves() -> None:
     program = (
-        "import signal; from exporter import early_signals; early_signals.listen(); early_signals.usual();"
+        "import signal; from exporter import startup_signals; startup_signals.listen(); startup_signals.usual();"
         " print(signal.getsignal(signal.SIGHUP).name)"
     )
     done = finished(["nohup", sys.executable, "-c", program])

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from exporter.config import document
-from exporter.config.document import DEEPEST, LARGEST_FILE, MOST_VALUES, read
+from exporter.config import yaml_document
+from exporter.config.yaml_document import DEEPEST, LARGEST_FILE, MOST_VALUES, read
 from exporter.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def test_a_file_is_read_up_to_its_bound_and_no_further(
 ) -> None:
     file = tmp_path / "seasalt.yml"
     file.write_text("a: b\n", encoding="utf-8")
-    monkeypatch.setattr(document, "LARGEST_FILE", 5)
+    monkeypatch.setattr(yaml_document, "LARGEST_FILE", 5)
     assert read(str(file), {}).data == {"a": "b"}
 
     file.write_text("a: bc\n", encoding="utf-8")
@@ -121,7 +121,7 @@ SLIPS = {
 def test_without_libyaml_a_slip_is_told_as_well(
     tmp_path: Path, text: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "Loader", document.PureLoader)
+    monkeypatch.setattr(yaml_document, "Loader", yaml_document.PureLoader)
     file = tmp_path / "seasalt.yml"
     file.write_text(text, encoding="utf-8")
 
@@ -144,24 +144,24 @@ def test_with_and_without_libyaml_a_file_means_the_same(content: object) -> None
         file.write_text(text, encoding="utf-8")
         with_it = read(str(file), {}).data
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(document, "Loader", document.PureLoader)
+            patch.setattr(yaml_document, "Loader", yaml_document.PureLoader)
             without = read(str(file), {}).data
 
     assert with_it == without
 
 
-@pytest.mark.parametrize("loader", [document.FastLoader, document.PureLoader])
+@pytest.mark.parametrize("loader", [yaml_document.FastLoader, yaml_document.PureLoader])
 def test_a_file_has_so_many_values_and_levels_and_no_more(
-    tmp_path: Path, loader: type[document.PureLoader], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, loader: type[yaml_document.PureLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "Loader", loader)
+    monkeypatch.setattr(yaml_document, "Loader", loader)
     file = tmp_path / "seasalt.yml"
     file.write_text("[" * DEEPEST + "]" * DEEPEST, encoding="utf-8")
     assert read(str(file), {}).mistakes == []
     file.write_text("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), encoding="utf-8")
     assert refused(file) == f"{file}:1: nested too deeply"
 
-    monkeypatch.setattr(document, "MOST_VALUES", 100)
+    monkeypatch.setattr(yaml_document, "MOST_VALUES", 100)
     file.write_text("[" + "a," * 99 + "]", encoding="utf-8")
     assert read(str(file), {}).mistakes == []
     file.write_text("[" + "canary," * 100 + "]", encoding="utf-8")
