@@ -97,7 +97,7 @@ async def serve(  # noqa: C901 - creates the parts one after the other
         stop: Starts the graceful shutdown when it is set.
         source: The source of the configuration for reloads; None disables them.
         clock: The current time, aware.
-        settled: Called once, when the configuration and the agenda exist but no poller does yet.
+        settled: Called once, when the configuration and the workload exist but no poller does yet.
             `gc.freeze` belongs there: a reload leaves reference cycles of pollers, which the
             garbage collector must still find.
 

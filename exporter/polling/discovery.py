@@ -15,11 +15,11 @@ from exporter.model.bot_list import DEFAULT_MOST, MOST_PAGES, REPORT, Listing, p
 from exporter.model.reply_values import Drift
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
-from exporter.polling.known_bots import Roster
+from exporter.polling.known_bots import KnownBots
 from exporter.polling.plan import target
 from exporter.polling.poller import Failure, ReportPoller, next_turn
 from exporter.polling.schedule import Rhythm, phase
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.state.workspace_memory import RememberedBots
 from exporter.upstream.sender import LONGEST_SLEEP, Sender
 
@@ -56,9 +56,9 @@ async def whole_list(
     raise ReplyError(f"bots: more than {MOST_PAGES} pages")
 
 
-def roster(workspace: Workspace, listed: RememberedBots) -> Roster:
-    """The roster of a workspace with bot discovery, from what is remembered of its list."""
-    return Roster(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
+def known_bots(workspace: Workspace, listed: RememberedBots) -> KnownBots:
+    """The known bots of a workspace with bot discovery, from what is remembered of its list."""
+    return KnownBots(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
 
 
 class BotDiscovery:
@@ -89,24 +89,24 @@ class BotDiscovery:
         self._sender = sender
         self._results = results
         self._now = now
-        self._roster = roster(self._workspace, RememberedBots())
+        self._known_bots = known_bots(self._workspace, RememberedBots())
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
         place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
         self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
         self._due = now()
 
-    def begin(self, before: RememberedBots, agenda: Agenda | None = None) -> None:
+    def begin(self, before: RememberedBots, workload: Workload | None = None) -> None:
         """Hand the poller the bots that are known before the list is read.
 
         Args:
             before: What is remembered of earlier lists.
-            agenda: The agenda of these bots, if it was made already.
+            workload: The workload of these bots, if it was made already.
         """
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))
-        self._roster = roster(self._workspace, before)
-        found = self._found(self._roster, agenda)
+        self._known_bots = known_bots(self._workspace, before)
+        found = self._found(self._known_bots, workload)
         self._assign(found)
         for key in (self._key, *found.facts):
             self._results.store.adjust(key, "", self._interval, self._workspace.stale_after)
@@ -114,7 +114,7 @@ class BotDiscovery:
     @property
     def listed(self) -> RememberedBots:
         """What to remember of the list."""
-        return RememberedBots(self._roster.remembered, self._due)
+        return RememberedBots(self._known_bots.remembered, self._due)
 
     @property
     def turns(self) -> dict[Key, tuple[float, datetime | None]]:
@@ -135,7 +135,9 @@ class BotDiscovery:
         """Read the list once and hand the poller its bots; the failure, if there is one."""
         drift = Drift()
         try:
-            listing, seconds = await whole_list(self._sender, drift, self._most, self._roster.known)
+            listing, seconds = await whole_list(
+                self._sender, drift, self._most, self._known_bots.known
+            )
             # In a thread, because thousands of bots take a while.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)
@@ -168,10 +170,10 @@ class BotDiscovery:
                 self._assign(found)
         except Exception:
             self._told = before
-            self._poller.tell_the_load()
+            self._poller.report_load()
             raise
-        self._roster = found.roster
-        self._tell_left_out(found.roster.left_out)
+        self._known_bots = found.known_bots
+        self._tell_left_out(found.known_bots.left_out)
 
     def _failed(
         self,
@@ -202,7 +204,7 @@ class BotDiscovery:
         log.warning("bots left out", extra={"workspace": self._workspace.name, "reason": reason})
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
-        """The roster, agenda and records that follow from a list.
+        """The known_bots, workload and records that follow from a list.
 
         Args:
             listing: The list.
@@ -212,7 +214,7 @@ class BotDiscovery:
         Raises:
             ReplyError: If the list is suddenly empty.
         """
-        found = self._found(self._roster.after(listing))
+        found = self._found(self._known_bots.after(listing))
         interval = self._interval.total_seconds()
         for key, samples in {self._key: (), **found.facts}.items():
             record = Record(
@@ -225,26 +227,27 @@ class BotDiscovery:
             found.records[key] = record.paced(self._interval, self._workspace.stale_after)
         return found
 
-    def _found(self, roster: Roster, agenda: Agenda | None = None) -> "_Found":
+    def _found(self, known_bots: KnownBots, workload: Workload | None = None) -> "_Found":
         facts = {
-            Key(target(self._workspace, bot), "", ""): samples for bot, samples in roster.facts()
+            Key(target(self._workspace, bot), "", ""): samples
+            for bot, samples in known_bots.facts()
         }
-        told = (roster.bots, tuple(facts))
+        told = (known_bots.bots, tuple(facts))
         if told == self._told:
-            agenda = None
-        elif agenda is None or agenda.bots != roster.bots:
-            agenda = Agenda.of(self._workspace, roster.bots)
-        return _Found(roster, facts, told, agenda)
+            workload = None
+        elif workload is None or workload.bots != known_bots.bots:
+            workload = Workload.of(self._workspace, known_bots.bots)
+        return _Found(known_bots, facts, told, workload)
 
     def _assign(self, found: "_Found") -> None:
         """Hand the poller the new bots if they changed."""
-        if found.agenda is None:
+        if found.workload is None:
             return
         if any(found.told) or self._told:
-            polled = len(found.roster.bots)
+            polled = len(found.known_bots.bots)
             log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
         self._told = found.told
-        self._poller.assign(found.agenda, {self._key, *found.facts})
+        self._poller.assign(found.workload, {self._key, *found.facts})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,15 +255,15 @@ class _Found:
     """What follows from a bot list.
 
     Attributes:
-        roster: The bots.
+        known_bots: The bots.
         facts: The samples about each listed bot.
         told: A value that differs if other bots are polled or listed.
-        agenda: The new agenda; None if no bots changed.
+        workload: The new workload; None if no bots changed.
         records: The records of the list and of each listed bot, for the store.
     """
 
-    roster: Roster
+    known_bots: KnownBots
     facts: Mapping[Key, tuple[Sample, ...]]
     told: tuple[object, ...]
-    agenda: Agenda | None
+    workload: Workload | None
     records: dict[Key, Record] = field(default_factory=dict)

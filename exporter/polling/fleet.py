@@ -3,7 +3,7 @@
 A reload is a transaction: either the whole new configuration is in force afterwards, or nothing has
 changed. `Fleet.adopt` has three phases.
 
-1. Prepare. Everything slow is done first, in threads: TLS contexts, agendas, key digests. Nothing
+1. Prepare. Everything slow is done first, in threads: TLS contexts, workloads, key digests. Nothing
    in force is touched, so a failure needs no cleanup.
 2. Begin. New pollers are made, and write to the store and the telemetry. This phase never awaits,
    so no other task sees a half-finished state. If one poller fails, the store is restored and the
@@ -27,7 +27,7 @@ from exporter.config import Config, Workspace
 from exporter.errors import Ending
 from exporter.metrics.store import Store, undone_if_it_fails
 from exporter.metrics.telemetry import Telemetry
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.polling.workspace import WorkspacePoller, ahead
 from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Trust, trust
@@ -65,13 +65,13 @@ class _Wanted:
     Attributes:
         workspace: The workspace's configuration.
         trusted: Its TLS trust.
-        agenda: The agenda that it starts with; None if the workspace is unchanged.
+        workload: The workload that it starts with; None if the workspace is unchanged.
         origin: The origin of its values; empty if the workspace is unchanged.
     """
 
     workspace: Workspace
     trusted: Trust
-    agenda: Agenda | None = None
+    workload: Workload | None = None
     origin: Origin = field(default_factory=Origin)
 
     @property
@@ -148,7 +148,7 @@ class Fleet:
             raise Ending("the exporter is ending")
 
     async def _wanted(self, workspace: Workspace) -> _Wanted:
-        """Prepare a workspace; if it has changed, with its agenda and origin.
+        """Prepare a workspace; if it has changed, with its workload and origin.
 
         Raises:
             StartError: If the workspace's certificates cannot be used.
@@ -157,9 +157,9 @@ class Fleet:
         old = self._running.get(workspace.name)
         if old and old.likeness == new.likeness:
             return new
-        agenda = await asyncio.to_thread(ahead, workspace, self._memory(workspace))
+        workload = await asyncio.to_thread(ahead, workspace, self._memory(workspace))
         origin = await asyncio.to_thread(Origin.of, workspace)
-        return replace(new, agenda=agenda, origin=origin)
+        return replace(new, workload=workload, origin=origin)
 
     def _begun(self, wanted: list[_Wanted]) -> dict[str, _Running]:
         """Make and begin the new pollers; the fleet's next set of pollers.
@@ -174,7 +174,7 @@ class Fleet:
             with undone_if_it_fails(self._store, names):
                 for one in wanted:
                     name = one.workspace.name
-                    if one.agenda is None:
+                    if one.workload is None:
                         after[name] = before[name]
                         continue
                     # Only now, because the old poller's memory changes with every request.
@@ -182,8 +182,8 @@ class Fleet:
                     poller = self._start(one.workspace, memory, one.trusted, one.origin)
                     after[name] = _Running(one.workspace, one.likeness, poller)
                 for one in wanted:
-                    if one.agenda is not None:
-                        after[one.workspace.name].poller.begin(one.agenda)
+                    if one.workload is not None:
+                        after[one.workspace.name].poller.begin(one.workload)
                 for name in gone:
                     self._store.keep(frozenset(), name)
                 alone = {name: before[name].poller.memory.standing_alone() for name in gone}
@@ -206,7 +206,7 @@ class Fleet:
                 self._telemetry.forget(*new.place)
         for name, old in self._running.items():
             if instead.get(name, old) is not old:
-                old.poller.tell_again()
+                old.poller.restore_metrics()
 
     def _memory(self, workspace: Workspace) -> Memory:
         """The memory that a workspace's new poller starts with."""

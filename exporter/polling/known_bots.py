@@ -13,7 +13,7 @@ LISTINGS_BEFORE_GONE: Final = 2
 """Complete lists in a row without a bot after which it counts as gone."""
 
 
-class Roster:
+class KnownBots:
     """The configured bots, and the discovered ones from the last-known-good lists.
 
     Args:
@@ -42,8 +42,8 @@ class Roster:
             for identity, (bot, _) in self._listed.items()
         }
 
-    def after(self, listing: Listing) -> "Roster":
-        """The roster after a new list.
+    def after(self, listing: Listing) -> "KnownBots":
+        """The known bots after a new list.
 
         Known bots keep their places. If there are more bots than `max_bots`, new ones are left out.
 
@@ -67,7 +67,7 @@ class Roster:
                 found[identity] = bot, 0
             else:
                 left_out += 1
-        return Roster(self._configured.values(), self._discovery, found.values(), left_out)
+        return KnownBots(self._configured.values(), self._discovery, found.values(), left_out)
 
     @property
     def known(self) -> Collection[str]:

@@ -27,7 +27,7 @@ from exporter.polling.missing_bots import MissingBots
 from exporter.polling.plan import Call
 from exporter.polling.schedule import Rhythm
 from exporter.polling.turn_queue import DueByKey, Turn, TurnQueue
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.state.workspace_memory import RememberedTurns
 from exporter.upstream.sender import Received, Sender
 
@@ -148,7 +148,7 @@ class ReportPoller:
         self._queue = TurnQueue(now)
         self._refused: dict[Key, datetime] = {}
         self._split_in_vain: dict[str, datetime] = {}
-        self._presence = MissingBots()
+        self._missing_bots = MissingBots()
         self._had: dict[Key, frozenset[tuple[str, str]]] = {}
         self._known_fields: dict[Fields, frozenset[tuple[str, str]]] = {}  # most are equal
         self._slots = asyncio.Semaphore(workspace.concurrency)
@@ -169,19 +169,19 @@ class ReportPoller:
             self._queue.due, tuple(self._refused.items()), dict(self._split_in_vain)
         )
 
-    def assign(self, agenda: Agenda, others: AbstractSet[Key] = frozenset()) -> None:
+    def assign(self, workload: Workload, others: AbstractSet[Key] = frozenset()) -> None:
         """Replace the calls.
 
         A call that was there before, or is remembered, keeps its next turn. A new call is due now.
         The records of all other reports are removed from the store.
 
         Args:
-            agenda: The new calls.
+            workload: The new calls.
             others: Further keys of the workspace that stay in the store.
         """
         # Everything that may fail comes first and changes nothing, so nothing is left half done.
-        turns, known = self._queue.placed(agenda), self._queue.known
-        wanted, before = agenda.wanted, self._queue.agenda.wanted
+        turns, known = self._queue.placed(workload), self._queue.known
+        wanted, before = workload.wanted, self._queue.workload.wanted
         had = {key: had for key, had in self._had.items() if key in wanted}
         refused = {
             key: until
@@ -199,29 +199,29 @@ class ReportPoller:
         for key in wanted.keys() - before.keys():
             _, entry = wanted[key]
             store.adjust(key, entry.question, entry.interval, stale_after)
-        self.tell_the_load(agenda)
-        self._queue.assign(agenda, turns)
+        self.report_load(workload)
+        self._queue.assign(workload, turns)
         self._refused, self._split_in_vain, self._had = refused, split_in_vain, had
-        self._presence.keep({call.target.bot_id for call in agenda.calls.values()})
+        self._missing_bots.keep({call.target.bot_id for call in workload.calls.values()})
         self._results.changed()
 
-    def tell_the_load(self, agenda: Agenda | None = None) -> None:
+    def report_load(self, workload: Workload | None = None) -> None:
         """Set the load metric, and log the shortages if they have changed.
 
         Args:
-            agenda: The agenda that is about to be assigned; by default, the present one.
+            workload: The workload that is about to be assigned; by default, the present one.
         """
-        workspace, before = self._workspace, self._queue.agenda
-        agenda = agenda or before
-        self._results.telemetry.set(LOAD, agenda.load, workspace.api, workspace.name)
-        for shortage in agenda.shortages if agenda.shortages != before.shortages else ():
+        workspace, before = self._workspace, self._queue.workload
+        workload = workload or before
+        self._results.telemetry.set(LOAD, workload.load, workspace.api, workspace.name)
+        for shortage in workload.shortages if workload.shortages != before.shortages else ():
             extra = {"workspace": workspace.name, "reason": str(shortage)}
             log.warning("more is to be polled than is allowed", extra=extra)
 
     @property
     def requests_per_minute(self) -> float:
         """The requests per minute that the intervals lead to."""
-        return self._queue.agenda.requests_per_minute
+        return self._queue.workload.requests_per_minute
 
     @property
     def due(self) -> DueByKey:
@@ -265,7 +265,7 @@ class ReportPoller:
         call = self._queue.landed(turn)
         if call is None:
             return
-        rhythm, now = self._queue.agenda.rhythms[call], self._now()
+        rhythm, now = self._queue.workload.rhythms[call], self._now()
         if self._gone(turn, failures):
             due = max(rhythm.after(now), now + ASK_THE_GONE)
         else:
@@ -288,8 +288,8 @@ class ReportPoller:
         elif bot and all(failure.missing for failure in failures):
             turn.missing += 1
             if turn.missing == 1:
-                turn.missing_since = self._presence.number
-            if turn.missing >= GONE_AFTER and self._presence.gone(bot, turn.missing_since):
+                turn.missing_since = self._missing_bots.number
+            if turn.missing >= GONE_AFTER and self._missing_bots.gone(bot, turn.missing_since):
                 for key in turn.call.keys:
                     self._results.store.withdraw(key)
                 self._results.changed()
@@ -355,10 +355,10 @@ class ReportPoller:
                 received.readable = len(failures) < len(entries)
         except RequestFailed as error:
             if error.missing:
-                self._presence.heard(bot, known=False)
+                self._missing_bots.heard(bot, known=False)
             return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
         if received.readable:
-            self._presence.heard(bot, known=True)
+            self._missing_bots.heard(bot, known=True)
         self._queue.catch_up()
         return tuple(failures)
 
@@ -434,6 +434,6 @@ class ReportPoller:
         )
 
     def _wanted(self, call: Call) -> bool:
-        """Whether a call is still in the agenda, neither dropped nor changed while it was sent."""
-        now = self._queue.agenda.calls.get(call.identity)
+        """Whether a call is still in the workload, neither dropped nor changed while it was sent."""
+        now = self._queue.workload.calls.get(call.identity)
         return now is not None and now.signature == call.signature

@@ -5,7 +5,7 @@ turn of the heap and moves it to the turns in flight; `put_back` returns it with
 a call is never sent twice at a time.
 
 A call has two names. Its identity says which call it is, and matches a turn in flight to its call
-in a new agenda. Its signature also covers the target and the questions. A call whose signature is
+in a new workload. Its signature also covers the target and the questions. A call whose signature is
 unchanged keeps its next turn over a reload or a restart, whatever happens to other calls. A call
 with a new signature is due at once, because its old values answer another question.
 
@@ -23,7 +23,7 @@ from datetime import datetime
 
 from exporter.model.targets import Key
 from exporter.polling.plan import Call
-from exporter.polling.workload import EMPTY, Agenda
+from exporter.polling.workload import EMPTY, Workload
 from exporter.upstream.sender import LONGEST_SLEEP
 
 DueByKey = Callable[[], dict[Key, tuple[float, datetime | None]]]
@@ -37,7 +37,7 @@ class Turn:
     Attributes:
         due: When it is due.
         slow: Whether the call is slow; slow calls come after others that are due at the same time.
-        order: The place of the call in the agenda.
+        order: The place of the call in the workload.
         call: The call.
         missing: The turns in a row in which the API did not know the call's bot.
         missing_since: The number of the first such response, see `MissingBots.number`.
@@ -60,11 +60,11 @@ class TurnQueue:
         now: The present as an aware instant; durations come from the event loop's clock.
 
     Attributes:
-        agenda: The agenda in force.
+        workload: The workload in force.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self.agenda = EMPTY
+        self.workload = EMPTY
         self._now = now
         self._turns: list[Turn] = []
         self._in_flight: dict[str, Turn] = {}
@@ -102,7 +102,7 @@ class TurnQueue:
         It works on a copy, so another thread may call it later.
         """
         due = {turn.call.identity: turn.due for turn in self._turns}
-        calls = self.agenda.calls
+        calls = self.workload.calls
 
         def found() -> dict[Key, tuple[float, datetime | None]]:
             return {
@@ -113,26 +113,26 @@ class TurnQueue:
 
         return found
 
-    def placed(self, agenda: Agenda) -> list[Turn]:
-        """The turns of an agenda's calls; changes nothing, see `assign`.
+    def placed(self, workload: Workload) -> list[Turn]:
+        """The turns of a workload's calls; changes nothing, see `assign`.
 
         A call that is in the queue or remembered keeps its next turn. A new call is due now.
 
         Args:
-            agenda: The new agenda.
+            workload: The new workload.
         """
         # By signature: the reports of a renamed bot are needed under the new name soon.
         kept = {turn.call.signature: turn for turn in self._turns}
         due = {signature: turn.due for signature, turn in kept.items()}
         now = self._now()
-        for call in agenda.calls.values() if self._remembered else ():
+        for call in workload.calls.values() if self._remembered else ():
             if call.signature in self._remembered:
                 # The clock may have been set back since, or the interval may be shorter now.
-                latest = agenda.rhythms[call].after(now)
+                latest = workload.rhythms[call].after(now)
                 due.setdefault(call.signature, min(self._remembered[call.signature], latest))
         turns = [
             Turn(due.get(call.signature, now), call.slow, order, call)
-            for order, (identity, call) in enumerate(agenda.calls.items())
+            for order, (identity, call) in enumerate(workload.calls.items())
             if identity not in self._in_flight
         ]
         for turn in turns:
@@ -143,14 +143,14 @@ class TurnQueue:
         heapq.heapify(turns)
         return turns
 
-    def assign(self, agenda: Agenda, turns: list[Turn]) -> None:
-        """Put an agenda in force.
+    def assign(self, workload: Workload, turns: list[Turn]) -> None:
+        """Put a workload in force.
 
         Args:
-            agenda: The new agenda.
+            workload: The new workload.
             turns: The result of `placed` for it.
         """
-        self.agenda, self._turns, self._remembered = agenda, turns, {}
+        self.workload, self._turns, self._remembered = workload, turns, {}
         self._woken.set()
 
     async def next(self) -> Turn:
@@ -166,22 +166,22 @@ class TurnQueue:
                 async with asyncio.timeout(min(wait, LONGEST_SLEEP)):
                     await self._woken.wait()
         turn = heapq.heappop(self._turns)
-        if turn.call.slow:  # now, because the agenda may change before it is sent
-            turn.due = self.agenda.rhythms[turn.call].after(self._now())
+        if turn.call.slow:  # now, because the workload may change before it is sent
+            turn.due = self.workload.rhythms[turn.call].after(self._now())
         self._in_flight[turn.call.identity] = turn
         return turn
 
     def landed(self, turn: Turn) -> Call | None:
-        """Note that a turn is no longer in flight; its call in the agenda, or None if gone."""
+        """Note that a turn is no longer in flight; its call in the workload, or None if gone."""
         del self._in_flight[turn.call.identity]
-        return self.agenda.calls.get(turn.call.identity)
+        return self.workload.calls.get(turn.call.identity)
 
     def put_back(self, turn: Turn, call: Call, due: datetime) -> None:
         """Put the next turn of a call into the queue.
 
         Args:
             turn: The turn that has landed.
-            call: The call as it is in the present agenda.
+            call: The call as it is in the present workload.
             due: When the next turn is due, if the call is unchanged.
         """
         self._some_put_off |= turn.put_off
@@ -208,5 +208,5 @@ class TurnQueue:
         self._seen = now
         if now < before:
             for turn in self._turns:
-                turn.due = min(turn.due, self.agenda.rhythms[turn.call].after(now))
+                turn.due = min(turn.due, self.workload.rhythms[turn.call].after(now))
             heapq.heapify(self._turns)

@@ -22,11 +22,11 @@ from exporter.polling.schedule import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agenda:
+class Workload:
     """The calls of a workspace, and when each is sent.
 
     Attributes:
-        bots: The bots that the agenda was made for.
+        bots: The bots that the workload was made for.
         calls: The calls, by identity.
         rhythms: When each call is sent.
         wanted: The polled reports, each with the signature of its call and its entry.
@@ -45,7 +45,7 @@ class Agenda:
 
     @classmethod
     def of(cls, workspace: Workspace, bots: Iterable[Bot]) -> Self:
-        """The agenda of a workspace with these bots."""
+        """The workload of a workspace with these bots."""
         polled = tuple(bots)
         calls = {call.identity: call for call in planned_calls(workspace, polled)}
         given = calls.values()
@@ -72,6 +72,6 @@ def listings(workspace: Workspace, bots: int) -> list[Turn]:
     return [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
 
 
-EMPTY = Agenda(
+EMPTY = Workload(
     bots=(), calls={}, rhythms={}, wanted={}, requests_per_minute=0.0, load=0.0, shortages=()
 )

@@ -11,10 +11,10 @@ from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key
-from exporter.polling.discovery import BotDiscovery, roster
+from exporter.polling.discovery import BotDiscovery, known_bots
 from exporter.polling.poller import Failure, ReportPoller, nowhere
 from exporter.polling.status import Rest, WorkspaceStatus, targets
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.state.workspace_memory import Memory, Origin, RememberedBots
 from exporter.upstream.client import Client, Transport, Trust
 from exporter.upstream.limiter import SenderState
@@ -22,11 +22,11 @@ from exporter.upstream.sender import Sender
 from exporter.upstream.shared_keys import SharedKeys
 
 
-def ahead(workspace: Workspace, memory: Memory) -> Agenda:
-    """The agenda that a poller starts with; slow for many bots, and safe in any thread."""
+def ahead(workspace: Workspace, memory: Memory) -> Workload:
+    """The workload that a poller starts with; slow for many bots, and safe in any thread."""
     finds = workspace.discover_bots
-    bots = roster(workspace, memory.listed).bots if finds else workspace.bots
-    return Agenda.of(workspace, bots)
+    bots = known_bots(workspace, memory.listed).bots if finds else workspace.bots
+    return Workload.of(workspace, bots)
 
 
 def rehearse(workspace: Workspace) -> Client:
@@ -103,37 +103,37 @@ class WorkspacePoller:
         self._results = Results(workspace, store, telemetry, changed)
         self.reports = ReportPoller(workspace, self._sender, self._results, now, noted)
         discovery = workspace.discover_bots
-        self._finder = (
+        self._discovery = (
             BotDiscovery(workspace, discovery, self.reports, self._sender, self._results, now)
             if discovery
             else None
         )
 
-    def begin(self, agenda: Agenda | None = None) -> None:
+    def begin(self, workload: Workload | None = None) -> None:
         """Create the workspace's metrics, and keep only the records that are still polled.
 
         Args:
-            agenda: The result of `ahead`, if it was called already.
+            workload: The result of `ahead`, if it was called already.
         """
         now, name = self._now(), self._workspace.name
         if self._foreign:
             self._store.keep(frozenset(), name)
         self._sender.begin()
         self.reports.recall(self._memory.turns)
-        if self._finder:
-            self._finder.begin(self._memory.listed, agenda)
+        if self._discovery:
+            self._discovery.begin(self._memory.listed, workload)
         else:
-            self.reports.assign(agenda or ahead(self._workspace, self._memory))
+            self.reports.assign(workload or ahead(self._workspace, self._memory))
         self._restored = any(record.valid(now) for record in self._store.of(name))
 
     async def settle(self) -> None:
         """Cut the values to `max_series`, which a reload may have lowered."""
         await self._results.settle()
 
-    def tell_again(self) -> None:
+    def restore_metrics(self) -> None:
         """Set this workspace's metrics again after another poller of the same name has set them."""
         self._sender.begin()
-        self.reports.tell_the_load()
+        self.reports.report_load()
         self._results.changed()  # the exposition has the number of series
 
     def retire(self, store: Store, telemetry: Telemetry) -> None:
@@ -173,7 +173,7 @@ class WorkspacePoller:
         Args:
             records: All records of the store.
         """
-        polled, found = self.reports.due, self._finder.turns if self._finder else {}
+        polled, found = self.reports.due, self._discovery.turns if self._discovery else {}
         now, answered, requests_today = self._now(), self.answered, self._sender.requests_today
 
         def status(rest: Rest) -> WorkspaceStatus:
@@ -214,17 +214,17 @@ class WorkspacePoller:
     @property
     def memory(self) -> Memory:
         """The memory to keep over a restart or a reload."""
-        listed = self._finder.listed if self._finder else RememberedBots()
+        listed = self._discovery.listed if self._discovery else RememberedBots()
         return Memory(self._origin, self._sender.standing, self.reports.remembered, listed)
 
     async def run(self) -> None:
         """Poll the reports and read the bot list, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reports.run())
-            if self._finder:
-                tasks.create_task(self._finder.run())
+            if self._discovery:
+                tasks.create_task(self._discovery.run())
 
     async def once(self) -> tuple[Failure, ...]:
         """Read the bot list, if discovery is on, and poll every report once; the failures."""
-        unlisted = await self._finder.once() if self._finder else None
+        unlisted = await self._discovery.once() if self._discovery else None
         return (*((unlisted,) if unlisted else ()), *await self.reports.once())

@@ -102,7 +102,7 @@ class Limiter:
             standing.spent,
         )
         parked = self._ahead(standing.not_before, LONGEST)
-        self._parking = RequestedPause(time() if parked is None else parked, uniform)
+        self._requested_pause = RequestedPause(time() if parked is None else parked, uniform)
         self._breaker = CircuitBreaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
         self._name = workspace.name
         self._shared = SharedPause()
@@ -110,7 +110,7 @@ class Limiter:
     def share(self, pause: SharedPause) -> None:
         """Apply the pause of the key that the next request uses."""
         self._shared = pause
-        self._parking.heed(pause.until)
+        self._requested_pause.heed(pause.until)
 
     def take(self, *, behind: bool) -> float:
         """Spend one request and return 0, or return the seconds to wait if none is allowed yet.
@@ -126,7 +126,9 @@ class Limiter:
             raise refusal
         at = self._time()
         wait = max(
-            self._parking.wait(at), self._breaker.wait(at), self._shared.wait(self._name, at)
+            self._requested_pause.wait(at),
+            self._breaker.wait(at),
+            self._shared.wait(self._name, at),
         ) or self.budget.take(at, self._now())
         if not wait:
             self._breaker.sent(at)
@@ -140,8 +142,8 @@ class Limiter:
             behind: Whether another request was in the line when this one joined it.
         """
         at = self._time()
-        if self._parking.wait(at) > self._timeout:
-            text = f"paused until {self._shown(self._parking.until)} as the API asked"
+        if self._requested_pause.wait(at) > self._timeout:
+            text = f"paused until {self._shown(self._requested_pause.until)} as the API asked"
             return NotSent(Outcome.RATE_LIMITED, text)
         now = self._now()
         tomorrow = self.budget.until_tomorrow(now)
@@ -165,13 +167,13 @@ class Limiter:
         at = self._time()
         self._breaker.ended(at, failed=fault or outcome in _BROKEN)
         if outcome is Outcome.SUCCESS:
-            self._parking.succeeded()
+            self._requested_pause.succeeded()
             self.budget.speed_up(at)
         elif outcome is Outcome.RATE_LIMITED:
             self.budget.slow_down(at)
-            self._parking.park(at, wish)
+            self._requested_pause.park(at, wish)
         elif wish is not None:
-            self._parking.park(at, wish)
+            self._requested_pause.park(at, wish)
 
     @property
     def waits(self) -> tuple[float, float | None]:
@@ -180,18 +182,18 @@ class Limiter:
         Both are on the monotonic clock. The instants of `standing` are unfit for this comparison:
         each is computed from two clocks, so it differs slightly at each call.
         """
-        return self._parking.until, self._breaker.probe_at
+        return self._requested_pause.until, self._breaker.probe_at
 
     @property
     def parked_until(self) -> float:
         """When the pause that the API requested ends, on the monotonic clock in seconds."""
-        return self._parking.until
+        return self._requested_pause.until
 
     @property
     def pause(self) -> float:
         """Seconds until the pause and the breaker let a request through; 0 if they do now."""
         at, probe = self._time(), self._breaker.probe_at
-        return max(self._parking.wait(at), probe - at if probe else 0.0, 0.0)
+        return max(self._requested_pause.wait(at), probe - at if probe else 0.0, 0.0)
 
     def standing(self, url: str) -> SenderState:
         """The state to keep over a restart or a reload; the sender adds its own fields.
@@ -199,9 +201,9 @@ class Limiter:
         Args:
             url: The URL that answered, if it is not the default one; else empty.
         """
-        spent, parked = self.budget.spent(self._now()), self._parking.wait(self._time()) > 0
+        spent, parked = self.budget.spent(self._now()), self._requested_pause.wait(self._time()) > 0
         return SenderState(
-            not_before=self._instant(self._parking.until) if parked else None,
+            not_before=self._instant(self._requested_pause.until) if parked else None,
             open_until=self._instant(self._breaker.probe_at),
             day=self.budget.day,
             spent=spent,

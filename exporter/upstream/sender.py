@@ -157,14 +157,14 @@ class Sender:
         self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
-        self._terms = Limiter(workspace, standing, self._time, now, uniform)
-        self._credit = RetryBudget(standing.owed)
+        self._limiter = Limiter(workspace, standing, self._time, now, uniform)
+        self._retry_budget = RetryBudget(standing.owed)
         self._recalled = standing.not_before is not None
         self._paused_key = standing.paused_key
         for use, mark, until in standing.resting:
             if use in _USES and not self._shared_keys.knows(mark):
-                credential = self._key if use == "reports" else self._bots_key
-                credential.rest(self._terms.resting(until))
+                key_health = self._key if use == "reports" else self._bots_key
+                key_health.rest(self._limiter.resting(until))
 
     def begin(self) -> None:
         """Create this workspace's metrics."""
@@ -183,19 +183,19 @@ class Sender:
     @property
     def requests_today(self) -> int:
         """The requests sent on the workspace's current local day."""
-        return self._terms.budget.spent(self._now())
+        return self._limiter.budget.spent(self._now())
 
     @property
     def standing(self) -> SenderState:
         """The state to keep over a restart or a reload."""
-        found = self._terms.standing("" if self._url == self._workspace.url else self._url)
+        found = self._limiter.standing("" if self._url == self._workspace.url else self._url)
         return replace(
             found,
             paused_key=self._paused_key if found.not_before else "",
             resting=tuple(
-                (use, mark, self._terms.instant(until)) for use, mark, until in self._resting
+                (use, mark, self._limiter.instant(until)) for use, mark, until in self._resting
             ),
-            owed=self._credit.owed,
+            owed=self._retry_budget.owed,
         )
 
     @property
@@ -203,14 +203,14 @@ class Sender:
         """The use and the mark of each key that rests, and when its rest ends."""
         at = self._time()
         # This workspace's own keys only: after a restart, a mark no longer identifies a key.
-        for use, credential in zip(_USES, (self._key, self._bots_key), strict=True):
-            if until := credential.rests_until(at):
-                yield use, self._mark(credential), until
+        for use, key_health in zip(_USES, (self._key, self._bots_key), strict=True):
+            if until := key_health.rests_until(at):
+                yield use, self._mark(key_health), until
 
-    def _mark(self, credential: KeyHealth) -> str:
+    def _mark(self, key_health: KeyHealth) -> str:
         """The mark of a key; empty if no key has been read yet."""
         with suppress(RequestFailed):
-            return self._shared_keys.mark(self._at_hand[credential].read())
+            return self._shared_keys.mark(self._at_hand[key_health].read())
         return ""
 
     @property
@@ -220,7 +220,7 @@ class Sender:
         Only whole requests of the retry budget count. Each change is written to the state file.
         """
         resting = tuple(until for *_, until in self._resting)
-        return (self._terms.waits, resting, int(self._credit.owed))
+        return (self._limiter.waits, resting, int(self._retry_budget.owed))
 
     async def report(
         self, body: Callable[[datetime], Mapping[str, object]], about: str = ""
@@ -284,12 +284,12 @@ class Sender:
         return await self._ask(self._bots_key, lambda key, _sent: self._client.bots(offset, key))
 
     async def _ask(
-        self, credential: KeyHealth, ask: Ask, about: str = "", tried: int = 0
+        self, key_health: KeyHealth, ask: Ask, about: str = "", tried: int = 0
     ) -> Received:
         """Send one request, with retries within their limits.
 
         Args:
-            credential: The key to send it with.
+            key_health: The key to send it with.
             ask: Sends it.
             about: The id of the bot that the request is about; empty for the workspace.
             tried: Attempts so far; more than 0 for one that is a retry itself.
@@ -300,28 +300,28 @@ class Sender:
         failed: RequestFailed | None = None
         while True:
             try:
-                key = await self._leave(credential)
+                key = await self._leave(key_health)
             except NotSent as refusal:
                 raise failed or refusal from None
             if tried == 0:
-                self._credit.earn()
+                self._retry_budget.earn()
             tried += 1
             try:
                 # With a key of its own, the bot list says nothing about the reports' key.
-                judged = self._one_key or credential is self._key
+                judged = self._one_key or key_health is self._key
                 received = await self._told(key, self._send(ask, key, judged=judged))
             except RequestFailed as failure:
                 if failure.outcome is Outcome.UNAUTHORIZED:
                     sent = self._time() - failure.seconds
-                    credential.rejected(key, sent, str(failure), about)
+                    key_health.rejected(key, sent, str(failure), about)
                     self._shared_keys.pause(self._host, key).doubt()
-                    await self._at_hand[credential].look()  # it may have been rotated
-                wait = self._pause(failure, tried, credential, key)
-                if wait is None or self._terms.refusal() or not self._extra(failure.outcome):
+                    await self._at_hand[key_health].look()  # it may have been rotated
+                wait = self._pause(failure, tried, key_health, key)
+                if wait is None or self._limiter.refusal() or not self._extra(failure.outcome):
                     raise
                 failed = failure
             else:
-                credential.accepted(key, about)
+                key_health.accepted(key, about)
                 return received
             await asyncio.sleep(wait)
 
@@ -341,21 +341,21 @@ class Sender:
                 return await sent
             finally:
                 self._paused_key = self._shared_keys.mark(key)
-                pause.ended(self._terms.parked_until, self._time())
+                pause.ended(self._limiter.parked_until, self._time())
         except asyncio.CancelledError:
             pause.doubt()  # nobody knows how the API would have responded
             raise
 
-    def _usable(self, credential: KeyHealth) -> str:
+    def _usable(self, key_health: KeyHealth) -> str:
         """The key to send; its shared pause now applies to the next request.
 
         Raises:
             NotSent: If there is no key, or it rests after a rejection.
         """
         try:
-            key = credential.usable(self._time())
+            key = key_health.usable(self._time())
         except NotSent as failure:
-            if credential is self._key:
+            if key_health is self._key:
                 self._telemetry.judged(*self._place, failure.outcome)
             raise
         pause = self._shared_keys.pause(self._host, key)
@@ -363,30 +363,30 @@ class Sender:
             self._recalled = False
             known = self._shared_keys.knows(self._paused_key)
             if not known or self._paused_key == self._shared_keys.mark(key):
-                pause.recalled(self._terms.parked_until, self._time())
-        self._terms.share(pause)
+                pause.recalled(self._limiter.parked_until, self._time())
+        self._limiter.share(pause)
         return key
 
-    async def _leave(self, credential: KeyHealth) -> str:
+    async def _leave(self, key_health: KeyHealth) -> str:
         """Wait until a request may be sent, spend it, and return the key to send it with.
 
         Raises:
             NotSent: If there is no key, it was rejected, or the wait would be too long.
         """
         behind = self._line.locked()
-        await self._at_hand[credential].look()
+        await self._at_hand[key_health].look()
         looked = self._time()
-        self._usable(credential)
-        refusal = self._terms.refusal(behind=behind)
+        self._usable(key_health)
+        refusal = self._limiter.refusal(behind=behind)
         if refusal:
             raise refusal
         async with self._line:  # first come, first served
             while True:
                 if self._time() - looked > LOOK_AGAIN:
-                    await self._at_hand[credential].look()
+                    await self._at_hand[key_health].look()
                     looked = self._time()
-                key = self._usable(credential)  # again: an earlier request may have got it rejected
-                wait = self._terms.take(behind=behind)
+                key = self._usable(key_health)  # again: an earlier request may have got it rejected
+                wait = self._limiter.take(behind=behind)
                 if not wait:
                     break
                 await asyncio.sleep(min(max(wait, _SHORTEST_SLEEP), LONGEST_SLEEP))
@@ -408,7 +408,7 @@ class Sender:
 
         def ended(outcome: Outcome, wish: float | None = None, *, fault: bool = False) -> None:
             self._telemetry.requested(*self._place, outcome, self._time() - begun)
-            self._terms.learn(outcome, wish, fault=fault)
+            self._limiter.learn(outcome, wish, fault=fault)
             if judged:
                 self._telemetry.judged(*self._place, outcome)
 
@@ -434,7 +434,7 @@ class Sender:
         return RequestFailed(Outcome.INVALID, "refused because of a bug in the exporter")
 
     def _pause(
-        self, failure: RequestFailed, tried: int, credential: KeyHealth, key: str
+        self, failure: RequestFailed, tried: int, key_health: KeyHealth, key: str
     ) -> float | None:
         """The backoff before the next attempt in seconds; None for no retry.
 
@@ -442,22 +442,22 @@ class Sender:
         """
         if failure.outcome is not Outcome.UNAUTHORIZED:
             return pause(failure.outcome, tried, self._uniform, failure.status)
-        rotated = failure.status != 403 and tried == 1 and credential.changed_since(key)
+        rotated = failure.status != 403 and tried == 1 and key_health.changed_since(key)
         return 0.0 if rotated else None
 
     def _extra(self, outcome: Outcome, cost: Fraction = Fraction(1)) -> bool:
         """Pay for a request beyond the schedule; whether the retry budget was enough."""
-        paid = self._credit.spend(cost)
+        paid = self._retry_budget.spend(cost)
         if paid:
             self._telemetry.count(RETRIES, 1, *self._place, outcome.value)
         return paid
 
     def _tell_budget(self) -> None:
-        remaining = self._terms.budget.remaining(self._now())
+        remaining = self._limiter.budget.remaining(self._now())
         if remaining is not None:
             self._telemetry.set(BUDGET_REMAINING, remaining, *self._place)
 
     def _paused_until(self) -> float:
         """When the pause or the open breaker ends, as a Unix timestamp; 0 without either."""
-        pause = self._terms.pause
+        pause = self._limiter.pause
         return self._now().timestamp() + pause if pause else 0.0

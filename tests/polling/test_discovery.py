@@ -24,10 +24,10 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.model import api_paths
 from exporter.polling import discovery
 from exporter.polling.discovery import BotDiscovery
-from exporter.polling.known_bots import Roster
+from exporter.polling.known_bots import KnownBots
 from exporter.polling.plan import planned_calls
 from exporter.polling.poller import ReportPoller
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.polling.workspace import WorkspacePoller
 from exporter.sandbox import Sandbox
 
@@ -402,12 +402,17 @@ class Harm(Exception):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        *((discovery, "page"), (discovery, "whole_list"), (Roster, "after"), (Roster, "facts")),
-        *((BotDiscovery, "_taken"), (Agenda, "of"), (BotDiscovery, "_take_up")),
+        *(
+            (discovery, "page"),
+            (discovery, "whole_list"),
+            (KnownBots, "after"),
+            (KnownBots, "facts"),
+        ),
+        *((BotDiscovery, "_taken"), (Workload, "of"), (BotDiscovery, "_take_up")),
         *(
             (BotDiscovery, "_assign"),
             (ReportPoller, "assign"),
-            (ReportPoller, "tell_the_load"),
+            (ReportPoller, "report_load"),
             (Store, "adjust"),
         ),
     ],

@@ -32,7 +32,7 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.polling.discovery import BotDiscovery
 from exporter.polling.fleet import Fleet
 from exporter.polling.poller import ReportPoller
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Client, Trust
@@ -572,7 +572,7 @@ class Harm(Exception):
 
 
 STEPS = (
-    *((adopting, "trust"), (adopting, "ahead"), (Agenda, "of")),
+    *((adopting, "trust"), (adopting, "ahead"), (Workload, "of")),
     *(
         (Client, "__init__"),
         (Sender, "__init__"),
@@ -586,7 +586,7 @@ STEPS = (
         (BotDiscovery, "begin"),
     ),
     *(
-        (ReportPoller, "tell_the_load"),
+        (ReportPoller, "report_load"),
         (Store, "keep"),
         (Store, "adjust"),
         (WorkspacePoller, "begin"),

@@ -8,7 +8,7 @@ from exporter.config import Bot, Discovery
 from exporter.errors import ReplyError
 from exporter.model.bot_list import LONGEST_LIST, ListedBot, Listing, page
 from exporter.model.reply_values import Drift
-from exporter.polling.known_bots import Roster
+from exporter.polling.known_bots import KnownBots
 
 
 def bot(number: int, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of the API
@@ -28,8 +28,8 @@ def listing(*bots: dict[str, Any]) -> Listing:
     return made
 
 
-def ids(roster: Roster) -> list[str]:
-    return [found.id for found in roster.bots]
+def ids(known_bots: KnownBots) -> list[str]:
+    return [found.id for found in known_bots.bots]
 
 
 def everything() -> Discovery:
@@ -45,8 +45,8 @@ def test_a_bot_has_its_documented_fields_and_no_more() -> None:
 
 
 def test_what_is_told_of_a_bot() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(
         listing(
             bot(
                 1,
@@ -61,7 +61,7 @@ def test_what_is_told_of_a_bot() -> None:
 
     assert [
         (found.id, found.shown_name, sample.family.name, sample.labels, sample.value)
-        for found, samples in roster.facts()
+        for found, samples in known_bots.facts()
         for sample in samples
     ] == [
         ("b1", "Bot 1", "seasalt_bot_info", ("Sales", "en-US", "true"), 1),
@@ -71,11 +71,11 @@ def test_what_is_told_of_a_bot() -> None:
 
 
 def test_a_bot_named_like_a_telephone_number_is_redacted() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing(bot(1, name="+1 206 123 4567")))
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing(bot(1, name="+1 206 123 4567")))
 
-    assert roster.bots[0].shown_name == "redacted"
-    assert [found.shown_name for found, _ in roster.facts()] == ["redacted"]
+    assert known_bots.bots[0].shown_name == "redacted"
+    assert [found.shown_name for found, _ in known_bots.facts()] == ["redacted"]
 
 
 def test_nothing_of_a_page_is_kept_that_is_longer_than_what_is_shown() -> None:
@@ -92,13 +92,13 @@ def test_nothing_of_a_page_is_kept_that_is_longer_than_what_is_shown() -> None:
 @pytest.mark.parametrize("pattern", ["*@corp.io", "redacted", "ab", "x" * 120, "", "?*"])
 def test_patterns_choose_the_same_bots_before_and_after_a_restart(name: str, pattern: str) -> None:
     discovery = Discovery(exclude=(pattern,))
-    before = Roster((), discovery).after(listing(bot(1, name=name), bot(2)))
+    before = KnownBots((), discovery).after(listing(bot(1, name=name), bot(2)))
     again = [
         (ListedBot.model_validate_json(one.model_dump_json()), n) for one, n in before.remembered
     ]
 
-    assert ids(Roster((), discovery, again)) == ids(before)
-    assert Roster((), discovery, again).remembered == before.remembered
+    assert ids(KnownBots((), discovery, again)) == ids(before)
+    assert KnownBots((), discovery, again).remembered == before.remembered
 
 
 def add(made: Listing, answer: object) -> bool:
@@ -119,17 +119,17 @@ def add(made: Listing, answer: object) -> bool:
     ids=str,
 )
 def test_an_odd_field_does_not_keep_a_bot_from_being_polled(odd: dict[str, Any]) -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing(bot(12345678, **odd)))
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing(bot(12345678, **odd)))
 
-    assert ids(roster) == ["b12345678"]
+    assert ids(known_bots) == ["b12345678"]
 
 
 def test_a_bot_without_a_name_is_shown_by_its_id() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing(bot(1, id="12345678", name="")))
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing(bot(1, id="12345678", name="")))
 
-    assert [found.shown_name for found in roster.bots] == ["12345678"]
+    assert [found.shown_name for found in known_bots.bots] == ["12345678"]
 
 
 def test_a_page_that_cannot_be_read_is_not_the_end_of_the_list() -> None:
@@ -243,15 +243,15 @@ def doubtful() -> Iterable[tuple[str, list[dict[str, Any]]]]:
 
 @pytest.mark.parametrize("case", [pytest.param(pages, id=name) for name, pages in doubtful()])
 def test_what_a_doubtful_list_does_not_have_is_not_gone(case: list[dict[str, Any]]) -> None:
-    roster = Roster((), everything()).after(listing(bot(1), bot(2)))
+    known_bots = KnownBots((), everything()).after(listing(bot(1), bot(2)))
 
     for _ in range(5):
         made = Listing()
         more = [add(made, one) for one in case]
         assert more[-1] is False
-        roster = roster.after(made)
+        known_bots = known_bots.after(made)
 
-    assert ids(roster) == ["b1", "b2", "b3"]  # what it has is believed
+    assert ids(known_bots) == ["b1", "b2", "b3"]  # what it has is believed
 
 
 def test_a_page_of_more_rows_than_were_asked_for_is_refused() -> None:
@@ -302,10 +302,10 @@ def test_a_total_that_no_list_can_have_is_not_counted() -> None:
     assert made.left_out == LONGEST_LIST - 50
 
 
-def lists_of(numbers: Iterable[int], roster: Roster, most: int) -> tuple[Listing, int]:
+def lists_of(numbers: Iterable[int], known_bots: KnownBots, most: int) -> tuple[Listing, int]:
     """A list of so many bots, read as far as is needed, and how many of its pages are."""
     rows = [bot(n) for n in numbers]
-    made = Listing(most, roster.known)
+    made = Listing(most, known_bots.known)
     for index in range(0, len(rows) + 1, 100):
         if not add(made, {"data": rows[index : index + 100], "total": len(rows)}):
             return made, index // 100 + 1
@@ -325,26 +325,26 @@ def lists_of(numbers: Iterable[int], roster: Roster, most: int) -> tuple[Listing
 def test_a_bot_of_a_list_that_is_too_long_stays_wherever_it_comes_to_stand(
     later: Iterable[int], pages: int
 ) -> None:
-    roster = Roster((), everything())
-    roster = roster.after(lists_of(range(250), roster, 150)[0])
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(lists_of(range(250), known_bots, 150)[0])
 
     for _ in range(3):
-        made, read = lists_of(later, roster, 150)
-        roster = roster.after(made)
-        assert ids(roster) == [f"b{n}" for n in range(150)]
+        made, read = lists_of(later, known_bots, 150)
+        known_bots = known_bots.after(made)
+        assert ids(known_bots) == [f"b{n}" for n in range(150)]
         assert read == pages
-        assert roster.left_out == len(list(later)) - 150
+        assert known_bots.left_out == len(list(later)) - 150
 
 
 def test_a_bot_that_a_list_that_is_too_long_has_no_more_makes_room() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(lists_of(range(250), roster, 150)[0])
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(lists_of(range(250), known_bots, 150)[0])
 
     for _ in range(2):
-        made, read = lists_of(range(1, 250), roster, 150)
+        made, read = lists_of(range(1, 250), known_bots, 150)
         assert read == 3  # to the end, as nothing else proves it
-        roster = roster.after(made)
-    assert ids(roster) == [f"b{n}" for n in range(1, 151)]
+        known_bots = known_bots.after(made)
+    assert ids(known_bots) == [f"b{n}" for n in range(1, 151)]
 
 
 def test_a_bot_that_is_known_gives_its_place_to_no_newcomer() -> None:
@@ -352,8 +352,8 @@ def test_a_bot_that_is_known_gives_its_place_to_no_newcomer() -> None:
     add(first, {"data": [bot(1), bot(2)], "total": 2})
     add(other, {"data": [bot(3), bot(1)], "total": 3})
 
-    roster = Roster((), everything()).after(first)
-    after = roster.after(other)
+    known_bots = KnownBots((), everything()).after(first)
+    after = known_bots.after(other)
     assert ids(after) == ["b1", "b2"]
     assert after.left_out >= 1
     assert ids(after.after(other)) == ["b1", "b3"]  # two lists without b2
@@ -392,48 +392,48 @@ def test_an_answer_of_another_shape_is_a_failure(answer: object) -> None:
 
 
 def test_a_bot_is_gone_after_two_complete_lists_without_it() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing(bot(1), bot(2)))
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing(bot(1), bot(2)))
 
-    roster = roster.after(listing(bot(1)))
-    assert ids(roster) == ["b1", "b2"]
+    known_bots = known_bots.after(listing(bot(1)))
+    assert ids(known_bots) == ["b1", "b2"]
 
-    roster = roster.after(listing(bot(1)))
-    assert ids(roster) == ["b1"]
+    known_bots = known_bots.after(listing(bot(1)))
+    assert ids(known_bots) == ["b1"]
 
 
 def test_a_bot_that_comes_back_starts_anew() -> None:
-    roster = Roster((), everything())
+    known_bots = KnownBots((), everything())
     for bots in ((bot(1), bot(2)), (bot(1),), (bot(1), bot(2)), (bot(1),)):
-        roster = roster.after(listing(*bots))
+        known_bots = known_bots.after(listing(*bots))
 
-    assert ids(roster) == ["b1", "b2"]
+    assert ids(known_bots) == ["b1", "b2"]
 
 
 def test_an_empty_list_after_a_full_one_is_a_failure_and_changes_nothing() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing(bot(1)))
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing(bot(1)))
 
     for _ in range(5):
         with pytest.raises(ReplyError, match="the list is empty"):
-            roster = roster.after(listing())
+            known_bots = known_bots.after(listing())
 
-    assert ids(roster) == ["b1"]
+    assert ids(known_bots) == ["b1"]
 
 
 def test_an_empty_list_from_the_start_is_a_workspace_without_bots() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing())
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing())
 
-    assert ids(roster) == []
+    assert ids(known_bots) == []
 
 
 def test_a_renamed_bot_has_its_new_name() -> None:
-    roster = Roster((), everything())
-    roster = roster.after(listing(bot(1)))
-    roster = roster.after(listing(bot(1, name="New")))
+    known_bots = KnownBots((), everything())
+    known_bots = known_bots.after(listing(bot(1)))
+    known_bots = known_bots.after(listing(bot(1, name="New")))
 
-    assert [found.name for found in roster.bots] == ["New"]
+    assert [found.name for found in known_bots.bots] == ["New"]
 
 
 @pytest.mark.parametrize(
@@ -451,20 +451,20 @@ def test_patterns_choose_by_name(
     include: Iterable[str], exclude: Iterable[str], wanted: list[str]
 ) -> None:
     discovery = Discovery.model_validate({"include": include, "exclude": exclude})
-    roster = Roster((), discovery)
+    known_bots = KnownBots((), discovery)
     names = enumerate(("prod-a", "prod-test", "Dev"))
-    roster = roster.after(listing(*(bot(number, name=name) for number, name in names)))
+    known_bots = known_bots.after(listing(*(bot(number, name=name) for number, name in names)))
 
-    assert [found.name for found in roster.bots] == wanted
+    assert [found.name for found in known_bots.bots] == wanted
 
 
 def test_a_configured_bot_stays_with_its_own_name_whatever_the_list_says() -> None:
-    roster = Roster(
+    known_bots = KnownBots(
         (Bot(id="b1", name="Mine", labels={"tier": "gold"}), Bot(id="b9")), everything()
     )
-    roster = roster.after(listing(bot(1), bot(2)))
+    known_bots = known_bots.after(listing(bot(1), bot(2)))
 
-    assert [(found.id, found.shown_name) for found in roster.bots] == [
+    assert [(found.id, found.shown_name) for found in known_bots.bots] == [
         ("b1", "Mine"),
         ("b9", "b9"),
         ("b2", "Bot 2"),

@@ -25,7 +25,7 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.model.targets import Key, Target
 from exporter.model.windows import local_day, window as exporter_window
 from exporter.polling.poller import Failure, ReportPoller
-from exporter.polling.workload import EMPTY, Agenda
+from exporter.polling.workload import EMPTY, Workload
 from exporter.polling.workspace import WorkspacePoller
 
 WEEK = timedelta(days=7)
@@ -517,7 +517,7 @@ def test_new_calls_are_sent_soon_and_old_ones_keep_their_place() -> None:
     few, many = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=3)
     run = Run(few)
 
-    run.lasts(timedelta(minutes=40), lambda: run.reports.assign(Agenda.of(many, many.bots)))
+    run.lasts(timedelta(minutes=40), lambda: run.reports.assign(Workload.of(many, many.bots)))
 
     asked = Counter(body["gptbot_id"] for _, body in run.api.journal)
     assert asked["b2"] >= 2
@@ -530,7 +530,7 @@ def test_what_is_no_longer_wanted_leaves_the_page_and_is_not_asked() -> None:
     many, few = workspace(["total_usage"], bots=3), workspace(["total_usage"], bots=1)
     run = Run(many)
 
-    run.lasts(timedelta(minutes=40), lambda: run.reports.assign(Agenda.of(few, few.bots)))
+    run.lasts(timedelta(minutes=40), lambda: run.reports.assign(Workload.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
     late = [body["gptbot_id"] for at, body in run.api.journal if at > START + timedelta(minutes=21)]
@@ -541,7 +541,7 @@ def test_an_answer_for_what_was_dropped_while_it_was_on_its_way_is_not_kept() ->
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
     run = Run(many, seconds=50)
 
-    run.lasts(timedelta(seconds=100), lambda: run.reports.assign(Agenda.of(few, few.bots)))
+    run.lasts(timedelta(seconds=100), lambda: run.reports.assign(Workload.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
 
@@ -570,7 +570,7 @@ def test_what_is_dropped_while_its_polls_fails_is_not_told_either() -> None:
     many, few = workspace(["total_usage"], bots=2), workspace(["total_usage"], bots=1)
     run = Run(many, answering(400), seconds=50)
 
-    run.lasts(timedelta(seconds=100), lambda: run.reports.assign(Agenda.of(few, few.bots)))
+    run.lasts(timedelta(seconds=100), lambda: run.reports.assign(Workload.of(few, few.bots)))
 
     assert {key.target.bot_id for key, _ in run.store} == {"b0"}
 
@@ -579,7 +579,7 @@ def test_calls_that_are_assigned_while_they_are_in_flight_are_not_sent_twice_at_
     one = workspace(["total_usage"], bots=3, timeout="2m")
     run = Run(one, seconds=70)
 
-    run.lasts(timedelta(seconds=120), lambda: run.reports.assign(Agenda.of(one, one.bots)))
+    run.lasts(timedelta(seconds=120), lambda: run.reports.assign(Workload.of(one, one.bots)))
 
     for bot in ("b0", "b1", "b2"):
         times = [at for at, body in run.api.journal if body["gptbot_id"] == bot]
@@ -590,7 +590,7 @@ def test_a_call_that_is_assigned_while_it_is_in_flight_waits_for_its_answer() ->
     one = workspace(["total_usage"], timeout="10m", interval="1h")
     run = Run(one, seconds=300)
 
-    run.lasts(timedelta(seconds=120), lambda: run.reports.assign(Agenda.of(one, one.bots)))
+    run.lasts(timedelta(seconds=120), lambda: run.reports.assign(Workload.of(one, one.bots)))
 
     assert len(run.api.journal) == run.api.most_flying == 1
 
@@ -603,7 +603,7 @@ def test_what_was_assigned_while_its_call_was_in_flight_is_asked_at_the_next_tur
     # In flight from the first second to the 51st.
     run.lasts(
         timedelta(minutes=12),
-        lambda: run.reports.assign(Agenda.of(months, months.bots)),
+        lambda: run.reports.assign(Workload.of(months, months.bots)),
         *[lambda: None] * 34,
     )
 
@@ -619,8 +619,8 @@ def test_a_refusal_is_forgotten_with_the_report_that_it_was_about() -> None:
 
     run.lasts(
         timedelta(minutes=45),
-        lambda: run.reports.assign(Agenda.of(one, one.bots)),
-        lambda: run.reports.assign(Agenda.of(both, both.bots)),
+        lambda: run.reports.assign(Workload.of(one, one.bots)),
+        lambda: run.reports.assign(Workload.of(both, both.bots)),
     )
 
     assert min(run.api.sent("total_usage")[2:]) >= START + timedelta(minutes=30)
@@ -984,7 +984,7 @@ def test_when_the_api_answers_again_what_was_put_off_is_asked_within_minutes(
     def mend() -> None:
         assert healthy(run)[True] <= 6
         if assigned:  # the list of bots may be the first to answer
-            run.reports.assign(Agenda.of(one, one.bots))
+            run.reports.assign(Workload.of(one, one.bots))
         down.clear()
 
     # Each step is three minutes; three after the outage only a third has had a turn of its own.
@@ -1003,7 +1003,7 @@ def test_other_bots_may_be_assigned_whenever_a_slow_call_is_about_to_be_sent(tur
             task = asyncio.ensure_future(poller.run())
             for _ in range(turns):
                 await asyncio.sleep(0)
-            poller.reports.assign(Agenda.of(one, one.bots))
+            poller.reports.assign(Workload.of(one, one.bots))
             await asyncio.sleep(30)
             assert not task.done()
             task.cancel()
@@ -1308,7 +1308,7 @@ def test_a_fruitless_splitting_is_forgotten_with_its_call() -> None:
 
     def drop_and_bring_back() -> None:
         run.reports.assign(EMPTY)
-        run.reports.assign(Agenda.of(one, ()))
+        run.reports.assign(Workload.of(one, ()))
 
     run.lasts(timedelta(minutes=50), drop_and_bring_back)
 

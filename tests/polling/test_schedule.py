@@ -23,7 +23,7 @@ from exporter.polling.schedule import (
     rhythms,
     shortages,
 )
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 
 NOW = datetime(2026, 11, 21, 12, 3, 4, tzinfo=UTC)
 TEN = timedelta(minutes=10)
@@ -326,7 +326,7 @@ def test_however_much_is_asked_for_the_last_polls_of_a_day_are_spread(
 def test_the_pages_of_the_list_of_bots_are_asked_for_as_well() -> None:
     bots = [Bot(id=f"b{number}") for number in range(600)]
     found_in = workspace(["total_usage"], workspace_id="ws-1", discover_bots={})
-    found = Agenda.of(found_in, bots)
+    found = Workload.of(found_in, bots)
 
     given = found.calls.values()
     hourly = requests_per_hour(given)

@@ -28,7 +28,7 @@ from exporter.model.bot_list import ListedBot
 from exporter.model.targets import Key
 from exporter.polling.fleet import Fleet
 from exporter.polling.plan import target
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.workspace_memory import Memory, Origin
 from exporter.upstream.client import Trust
@@ -52,12 +52,12 @@ def configuration(bots: int) -> str:
 def test_any_number_of_bots_is_planned_with_nothing_but_defaults(bots: int) -> None:
     one = workspace(["communication_volume"], bots=bots)
     told = "\n".join(plan.lines(one))
-    agenda = Agenda.of(one, one.bots)
+    workload = Workload.of(one, one.bots)
 
     assert f"  a round takes {bots} s at 60 requests a minute\n" in f"{told}\n"
     assert f"  {6 * bots} requests an hour, {144 * bots} a day\n" in told
-    assert len(agenda.rhythms) == bots
-    assert (agenda.load > 1) == (bots > 600) == ("is too low" in told)
+    assert len(workload.rhythms) == bots
+    assert (workload.load > 1) == (bots > 600) == ("is too low" in told)
 
 
 def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_defaults(

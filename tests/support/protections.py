@@ -304,7 +304,7 @@ PROTECTIONS: Final = (
     Protection(
         "a key rests in a later life for its own workspace alone",
         "exporter/upstream/sender.py",
-        "if until := credential.rests_until(at):",
+        "if until := key_health.rests_until(at):",
         "if until := at + 50:",
         (
             "tests/upstream/test_sender.py::test_a_rejected_key_lets_no_other_workspaces_key_rest_in_a_later_life",
@@ -442,7 +442,7 @@ PROTECTIONS: Final = (
     Protection(
         "a rejected key rests over a restart",
         "exporter/upstream/sender.py",
-        "credential.rest(self._terms.resting(until))",
+        "key_health.rest(self._limiter.resting(until))",
         "pass",
         (
             "tests/upstream/test_sender.py::test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts",
@@ -918,7 +918,7 @@ PROTECTIONS: Final = (
     Protection(
         "bots that are left out are told",
         "exporter/polling/discovery.py",
-        "self._tell_left_out(found.roster.left_out)",
+        "self._tell_left_out(found.known_bots.left_out)",
         "pass",
         (
             "tests/polling/test_discovery.py::test_of_more_bots_than_may_be_the_first_are_polled_and_the_rest_is_told",
@@ -1326,14 +1326,14 @@ PROTECTIONS: Final = (
     Protection(
         "nothing is sent during a pause",
         "exporter/upstream/limiter.py",
-        "self._parking.wait(at), self._breaker.wait(at), self._shared.wait(self._name, at)",
-        "0.0, 0.0",
+        "self._requested_pause.wait(at),\n            self._breaker.wait(at),\n            self._shared.wait(self._name, at),",
+        "0.0,\n            0.0,",
         ("tests/upstream/test_sender.py",),
     ),
     Protection(
         "a long pause is a failure",
         "exporter/upstream/limiter.py",
-        "if self._parking.wait(at) > self._timeout:",
+        "if self._requested_pause.wait(at) > self._timeout:",
         "if False:",
         (
             "tests/upstream/test_sender.py",
@@ -1420,7 +1420,7 @@ PROTECTIONS: Final = (
     Protection(
         "a pause is heard by all that use the key",
         "exporter/upstream/limiter.py",
-        "self._parking.heed(pause.until)",
+        "self._requested_pause.heed(pause.until)",
         "pass",
         (
             "tests/polling/test_fleet.py::test_ten_workspaces_of_one_key_hear_of_a_pause_once_and_a_reload_changes_nothing",
@@ -1472,8 +1472,8 @@ PROTECTIONS: Final = (
     Protection(
         "what waits in line is not sent with a rejected key",
         "exporter/upstream/sender.py",
-        "key = self._usable(credential)  # again",
-        "key = credential._key.read()  # again",
+        "key = self._usable(key_health)  # again",
+        "key = key_health._key.read()  # again",
         ("tests/upstream/test_sender.py",),
     ),
     Protection(
@@ -1514,7 +1514,7 @@ PROTECTIONS: Final = (
     Protection(
         "a bot that is gone leaves the page",
         "exporter/polling/poller.py",
-        "if turn.missing >= GONE_AFTER and self._presence.gone(bot, turn.missing_since):",
+        "if turn.missing >= GONE_AFTER and self._missing_bots.gone(bot, turn.missing_since):",
         "if False:",
         ("tests/polling/test_poller.py",),
     ),
@@ -1695,8 +1695,8 @@ PROTECTIONS: Final = (
     Protection(
         "what another life knew of a pause settles nothing about the key",
         "exporter/upstream/sender.py",
-        "pause.recalled(self._terms.parked_until, self._time())",
-        "pause.ended(self._terms.parked_until, self._time())",
+        "pause.recalled(self._limiter.parked_until, self._time())",
+        "pause.ended(self._limiter.parked_until, self._time())",
         ("tests/polling/test_fleet.py",),
     ),
     Protection(

@@ -5,17 +5,17 @@ import threading
 import pytest
 
 from exporter.config import Bot, Workspace
-from exporter.polling.workload import Agenda
+from exporter.polling.workload import Workload
 
 
 def made_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each agenda that is made from now on was made in the main thread, as it comes."""
+    """Whether each workload that is made from now on was made in the main thread, as it comes."""
     found: list[bool] = []
-    made = Agenda.of
+    made = Workload.of
 
-    def seen(workspace: Workspace, bots: tuple[Bot, ...]) -> Agenda:
+    def seen(workspace: Workspace, bots: tuple[Bot, ...]) -> Workload:
         found.append(threading.current_thread() is threading.main_thread())
         return made(workspace, bots)
 
-    monkeypatch.setattr(Agenda, "of", seen)
+    monkeypatch.setattr(Workload, "of", seen)
     return found
