@@ -337,7 +337,7 @@ def test_nobody_keeps_others_out_whatever_they_do_with_their_connections(
                     time.sleep(0.04)
                     connection.sendall(request)
                     served += connection.recv(100).startswith(b"HTTP/1.1 200 ")
-    assert served >= 0.95 * times
+    assert served >= 0.9 * times
 
 
 def test_a_flood_of_connections_leaves_room_for_the_health_check() -> None:
