@@ -322,8 +322,8 @@ def test_after_a_good_a_bad_and_a_good_configuration_the_last_line_says_good() -
         reload = logging.getLogger("exporter.polling.reload")
         for _ in range(2):
             reload.info("configuration in force", extra={"workspaces": 1})
-            reload.error("configuration refused", extra={"reason": "seasalt.yml:1: unknown key"})
-            reload.error("configuration refused", extra={"reason": "seasalt.yml:1: unknown key"})
+            reload.error("configuration rejected", extra={"reason": "seasalt.yml:1: unknown key"})
+            reload.error("configuration rejected", extra={"reason": "seasalt.yml:1: unknown key"})
         reload.info("configuration in force", extra={"workspaces": 1})
     """)
 
@@ -337,8 +337,8 @@ def test_of_a_reload_with_two_mistakes_or_a_warning_each_line_is_told_once_until
         reload = logging.getLogger("exporter.polling.reload")
         for _ in range(2):
             for _ in range(60):
-                reload.error("configuration refused", extra={"reason": "one"})
-                reload.error("configuration refused", extra={"reason": "two"})
+                reload.error("configuration rejected", extra={"reason": "one"})
+                reload.error("configuration rejected", extra={"reason": "two"})
             for _ in range(60):
                 reload.warning("configuration", extra={"reason": "odd"})
                 reload.info("configuration in force", extra={"workspaces": 1})

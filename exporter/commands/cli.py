@@ -68,7 +68,7 @@ def _run(invocation: Invocation) -> int:
         if missing := _missing(error):
             raise StartError(missing) from None
         # A bug. Log it as one line without secrets instead of printing a traceback.
-        log.critical("ended by a bug", exc_info=True)
+        log.critical("exiting because of a bug", exc_info=True)
         return BUG
     return status
 

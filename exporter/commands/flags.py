@@ -31,10 +31,10 @@ COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",
     "demo": "starts the sandbox API and the exporter against it; no account needed",
     "sandbox": "starts the stand-in Seasalt API alone",
-    "once": "polls each report once and prints the page",
-    "plan": "prints every request that the configuration leads to, and sends none",
-    "health": "asks the exporter of this machine or container whether it is alive; exit status 0 or 1",
-    "bots": "lists the bots of the workspaces as a section to paste",
+    "once": "polls each report once and prints the metrics",
+    "plan": "prints the requests that the configuration leads to, and sends none",
+    "health": "checks that the exporter on this machine or in this container is alive; exit status 0 or 1",
+    "bots": "lists the bots of each workspace as YAML to paste",
     "docs": "prints the metric reference",
 }
 
@@ -90,26 +90,26 @@ FLAGS: Final = (
     Flag(
         name="config.file",
         default="config/seasalt.yml",
-        help="the YAML file; given again, the workspaces of all are taken together",
+        help="the YAML file; repeatable, the workspaces of all files are merged",
         repeatable=True,
         commands=_CONFIGURED,
     ),
     Flag(
         name="config.check",
-        help="print every mistake of the configuration, or the configuration in force, and end",
+        help="print every mistake in the configuration, or the resolved configuration, and exit",
         switch=True,
         commands=_CONFIGURED,
     ),
     Flag(
         name="config.enable-auto-reload",
-        help="read the configuration again when its files change",
+        help="reload the configuration when its files change",
         switch=True,
         commands=("serve",),
     ),
     Flag(
         name="web.listen-address",
         default=":9877",
-        help="host:port, may be given again; port 0 picks a free one; demo: 127.0.0.1:9877",
+        help="host:port, repeatable; port 0 picks a free port; demo: 127.0.0.1:9877",
         repeatable=True,
         commands=_REACHING,
     ),
@@ -121,23 +121,23 @@ FLAGS: Final = (
     ),
     Flag(
         name="web.enable-lifecycle",
-        help="let POST /-/reload read the configuration again",
+        help="allow POST /-/reload to reload the configuration",
         switch=True,
         commands=("serve",),
     ),
     Flag(
         name="web.external-url",
-        help="the URL under which the exporter is reached from outside",
+        help="the URL of the exporter behind a reverse proxy",
         commands=_REACHING,
     ),
     Flag(
         name="web.route-prefix",
-        help="what comes before every path; the external URL's path where left out",
+        help="prefix of every path; default: the path of the external URL",
         commands=_REACHING,
     ),
     Flag(
         name="state.file",
-        help="keeps the last good values and poll times over restarts",
+        help="file that keeps values and poll times over restarts",
         commands=("serve",),
     ),
     Flag(
@@ -154,7 +154,7 @@ FLAGS: Final = (
     Flag(
         name="sandbox.seed",
         default="1",
-        help="a number; the same number makes the same data",
+        help="seed of the made-up data, a number",
         commands=_SANDBOXED,
     ),
     Flag(
@@ -348,10 +348,11 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="seasalt-exporter",
         usage="%(prog)s [FLAG ...] [COMMAND] [FLAG ...]",
-        description="Seasalt.ai's chatbot analytics as a Prometheus scrape target.\n\n"
+        description="Prometheus exporter for Seasalt.ai's chatbot analytics.\n\n"
         f"commands:\n{commands}",
-        epilog="Every flag is an environment variable as well: --config.file is\n"
-        "SEASALT_EXPORTER_CONFIG_FILE. Exit status: 0 done, 1 something to mend, 2 misuse.",
+        epilog="Every flag is also an environment variable: --config.file is\n"
+        "SEASALT_EXPORTER_CONFIG_FILE.\n\nExit status: 0 success, 1 configuration or start-up error,"
+        " 2 invalid command line,\n70 a bug.",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -62,7 +62,7 @@ def run(invocation: Invocation) -> int:
     config = configuration(invocation)
     if config is not None:
         if invocation.environment.get("SSLKEYLOGFILE"):
-            log.warning("SSLKEYLOGFILE is not honoured, no secret of TLS is written")
+            log.warning("SSLKEYLOGFILE is ignored: TLS secrets are never written")
         considerate()
         sockets = listen(invocation.values["web.listen-address"])
         with asyncio.Runner(loop_factory=Loop) as runner:

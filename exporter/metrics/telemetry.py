@@ -272,7 +272,7 @@ class Telemetry:
                 the same logger is about the same operation, and no repetition.
         """
         self.count(BUGS, 1, where)
-        text = "refused because of a bug in the exporter, what was in force stays"
+        text = "rejected because of a bug in the exporter, the last-known-good stays in force"
         log.critical(text, extra={"what": where}, exc_info=error)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:

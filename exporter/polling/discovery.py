@@ -150,7 +150,7 @@ class BotDiscovery:
             )
         except Exception as error:  # noqa: BLE001 - the last-known-good list stays in force
             self._results.telemetry.bug("discovery", error, log)
-            return self._failed("bots: refused because of a bug in the exporter")
+            return self._failed("bots: rejected because of a bug in the exporter")
         try:
             await self._results.put_all(found.records)
         except Exception as error:  # noqa: BLE001 - the bots are polled all the same
@@ -201,7 +201,10 @@ class BotDiscovery:
         reason = (
             f"the list has at least {number} more than max_bots {self._most}, which are not polled"
         )
-        log.warning("bots left out", extra={"workspace": self._workspace.name, "reason": reason})
+        log.warning(
+            "bots beyond max_bots are not polled",
+            extra={"workspace": self._workspace.name, "reason": reason},
+        )
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
         """The known_bots, workload and records that follow from a list.

@@ -216,7 +216,7 @@ class ReportPoller:
         self._results.telemetry.set(LOAD, workload.load, workspace.api, workspace.name)
         for shortage in workload.shortages if workload.shortages != before.shortages else ():
             extra = {"workspace": workspace.name, "reason": str(shortage)}
-            log.warning("more is to be polled than is allowed", extra=extra)
+            log.warning("polling needs more requests than the limits allow", extra=extra)
 
     @property
     def requests_per_minute(self) -> float:

@@ -121,14 +121,14 @@ class Reloader:
             except (ConfigError, StartError) as error:
                 self._telemetry.set(RELOAD_SUCCESSFUL, 0)
                 for line in str(error).splitlines():
-                    log.error("configuration refused", extra={"reason": line})  # noqa: TRY400 - for the operator
+                    log.error("configuration rejected", extra={"reason": line})  # noqa: TRY400 - for the operator
                 return str(error)
             except Ending as ending:
                 return str(ending)
             except Exception as error:  # noqa: BLE001 - whatever happens, the last-known-good stays
                 self._telemetry.set(RELOAD_SUCCESSFUL, 0)
                 self._telemetry.bug("reload", error, log)
-                return "refused because of a bug in the exporter, which the log tells"
+                return "rejected because of a bug in the exporter, which the log tells"
             self._telemetry.reloaded(self._now())
         for warning in config.warnings:
             log.warning("configuration", extra={"reason": str(warning)})

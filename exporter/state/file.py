@@ -286,7 +286,7 @@ class StateFile:
             self._path.replace(aside)
         except OSError as error:
             extra["kept_as"] = f"left where it is: {error.strerror}"
-        log.warning("state not used", extra=extra)
+        log.warning("state file ignored", extra=extra)
 
     def _whose(self) -> str:
         """What to do about a lock file of another user; empty if it is no other user's."""

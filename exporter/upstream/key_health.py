@@ -109,7 +109,7 @@ class KeyHealth:
             judgement.until, judgement.why = self._first_rests_until, judgement.why or REJECTED
         self._first_rests_until = 0.0
         if judgement.why and at < judgement.until:
-            text = f"{judgement.why}; nothing is sent until it changes, but one probe a minute"
+            text = f"{judgement.why}; until it changes, it is sent at most once a minute"
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
 

@@ -149,10 +149,10 @@ class Limiter:
         tomorrow = self.budget.until_tomorrow(now)
         if tomorrow > self._timeout:
             until = now + timedelta(seconds=tomorrow)
-            text = f"the day's budget is spent; asked again at {until:%Y-%m-%d %H:%M:%S} UTC"
+            text = f"daily request limit reached; next request at {until:%Y-%m-%d %H:%M:%S} UTC"
             return NotSent(Outcome.RATE_LIMITED, text)
         if behind and self._breaker.wait(at):
-            text = f"the API fails; asked again at {self._shown(self._breaker.probe_at)}"
+            text = f"circuit breaker open; next probe at {self._shown(self._breaker.probe_at)}"
             return NotSent(Outcome.SERVER_ERROR, text)
         return None
 

@@ -261,7 +261,10 @@ class Sender:
                     if again.status not in {404, 405} or not again.own:
                         self._other = other  # that attempt proved nothing: try it again
                     raise
-                log.info("other path", extra={"workspace": self._workspace.name, "url": other})
+                log.info(
+                    "switched to the other API path",
+                    extra={"workspace": self._workspace.name, "url": other},
+                )
                 return received
 
     def early(self, outcome: Outcome) -> bool:
@@ -431,7 +434,7 @@ class Sender:
     def _bug(self, error: Exception) -> RequestFailed:
         """Report an unexpected exception, and return the error for the caller."""
         self._telemetry.bug("answer", error, log)
-        return RequestFailed(Outcome.INVALID, "refused because of a bug in the exporter")
+        return RequestFailed(Outcome.INVALID, "rejected because of a bug in the exporter")
 
     def _pause(
         self, failure: RequestFailed, tried: int, key_health: KeyHealth, key: str

@@ -100,7 +100,7 @@ class LiveWebConfig:
         elif found is not None:
             self._told = ()
             self.current = found
-            log.info("web configuration taken up")
+            log.info("web configuration reloaded")
         if found is not None:
             self._reloaded(isinstance(found, WebConfig))
 
@@ -109,7 +109,7 @@ class LiveWebConfig:
             self._told = mistakes
             for mistake in mistakes:
                 log.error(
-                    "web configuration not taken up, the last good one stays",
+                    "web configuration rejected, the last-known-good stays in force",
                     extra={"error": str(mistake)},
                 )
 

@@ -294,7 +294,7 @@ def test_a_state_that_nothing_can_be_begun_with_is_put_aside_and_it_serves(
     assert (folder / "seasalt.state.corrupt").read_bytes() == content
     assert decoded(file.read_bytes()).memories[0].origin == memory.origin
     told = [record.getMessage() for record in caplog.records]
-    assert "state not used" in told
+    assert "state file ignored" in told
     assert any("bug" in text for text in told)
     assert told[-1] == "stopped"
 

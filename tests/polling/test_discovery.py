@@ -136,7 +136,9 @@ def test_of_more_bots_than_may_be_the_first_are_polled_and_the_rest_is_told(
     assert len(run.api.pages) == 2
     counted = 'dropped_total{api="seachat",reason="max_bots",workspace="acme"} 230.0'
     assert counted in run.telemetry.text(openmetrics=False).decode()
-    [told] = [one for one in caplog.records if one.getMessage() == "bots left out"]
+    [told] = [
+        one for one in caplog.records if one.getMessage() == "bots beyond max_bots are not polled"
+    ]
     assert "at least 230 more than max_bots 120" in vars(told)["reason"]
 
 

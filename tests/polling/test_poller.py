@@ -510,7 +510,7 @@ def test_the_days_budget_ends_the_polling_until_local_midnight() -> None:
     days = Counter(at.date() for at, _ in run.api.journal)
     assert [days[day] for day in sorted(days)][:2] == [5, 5]
     assert run.record("conversation_overview").success is False
-    assert "the day's budget is spent" in run.record("conversation_overview").error
+    assert "daily request limit reached" in run.record("conversation_overview").error
 
 
 def test_new_calls_are_sent_soon_and_old_ones_keep_their_place() -> None:

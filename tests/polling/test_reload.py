@@ -115,7 +115,7 @@ def test_an_end_that_overtakes_a_reload_is_no_mistake_of_the_configuration(
         assert files.successful
 
     run(go)
-    assert "configuration refused" not in caplog.text
+    assert "configuration rejected" not in caplog.text
 
 
 @pytest.mark.parametrize("where", ["error", "refusal"])

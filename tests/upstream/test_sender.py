@@ -348,7 +348,7 @@ def test_a_budget_that_is_spent_is_a_failure_in_words_and_none_on_another_day() 
 
     (_, failure, _, ok) = asked.run(report, report, set_clock, report)
 
-    assert str(failure) == "the day's budget is spent; asked again at 2026-11-22 00:00:00 UTC"
+    assert str(failure) == "daily request limit reached; next request at 2026-11-22 00:00:00 UTC"
     assert ok is None
     assert len(asked.paths) == 2
 
@@ -792,7 +792,7 @@ def test_a_rejected_key_is_not_sent_again_before_its_next_turn(status: int) -> N
     assert len(asked.times) == 2
     assert asked.counted("unauthorized") == 2
     assert f"HTTP {status}: the key is not accepted" in str(found[1])
-    assert "nothing is sent until it changes" in str(found[1])
+    assert "until it changes, it is sent at most once a minute" in str(found[1])
 
 
 def keyed(tmp_path: Path, **others: Any) -> tuple[Workspace, Path]:  # noqa: ANN401 - keys of the file
@@ -1019,7 +1019,7 @@ def test_whatever_an_answer_leads_to_the_process_goes_on(
     told, after = asked.run(raising, report)
 
     assert isinstance(told, RequestFailed)
-    assert str(told) == "refused because of a bug in the exporter"
+    assert str(told) == "rejected because of a bug in the exporter"
     assert after is None
     assert asked.told('seasalt_exporter_bugs_total{where="answer"}') == 1
     assert asked.counted("invalid") == 1

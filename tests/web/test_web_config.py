@@ -534,7 +534,7 @@ def test_a_bad_change_leaves_the_last_good_one_and_is_told_once(
 
     assert one.current is not before
     assert reloads[-1]
-    assert caplog.records[-1].message == "web configuration taken up"
+    assert caplog.records[-1].message == "web configuration reloaded"
     # Both are about one thing, so that no line about it is folded after the other.
     about = {(record.name, vars(record).get("file")) for record in caplog.records}
     assert about == {("exporter.web.live_web_config", None)}
