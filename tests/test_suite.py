@@ -125,3 +125,10 @@ def test_the_order_is_a_random_one(pytestconfig: pytest.Config) -> None:
         pytest.skip("switched off by hand")
     assert pytestconfig.getoption("randomly_reorganize")
     assert isinstance(pytestconfig.getoption("randomly_seed"), int)
+
+
+def test_the_other_pythons_run_the_tests_of_every_package() -> None:
+    script = (ROOT / "tests/pythons").read_text()
+    (named,) = re.findall(r"tests/\{([a-z,]+)\}/test_\*\.py", script)
+    packages = {path.parent.name for path in (ROOT / "exporter").glob("*/__init__.py")}
+    assert {*named.split(",")} == packages - {"sandbox"}  # whose data take long to make
