@@ -139,6 +139,11 @@ class Followed:
             self._stamp, self._digest = None, b""
         return self._digest
 
+    @property
+    def noted(self) -> bytes:
+        """The digest of what was read last, without another look at the file."""
+        return self._digest
+
     def stamp(self) -> Stamp:
         """The current stamp, which changes with a write or replacement; empty without a file."""
         try:

@@ -1,7 +1,8 @@
 """The configuration file: read with line numbers, checked for shape, then for meaning.
 
-`document` reads YAML, `models` defines the shape, and `load` checks how settings fit together.
-`keys` validates API keys and reads them from files. `schema` exports the shape for editors.
+`yaml_document` reads YAML, `settings` defines the shape, `shape` holds a piece of a file against it,
+and `validation` checks how settings fit together. `api_keys` reads API keys from files, and
+`json_schema` exports the shape for editors.
 """
 
 from exporter.config.api_keys import ApiKey

@@ -167,7 +167,7 @@ WEB_RELOAD_TIMESTAMP: Final = OwnFamily(
 BUGS: Final = OwnFamily(
     "counter",
     "seasalt_exporter_bugs_total",
-    "Errors of the exporter's own that were contained, by what they kept from being taken up.",
+    "Contained bugs of the exporter, by the operation that each made fail.",
     ("where",),
 )
 PAGE_BYTES: Final = OwnFamily(
@@ -179,8 +179,7 @@ PAGE_BYTES: Final = OwnFamily(
 LOG_LINES_DROPPED: Final = OwnFamily(
     "counter",
     "seasalt_exporter_log_lines_dropped_total",
-    "Log lines that were not written: told a short while ago, too many at a time, or nowhere to"
-    " write them.",
+    "Log lines that were not written: repeated within a minute, too many at a time, or unwritable.",
     ("reason",),
 )
 OWN_FAMILIES: Final = (
@@ -262,18 +261,22 @@ class Telemetry:
         counter = self._counters[family]
         (counter.labels(*labels) if labels else counter).inc(times)
 
-    def bug(self, where: str, error: BaseException, log: logging.Logger) -> None:
+    def bug(
+        self, where: str, error: BaseException, log: logging.Logger, workspace: str = ""
+    ) -> None:
         """Log and count a bug that made an operation fail.
 
         Args:
             where: The operation, one of `CONTAINED`.
             error: The exception; messages of third-party exceptions are not logged.
             log: The logger of the module that logs the outcome of the operation: what follows from
-                the same logger is about the same operation, and no repetition.
+                the same logger about the same workspace is no repetition.
+            workspace: The workspace that it is about, if any.
         """
         self.count(BUGS, 1, where)
         text = "rejected because of a bug in the exporter, the last-known-good stays in force"
-        log.critical(text, extra={"what": where}, exc_info=error)
+        extra = {"what": where, "workspace": workspace}
+        log.critical(text, extra=extra, exc_info=error)
 
     def begin(self, workspace: Workspace, now: Callable[[], datetime]) -> None:
         """Create a workspace's metrics, counters at 0, so that the first increment is visible."""

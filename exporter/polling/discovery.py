@@ -149,12 +149,12 @@ class BotDiscovery:
                 outcome=getattr(error, "outcome", Outcome.INVALID),
             )
         except Exception as error:  # noqa: BLE001 - the last-known-good list stays in force
-            self._results.telemetry.bug("discovery", error, log)
+            self._results.telemetry.bug("discovery", error, log, self._workspace.name)
             return self._failed("bots: rejected because of a bug in the exporter")
         try:
             await self._results.put_all(found.records)
         except Exception as error:  # noqa: BLE001 - the bots are polled all the same
-            self._results.telemetry.bug("discovery", error, log)
+            self._results.telemetry.bug("discovery", error, log, self._workspace.name)
             return self._failed(
                 "bots: polled, but not on the page because of a bug in the exporter"
             )

@@ -433,7 +433,7 @@ class Sender:
 
     def _bug(self, error: Exception) -> RequestFailed:
         """Report an unexpected exception, and return the error for the caller."""
-        self._telemetry.bug("answer", error, log)
+        self._telemetry.bug("answer", error, log, self._workspace.name)
         return RequestFailed(Outcome.INVALID, "rejected because of a bug in the exporter")
 
     def _pause(

@@ -81,8 +81,18 @@ class LiveWebConfig:
         pending, self._pending = self._pending, self._changed()
         if self._pending or not (pending or self._told):
             return None
-        fresh = self._fresh()
-        self._pending = self._changed()  # if so, the load may have mixed old and new content
+        noted = {file.path: file.noted for file in self.current.files}
+        try:
+            fresh = self._fresh()
+        except ConfigError:
+            self._pending = self._changed()
+            if self._pending:
+                return None
+            raise
+        mixed = any(noted.get(file.path, file.noted) != file.noted for file in fresh.files)
+        self._pending = (
+            self._changed() or mixed
+        )  # if so, the load may have mixed old and new content
         return None if self._pending else fresh
 
     def _changed(self) -> bool:

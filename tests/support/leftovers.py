@@ -92,10 +92,26 @@ def _descriptors() -> frozenset[str]:
 
 
 def _address(number: int) -> tuple[object, bool]:
-    """The address of a socket on this side, None if it has none, and whether it listens."""
+    """The address of a socket on this side, and whether it listens.
+
+    None in place of the address of one that has none, or whose client has gone.
+    """
+    with suppress(OSError):  # closed meanwhile, or another file by now
+        copy = os.dup(number)
+        try:
+            one = socket.socket(fileno=copy)
+        except OSError:
+            os.close(copy)
+            raise
+        with one:
+            listens = bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+            gone = one.type != socket.SOCK_STREAM or (not listens and _ended(one))
+            return None if gone else one.getsockname() or None, listens
+    return None, False
+
+
+def _ended(connection: socket.socket) -> bool:
     try:
-        with socket.socket(fileno=os.dup(number)) as one:
-            listens = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            return one.getsockname() or None, bool(listens)
-    except OSError:  # closed meanwhile
-        return None, False
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False

@@ -2365,6 +2365,13 @@ PROTECTIONS: Final = (
         ("tests/web/test_web_config.py",),
     ),
     Protection(
+        "a web configuration that was another one while it was read is not taken up",
+        "exporter/web/live_web_config.py",
+        "self._pending = self._changed() or mixed",
+        "self._pending = self._changed()",
+        ("tests/web/test_web_config.py",),
+    ),
+    Protection(
         "a web configuration that changes while it is read is not taken up",
         "exporter/web/live_web_config.py",
         "return None if self._pending else fresh",

@@ -7,7 +7,8 @@ import shutil
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from support.processes import finished
 from exporter.commands.configuration import configuration
 from exporter.commands.flags import parse
 from exporter.config.yaml_document import Document
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, Mistake
 from exporter.files import Followed
 from exporter.web import web_config
 from exporter.web.live_web_config import LiveWebConfig
@@ -485,6 +486,52 @@ def test_a_file_that_is_emptied_before_it_is_written_lets_nobody_in_meanwhile(fo
     written(folder, "")
     looked(one)
     assert not one.current.users  # which is what it says, as it rests
+
+
+def test_a_file_that_is_emptied_while_it_is_loaded_lets_nobody_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (f"basic_auth_users:\n  {name}: {HASH}\n" for name in ("one", "two"))
+    one = LiveWebConfig(str(written(folder, old)), {}, lambda _: None)
+    real = load
+
+    def torn(file: str, environment: Mapping[str, str]) -> WebConfig:
+        written(folder, "")
+        found = real(file, environment)
+        written(folder, new)  # the same as before: nobody sees that it was another in between
+        return found
+
+    written(folder, new)
+    monkeypatch.setattr("exporter.web.live_web_config.load", torn)
+    for _ in range(4):
+        one.look()
+        assert set(one.current.users) == {b"one"}
+    monkeypatch.undo()
+    looked(one)
+    assert set(one.current.users) == {b"two"}
+
+
+def test_a_mistake_in_what_is_still_being_written_is_told_to_nobody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloads: list[bool] = []
+    one = LiveWebConfig(str(written(folder, PAIR)), {}, reloads.append)
+    real, halves = load, [PAIR[:-4]]
+
+    def torn(file: str, environment: Mapping[str, str]) -> WebConfig:
+        if halves:
+            written(folder, halves.pop())
+            with suppress(ConfigError):
+                real(file, environment)
+            written(folder, PAIR + "# whole\n")
+            raise ConfigError([Mistake(file, 1, "", "is cut")])
+        return real(file, environment)
+
+    monkeypatch.setattr("exporter.web.live_web_config.load", torn)
+    written(folder, PAIR + "# changed\n")
+    for _ in range(4):
+        one.look()
+    assert reloads == [True, True]
 
 
 def test_what_does_not_change_is_not_read_again(kept: tuple[LiveWebConfig, list[bool]]) -> None:
