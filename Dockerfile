@@ -3,16 +3,16 @@
 # docker run -p 9877:9877 -e SEACHAT_API_KEY -v "$PWD/config:/etc/seasalt-exporter:ro" \
 #   -v seasalt-state:/var/lib/seasalt-exporter seasalt-exporter serve --state.file=/var/lib/seasalt-exporter/state
 #
-# Mount the folder, not the file: an editor that replaces a file leaves the old one mounted.
-# It writes nothing but its --state.file, for which a volume that 65534 may write is needed: a named one
-# at /var/lib/seasalt-exporter is. So give it --read-only --cap-drop=ALL --security-opt=no-new-privileges.
-# The demo alone wants --tmpfs /tmp as well.
-# The health check asks where the flags and the environment say, over TLS if that is spoken; a password
-# or a certificate it needs not.
+# Mount the folder, not the file: if an editor replaces a mounted file, the container keeps the old one.
+# The exporter writes nothing but its --state.file. That needs a volume that user 65534 can write to, such as
+# a named one at /var/lib/seasalt-exporter. So it can run with --read-only, --cap-drop=ALL and
+# --security-opt=no-new-privileges. Only the demo needs --tmpfs /tmp as well.
+# The health check uses the address in the flags and the environment, over TLS if that is configured. It needs
+# neither a password nor a client certificate.
 
-# tests/pin-images writes the digest behind the tag, and the update bot keeps both current.
+# tests/pin-images writes the digest after the tag, and the update bot keeps both current.
 FROM python:3.11-slim AS build
-# What runs has no pip and no setuptools: the one that installs stays in this stage.
+# The final image has no pip and no setuptools: the pip that installs the dependencies stays in this stage.
 RUN python -m venv --without-pip /venv
 COPY requirements.lock /
 RUN PIP_PYTHON=/venv/bin/python pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements.lock
@@ -36,7 +36,7 @@ WORKDIR /app
 RUN /usr/local/bin/python -m pip uninstall --yes --root-user-action=ignore setuptools wheel pip \
  && rm -rf /usr/local/lib/python3*/ensurepip
 RUN install -d -m 700 -o 65534 -g 65534 /var/lib/seasalt-exporter
-# Nobody; by number, so that Kubernetes' runAsNonRoot can tell that it is not root.
+# The user nobody, by number, so that Kubernetes can check runAsNonRoot.
 USER 65534:65534
 EXPOSE 9877
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
