@@ -43,7 +43,7 @@ endure: environment ## run the long fault campaign; --write updates docs/reliabi
 switch-off: environment ## switch each protection off and see a test fail
 	$(bin)/python tests/switch-off $(ARGS)
 
-rewrite: environment ## regenerate schema, metric reference, tables of the documentation and dashboards
+rewrite: environment ## regenerate schema, references, tables and dashboards
 	tests/rewrite
 
 demo: environment ## serve a made-up company on http://127.0.0.1:9877

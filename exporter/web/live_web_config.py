@@ -89,10 +89,9 @@ class LiveWebConfig:
             if self._pending:
                 return None
             raise
+        # What was loaded must be what was seen at rest, and still be there.
         mixed = any(noted.get(file.path, file.noted) != file.noted for file in fresh.files)
-        self._pending = (
-            self._changed() or mixed
-        )  # if so, the load may have mixed old and new content
+        self._pending = self._changed() or mixed
         return None if self._pending else fresh
 
     def _changed(self) -> bool:
