@@ -393,14 +393,15 @@ def test_the_texts_name_the_bot_and_say_how_bad_it_is(
         alert["labels"]["alertname"]: alert["annotations"]["description"] for _, alert in fired
     }
     said = re.fullmatch(
-        f"Bot {silent} of workspace harbor has had no message for three hours,"
-        r" in which about (\d+) are usual\.",
+        f"Bot {silent} of workspace harbor has had no messages for three hours;"
+        r" about (\d+) are usual\.",
         texts["SeasaltBotSilent"],
     )
     assert said, texts
     assert int(said[1]) >= 120
     said = re.fullmatch(
-        f"Bot {rated_low} of workspace harbor is rated (\\d\\.\\d\\d) on average over the last 30 days\\.",
+        f"Bot {rated_low} of workspace harbor has an average rating of (\\d\\.\\d\\d)"
+        r" over the last 30 days\.",
         texts["SeasaltCsatLow"],
     )
     assert said, texts

@@ -170,6 +170,10 @@ def reset_peer(seconds: float = 0.0) -> Iterator[Step]:
     yield from (seconds, End.RESET)
 
 
+_SOON: Final[Any] = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": 0.1}
+"""Seconds: whoever is no longer there is not waited for."""
+
+
 class Stub:
     """A server with a journal.
 
@@ -214,7 +218,7 @@ class Stub:
         if self._server is None:
             host, port = self.address
             self._server = await asyncio.start_server(
-                self._serve, host, port, ssl=self.tls, limit=1 << 20
+                self._serve, host, port, ssl=self.tls, limit=1 << 20, **(_SOON if self.tls else {})
             )
             self.address = (host, self._server.sockets[0].getsockname()[1])
 
@@ -242,6 +246,8 @@ class Stub:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+            if self.tls:
+                await asyncio.sleep(2 * _SOON["ssl_shutdown_timeout"])
 
         thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
         thread.start()
