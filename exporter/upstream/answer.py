@@ -373,5 +373,10 @@ def _shapes(secret: str) -> frozenset[str]:
     """The forms in which a string may contain a secret: plain, percent-encoded and base64."""
     if len(secret) < _SHORTEST_SECRET:  # would match by chance
         return frozenset()
-    folded = b64encode(secret.encode()).decode().rstrip("=")[:-1]  # without its variable end
-    return frozenset({secret, quote(secret, safe=""), folded})
+    # In base64, a secret looks different at each of three places: alone, or behind one or two bytes
+    # more. What depends on its neighbours is left out, at both ends.
+    folded = [
+        b64encode(bytes(behind) + secret.encode()).decode().rstrip("=")[begin:-1]
+        for behind, begin in enumerate((0, 2, 3))
+    ]
+    return frozenset({secret, quote(secret, safe=""), *folded})

@@ -1,6 +1,7 @@
 """What an answer's bytes are taken for, and what they can cost."""
 
 import asyncio
+import base64
 import gzip
 import json
 import time
@@ -380,6 +381,10 @@ ECHOES = {
     "with-control-characters": KEY.replace("-", "-\\u0007"),
     "with-raw-control-characters": KEY.replace("-", "-\t"),
     "base64": "c2stY2FuYXJ5LTAxMjM0NTY3ODlhYmNkZWY=",
+    **{
+        f"base64-{len(name)}-bytes-behind": base64.b64encode(f"{name}{KEY}{end}".encode()).decode()
+        for name, end in (("x:", "!"), ("me:", ""), ("you:", "?!"))
+    },
 }
 
 
