@@ -435,7 +435,7 @@ def test_no_secret_of_tls_is_written_on_either_side_and_that_is_told(tmp_path: P
             served = Serving(port, LiveWebConfig("", {}, lambda _: None))
             assert served.status(tls=authority.trusts()) == 200
             wait_for(lambda: api.asked, "nothing is asked")
-            assert "SSLKEYLOGFILE is not honoured" in process.end().stderr
+            assert "SSLKEYLOGFILE is ignored" in process.end().stderr
     assert not secrets.exists()
 
 
