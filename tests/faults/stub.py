@@ -6,6 +6,7 @@ journal, never from the exporter's own counters.
 """
 
 import asyncio
+import gc
 import hashlib
 import json
 import random
@@ -13,6 +14,7 @@ import socket
 import ssl
 import struct
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -246,8 +248,10 @@ class Stub:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-            if self.tls:
-                await asyncio.sleep(2 * _SOON["ssl_shutdown_timeout"])
+            # A handshake that is under way has no task yet, and nobody else who would end it.
+            for transport in list(loop._transports.values()):  # type: ignore[attr-defined]  # noqa: SLF001
+                transport.abort()
+            await asyncio.sleep(2 * _SOON["ssl_shutdown_timeout"] if self.tls else 0)
 
         thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
         thread.start()
@@ -258,6 +262,8 @@ class Stub:
             loop.call_soon_threadsafe(stop.set)
             thread.join()
             loop.close()
+            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                gc.collect()  # what was cut off was not closed: that is no leftover of a test
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
