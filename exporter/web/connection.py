@@ -24,7 +24,6 @@ after a reload it closes when its current answer is complete. And it reports wha
 """
 
 import asyncio
-import logging
 import re
 import sys
 from asyncio import sslproto
@@ -38,8 +37,6 @@ from uvicorn.server import ServerState
 
 from exporter.tls import Current
 from exporter.web.sockets import ANSWERED, DOUBTED, IDLE, UNHEARD, Crowd, Limits
-
-log = logging.getLogger(__name__)
 
 READ_SIZE: Final = 16_384
 """Maximum bytes of one read from a client; asyncio's default is 256 KiB.

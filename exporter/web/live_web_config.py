@@ -16,15 +16,11 @@ may hang.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
-from exporter.config.settings import Shape
 from exporter.errors import ConfigError, Mistake
 from exporter.web.web_config import WebConfig, load
 
 log = logging.getLogger(__name__)
-
-ModelT = TypeVar("ModelT", bound=Shape)
 
 
 class LiveWebConfig:

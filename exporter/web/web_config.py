@@ -4,7 +4,6 @@ The format is that of the exporter-toolkit. Unsupported settings are rejected at
 ignored: an operator who configures a protection must not believe in one that does not exist.
 """
 
-import logging
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -37,8 +36,6 @@ from exporter.tls import (
     in_memory,
     no_pair,
 )
-
-log = logging.getLogger(__name__)
 
 HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "Content-Security-Policy": (),
