@@ -2,9 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -17,18 +16,9 @@ from exporter.sandbox.requests import Refusal, json_object
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Report = Callable[[SandboxWorkspace, dict[str, object], Scope], object]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """An HTTP request; header names are lower case, and a repeated header is left out."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
+Report = Callable[[dict[str, object], Scope], object]
+Handler = Callable[[Message, bytes], object]
+"""Answers a request, given its ASGI scope and its body."""
 
 
 class Sandbox:
@@ -36,12 +26,11 @@ class Sandbox:
 
     It is an ASGI application: `await sandbox(scope, receive, send)`. It does not support the
     lifespan protocol.
-    """
 
-    workspaces: tuple[SandboxWorkspace, ...]
-    """The workspaces with their bots and keys."""
-    connection: sqlite3.Connection
-    """The database from which all figures are computed, see `schema.sql`."""
+    Attributes:
+        workspaces: The workspaces with their bots and keys.
+        connection: The database from which all figures are computed, see `schema.sql`.
+    """
 
     def __init__(
         self,
@@ -54,7 +43,7 @@ class Sandbox:
         self.workspaces = workspaces
         self._now = now
         self._since = since
-        self._routes: Final[dict[str, tuple[str, Callable[[_Call], object]]]] = {
+        self._routes: Final[dict[str, tuple[str, Handler]]] = {
             api_paths.SEACHAT_REPORT: ("POST", self._report(seachat.report, "seachat_key")),
             api_paths.PORTAL_REPORT: ("POST", self._report(portal.report, "portal_key")),
             api_paths.SEAX_REPORT: ("POST", self._report(seax.report, "seax_key")),
@@ -115,8 +104,12 @@ class Sandbox:
         """
         if scope["type"] != "http":
             raise RuntimeError(f"the sandbox speaks HTTP, not {scope['type']}")
-        call = await _read_call(scope, receive)
-        status, headers, found = self._answer(call)
+        asked, more = b"", True
+        while more:
+            message = await receive()
+            asked += message.get("body", b"")
+            more = message.get("more_body", False)
+        status, headers, found = self._answer(scope, asked)
         body = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
         lines = {"content-type": "application/json", "content-length": str(len(body))} | headers
         await send(
@@ -132,65 +125,43 @@ class Sandbox:
         """Close the database; requests fail from then on."""
         self.connection.close()
 
-    def _answer(self, call: _Call) -> tuple[int, dict[str, str], object]:
-        if call.path not in self._routes:
+    def _answer(self, scope: Message, body: bytes) -> tuple[int, dict[str, str], object]:
+        if scope["path"] not in self._routes:
             return 404, {}, {"detail": "Not Found"}
-        method, handler = self._routes[call.path]
-        if call.method != method:
+        method, handler = self._routes[scope["path"]]
+        if scope["method"] != method:
             return 405, {"allow": method}, {"detail": "Method Not Allowed"}
         try:
-            return 200, {}, handler(call)
+            return 200, {}, handler(scope, body)
         except Refusal as refusal:
             return refusal.status, {}, refusal.body
 
-    def _report(self, report: Report, key: str) -> Callable[[_Call], object]:
+    def _report(self, report: Report, key: str) -> Handler:
         """The handler of an analytics endpoint; `key` is the attribute with the key for it."""
         owners = {getattr(workspace, key): workspace for workspace in self.workspaces}
 
-        def handler(call: _Call) -> object:
-            workspace = owners.get(call.headers.get("x-api-key", ""))
+        def handler(scope: Message, body: bytes) -> object:
+            workspace = owners.get(_header(scope, b"x-api-key"))
             if workspace is None:
                 raise Refusal(401, "Invalid API key")
-            given = json_object(call.body, call.headers.get("content-type", ""))
-            return report(workspace, given, self._scope(workspace))
+            given = json_object(body, _header(scope, b"content-type"))
+            now = int(self._now().timestamp())
+            return report(given, Scope(self.connection, workspace, None, self._since, now))
 
         return handler
 
-    def _bots(self, call: _Call) -> object:
+    def _bots(self, scope: Message, _body: bytes) -> object:
         """The handler of the list of bots, whose key is a bearer token."""
-        scheme, _, token = call.headers.get("authorization", "").partition(" ")
+        scheme, _, token = _header(scope, b"authorization").partition(" ")
         for workspace in self.workspaces:
             if scheme.lower() == "bearer" and token == workspace.seachat_key:
-                query = parse_qsl(call.query, keep_blank_values=True)
+                query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
                 return bots_list.listing(workspace, query, self.connection)
         detail = f"The token: {token} decoding failed."
         raise Refusal(401, detail, code=40007, parameters={"token": token})
 
-    def _scope(self, workspace: SandboxWorkspace) -> Scope:
-        return Scope(
-            connection=self.connection,
-            workspace=workspace.number,
-            bot=None,
-            since=self._since,
-            now=int(self._now().astimezone(UTC).timestamp()),
-        )
 
-
-async def _read_call(scope: Message, receive: Receive) -> _Call:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    names = [name.decode("latin-1").lower() for name, _ in scope["headers"]]
-    return _Call(
-        method=scope["method"],
-        path=scope["path"],
-        query=scope.get("query_string", b"").decode("latin-1"),
-        headers={
-            name: value.decode("latin-1")
-            for name, (_, value) in zip(names, scope["headers"], strict=True)
-            if names.count(name) == 1
-        },
-        body=body,
-    )
+def _header(scope: Message, name: bytes) -> str:
+    """The value of a header; empty if it is missing or repeated."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return values[0].decode("latin-1") if len(values) == 1 else ""

@@ -19,8 +19,10 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
+
+from exporter.sandbox.companies import SandboxWorkspace
 
 Kept = Literal["all", "replied", "inbound"]
 """Which conversations count: all, those with a reply (bot or agent), or with an inbound message."""
@@ -37,7 +39,7 @@ class Scope:
     """
 
     connection: sqlite3.Connection
-    workspace: int
+    workspace: SandboxWorkspace
     bot: int | None
     since: int
     now: int
@@ -135,75 +137,64 @@ stretch (since, until, ahead) AS MATERIALIZED (
 
 `local` is an instant in the zone's local time, in seconds.
 """
-_UTC: Final = ZoneInfo("UTC")
+UTC: Final = ZoneInfo("UTC")
 
 
 def _ask(
-    scope: Scope, window: Window, sql: str, zone: ZoneInfo = _UTC, **more: object
-) -> list[tuple[Any, ...]]:
+    scope: Scope, window: Window, sql: str, zone: ZoneInfo = UTC, **more: object
+) -> list[sqlite3.Row]:
     """The rows of a query over the tables of `_ASKED`."""
     happened = Window(max(window.since, scope.since), min(window.until, scope.now))
     pieces = stretches(happened, zone) if happened.since < happened.until else []
     asked = {
-        "workspace": scope.workspace,
+        "workspace": scope.workspace.number,
         "bot": scope.bot,
         "now": scope.now,
         "kept": "all",
         "stretches": json.dumps(pieces),
     }
-    return scope.connection.execute(_ASKED + sql, asked | more).fetchall()
+    cursor = scope.connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(_ASKED + sql, asked | more).fetchall()
 
 
-def _by_period(scope: Scope, periods: Periods, sql: str, **more: object) -> list[tuple[Any, ...]]:
+def _by_period(scope: Scope, periods: Periods, sql: str, **more: object) -> list[sqlite3.Row]:
     """The rows of a query that formats `local` with its parameter `form`."""
     form = _FORMS[periods.time_unit]
     return _ask(scope, periods.window, sql, periods.zone, form=form, **more)
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """The totals of a window."""
-
-    conversations: int
-    messages: int
-    bot_messages: int
-    agent_messages: int
-    live_agent_requests: int
-    distinct_user_count: int
-
-
-def overview(scope: Scope, window: Window, kept: Kept) -> Overview:
+def overview(scope: Scope, window: Window, kept: Kept) -> dict[str, int]:
     """Conversations of the window, and messages of all four senders.
 
     Live-agent requests and distinct users are those of the counted conversations.
     """
-    [(conversations, live, users)] = _ask(
+    [totals] = _ask(
         scope,
         window,
         """
-        SELECT count(*), count(*) FILTER (WHERE live_agent_at < :now), count(DISTINCT user)
-        FROM conversations JOIN judged USING (number) WHERE kept
+        SELECT conversations, messages, bot_messages, agent_messages, live_agent_requests,
+          distinct_user_count
+        FROM (
+          SELECT count(*) AS conversations, count(DISTINCT user) AS distinct_user_count,
+            count(*) FILTER (WHERE live_agent_at < :now) AS live_agent_requests
+          FROM conversations JOIN judged USING (number) WHERE kept
+        ), (
+          SELECT count(*) AS messages, count(*) FILTER (WHERE sender = 'BOT') AS bot_messages,
+            count(*) FILTER (WHERE sender = 'AGENT') AS agent_messages
+          FROM messages
+          WHERE :kept = 'all' OR (SELECT kept FROM judged WHERE number = messages.conversation)
+        )
         """,
         kept=kept,
     )
-    [(messages, bot, agent)] = _ask(
-        scope,
-        window,
-        """
-        SELECT count(*), count(*) FILTER (WHERE sender = 'BOT'),
-          count(*) FILTER (WHERE sender = 'AGENT')
-        FROM messages
-        WHERE :kept = 'all' OR (SELECT kept FROM judged WHERE number = messages.conversation)
-        """,
-        kept=kept,
-    )
-    return Overview(conversations, messages, bot, agent, live, users)
+    return dict(totals)
 
 
 def conversations_by_period(
     scope: Scope, periods: Periods, kept: Kept, handling_status: str | None
-) -> list[tuple[str, int]]:
-    """Conversations of each period that has one, oldest first."""
+) -> list[sqlite3.Row]:
+    """(period, conversations) of each period that has one, oldest first."""
     return _by_period(
         scope,
         periods,
@@ -253,9 +244,7 @@ def calls_by_period(scope: Scope, periods: Periods) -> list[tuple[str, dict[str,
     return [(period, {"inbound": inbound, "outbound": out}) for period, inbound, out in rows]
 
 
-def labels_by_period(
-    scope: Scope, periods: Periods, labels: Sequence[str]
-) -> list[tuple[str, str, int]]:
+def labels_by_period(scope: Scope, periods: Periods, labels: Sequence[str]) -> list[sqlite3.Row]:
     """(period, label, applications) of applied labels, oldest period and most frequent first.
 
     `labels` contains names or ids; if it is empty, all labels count.
@@ -274,39 +263,24 @@ def labels_by_period(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LabelTotal:
-    """A label and the number of all its applications; times are in UTC epoch seconds."""
-
-    id: str
-    name: str
-    color: str
-    description: str
-    total_count: int
-    is_system: int
-    created_at: int
-    updated_at: int
-
-
-def label_totals(scope: Scope) -> list[LabelTotal]:
+def label_totals(scope: Scope) -> list[sqlite3.Row]:
     """All labels that the workspace can use, its own first, with their total applications."""
-    rows = _ask(
+    return _ask(
         scope,
         scope.everything,
         """
-        SELECT id, name, color, description, coalesce(often, 0), is_system, created_at, updated_at
+        SELECT label.*, coalesce(often, 0) AS total_count
         FROM label LEFT JOIN (
           SELECT label AS number, count(*) AS often FROM applications GROUP BY label
         ) USING (number)
         WHERE workspace IS NULL OR workspace = :workspace ORDER BY is_system, number
         """,
     )
-    return [LabelTotal(*row) for row in rows]
 
 
-def label_relation(scope: Scope, window: Window, base: str, comparison: str) -> tuple[int, int]:
+def label_relation(scope: Scope, window: Window, base: str, comparison: str) -> sqlite3.Row:
     """Conversations that got the base label in the window, and those that got both labels in it."""
-    [(base_count, both)] = _ask(
+    [counts] = _ask(
         scope,
         window,
         """
@@ -319,30 +293,22 @@ def label_relation(scope: Scope, window: Window, base: str, comparison: str) -> 
         base=base,
         comparison=comparison,
     )
-    return base_count, both
+    return counts
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """Calls by direction and inbound messages of a window."""
-
-    inbound_voice_count: int
-    outbound_voice_count: int
-    inbound_non_voice_count: int
-
-
-def volume(scope: Scope, window: Window) -> Volume:
+def volume(scope: Scope, window: Window) -> dict[str, int]:
     """Calls and inbound messages; conversations are never voice, so all their messages count."""
     [counts] = _ask(
         scope,
         window,
         """
-        SELECT (SELECT count(*) FROM calls WHERE direction = 'inbound'),
-          (SELECT count(*) FROM calls WHERE direction = 'outbound'),
-          (SELECT count(*) FROM messages WHERE sender = 'CUSTOMER')
+        SELECT
+          (SELECT count(*) FROM calls WHERE direction = 'inbound') AS inbound_voice_count,
+          (SELECT count(*) FROM calls WHERE direction = 'outbound') AS outbound_voice_count,
+          (SELECT count(*) FROM messages WHERE sender = 'CUSTOMER') AS inbound_non_voice_count
         """,
     )
-    return Volume(*counts)
+    return dict(counts)
 
 
 def usage(scope: Scope, window: Window) -> tuple[float | None, int]:
@@ -358,32 +324,27 @@ def usage(scope: Scope, window: Window) -> tuple[float | None, int]:
     return None if seconds is None else round(seconds / 60, 2), responses
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A channel with its distinct inbound users and its messages by direction."""
+def channels(scope: Scope, window: Window) -> list[sqlite3.Row]:
+    """The channels with an inbound or outbound message, by name.
 
-    name: str
-    user_count: int
-    inbound: int
-    outbound: int
-
-
-def channels(scope: Scope, window: Window) -> list[Channel]:
-    """The channels with an inbound or outbound message, by name."""
-    rows = _ask(
+    Each has its distinct inbound users, and its messages by direction and in total (which the
+    APIs spell in two ways).
+    """
+    return _ask(
         scope,
         window,
         """
-        SELECT channel, count(DISTINCT user) FILTER (WHERE sender = 'CUSTOMER'),
-          sum(sender = 'CUSTOMER') AS inbound, sum(sender IN ('AGENT', 'BOT')) AS outbound
+        SELECT channel, count(DISTINCT user) FILTER (WHERE sender = 'CUSTOMER') AS user_count,
+          sum(sender = 'CUSTOMER') AS inbound_message_count,
+          sum(sender IN ('AGENT', 'BOT')) AS outbound_message_count,
+          sum(sender != 'SYSTEM') AS message_count, sum(sender != 'SYSTEM') AS total_message_count
         FROM messages CROSS JOIN conversation ON conversation.number = messages.conversation
-        GROUP BY channel HAVING inbound + outbound > 0 ORDER BY channel
+        GROUP BY channel HAVING message_count > 0 ORDER BY channel
         """,
     )
-    return [Channel(*row) for row in rows]
 
 
-def weekday_hours(scope: Scope, window: Window, zone: ZoneInfo) -> list[tuple[int, int, int]]:
+def weekday_hours(scope: Scope, window: Window, zone: ZoneInfo) -> list[sqlite3.Row]:
     """(weekday from Monday = 0, hour, inbound messages) in local time, if there are any."""
     return _ask(
         scope,
@@ -400,68 +361,29 @@ def weekday_hours(scope: Scope, window: Window, zone: ZoneInfo) -> list[tuple[in
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A survey answer and its conversation; `created_at` is in UTC epoch seconds."""
-
-    workspace: str
-    bot: str
-    conversation: int
-    created_at: int
-    rating: int
-    comment: str
-    title: str
-
-
-def survey_answers(scope: Scope, window: Window) -> list[Answer]:
-    """The window's survey answers, newest first."""
-    rows = _ask(
+def survey_answers(scope: Scope, window: Window) -> list[sqlite3.Row]:
+    """The window's survey answers, each with its bot's id and its user's name, newest first."""
+    return _ask(
         scope,
         window,
         """
-        SELECT workspace.id, bot.id, conversation.number, answers.created_at, rating, comment, title
+        SELECT answers.*, bot.id AS bot_id, title
         FROM answers
         JOIN conversation ON conversation.number = answers.conversation
         JOIN user ON user.number = conversation.user
         JOIN bot ON bot.number = answers.bot
-        JOIN workspace ON workspace.number = bot.workspace
         ORDER BY answers.created_at DESC, conversation.number
         """,
     )
-    return [Answer(*row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Ratings:
-    """The number of answers for each rating from 1 to 5, and the mean (None without answers)."""
+def agent_sessions(scope: Scope, window: Window, accounts: Sequence[str]) -> list[sqlite3.Row]:
+    """(account, status, start, end) of the sessions that started in the window.
 
-    by_rating: dict[int, int]
-    average: float | None
-
-
-def ratings(scope: Scope, window: Window) -> Ratings:
-    """The ratings of the window's survey answers."""
-    rows = _ask(scope, window, "SELECT rating, count(*) FROM answers GROUP BY rating")
-    [(average,)] = _ask(scope, window, "SELECT avg(rating) FROM answers")
-    return Ratings(dict.fromkeys(range(1, 6), 0) | dict(rows), average)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A status session of an agent, in UTC epoch seconds; `end` is None for an open session."""
-
-    agent: str
-    status: str
-    start: int
-    end: int | None
-
-
-def agent_sessions(scope: Scope, window: Window, accounts: Sequence[str]) -> list[Session]:
-    """The sessions that started in the window, by agent and time; no accounts means all agents.
-
-    Sessions are not clipped to the window.
+    They are in the order of agent and time, and not clipped to the window; the end of an open
+    session is None. No accounts means all agents.
     """
-    rows = _ask(
+    return _ask(
         scope,
         window,
         """
@@ -477,4 +399,3 @@ def agent_sessions(scope: Scope, window: Window, accounts: Sequence[str]) -> lis
         """,
         accounts=json.dumps(accounts),
     )
-    return [Session(*row) for row in rows]

@@ -2,13 +2,12 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Final
 
 from exporter.sandbox import figures, reply_shapes, requests
-from exporter.sandbox.companies import SandboxWorkspace
-from exporter.sandbox.figures import Kept, Periods, Scope, Window
+from exporter.sandbox.figures import UTC, Kept, Periods, Scope, Window
 from exporter.sandbox.requests import Check, Refusal
 
 _TODAY: Final[dict[str, Check]] = {"metric": requests.text, "timezone": requests.zone}
@@ -29,7 +28,7 @@ class _Call:
     year: Window
 
 
-def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> object:
+def report(given: dict[str, object], scope: Scope) -> object:
     """The reply to a call: the metric's name and its data.
 
     Raises:
@@ -43,7 +42,7 @@ def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> objec
         raise Refusal(400, f"Unsupported metric: {metric}")
     checks, required, answer = _METRICS[metric]
     found = requests.read(given, checks, required)
-    zone = found.get("timezone", requests.UTC)
+    zone = found.get("timezone", UTC)
     today = datetime.fromtimestamp(scope.now, zone).date()
     midnight = datetime.combine(today, time(), zone)
     window = requests.window(
@@ -65,7 +64,7 @@ def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> objec
 
 
 def _today_communication_volume(of: Scope, call: _Call) -> dict[str, object]:
-    return {"time_unit": "day", "data": [asdict(figures.volume(of, call.periods.window))]}
+    return {"time_unit": "day", "data": [figures.volume(of, call.periods.window)]}
 
 
 def _activity_trend(of: Scope, call: _Call) -> dict[str, object]:
@@ -114,22 +113,12 @@ def _total_usage(of: Scope, call: _Call) -> dict[str, object]:
 
 
 def _conversation_overview_yearly(of: Scope, call: _Call) -> dict[str, object]:
-    return {**reply_shapes.yearly(of, call.year, call.periods.zone)}
+    return reply_shapes.yearly(of, call.year, call.periods.zone)
 
 
 def _conversation_breakdown(of: Scope, call: _Call) -> dict[str, object]:
-    rows = figures.weekday_hours(of, call.periods.window, call.periods.zone)
-    return {
-        "channel_summary": {
-            channel.name: {
-                "user_count": channel.user_count,
-                "inbound_message_count": channel.inbound,
-            }
-            for channel in figures.channels(of, call.periods.window)
-        },
-        "messages_by_day": reply_shapes.weekdays(rows),
-        "messages_by_hour": reply_shapes.hours(rows),
-    }
+    fields = ("user_count", "inbound_message_count")
+    return {**reply_shapes.breakdown(of, call.periods.window, call.periods.zone, fields)}
 
 
 _Answer = Callable[[Scope, _Call], dict[str, object]]

@@ -1,48 +1,16 @@
 """Parts of replies that the three APIs share, in the format of the documents."""
 
+import sqlite3
+from calendar import day_name, month_name
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, TypedDict
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.sandbox import figures
 from exporter.sandbox.figures import Kept, Periods, Scope, Window
-
-MONTHS: Final = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-WEEKDAYS: Final = (
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-)
-
-
-class Yearly(TypedDict):
-    """A year in total and by month."""
-
-    total_conversations: int
-    total_messages: int
-    average_messages_per_conversation: float
-    monthly_messages: dict[str, int]
 
 
 def zulu(at: int) -> str:
@@ -60,7 +28,7 @@ def change(current: int, previous: int) -> float:
 def overview(scope: Scope, window: Window, kept: Kept) -> dict[str, object]:
     """The totals of a window, their changes from the preceding window, and both windows."""
     before = window.before()
-    now, then = (asdict(figures.overview(scope, span, kept)) for span in (window, before))
+    now, then = (figures.overview(scope, span, kept) for span in (window, before))
     changes = {
         f"{name}_change_percentage": change(now[name], then[name])
         for name in now
@@ -76,14 +44,18 @@ def overview(scope: Scope, window: Window, kept: Kept) -> dict[str, object]:
     }
 
 
-def yearly(scope: Scope, year: Window, zone: ZoneInfo) -> Yearly:
-    """The totals of a year, and of each month with messages.
+def yearly(
+    scope: Scope, year: Window, zone: ZoneInfo, months: Iterable[str] = ()
+) -> dict[str, object]:
+    """The totals of a year, of the given months, and of the other months with messages.
 
     Without conversations the average is the number of messages.
     """
-    conversations = figures.overview(scope, year, "all").conversations
+    conversations = figures.overview(scope, year, "all")["conversations"]
     rows = figures.messages_by_period(scope, Periods(year, zone, "month"))
-    monthly = {MONTHS[int(period[5:]) - 1]: sum(counts.values()) for period, counts in rows}
+    monthly = dict.fromkeys(months, 0) | {
+        month_name[int(period[5:])]: sum(counts.values()) for period, counts in rows
+    }
     messages = sum(monthly.values())
     return {
         "total_conversations": conversations,
@@ -106,7 +78,7 @@ def total(rows: Iterable[tuple[str, dict[str, int]]]) -> int:
 
 
 def label_periods(
-    rows: Iterable[tuple[str, str, int]],
+    rows: Iterable[sqlite3.Row],
 ) -> list[tuple[str, list[dict[str, object]]]]:
     """(period, labels with counts), from the rows of `figures.labels_by_period`."""
     return [
@@ -115,17 +87,20 @@ def label_periods(
     ]
 
 
-def weekdays(rows: Iterable[tuple[int, int, int]]) -> dict[str, int]:
-    """Messages by name of the weekday, all seven, from the rows of `figures.weekday_hours`."""
-    found = dict.fromkeys(WEEKDAYS, 0)
-    for weekday, _, often in rows:
-        found[WEEKDAYS[weekday]] += often
-    return found
-
-
-def hours(rows: Iterable[tuple[int, int, int]]) -> dict[str, int]:
-    """Messages by hour, all 24, from the rows of `figures.weekday_hours`."""
-    found = {str(hour): 0 for hour in range(24)}
-    for _, hour, often in rows:
-        found[str(hour)] += often
-    return found
+def breakdown(
+    scope: Scope, window: Window, zone: ZoneInfo, fields: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """The given fields of each channel, and messages by weekday and by hour, all of them."""
+    by_day = dict.fromkeys(day_name, 0)
+    by_hour = {str(hour): 0 for hour in range(24)}
+    for weekday, hour, often in figures.weekday_hours(scope, window, zone):
+        by_day[day_name[weekday]] += often
+        by_hour[str(hour)] += often
+    return {
+        "channel_summary": {
+            channel["channel"]: {field: channel[field] for field in fields}
+            for channel in figures.channels(scope, window)
+        },
+        "messages_by_day": by_day,
+        "messages_by_hour": by_hour,
+    }

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from exporter.sandbox.figures import Kept, Periods, Window
+from exporter.sandbox.figures import UTC, Kept, Periods, Window
 
 RANGE_DAYS: Final = {
     "last_day": 1,
@@ -23,7 +23,6 @@ RANGE_DAYS: Final = {
     "last_180_days": 180,
 }
 """The predefined ranges, as the number of 24-hour days that end now."""
-UTC: Final = ZoneInfo("UTC")
 
 _DATETIME: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII
@@ -104,16 +103,15 @@ def one_of(*members: str) -> Check:
     return member
 
 
-@cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
+_zone_names: Final = cache(available_timezones)  # looking them up takes long
 
 
 def zone(value: object) -> ZoneInfo:
     """A time zone, given by its name in the tz database."""
-    if text(value) not in _zone_names():
+    name = text(value)
+    if name not in _zone_names():
         raise Wrong("unknown time zone", "value_error.timezone")
-    return ZoneInfo(text(value))
+    return ZoneInfo(name)
 
 
 def instant(value: object) -> datetime:
@@ -330,16 +328,15 @@ def asked(
 
 def _require(metric: str, found: Mapping[str, Any]) -> None:
     dated = "start_date" in found and "end_date" in found
-    spoken = metric.replace("_", " ")
     if metric == "conversation_overview" and "range_type" not in found:
         raise Refusal(400, "Range type is required for conversation overview")
     if metric == "conversation_overview_yearly" and "year" not in found:
         raise Refusal(400, "Year is required for conversation overview yearly")
     if metric == "csat" and "gptbot_id" not in found:
         raise Refusal(400, "gptbot_id is required for csat")
-    if metric in _DATED and not dated:
-        raise Refusal(400, f"Start date and end date are required for {spoken}")
-    if metric == "agent_activity" and not dated and "range_type" not in found:
+    needs_dates = metric in _DATED or (metric == "agent_activity" and "range_type" not in found)
+    if needs_dates and not dated:
+        spoken = metric.replace("_", " ")
         raise Refusal(400, f"Start date and end date are required for {spoken}")
     if metric == "label_relation" and len(found.get("labels", ())) != 2:
         raise Refusal(400, "Label relation requires exactly 2 labels")

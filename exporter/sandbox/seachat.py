@@ -1,36 +1,31 @@
 """SeaChat's analytics: several metrics per call, for a workspace or one of its bots."""
 
+import sqlite3
+from calendar import month_name
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
 
 from exporter.sandbox import figures, reply_shapes
-from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.requests import Asked, Refusal, asked, text
 
 
-def report(workspace: SandboxWorkspace, given: dict[str, object], scope: Scope) -> object:
+def report(given: dict[str, object], scope: Scope) -> object:
     """The reply to a call: a value for each metric.
 
     Raises:
         Refusal: 422 or 400 if the call is invalid, 404 for a bot that is not in the workspace.
     """
     call = asked(given, _METRICS, {"gptbot_id": text}, scope.everything)
-    bot = _bot(workspace, call.gptbot_id)
-    of = scope if bot is None else replace(scope, bot=bot.number)
-    return {metric: _METRICS[metric](of, call) for metric in call.metrics}
-
-
-def _bot(workspace: SandboxWorkspace, gptbot_id: str | None) -> SandboxBot | None:
-    if gptbot_id is None:
-        return None
-    for bot in workspace.bots:
-        if bot.id == gptbot_id:
-            return bot
-    raise Refusal(404, "Bot not found")
+    if call.gptbot_id is not None:
+        numbers = {bot.id: bot.number for bot in scope.workspace.bots}
+        if call.gptbot_id not in numbers:
+            raise Refusal(404, "Bot not found")
+        scope = replace(scope, bot=numbers[call.gptbot_id])
+    return {metric: _METRICS[metric](scope, call) for metric in call.metrics}
 
 
 def _conversation_overview(of: Scope, call: Asked) -> object:
@@ -38,46 +33,33 @@ def _conversation_overview(of: Scope, call: Asked) -> object:
 
 
 def _conversation_overview_yearly(of: Scope, call: Asked) -> object:
-    found = reply_shapes.yearly(of, call.year, call.zone)
-    monthly = dict.fromkeys(reply_shapes.MONTHS, 0) | found["monthly_messages"]
-    return {**found, "monthly_messages": monthly}
+    return reply_shapes.yearly(of, call.year, call.zone, month_name[1:])
 
 
 def _conversation_breakdown(of: Scope, call: Asked) -> object:
-    rows = figures.weekday_hours(of, call.window, call.zone)
-    return {
-        "channel_summary": {
-            channel.name: {
-                "user_count": channel.user_count,
-                "inbound_message_count": channel.inbound,
-                "outbound_message_count": channel.outbound,
-                "total_message_count": channel.inbound + channel.outbound,
-            }
-            for channel in figures.channels(of, call.window)
-        },
-        "messages_by_day": reply_shapes.weekdays(rows),
-        "messages_by_hour": reply_shapes.hours(rows),
-    }
+    directions = ("inbound_message_count", "outbound_message_count", "total_message_count")
+    return reply_shapes.breakdown(of, call.window, call.zone, ("user_count", *directions))
 
 
 def _label_overview(of: Scope, _: Asked) -> object:
     return [
         {
-            "id": label.id,
-            "name": label.name,
-            "color": label.color,
-            "description": label.description,
-            "total_count": label.total_count,
-            "is_system": bool(label.is_system),
-            "created_time": reply_shapes.zulu(label.created_at),
-            "updated_time": reply_shapes.zulu(label.updated_at),
+            "id": label["id"],
+            "name": label["name"],
+            "color": label["color"],
+            "description": label["description"],
+            "total_count": label["total_count"],
+            "is_system": bool(label["is_system"]),
+            "created_time": reply_shapes.zulu(label["created_at"]),
+            "updated_time": reply_shapes.zulu(label["updated_at"]),
         }
         for label in figures.label_totals(of)
     ]
 
 
-def _communication_volume(of: Scope, call: Asked) -> object:
-    return asdict(figures.volume(of, call.window))
+def communication_volume(of: Scope, call: Asked) -> object:
+    """Calls and inbound messages of the dates."""
+    return figures.volume(of, call.window)
 
 
 def _activity_trend(of: Scope, call: Asked) -> object:
@@ -90,7 +72,8 @@ def _activity_trend(of: Scope, call: Asked) -> object:
     }
 
 
-def _label_usage(of: Scope, call: Asked) -> object:
+def label_usage(of: Scope, call: Asked) -> object:
+    """The applications of the requested labels in each period."""
     rows = figures.labels_by_period(of, call.periods, call.labels)
     return [
         {"period": period, "labels": labels} for period, labels in reply_shapes.label_periods(rows)
@@ -116,43 +99,44 @@ def _label_relation(of: Scope, call: Asked) -> object:
 
 
 def _csat(of: Scope, call: Asked) -> object:
-    ratings = figures.ratings(of, call.window)
-    total = sum(ratings.by_rating.values())
-    satisfied = ratings.by_rating[4] + ratings.by_rating[5]
+    answers = figures.survey_answers(of, call.window)
+    ratings = [answer["rating"] for answer in answers]
+    counts = {rating: ratings.count(rating) for rating in range(1, 6)}
+    responses = max(len(ratings), 1)
     return {
-        "total_responses": total,
-        "average_rating": round(ratings.average or 0.0, 2),
-        "satisfaction_rate": round(100 * satisfied / max(total, 1), 2),
-        "rating_counts": {str(rating): often for rating, often in ratings.by_rating.items()},
-        "responses": [_response(answer) for answer in figures.survey_answers(of, call.window)],
+        "total_responses": len(ratings),
+        "average_rating": round(sum(ratings) / responses, 2),
+        "satisfaction_rate": round(100 * (counts[4] + counts[5]) / responses, 2),
+        "rating_counts": {str(rating): often for rating, often in counts.items()},
+        "responses": [_response(of.workspace.id, answer) for answer in answers],
     }
 
 
-def _response(answer: figures.Answer) -> dict[str, object]:
-    conversation = f"conv-{answer.conversation:x}"
+def _response(workspace_id: str, answer: sqlite3.Row) -> dict[str, object]:
+    conversation = f"conv-{answer['conversation']:x}"
     # The API has microseconds. The database stores seconds, so they are made up here.
-    created_at = datetime.fromtimestamp(answer.created_at, UTC).replace(
-        tzinfo=None, microsecond=1 + answer.conversation * 7919 % 999_999
+    created_at = datetime.fromtimestamp(answer["created_at"], UTC).replace(
+        tzinfo=None, microsecond=1 + answer["conversation"] * 7919 % 999_999
     )
     return {
-        "id": answer.conversation,
+        "id": answer["conversation"],
         "conversation_id": conversation,
-        "form_id": uuid5(NAMESPACE_OID, answer.bot).hex,
-        "rating": answer.rating,
+        "form_id": uuid5(NAMESPACE_OID, answer["bot_id"]).hex,
+        "rating": answer["rating"],
         "created_at": created_at.isoformat(),
-        "data": {"rating": float(answer.rating), "comment": answer.comment},
-        "conversation_title": answer.title,
-        "conversation_link": f"https://chat-staging.seasalt.ai/gpt/workspace/{answer.workspace}"
-        f"/bot/{answer.bot}/conversations/{conversation}",
+        "data": {"rating": float(answer["rating"]), "comment": answer["comment"]},
+        "conversation_title": answer["title"],
+        "conversation_link": f"https://chat-staging.seasalt.ai/gpt/workspace/{workspace_id}"
+        f"/bot/{answer['bot_id']}/conversations/{conversation}",
     }
 
 
 _METRICS: Final[dict[str, Callable[[Scope, Asked], object]]] = {
     "conversation_overview": _conversation_overview,
     "activity_trend": _activity_trend,
-    "label_usage": _label_usage,
+    "label_usage": label_usage,
     "conversation_breakdown": _conversation_breakdown,
-    "communication_volume": _communication_volume,
+    "communication_volume": communication_volume,
     "total_usage": _total_usage,
     "conversation_overview_yearly": _conversation_overview_yearly,
     "label_overview": _label_overview,

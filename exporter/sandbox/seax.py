@@ -1,16 +1,14 @@
 """SeaX's analytics: SeaChat's metrics with fewer fields, and the activity of agents."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Final
 
-from exporter.sandbox import figures, reply_shapes
-from exporter.sandbox.companies import SandboxWorkspace
+from exporter.sandbox import figures, reply_shapes, seachat
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.requests import Asked, asked, texts
 
 
-def report(_: SandboxWorkspace, given: dict[str, object], scope: Scope) -> object:
+def report(given: dict[str, object], scope: Scope) -> object:
     """The reply to a call: a value for each metric.
 
     Raises:
@@ -29,30 +27,17 @@ def _conversation_overview_yearly(of: Scope, call: Asked) -> object:
 
 
 def _conversation_breakdown(of: Scope, call: Asked) -> object:
-    rows = figures.weekday_hours(of, call.window, call.zone)
-    return {
-        "channel_summary": {
-            channel.name: {
-                "user_count": channel.user_count,
-                "message_count": channel.inbound + channel.outbound,
-            }
-            for channel in figures.channels(of, call.window)
-        },
-        "messages_by_day": _some(reply_shapes.weekdays(rows)),
-        "messages_by_hour": _some(reply_shapes.hours(rows)),
-    }
-
-
-def _some(counts: dict[str, int]) -> dict[str, int]:
-    return {name: often for name, often in counts.items() if often}
+    fields = ("user_count", "message_count")
+    found = reply_shapes.breakdown(of, call.window, call.zone, fields)
+    for part in ("messages_by_day", "messages_by_hour"):
+        found[part] = {name: often for name, often in found[part].items() if often}
+    return found
 
 
 def _label_overview(of: Scope, _: Asked) -> object:
-    return [{"name": label.name, "count": label.total_count} for label in figures.label_totals(of)]
-
-
-def _communication_volume(of: Scope, call: Asked) -> object:
-    return asdict(figures.volume(of, call.window))
+    return [
+        {"name": label["name"], "count": label["total_count"]} for label in figures.label_totals(of)
+    ]
 
 
 def _activity_trend(of: Scope, call: Asked) -> object:
@@ -61,13 +46,6 @@ def _activity_trend(of: Scope, call: Asked) -> object:
         "time_unit": call.time_unit,
         "data": [{"period": period, "count": sum(counts.values())} for period, counts in rows],
     }
-
-
-def _label_usage(of: Scope, call: Asked) -> object:
-    rows = figures.labels_by_period(of, call.periods, call.labels)
-    return [
-        {"period": period, "labels": labels} for period, labels in reply_shapes.label_periods(rows)
-    ]
 
 
 def _total_usage(of: Scope, call: Asked) -> object:
@@ -81,21 +59,21 @@ def _agent_activity(of: Scope, call: Asked) -> object:
     return {
         "agents": [
             {
-                "agent_id": session.agent,
-                "status": session.status,
-                "start_time": reply_shapes.zulu(session.start),
-                "end_time": None if session.end is None else reply_shapes.zulu(session.end),
-                "duration_seconds": None if session.end is None else session.end - session.start,
+                "agent_id": account,
+                "status": status,
+                "start_time": reply_shapes.zulu(start),
+                "end_time": None if end is None else reply_shapes.zulu(end),
+                "duration_seconds": None if end is None else end - start,
             }
-            for session in figures.agent_sessions(of, window, call.agents)
+            for account, status, start, end in figures.agent_sessions(of, window, call.agents)
         ]
     }
 
 
 _METRICS: Final[dict[str, Callable[[Scope, Asked], object]]] = {
-    "communication_volume": _communication_volume,
+    "communication_volume": seachat.communication_volume,
     "activity_trend": _activity_trend,
-    "label_usage": _label_usage,
+    "label_usage": seachat.label_usage,
     "label_overview": _label_overview,
     "conversation_overview": _conversation_overview,
     "total_usage": _total_usage,
