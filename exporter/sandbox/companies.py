@@ -3,9 +3,10 @@
 Everything here is derived from the seed and from positions in lists, never from the clock.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 _TIMEZONES: Final = (
     "America/New_York",
@@ -43,7 +44,7 @@ AGENTS: Final = (
     "agent_user_6",
 )
 """The user accounts of a workspace's agents; some are e-mail addresses, as on SeaX."""
-OWN_LABELS: Final = (
+_OWN_LABELS: Final = (
     ("Sales", "#33C3FF", "Interest in buying"),
     ("Support", "#FF5733", "Help with a product"),
     ("Billing", "#2E8B57", "Invoices and payments"),
@@ -52,23 +53,23 @@ OWN_LABELS: Final = (
     ("Complaint", "#D32F2F", "Something went wrong"),
     ("Feedback", "#00838F", "Ideas and praise"),
 )
-SYSTEM_LABELS: Final = (
+_SYSTEM_LABELS: Final = (
     ("Live Agent", "#607D8B", "Handed to a person"),
     ("Unanswered", "#9E9E9E", "Nobody replied"),
     ("Resolved by Bot", "#43A047", "Closed without a person"),
 )
-LONG_AGO: Final = 1_514_764_800
-"""2018-01-01T00:00:00Z; bots and labels are created within the two years after it."""
+# Bots and labels are created within the two years after 2018-01-01T00:00:00Z.
+_LONG_AGO: Final = 1_514_764_800
 _TWO_YEARS: Final = 730 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxBot:
-    """A bot; `created_at` is in UTC epoch seconds, and `number` is its database key."""
+    """A bot as in the table `bot`; `created_at` is in UTC epoch seconds."""
 
+    number: int
     id: str
     name: str
-    number: int
     description: str
     use_case: str
     default_response_language: str
@@ -91,21 +92,7 @@ class SandboxWorkspace:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxLabel:
-    """A conversation label; system labels have no workspace. Times are in UTC epoch seconds."""
-
-    number: int
-    workspace: int | None
-    id: str
-    name: str
-    color: str
-    description: str
-    created_at: int
-    updated_at: int
-
-
-def token(rng: Random, letters: int) -> str:
+def _token(rng: Random, letters: int) -> str:
     """A lower-case hexadecimal identifier."""
     return f"{rng.getrandbits(4 * letters):0{letters}x}"
 
@@ -115,16 +102,16 @@ def make_workspaces(seed: int, workspaces: int, bots: int) -> tuple[SandboxWorks
     return tuple(_workspace(seed, place, bots) for place in range(workspaces))
 
 
-def make_labels(seed: int, workspaces: tuple[SandboxWorkspace, ...]) -> list[SandboxLabel]:
-    """The system labels, then those of each workspace."""
+def make_labels(seed: int, workspaces: Iterable[SandboxWorkspace]) -> list[tuple[Any, ...]]:
+    """The rows of the table `label`: the system's labels, then those of each workspace."""
     labels = [
-        _label(seed, None, place, looks) for place, looks in enumerate(SYSTEM_LABELS, start=1)
+        _label(seed, None, place, looks) for place, looks in enumerate(_SYSTEM_LABELS, start=1)
     ]
     for workspace in workspaces:
         first = 1 + 100 * (workspace.number + 1)
         labels += [
             _label(seed, workspace.number, place, looks)
-            for place, looks in enumerate(OWN_LABELS, start=first)
+            for place, looks in enumerate(_OWN_LABELS, start=first)
         ]
     return labels
 
@@ -133,13 +120,13 @@ def _workspace(seed: int, place: int, bots: int) -> SandboxWorkspace:
     rng = Random(f"{seed}/workspace/{place}")  # noqa: S311 - made-up data, no secrets
     lap, company = divmod(place, len(_COMPANIES))
     return SandboxWorkspace(
-        id=f"ws-{token(rng, 12)}",
+        id=f"ws-{_token(rng, 12)}",
         name=_COMPANIES[company] + (f" {lap + 1}" if lap else ""),
         timezone=_TIMEZONES[place % len(_TIMEZONES)],
-        seachat_key=f"seachat-{token(rng, 32)}",
-        portal_key=f"portal-{token(rng, 32)}",
-        seax_key=f"seax-{token(rng, 32)}",
-        # The upper bits of a bot's number are its workspace's, see `fill.conversation_number`.
+        seachat_key=f"seachat-{_token(rng, 32)}",
+        portal_key=f"portal-{_token(rng, 32)}",
+        seax_key=f"seax-{_token(rng, 32)}",
+        # The upper bits of a bot's number are its workspace's, as in a conversation's.
         bots=tuple(_bot(seed, place, (place << 16) | bot) for bot in range(bots)),
         number=place,
     )
@@ -151,7 +138,7 @@ def _bot(seed: int, workspace: int, number: int) -> SandboxBot:
     lap, kind = divmod(place, len(_BOTS))
     name, use_case, description = _BOTS[kind]
     return SandboxBot(
-        id=f"bot-{workspace}-{token(rng, 12)}",
+        id=f"bot-{workspace}-{_token(rng, 12)}",
         name=name + (f" {lap + 1}" if lap else ""),
         number=number,
         description=description,
@@ -159,23 +146,15 @@ def _bot(seed: int, workspace: int, number: int) -> SandboxBot:
         default_response_language=_LANGUAGES[place % len(_LANGUAGES)],
         live_agent_transfer=place % 4 != 3,
         is_enabled=place % 10 != 7,
-        created_at=LONG_AGO + rng.randrange(_TWO_YEARS),
+        created_at=_LONG_AGO + rng.randrange(_TWO_YEARS),
     )
 
 
 def _label(
     seed: int, workspace: int | None, number: int, looks: tuple[str, str, str]
-) -> SandboxLabel:
+) -> tuple[Any, ...]:
     rng = Random(f"{seed}/label/{number}")  # noqa: S311 - made-up data, no secrets
-    name, color, description = looks
-    created_at = LONG_AGO + rng.randrange(_TWO_YEARS)
-    return SandboxLabel(
-        number=number,
-        workspace=workspace,
-        id=f"label-{token(rng, 12)}",
-        name=name,
-        color=color,
-        description=description,
-        created_at=created_at,
-        updated_at=created_at + rng.randrange(30 * 86_400),
-    )
+    created_at = _LONG_AGO + rng.randrange(_TWO_YEARS)
+    label_id = f"label-{_token(rng, 12)}"
+    updated_at = created_at + rng.randrange(30 * 86_400)
+    return number, workspace, label_id, *looks, workspace is None, created_at, updated_at

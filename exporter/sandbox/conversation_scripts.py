@@ -5,6 +5,7 @@ message needs no Python code.
 """
 
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Final
 
@@ -14,22 +15,17 @@ class Script:
     """The lines of a conversation: (quarters of a pace since the start, sender), in order."""
 
     number: int
+    kind: str
     lines: tuple[tuple[int, str], ...]
 
     def first(self, *senders: str) -> int | None:
         """The time at which one of `senders` first speaks, in quarters of a pace; None if never."""
         return next((after for after, sender in self.lines if sender in senders), None)
 
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """A script with the instants that a conversation stores, in quarters of a pace."""
-
-    script: int
-    last: int
-    inbound: int | None
-    reply: int | None
-    live_agent: int | None
+    @property
+    def live_agent(self) -> int | None:
+        """The time at which a live agent is requested, in quarters of a pace; None if never."""
+        return self.first("SYSTEM") if self.kind == "live" else None
 
 
 def _talk(rng: Random, turns: int) -> list[str]:
@@ -46,15 +42,15 @@ def _live(rng: Random, turns: int) -> list[str]:
     return [*senders, "AGENT", "SYSTEM"]
 
 
-def _script(rng: Random, number: int, senders: list[str]) -> Script:
+def _script(rng: Random, number: int, kind: str, senders: list[str]) -> Script:
     after, lines = 0, []
     for sender in senders:
         lines.append((after, sender))
         after += rng.randint(1, 3) if sender == "CUSTOMER" else rng.randint(2, 9)
-    return Script(number, tuple(lines))
+    return Script(number, kind, tuple(lines))
 
 
-def _stock() -> dict[str, tuple[Script, ...]]:
+def _stock() -> dict[str, list[Script]]:
     rng = Random("scripts")  # noqa: S311 - made-up data, no secrets
     senders = {
         "talk": [_talk(rng, turns) for turns in (1, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7, 9)],
@@ -62,26 +58,12 @@ def _stock() -> dict[str, tuple[Script, ...]]:
         "unanswered": [["CUSTOMER"], ["CUSTOMER", "CUSTOMER"], ["CUSTOMER", "SYSTEM"]],
         "notice": [["BOT"], ["AGENT", "BOT"]],
     }
-    stock, number = {}, 0
-    for kind, plays in senders.items():
-        stock[kind] = tuple(_script(rng, number + place, play) for place, play in enumerate(plays))
-        number += len(plays)
-    return stock
+    numbers = count()
+    return {
+        kind: [_script(rng, next(numbers), kind, play) for play in plays]
+        for kind, plays in senders.items()
+    }
 
 
 STOCK: Final = _stock()
 """The scripts by kind: a bot answers, an agent takes over, nobody answers, nobody asks."""
-
-
-def cast(kind: str) -> tuple[Cast, ...]:
-    """The scripts of a kind, each with its instants."""
-    return tuple(
-        Cast(
-            script=script.number,
-            last=script.lines[-1][0],
-            inbound=script.first("CUSTOMER"),
-            reply=script.first("AGENT", "BOT"),
-            live_agent=script.first("SYSTEM") if kind == "live" else None,
-        )
-        for script in STOCK[kind]
-    )

@@ -6,17 +6,19 @@ start at different times have the same data for the days that they share.
 
 import math
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta
 from importlib.resources import files
 from itertools import accumulate
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from exporter.sandbox import companies, conversation_scripts
-from exporter.sandbox.companies import SandboxBot, SandboxLabel, SandboxWorkspace
+from exporter.sandbox import companies
+from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
+from exporter.sandbox.conversation_scripts import STOCK, Script
 
 _HOURS: Final = tuple(
     accumulate(
@@ -52,16 +54,8 @@ class Plan:
     conversations_per_day: float
 
 
-@dataclass(slots=True)
-class _Rows:
-    """Rows to be inserted, a list for each table."""
-
-    user: list[tuple[Any, ...]] = field(default_factory=list)
-    conversation: list[tuple[Any, ...]] = field(default_factory=list)
-    call: list[tuple[Any, ...]] = field(default_factory=list)
-    label_application: list[tuple[Any, ...]] = field(default_factory=list)
-    survey_answer: list[tuple[Any, ...]] = field(default_factory=list)
-    status_change: list[tuple[Any, ...]] = field(default_factory=list)
+_Rows: TypeAlias = defaultdict[str, list[tuple[Any, ...]]]
+"""Rows to be inserted, by their table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,97 +83,39 @@ class _Day:
     hours: tuple[int, ...]
 
 
-_TALK: Final = conversation_scripts.cast("talk")
-_LIVE: Final = conversation_scripts.cast("live")
-_UNANSWERED: Final = conversation_scripts.cast("unanswered")
-_NOTICE: Final = conversation_scripts.cast("notice")
-
-
-def conversation_number(bot: int, day: int, place: int) -> int:
-    """The database key of a conversation, ascending by bot, local day and place in the day."""
-    return (bot << 28) | (day << 12) | place
-
-
-def user_number(bot: int, place: int) -> int:
-    """The database key of one of a bot's users."""
-    return (bot << 16) | place
-
-
 def fill(
-    connection: sqlite3.Connection,
-    workspaces: Sequence[SandboxWorkspace],
-    plan: Plan,
+    connection: sqlite3.Connection, workspaces: Sequence[SandboxWorkspace], plan: Plan
 ) -> None:
     """Create all tables and fill them."""
     connection.executescript(files(__package__).joinpath("schema.sql").read_text("utf-8"))
-    labels = companies.make_labels(plan.seed, tuple(workspaces))
-    _insert_people(connection, workspaces, labels)
-    rows = _Rows()
-    for workspace in workspaces:
-        calendar = _calendar(ZoneInfo(workspace.timezone), plan)
-        own = [label.number for label in labels if label.workspace == workspace.number]
-        for bot in workspace.bots:
-            _fill_bot(rows, _habits(bot, own, plan), bot, calendar)
-        _fill_agents(rows, workspace, calendar, plan.seed)
-    _insert_rows(connection, rows)
-    _write_messages(connection)
-    connection.execute("CREATE INDEX conversation_start ON conversation (bot, started_at)")
-    connection.commit()
-
-
-def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> None:
-    rows = list(rows)
-    if rows:
-        marks = ", ".join("?" * len(rows[0]))
-        connection.executemany(
-            f"INSERT INTO {table} VALUES ({marks})",  # noqa: S608 - a table of schema.sql
-            rows,
-        )
-
-
-def _insert_people(
-    connection: sqlite3.Connection,
-    workspaces: Sequence[SandboxWorkspace],
-    labels: Iterable[SandboxLabel],
-) -> None:
-    for workspace in workspaces:
-        keys = (workspace.seachat_key, workspace.portal_key, workspace.seax_key)
-        named = (workspace.number, workspace.id, workspace.name, workspace.timezone)
-        _insert(connection, "workspace", [(*named, *keys)])
-        connection.executemany(
-            "INSERT INTO bot VALUES (:number, :workspace, :id, :name, :description, :use_case,"
-            " :default_response_language, :live_agent_transfer, :is_enabled, :created_at)",
-            [asdict(bot) | {"workspace": workspace.number} for bot in workspace.bots],
-        )
-        accounts = enumerate(companies.AGENTS, start=agent_number(workspace, 0))
-        _insert(
-            connection, "agent", [(number, workspace.number, name) for number, name in accounts]
-        )
-    connection.executemany(
-        "INSERT INTO label VALUES (:number, :workspace, :id, :name, :color, :description,"
-        " :workspace IS NULL, :created_at, :updated_at)",
-        [asdict(label) for label in labels],
-    )
-
-
-def _insert_rows(connection: sqlite3.Connection, rows: _Rows) -> None:
-    for table in _Rows.__slots__:
-        _insert(connection, table, getattr(rows, table))
-
-
-def _write_messages(connection: sqlite3.Connection) -> None:
-    lines = [
+    rows = _Rows(list)
+    rows["script_line"] = [
         (script.number, place, after, sender)
-        for stock in conversation_scripts.STOCK.values()
+        for stock in STOCK.values()
         for script in stock
         for place, (after, sender) in enumerate(script.lines)
     ]
-    _insert(connection, "script_line", lines)
+    rows["label"] = companies.make_labels(plan.seed, workspaces)
+    for workspace in workspaces:
+        calendar = _calendar(ZoneInfo(workspace.timezone), plan)
+        own = [number for number, owner, *_ in rows["label"] if owner == workspace.number]
+        for bot in workspace.bots:
+            rows["bot"].append((*astuple(bot), workspace.number))
+            _fill_bot(rows, _habits(bot, own, plan), bot, calendar)
+        _fill_agents(rows, workspace, calendar, plan.seed)
+    for table, found in rows.items():
+        marks = ", ".join("?" * len(found[0]))
+        connection.executemany(
+            f"INSERT INTO {table} VALUES ({marks})",  # noqa: S608 - a table of schema.sql
+            found,
+        )
     # Sorted by the primary key, so that the table is only appended to.
     connection.execute(
         "INSERT INTO message SELECT bot, started_at + after * pace / 4 AS at, number, line, sender"
         " FROM conversation CROSS JOIN script_line USING (script) ORDER BY bot, at, number, line"
     )
+    connection.execute("CREATE INDEX conversation_start ON conversation (bot, started_at)")
+    connection.commit()
 
 
 def _calendar(zone: ZoneInfo, plan: Plan) -> list[_Day]:
@@ -226,8 +162,8 @@ def _title(bot: SandboxBot, place: int, channel: str) -> str:
 
 
 def _fill_bot(rows: _Rows, habits: _Habits, bot: SandboxBot, calendar: Iterable[_Day]) -> None:
-    rows.user += [
-        (user_number(bot.number, place), bot.number, channel, _title(bot, place, channel))
+    rows["user"] += [
+        (_user_number(bot.number, place), bot.number, channel, _title(bot, place, channel))
         for place, channel in enumerate(habits.channels)
     ]
     if not habits.a_day:
@@ -244,60 +180,53 @@ def _instants(a_day: float, day: _Day, rng: Random) -> list[int]:
     return sorted(hour + int(rng.random() * _HOUR) for hour in hours)
 
 
-def _choose_cast(habits: _Habits, rng: Random) -> conversation_scripts.Cast:
+def _user_number(bot: int, place: int) -> int:
+    """The database key of one of a bot's users."""
+    return (bot << 16) | place
+
+
+def _choose_script(habits: _Habits, rng: Random) -> Script:
     chance = rng.random()
     if chance < habits.live:
-        stock = _LIVE
+        stock = STOCK["live"]
     elif chance > 0.97:
-        stock = _NOTICE
+        stock = STOCK["notice"]
     elif chance > 0.90:
-        stock = _UNANSWERED
+        stock = STOCK["unanswered"]
     else:
-        stock = _TALK
+        stock = STOCK["talk"]
     return stock[int(rng.random() * len(stock))]
 
 
 def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) -> None:
     random, bot, known = rng.random, habits.bot, len(habits.channels)
     for place, started_at in enumerate(_instants(habits.a_day, day, rng)):
-        number = conversation_number(bot, day.number, place)
+        # Numbers ascend by bot, local day and place in the day.
+        number = (bot << 28) | (day.number << 12) | place
         # Squared, so that some users return often.
         user = int(random() ** 2 * known)
-        play, pace = _choose_cast(habits, rng), 20 + int(random() * 160)
+        script, pace = _choose_script(habits, rng), 20 + int(random() * 160)
         chance = random()
         status = "RESOLVED" if chance < 0.78 else "PENDING" if chance < 0.92 else "FOLLOW_UP"
-
-        def instant(after: int | None, start: int = started_at, pace: int = pace) -> int | None:
-            return None if after is None else start + after * pace // 4
-
-        ended_at = started_at + play.last * pace // 4
-        rows.conversation.append(
-            (
-                number,
-                bot,
-                user_number(bot, user),
-                habits.channels[user],
-                status,
-                started_at,
-                instant(play.live_agent),
-                instant(play.inbound),
-                instant(play.reply),
-                play.script,
-                pace,
-            )
+        first = (script.live_agent, script.first("CUSTOMER"), script.first("AGENT", "BOT"))
+        instants = [None if after is None else started_at + after * pace // 4 for after in first]
+        user_number, channel = _user_number(bot, user), habits.channels[user]
+        rows["conversation"].append(
+            (number, bot, user_number, channel, status, started_at, *instants, script.number, pace)
         )
-        for label in _choose_labels(play, habits.labels, rng):
-            rows.label_application.append((bot, ended_at + int(random() * 600), number, label))
-        if play.reply is not None and random() < 0.12:
+        ended_at = started_at + script.lines[-1][0] * pace // 4
+        for label in _choose_labels(script, habits.labels, rng):
+            rows["label_application"].append((bot, ended_at + int(random() * 600), number, label))
+        if script.kind != "unanswered" and random() < 0.12:
             rating = rng.choices((1, 2, 3, 4, 5), cum_weights=habits.ratings)[0]
             comment = rng.choice(_COMMENTS[rating - 1]) if random() < 0.4 else ""
             answered_at = ended_at + 30 + int(random() * 1800)
-            rows.survey_answer.append((bot, answered_at, number, rating, comment))
+            rows["survey_answer"].append((bot, answered_at, number, rating, comment))
 
 
-def _choose_labels(play: conversation_scripts.Cast, own: Sequence[int], rng: Random) -> set[int]:
+def _choose_labels(script: Script, own: Sequence[int], rng: Random) -> set[int]:
     # System labels are numbered from 1: live agent, unanswered, resolved by bot.
-    system = 1 if play.live_agent is not None else 2 if play.reply is None else 3
+    system = {"live": 1, "unanswered": 2}.get(script.kind, 3)
     chance = rng.random()
     labels = {system} if chance < 0.5 else set()
     for threshold in (0.65, 0.25):
@@ -310,12 +239,7 @@ def _fill_calls(rows: _Rows, habits: _Habits, day: _Day, rng: Random) -> None:
     for place, started_at in enumerate(_instants(habits.calls_a_day, day, rng)):
         direction = "inbound" if rng.random() < 0.7 else "outbound"
         seconds = 15 + int(rng.expovariate(1 / 210))
-        rows.call.append((habits.bot, started_at, place, direction, seconds))
-
-
-def agent_number(workspace: SandboxWorkspace, place: int) -> int:
-    """The database key of a workspace's agent."""
-    return 100 * workspace.number + place + 1
+        rows["call"].append((habits.bot, started_at, place, direction, seconds))
 
 
 def _fill_agents(
@@ -323,14 +247,17 @@ def _fill_agents(
 ) -> None:
     working = [day for day in calendar if day.weekday < 6]
     for place, account in enumerate(companies.AGENTS):
-        number = agent_number(workspace, place)
+        number = 100 * workspace.number + place + 1
+        rows["agent"].append((number, workspace.number, account))
         for day in working:
             if day.weekday == 5 and place % 3:
                 continue
             rng = Random(  # noqa: S311 - made-up data, no secrets
                 f"{seed}/{workspace.id}/{account}/{day.text}"
             )
-            rows.status_change += [(number, at, status) for at, status in _shift(day, place, rng)]
+            rows["status_change"] += [
+                (number, at, status) for at, status in _shift(day, place, rng)
+            ]
 
 
 def _shift(day: _Day, place: int, rng: Random) -> list[tuple[int, str]]:

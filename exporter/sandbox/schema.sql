@@ -1,15 +1,11 @@
 -- The sandbox's books. Instants are UTC epoch seconds; numbers are keys made from what they
 -- name (bot, local day, place in the day), so they do not depend on when the books were filled.
 
-CREATE TABLE workspace (
-  number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, timezone TEXT NOT NULL,
-  seachat_key TEXT NOT NULL, portal_key TEXT NOT NULL, seax_key TEXT NOT NULL
-);
-
 CREATE TABLE bot (
-  number INTEGER PRIMARY KEY, workspace INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
-  description TEXT NOT NULL, use_case TEXT NOT NULL, default_response_language TEXT NOT NULL,
-  live_agent_transfer INTEGER NOT NULL, is_enabled INTEGER NOT NULL, created_at INTEGER NOT NULL
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
+  use_case TEXT NOT NULL, default_response_language TEXT NOT NULL,
+  live_agent_transfer INTEGER NOT NULL, is_enabled INTEGER NOT NULL, created_at INTEGER NOT NULL,
+  workspace INTEGER NOT NULL
 );
 
 -- A person as one channel knows them: somebody on two channels is two users.
