@@ -22,11 +22,7 @@ REPORT: Final = "bots"
 BOT_ID: Final = r"[A-Za-z0-9._:@-]{1,128}"
 """The pattern of the API's bot ids: opaque, and safe in a URL."""
 
-INFO: Final = Family(
-    "seasalt_bot_info",
-    "A bot of the workspace's list; always 1.",
-    BOT_LABELS,
-)
+INFO: Final = Family("seasalt_bot_info", "A bot of the workspace's list; always 1.", BOT_LABELS)
 ENABLED: Final = Family("seasalt_bot_enabled", "Whether the bot is switched on in the list.")
 FAMILIES: Final = (INFO, ENABLED)
 
@@ -71,12 +67,7 @@ class ListedBot(Reply):
     def samples(self) -> Iterable[Sample]:
         """The samples about the bot itself."""
         transfer = "" if self.live_agent_transfer is None else str(self.live_agent_transfer).lower()
-        yield INFO.sample(
-            1,
-            self.use_case or "",
-            self.default_response_language or "",
-            transfer,
-        )
+        yield INFO.sample(1, self.use_case or "", self.default_response_language or "", transfer)
         if self.is_enabled is not None:
             yield ENABLED.sample(float(self.is_enabled))
 

@@ -26,12 +26,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Annotated, Final
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PlainValidator,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from exporter.model.reply_values import drift_of
 

@@ -78,7 +78,7 @@ REPORT: Final = Report(
     apis={
         "seachat": Form(
             windows=Windows.DATES, series=3, window="today", options=frozenset({"labels"})
-        ),
+        )
     },
     options=LabelRelationOptions,
     families=(BASE, BOTH, RATIO),

@@ -77,9 +77,7 @@ def total(rows: Iterable[tuple[str, dict[str, int]]]) -> int:
     return sum(sum(counts.values()) for _, counts in rows)
 
 
-def label_periods(
-    rows: Iterable[sqlite3.Row],
-) -> list[tuple[str, list[dict[str, object]]]]:
+def label_periods(rows: Iterable[sqlite3.Row]) -> list[tuple[str, list[dict[str, object]]]]:
     """(period, labels with counts), from the rows of `figures.labels_by_period`."""
     return [
         (period, [{"name": name, "count": often} for _, name, often in labels])
