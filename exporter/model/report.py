@@ -6,7 +6,7 @@ file under `reports/` declares one.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
@@ -25,9 +25,9 @@ from pydantic.json_schema import WithJsonSchema
 
 from exporter.errors import ReplyError
 from exporter.model.durations import Duration
-from exporter.model.reply_values import Drift, Period, RowT
+from exporter.model.reply_values import Drift, Period, Reply, RowT
 from exporter.model.samples import Family, Sample
-from exporter.model.windows import ALL, RANGE_TYPES, TODAY, Window, window
+from exporter.model.windows import ALL, CALENDAR, RANGE_TYPES, TODAY, Window, window
 
 
 class Absent(Enum):
@@ -118,12 +118,7 @@ WindowOption = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {
-                    "enum": [
-                        *("today", "yesterday", "this_week", "last_week", "this_month"),
-                        *("last_month", "this_year", "last_year", "all", *RANGE_TYPES),
-                    ]
-                },
+                {"enum": [*CALENDAR, ALL.name, *RANGE_TYPES]},
                 {"type": "string", "pattern": "^last_[1-9][0-9]{0,3}_days$"},
             ]
         }
@@ -247,6 +242,20 @@ class Reading(Generic[OptionsT]):
                 if value is not None:
                     found[name] = found.get(name, 0) + value
         return found
+
+    def by_key(
+        self, family: Family, reply: Reply, field: str, names: Mapping[str, str], *labels: str
+    ) -> Iterator[Sample]:
+        """A sample for each value of a map, with the name of its key as the last label.
+
+        `names` has the known keys, case-folded. An unknown one counts as drift at `field`.
+        """
+        for key, value in (getattr(reply, field) or {}).items():
+            name = names.get(key.casefold())
+            if name is None:
+                self.drift.unreadable(field)
+            elif value is not None:
+                yield family.sample(value, *labels, name)
 
 
 def plain(part: object) -> object:

@@ -6,7 +6,7 @@ CONVERSATION_BREAKDOWN"; SeaX Analytics API, 3, with one `message_count` per cha
 
 import re
 from calendar import day_name
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -71,16 +71,6 @@ def channel_name(name: str, reading: Reading[Options]) -> str:
     return "other"
 
 
-def weekday(key: str) -> str | None:
-    """The English weekday with this name or three-letter abbreviation; None if there is none."""
-    return _WEEKDAYS.get(key.casefold())
-
-
-def hour(key: str) -> str | None:
-    """The hour as two digits; None if the key is not 0 to 23."""
-    return _HOURS.get(key)
-
-
 def samples(reply: Breakdown, reading: Reading[Options]) -> Iterator[Sample]:
     """Samples by channel, by weekday and by hour."""
     for key, channel in (reply.channel_summary or {}).items():
@@ -90,8 +80,8 @@ def samples(reply: Breakdown, reading: Reading[Options]) -> Iterator[Sample]:
         if channel.user_count is not None:
             yield CHANNEL_USERS.sample(channel.user_count, reading.window, name)
         yield from _messages(channel, reading.window, name)
-    yield from _by(WEEKDAYS, "messages_by_day", reply.messages_by_day, weekday, reading)
-    yield from _by(HOURS, "messages_by_hour", reply.messages_by_hour, hour, reading)
+    yield from reading.by_key(WEEKDAYS, reply, "messages_by_day", _WEEKDAYS, reading.window)
+    yield from reading.by_key(HOURS, reply, "messages_by_hour", _HOURS, reading.window)
 
 
 def _messages(channel: Channel, window: str, name: str) -> Iterator[Sample]:
@@ -106,21 +96,6 @@ def _messages(channel: Channel, window: str, name: str) -> Iterator[Sample]:
     for direction, value in directions.items():
         if value is not None:
             yield CHANNEL_MESSAGES.sample(value, window, name, direction)
-
-
-def _by(
-    family: Family,
-    field: str,
-    values: dict[str, Count] | None,
-    label: Callable[[str], str | None],
-    reading: Reading[Options],
-) -> Iterator[Sample]:
-    for key, value in (values or {}).items():
-        name = label(key)
-        if name is None:
-            reading.drift.unreadable(field)
-        elif value is not None:
-            yield family.sample(value, reading.window, name)
 
 
 _FORM: Final = Form(windows=Windows.DATES, series=43, window="today")

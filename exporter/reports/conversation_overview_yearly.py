@@ -6,7 +6,7 @@ its requests carry no other report, and its default interval is six hours.
 """
 
 from calendar import month_name
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Annotated, Final
 
@@ -16,7 +16,6 @@ from pydantic.json_schema import WithJsonSchema
 from exporter.model.reply_values import Count, Lenient, Reply
 from exporter.model.report import (
     Edge,
-    Field_,
     Form,
     Options,
     Reading,
@@ -26,7 +25,7 @@ from exporter.model.report import (
     single,
 )
 from exporter.model.samples import Family, Sample
-from exporter.model.windows import LAST_YEAR, THIS_YEAR, Window, local_day
+from exporter.model.windows import LAST_YEAR, THIS_YEAR, local_day
 
 CONVERSATIONS: Final = Family(
     "seasalt_conversation_overview_yearly_conversations", "Conversations of the year.", ("year",)
@@ -98,25 +97,12 @@ def samples(reply: Year, reading: Reading[YearlyOptions]) -> Iterator[Sample]:
     ):
         if value is not None:
             yield family.sample(value, year)
-    for name, value in (reply.monthly_messages or {}).items():
-        month = _MONTHS.get(name.casefold())
-        if month is None:
-            reading.drift.unreadable("monthly_messages")
-        elif value is not None:
-            yield MONTHS.sample(value, year, month)
+    yield from reading.by_key(MONTHS, reply, "monthly_messages", _MONTHS, year)
 
 
 def _year(options: YearlyOptions) -> Edge | str:
     window = _FOLLOWS.get(options.year)
     return Edge(window, "year") if window else options.year
-
-
-def _fields(options: YearlyOptions) -> Mapping[str, Field_]:
-    return {"year": _year(options)}
-
-
-def _stands_for(options: YearlyOptions) -> Window | None:
-    return _FOLLOWS.get(options.year)
 
 
 def _collides(one: YearlyOptions, two: YearlyOptions, today: date) -> bool:
@@ -144,7 +130,7 @@ REPORT: Final = Report(
     ),
     alone=True,
     interval=timedelta(hours=6),
-    fields=_fields,
-    window=_stands_for,
+    fields=lambda options: {"year": _year(options)},
+    window=lambda options: _FOLLOWS.get(options.year),
     collides=_collides,
 )

@@ -30,6 +30,12 @@ RATINGS: Final = Family(
     "seasalt_csat_rating_responses", "Answers in the window, by rating.", ("window", "rating")
 )
 
+_RATINGS: Final = {
+    spelling: f"{rating}"
+    for rating in range(11)
+    for spelling in (f"{rating}", f"{rating:02}", f"{rating}.0", f"{rating:02}.0")
+}
+
 
 class Csat(Reply):
     """The totals over all survey responses in the window."""
@@ -49,12 +55,7 @@ def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
             yield AVERAGE.sample(reply.average_rating, reading.window)
         if reply.satisfaction_rate is not None:
             yield SATISFACTION.sample(reply.satisfaction_rate / 100, reading.window)
-    for key, value in (reply.rating_counts or {}).items():
-        digits = key.removesuffix(".0")
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 2 and int(digits) <= 10):
-            reading.drift.unreadable("rating_counts")
-        elif value is not None:
-            yield RATINGS.sample(value, reading.window, str(int(digits)))
+    yield from reading.by_key(RATINGS, reply, "rating_counts", _RATINGS, reading.window)
 
 
 REPORT: Final = Report(
@@ -62,7 +63,7 @@ REPORT: Final = Report(
     apis={
         "seachat": Form(
             windows=Windows.DATES_OR_ALL, series=8, window="last_30_days", needs_bot=True
-        ),
+        )
     },
     options=Options,
     families=(RESPONSES, AVERAGE, SATISFACTION, RATINGS),
