@@ -24,18 +24,9 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 from yaml.composer import Composer
-from yaml.parser import Parser
-from yaml.reader import Reader
-from yaml.resolver import Resolver
-from yaml.scanner import Scanner
 
 from exporter.errors import AFTER_ALL, ConfigError, Mistake
 from exporter.files import Followed, reason
-
-if TYPE_CHECKING or yaml.__with_libyaml__:
-    from yaml._yaml import CParser
-else:
-    CParser = Parser  # a stand-in for the class statement below; FastLoader is not used then
 
 Place = tuple[str | int, ...]
 """The place of a value: keys and list positions from the top."""
@@ -157,10 +148,8 @@ class Document:
 class _Composer(Composer):
     """Composes nodes up to the limits, and rejects anchors: aliases can blow up a small file."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._values = 0
-        self._depth = 0
+    _values = 0
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[attr-defined]  # inherited from the parser
@@ -183,25 +172,20 @@ class _TooMuch(Exception):
     """The file is larger than any configuration."""
 
 
-class PureLoader(_Composer, Reader, Scanner, Parser, Resolver):
+class PureLoader(_Composer, yaml.SafeLoader):
     """Reads YAML in pure Python."""
 
-    def __init__(self, content: str) -> None:
-        Reader.__init__(self, content)
-        for part in (Scanner, Parser, _Composer, Resolver):
-            part.__init__(self)
+
+if TYPE_CHECKING or yaml.__with_libyaml__:
+
+    class FastLoader(_Composer, yaml.CSafeLoader):
+        """Reads YAML with libyaml."""
+
+        def __init__(self, content: str) -> None:
+            yaml.CSafeLoader.__init__(self, content)  # not the composer's, which comes first
 
 
-class FastLoader(_Composer, CParser, Resolver):
-    """Reads YAML with libyaml."""
-
-    def __init__(self, content: str) -> None:
-        CParser.__init__(self, content)
-        _Composer.__init__(self)
-        Resolver.__init__(self)
-
-
-Loader: type[FastLoader] | type[PureLoader] = FastLoader if yaml.__with_libyaml__ else PureLoader
+Loader: "type[FastLoader | PureLoader]" = FastLoader if yaml.__with_libyaml__ else PureLoader
 
 
 def read(file: str, environment: Mapping[str, str]) -> Document:
@@ -214,9 +198,11 @@ def read(file: str, environment: Mapping[str, str]) -> Document:
     document, content = Document(file), ""
     document.files.append(Followed(Path(file), LARGEST_FILE))
     try:
-        content = _content(document.files[0])
+        content = document.files[0].read().decode("utf-8-sig")
         node = _node(file, content)
         document.data = _value(node, (), document, environment) if node else None
+    except OSError as error:
+        raise ConfigError([Mistake(str(Path(file)), 0, "", reason(error))]) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax(file, content, error)]) from None
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -238,19 +224,6 @@ def _node(file: str, content: str) -> yaml.Node | None:
     finally:
         loader.dispose()
     return node
-
-
-def _content(file: Followed) -> str:
-    """The text of a file.
-
-    Raises:
-        ConfigError: If the file cannot be read.
-        UnicodeDecodeError: If it is not UTF-8.
-    """
-    try:
-        return file.read().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError([Mistake(str(file.path), 0, "", reason(error))]) from None
 
 
 def _syntax(file: str, content: str, error: yaml.MarkedYAMLError) -> Mistake:
@@ -288,21 +261,16 @@ def _value(
 def _items(
     node: yaml.MappingNode, place: Place, document: Document, environment: Mapping[str, str]
 ) -> Iterator[tuple[str, object]]:
-    seen: set[str] = set()
     for key, value in node.value:
         line = key.start_mark.line + 1
+        mistake = partial(Mistake, document.file, line)
         if not isinstance(key, yaml.ScalarNode):
-            told = path_text(place)
-            document.add(partial(Mistake, document.file, line, told, "a key must be a plain word"))
-            continue
-        name = str(key.value)
-        if name in seen:
-            told = path_text((*place, name))
-            document.add(partial(Mistake, document.file, line, told, "given twice"))
-            continue
-        seen.add(name)
-        document.lines[(*place, name)] = line
-        yield name, _value(value, (*place, name), document, environment)
+            document.add(partial(mistake, path_text(place), "a key must be a plain word"))
+        elif (here := (*place, str(key.value))) in document.lines:
+            document.add(partial(mistake, path_text(here), "given twice"))
+        else:
+            document.lines[here] = line
+            yield str(key.value), _value(value, here, document, environment)
 
 
 def _expanded(
