@@ -3,7 +3,6 @@
 import re
 import stat
 import zoneinfo
-from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import cache
@@ -190,11 +189,6 @@ class Http(Shape):
     key_file: File | None = Field(
         None, description="Private key of the client certificate, unless `cert_file` contains it."
     )
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that are configured."""
-        return tuple(file for file in (self.ca_file, self.cert_file, self.key_file) if file)
 
 
 class Settings(Shape):
@@ -413,14 +407,6 @@ class Workspace(Settings):
         if self.bots_api_key or self.bots_api_key_file:
             return ApiKey(self.bots_api_key, self.bots_api_key_file)
         return self.key
-
-    @property
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """The key files, each with the name of its setting."""
-        for name in ("api_key_file", "bots_api_key_file"):
-            file: Path | None = getattr(self, name)
-            if file is not None:
-                yield name, file
 
     @property
     def bots_url(self) -> str:

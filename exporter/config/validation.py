@@ -163,8 +163,13 @@ class _Reader:
                 (*place, "base_url"),
                 f"must be without {written}, which the exporter adds itself; path says otherwise",
             )
-        for name, file in (*workspace.files, *(("http", each) for each in workspace.http.files)):
-            if orphaned(file):
+        http = workspace.http
+        for name, file in (
+            ("api_key_file", workspace.api_key_file),
+            ("bots_api_key_file", workspace.bots_api_key_file),
+            *(("http", file) for file in (http.ca_file, http.cert_file, http.key_file)),
+        ):
+            if file and orphaned(file):
                 self.warnings.append(self.document.note((*place, name), ORPHANED))
         if workspace.interval < GUIDANCE and not workspace.allow_fast_polling:
             where = () if "interval" in inherited else place
@@ -331,8 +336,7 @@ class _Reader:
                 self.document.wrong(
                     place, f"has the name and the window of metrics[{index}]: give one a name"
                 )
-                return
-            if (
+            elif (
                 entry.report is other.report
                 and entry.scope == other.scope
                 and entry.report.collides(entry.options, other.options, self.today)
@@ -342,7 +346,6 @@ class _Reader:
                     f"could write the same series as metrics[{index}]: ask for another window,"
                     " or for what the other does not",
                 )
-                return
 
 
 _STAND_INS: Final[Mapping[str | int, Any]] = {
