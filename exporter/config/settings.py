@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo
 from pydantic.json_schema import WithJsonSchema
 
 from exporter.config.api_keys import ApiKey, elsewhere
@@ -31,7 +22,7 @@ from exporter.model.bot_list import BOT_ID, DEFAULT_MOST
 from exporter.model.durations import Duration
 from exporter.model.entry import Entry
 from exporter.model.label_values import writable
-from exporter.model.report import matching, printable
+from exporter.model.report import Shape, matching, printable
 from exporter.network_addresses import url_parts
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
@@ -163,17 +154,6 @@ StaticLabels = Annotated[
     dict[StaticLabel, Annotated[str, Field(min_length=1), AfterValidator(writable)]],
     Field(max_length=20),
 ]
-
-
-class Shape(BaseModel):
-    """A mapping in the configuration file; unknown keys are errors."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        defer_build=True,  # many models are not used, for example without a web configuration
-    )
 
 
 class Http(Shape):

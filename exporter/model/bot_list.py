@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from exporter.errors import ReplyError
 from exporter.model.label_values import Text, label_value
@@ -84,9 +84,6 @@ class Page(Reply):
     total: Count = None
 
 
-_PAGE: Final = TypeAdapter(Page)
-
-
 def page(answer: object, drift: Drift) -> Page:
     """The page in a response.
 
@@ -98,7 +95,7 @@ def page(answer: object, drift: Drift) -> Page:
     if isinstance(rows, list) and len(rows) > PAGE_SIZE:
         raise ReplyError(f"bots: a page of more than the {PAGE_SIZE} rows that were asked for")
     try:
-        return _PAGE.validate_python(answer, context=drift)
+        return Page.model_validate(answer, context=drift)
     except ValidationError:
         raise ReplyError("bots: not of the documented shape") from None
 

@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 from pydantic import (
@@ -121,22 +121,10 @@ def number(value: object) -> float | None:
     return UNREADABLE
 
 
-def count(value: object) -> float | None:
-    """A number of at least 0; see `number`."""
+def count(value: object, most: float = LARGEST) -> float | None:
+    """A number from 0 to `most`; see `number`."""
     found = number(value)
-    return UNREADABLE if found is not None and found < 0 else found
-
-
-def percent(value: object) -> float | None:
-    """A percentage from 0 to 100; see `number`."""
-    found = count(value)
-    return UNREADABLE if found is not None and found > 100 else found
-
-
-def ratio(value: object) -> float | None:
-    """A share from 0 to 1; see `number`."""
-    found = count(value)
-    return UNREADABLE if found is not None and found > 1 else found
+    return UNREADABLE if found is not None and not 0 <= found <= most else found
 
 
 def _counted(read: Callable[[object], float | None]) -> PlainValidator:
@@ -166,12 +154,16 @@ Count = Annotated[
 """A number of at least 0; None if absent or null, NaN if unreadable."""
 
 Percent = Annotated[
-    Annotated[_Plain, Field(ge=0, le=100)] | Annotated[float | None, _counted(percent)], _IN_ORDER
+    Annotated[_Plain, Field(ge=0, le=100)]
+    | Annotated[float | None, _counted(partial(count, most=100))],
+    _IN_ORDER,
 ]
 """A percentage from 0 to 100; None if absent or null, NaN if unreadable."""
 
 Ratio = Annotated[
-    Annotated[_Plain, Field(ge=0, le=1)] | Annotated[float | None, _counted(ratio)], _IN_ORDER
+    Annotated[_Plain, Field(ge=0, le=1)]
+    | Annotated[float | None, _counted(partial(count, most=1))],
+    _IN_ORDER,
 ]
 """A share from 0 to 1; None if absent or null, NaN if unreadable."""
 

@@ -78,7 +78,7 @@ class Windows(Enum):
             return wanted.name in RANGE_TYPES
         if wanted == ALL:
             return self is Windows.DATES_OR_ALL
-        if wanted.name in RANGE_TYPES and wanted.longest == 0:  # last_day names no calendar days
+        if wanted.longest == 0:  # last_day names no calendar days
             return False
         return self in {Windows.DATES, Windows.DATES_OR_ALL} or (
             self is Windows.TODAY and wanted == TODAY
@@ -154,15 +154,19 @@ LabelName = Annotated[str, Field(min_length=1), AfterValidator(printable)]
 LabelNames = Annotated[tuple[LabelName, ...], Field(min_length=1)]
 
 
-class Options(BaseModel):
-    """One item of `metrics:`; a report with options of its own adds them in a subclass."""
+class Shape(BaseModel):
+    """A mapping in a configuration file; unknown keys are errors."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        defer_build=True,  # most configurations use only a few reports
+        defer_build=True,  # many models are not used: of other reports, or without a web file
     )
+
+
+class Options(Shape):
+    """One item of `metrics:`; a report with options of its own adds them in a subclass."""
 
     metric: str = Field(description="Metric of the analytics API.")
     name: (
@@ -258,11 +262,6 @@ class Reading(Generic[OptionsT]):
                 yield family.sample(value, *labels, name)
 
 
-def plain(part: object) -> object:
-    """A part of a response, unchanged."""
-    return part
-
-
 def single(part: object) -> object:
     """The only object of a part, which may wrap it in a `data` list; None if the list is empty.
 
@@ -311,7 +310,7 @@ class Report(Generic[OptionsT, ReplyT]):
     reply: "TypeAdapter[ReplyT]"
     samples: Callable[[ReplyT, Reading[OptionsT]], Iterable[Sample]]
     options: type[OptionsT]
-    shape: Callable[[object], object] = plain
+    shape: Callable[[object], object]
     alone: bool = False
     interval: timedelta | None = None
     workspace_scope: bool = False

@@ -63,14 +63,12 @@ class Window:
             return Period(today - DAY * (int(found[1]) - 1), today)
         raise ValueError(f"{self.name} has no days")
 
-    @property
-    def sliding(self) -> bool:
-        """Whether the window has no calendar boundary: values go stale but are never withdrawn."""
-        return self.name not in CALENDAR
-
     def moved_on(self, today: date) -> date | None:
-        """The local day on which the window moved to its current period; None if it slides."""
-        if self.sliding:
+        """The local day on which the window moved to its current period; None if it slides.
+
+        A sliding window has no calendar boundary: its values go stale but are never withdrawn.
+        """
+        if self.name not in CALENDAR:
             return None
         unit, _ = CALENDAR[self.name]
         return _STARTS[unit](today)
@@ -81,10 +79,8 @@ class Window:
         A window that ends today, such as `this_week`, also grows by a day at each midnight in
         between. Its values still belong to the same week.
         """
-        if self.sliding:
-            return None
-        unit, _ = CALENDAR[self.name]
-        return _STARTS[unit](_STARTS[unit](today) + DAY * _LONGEST[unit])
+        start = self.moved_on(today)
+        return self.moved_on(start + DAY * self.longest) if start else None
 
     @property
     def longest(self) -> int:

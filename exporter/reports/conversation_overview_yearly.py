@@ -14,16 +14,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.json_schema import WithJsonSchema
 
 from exporter.model.reply_values import Count, Lenient, Reply
-from exporter.model.report import (
-    Edge,
-    Form,
-    Options,
-    Reading,
-    Report,
-    Windows,
-    matching,
-    single,
-)
+from exporter.model.report import Edge, Form, Options, Reading, Report, Windows, matching, single
 from exporter.model.samples import Family, Sample
 from exporter.model.windows import LAST_YEAR, THIS_YEAR, local_day
 

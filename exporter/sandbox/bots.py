@@ -25,16 +25,11 @@ def listing(
     found = _read_query(query)
     order = ", ".join(found.get("order_by", ("created_at ASC",)))
     own = found.get("workspace_id", workspace.id) == workspace.id
+    limit = found.get("limit", 0) or -1  # SQLite treats a negative limit as no limit
     rows = connection.execute(
         _BOTS + f" ORDER BY {order}, number LIMIT ? OFFSET ?",
-        (
-            workspace.number,
-            own,
-            # SQLite treats a negative limit as no limit.
-            found.get("limit", 0) or -1,
-            found.get("offset", 0),
-        ),
-    ).fetchall()
+        (workspace.number, own, limit, found.get("offset", 0)),
+    )
     total = len(workspace.bots) if own else 0
     return {"total": total, "data": [_bot(workspace, row) for row in rows]}
 

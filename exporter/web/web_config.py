@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
-from exporter.config.settings import Shape
 from exporter.config.shape import validated, words
 from exporter.config.yaml_document import Document, Place, read
 from exporter.did_you_mean import did_you_mean
 from exporter.errors import ConfigError, Mistake
 from exporter.files import LARGEST_PEM, Followed, reason
+from exporter.model.report import Shape
 from exporter.tls import (
     CLIENT_AUTH,
     CURVES,

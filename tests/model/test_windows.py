@@ -110,13 +110,7 @@ def test_a_calendar_window_that_is_over_is_followed_by_the_next(name: str) -> No
 
 @pytest.mark.parametrize("name", [*SLIDING, *RANGE_TYPES, "all"])
 def test_a_sliding_window_never_moves_on(name: str) -> None:
-    assert window(name).sliding
     assert window(name).moves_on(date(2024, 12, 31)) is None
-
-
-@every_calendar_window
-def test_a_calendar_window_does_not_slide(name: str) -> None:
-    assert not window(name).sliding
 
 
 @pytest.mark.parametrize("name", ["all", "last_day"])
