@@ -254,7 +254,9 @@ class _Distinct:
         source: Any,  # noqa: ANN401 - any type
         handler: GetCoreSchemaHandler,
     ) -> CoreSchema:
-        model = _model_in(source)
+        model = _nested(source)
+        if model is None:
+            raise TypeError("rows of no model")
 
         def distinct(value: object, info: ValidationInfo) -> object:
             if not isinstance(value, list):
@@ -267,19 +269,8 @@ class _Distinct:
         return BeforeValidator(distinct).__get_pydantic_core_schema__(source, handler)
 
 
-def _model_in(kind: Any) -> type[Reply]:  # noqa: ANN401 - any type
-    """The model of the rows that a type holds.
-
-    Raises:
-        TypeError: If the type holds no model.
-    """
-    found = _nested(kind)
-    if found is None:
-        raise TypeError("rows of no model")
-    return found
-
-
 def _nested(kind: Any) -> type[Reply] | None:  # noqa: ANN401 - any type
+    """The model of the rows that a type holds; None if it holds none."""
     if isinstance(kind, type) and not get_args(kind):
         return kind if issubclass(kind, Reply) else None
     return next(filter(None, map(_nested, get_args(kind))), None)

@@ -173,18 +173,17 @@ def read(
     ]
     found = {}
     for name, value in given.items():
-        if name not in checks:
-            mistakes.append(
-                mistake([place, name], "extra fields not permitted", "value_error.extra")
-            )
-            continue
         try:
-            found[name] = checks[name](value)
+            found[name] = checks.get(name, _not_permitted)(value)
         except Wrong as wrong:
             mistakes.append(mistake([place, name], str(wrong), wrong.kind))
     if mistakes:
         raise Refusal(422, mistakes)
     return found
+
+
+def _not_permitted(_: object) -> None:
+    raise Wrong("extra fields not permitted", "value_error.extra")
 
 
 def epoch(when: datetime, clock: ZoneInfo) -> int:
