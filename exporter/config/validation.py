@@ -287,7 +287,6 @@ class _Reader:
             interval=options.interval or report.interval or workspace.interval,
             scope=options.scope or ("bots" if by_bot else "workspace"),
             zone=workspace.zone,
-            zone_name=workspace.timezone,
         )
 
     def _fits(

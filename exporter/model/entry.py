@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from exporter.model.report import (
     ABSENT,
@@ -32,8 +33,7 @@ class Entry:
         name: The value of the label `report`.
         interval: The polling interval.
         scope: `bots` or `workspace`.
-        zone: The workspace's time zone.
-        zone_name: Its IANA name, as sent to the API.
+        zone: The workspace's time zone; the API gets its IANA name.
     """
 
     report: AnyReport
@@ -42,8 +42,7 @@ class Entry:
     name: str
     interval: timedelta
     scope: Literal["bots", "workspace"]
-    zone: tzinfo
-    zone_name: str
+    zone: ZoneInfo
 
     @property
     def metric(self) -> str:
@@ -64,7 +63,7 @@ class Entry:
         options.
         """
         options = self.options.model_dump_json(exclude={"name", "interval", "scope"})
-        asked = f"{self.report.name}\n{self.zone_name}\n{options}"
+        asked = f"{self.report.name}\n{self.zone.key}\n{options}"
         return blake2b(asked.encode(), digest_size=4).hexdigest()
 
     @cached_property
@@ -72,7 +71,7 @@ class Entry:
         """Every request field that the entry sets, by SeaChat's spelling."""
         found: dict[str, Field_] = {}
         if self.form.zoned:
-            found["timezone"] = self.zone_name
+            found["timezone"] = self.zone.key
         wanted = self.options.window
         if self.form.windows is Windows.RANGES and wanted:
             # The documents do not say which of the two wins: never send a range with dates.

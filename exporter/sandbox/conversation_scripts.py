@@ -22,11 +22,6 @@ class Script:
         """The time at which one of `senders` first speaks, in quarters of a pace; None if never."""
         return next((after for after, sender in self.lines if sender in senders), None)
 
-    @property
-    def live_agent(self) -> int | None:
-        """The time at which a live agent is requested, in quarters of a pace; None if never."""
-        return self.first("SYSTEM") if self.kind == "live" else None
-
 
 def _talk(rng: Random, turns: int) -> list[str]:
     senders = []

@@ -208,7 +208,8 @@ def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) ->
         script, pace = _choose_script(habits, rng), 20 + int(random() * 160)
         chance = random()
         status = "RESOLVED" if chance < 0.78 else "PENDING" if chance < 0.92 else "FOLLOW_UP"
-        first = (script.live_agent, script.first("CUSTOMER"), script.first("AGENT", "BOT"))
+        live_agent = script.first("SYSTEM") if script.kind == "live" else None
+        first = (live_agent, script.first("CUSTOMER"), script.first("AGENT", "BOT"))
         instants = [None if after is None else started_at + after * pace // 4 for after in first]
         user_number, channel = _user_number(bot, user), habits.channels[user]
         rows["conversation"].append(

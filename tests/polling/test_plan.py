@@ -1,7 +1,8 @@
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date
+from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -108,8 +109,7 @@ def entries(wanted: Iterable[dict[str, Any]]) -> tuple[Entry, ...]:
                 name=item["metric"],
                 interval=options.interval or parse("10m"),
                 scope="bots",
-                zone=UTC,
-                zone_name="UTC",
+                zone=ZoneInfo("UTC"),
             )
         )
     return tuple(made)

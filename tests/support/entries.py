@@ -32,7 +32,6 @@ def entry(api: str, metric: str, zone: str = "UTC", **options: object) -> Entry:
         interval=wanted.interval or report.interval or timedelta(minutes=10),
         scope=wanted.scope or "workspace",
         zone=ZoneInfo(zone),
-        zone_name=zone,
     )
 
 
