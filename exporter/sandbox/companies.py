@@ -126,7 +126,7 @@ def _workspace(seed: int, place: int, bots: int) -> SandboxWorkspace:
         seachat_key=f"seachat-{_token(rng, 32)}",
         portal_key=f"portal-{_token(rng, 32)}",
         seax_key=f"seax-{_token(rng, 32)}",
-        # The upper bits of a bot's number are its workspace's, as in a conversation's.
+        # A bot's number begins with its workspace's, as a conversation's begins with its bot's.
         bots=tuple(_bot(seed, place, (place << 16) | bot) for bot in range(bots)),
         number=place,
     )

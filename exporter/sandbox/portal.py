@@ -90,11 +90,10 @@ def _spelled(period: str, counts: dict[str, int]) -> dict[str, int]:
 
 
 def _label_usage(of: Scope, call: _Call) -> dict[str, object]:
-    rows = figures.labels_by_period(of, call.periods, call.labels)
-    periods = reversed(reply_shapes.label_periods(rows))
+    usage = reply_shapes.label_usage(of, call.periods, call.labels)
     return {
         "time_unit": call.periods.time_unit,
-        "data": [{"date": period, "labels": labels} for period, labels in periods],
+        "data": [{"date": period, "labels": labels} for period, labels in reversed(usage)],
     }
 
 
@@ -118,7 +117,7 @@ def _conversation_overview_yearly(of: Scope, call: _Call) -> dict[str, object]:
 
 def _conversation_breakdown(of: Scope, call: _Call) -> dict[str, object]:
     fields = ("user_count", "inbound_message_count")
-    return {**reply_shapes.breakdown(of, call.periods.window, call.periods.zone, fields)}
+    return reply_shapes.breakdown(of, call.periods.window, call.periods.zone, fields)
 
 
 _Answer = Callable[[Scope, _Call], dict[str, object]]

@@ -1,8 +1,7 @@
 """Parts of replies that the three APIs share, in the format of the documents."""
 
-import sqlite3
 from calendar import day_name, month_name
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
@@ -77,17 +76,20 @@ def total(rows: Iterable[tuple[str, dict[str, int]]]) -> int:
     return sum(sum(counts.values()) for _, counts in rows)
 
 
-def label_periods(rows: Iterable[sqlite3.Row]) -> list[tuple[str, list[dict[str, object]]]]:
-    """(period, labels with counts), from the rows of `figures.labels_by_period`."""
+def label_usage(
+    scope: Scope, periods: Periods, labels: Sequence[str]
+) -> list[tuple[str, list[dict[str, object]]]]:
+    """(period, its labels with counts), oldest first; see `figures.labels_by_period`."""
+    rows = figures.labels_by_period(scope, periods, labels)
     return [
-        (period, [{"name": name, "count": often} for _, name, often in labels])
-        for period, labels in groupby(rows, key=itemgetter(0))
+        (period, [{"name": name, "count": often} for _, name, often in found])
+        for period, found in groupby(rows, key=itemgetter(0))
     ]
 
 
 def breakdown(
     scope: Scope, window: Window, zone: ZoneInfo, fields: Iterable[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """The given fields of each channel, and messages by weekday and by hour, all of them."""
     by_day = dict.fromkeys(day_name, 0)
     by_hour = {str(hour): 0 for hour in range(24)}

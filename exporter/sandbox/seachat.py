@@ -74,10 +74,8 @@ def _activity_trend(of: Scope, call: Asked) -> object:
 
 def label_usage(of: Scope, call: Asked) -> object:
     """The applications of the requested labels in each period."""
-    rows = figures.labels_by_period(of, call.periods, call.labels)
-    return [
-        {"period": period, "labels": labels} for period, labels in reply_shapes.label_periods(rows)
-    ]
+    usage = reply_shapes.label_usage(of, call.periods, call.labels)
+    return [{"period": period, "labels": labels} for period, labels in usage]
 
 
 def _total_usage(of: Scope, call: Asked) -> object:
