@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, time
 from pathlib import Path
-from textwrap import indent
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import pytest
-from e2e.programs import ANYWHERE, LOOPBACK, Command, ServedSandbox, missing, served
+from e2e.programs import ANYWHERE, LOOPBACK, Command, ServedSandbox, missing
 from support.pagecheck import problems, series
 from support.processes import (
     PATIENCE,
     Running,
     answered,
     finished,
-    free_port,
     get,
     started,
     wait_for,
@@ -31,8 +29,6 @@ from exporter.metrics.exposition import API_FAMILIES
 from exporter.model.apis import APIS
 from exporter.sandbox import Sandbox
 
-WRONG_KEY: Final = "seachat-0123456789abcdef0123456789abcdef"
-ODD_NAME: Final = "- Café \"Olé\": #1, 5$ of ${HOME} \\ {x} 'y'"
 LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 CONFIGURATION: Final = """\
 requests_per_minute: 6000
@@ -129,39 +125,20 @@ def test_demo_shows_every_family_of_the_catalogue_within_seconds(
     assert took < 15  # 5 on an idle machine
 
 
-def test_once_prints_a_page_and_ends_well(
-    exporter: Command, config: str, small_sandbox: ServedSandbox
-) -> None:
-    ended = finished([*exporter, "once", config], small_sandbox.environment)
-    assert (ended.status, ended.stderr) == (0, "")
-    assert problems(ended.stdout.encode()) == []
-    found = series(ended.stdout.encode())
-    assert {value for (name, _), value in found.items() if name == "seasalt_report_success"} == {1}
-
-
 def test_once_with_a_wrong_key_says_so_and_never_shows_the_key(
     exporter: Command, config: str, small_sandbox: ServedSandbox
 ) -> None:
+    wrong = "seachat-0123456789abcdef0123456789abcdef"
     for level in ("info", "debug"):
         ended = finished(
             [*exporter, "once", config, f"--log.level={level}"],
-            small_sandbox.environment | {"SEACHAT_API_KEY": WRONG_KEY},
+            small_sandbox.environment | {"SEACHAT_API_KEY": wrong},
         )
         assert ended.status == 1
         assert "HTTP 401: the key is not accepted" in ended.stderr
-        assert WRONG_KEY not in ended.stdout + ended.stderr
+        assert wrong not in ended.stdout + ended.stderr
         assert "Traceback" not in ended.stderr
         assert problems(ended.stdout.encode()) == []
-
-
-def test_once_without_an_api_fails_with_the_reason(
-    exporter: Command, config: str, small_sandbox: ServedSandbox
-) -> None:
-    nowhere = {"SANDBOX_URL": f"http://127.0.0.1:{free_port()}"}
-    ended = finished([*exporter, "once", config], small_sandbox.environment | nowhere)
-    assert ended.status == 1
-    assert "the API cannot be reached: connection refused" in ended.stderr
-    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "demo", "sandbox"])
@@ -182,14 +159,6 @@ def test_sigterm_ends_a_server_with_status_0_within_10_seconds(
     assert "Traceback" not in ended.stderr
 
 
-def test_sigterm_just_after_the_start_ends_it_too(
-    exporter: Command, config: str, small_sandbox: ServedSandbox
-) -> None:
-    with serving(exporter, config, small_sandbox) as (process, _):
-        ended = process.end(within=10)
-    assert (ended.status, "Traceback" in ended.stderr) == (0, False)
-
-
 def test_sigterm_does_not_wait_for_an_api_that_never_answers(
     exporter: Command, config: str, small_sandbox: ServedSandbox
 ) -> None:
@@ -203,31 +172,6 @@ def test_sigterm_does_not_wait_for_an_api_that_never_answers(
             assert get(f"http://{address}/metrics").status == 200
             assert get(f"http://{address}/-/ready").status == 503
             assert process.end(within=10).status == 0
-
-
-def test_a_page_that_nobody_reads_to_its_end_does_not_hold_up_the_end(
-    exporter: Command, config: str, small_sandbox: ServedSandbox
-) -> None:
-    with serving(exporter, config, small_sandbox) as (process, url):
-        host, port = url.removeprefix("http://").split(":")
-        with closing(socket.create_connection((host, int(port)))) as idle:
-            idle.sendall(b"GET /metrics HTTP/1.1\r\n")
-            assert process.end(within=10).status == 0
-
-
-def test_a_second_instance_on_the_port_says_so_in_one_line(
-    exporter: Command, config: str, small_sandbox: ServedSandbox
-) -> None:
-    with serving(exporter, config, small_sandbox) as (_, url):
-        taken = url.removeprefix("http://")
-        second = finished(
-            [*exporter, "serve", config, f"--web.listen-address={taken}"],
-            small_sandbox.environment,
-        )
-        assert get(f"{url}/-/healthy").status == 200
-    assert (second.status, second.stdout) == (1, "")
-    assert second.stderr.startswith(f"cannot listen on {taken}: Address already in use")
-    assert second.stderr.count("\n") == 1
 
 
 def test_every_mistake_of_a_configuration_has_its_line_and_no_request_is_sent(
@@ -248,80 +192,6 @@ def test_every_mistake_of_a_configuration_has_its_line_and_no_request_is_sent(
         for place in ("intervall", "timezone", "metrics[0].window", "metrics[1]"):
             assert sum(f"{place}: " in line for line in lines) == 1
     assert len(small_sandbox.requests) == before
-
-
-def test_a_misspelt_flag_is_misuse_and_one_line(exporter: Command) -> None:
-    for arguments in (["--config.fiel=x"], ["serve", "--web.listen-adress=:1"], ["serv"]):
-        ended = finished([*exporter, *arguments])
-        assert (ended.status, ended.stdout) == (2, "")
-        assert len(ended.stderr.splitlines()) == 1
-    assert "did you mean --config.file?" in finished([*exporter, "--config.fiel=x"]).stderr
-
-
-def test_the_environment_sets_what_flags_set(
-    exporter: Command, config: str, small_sandbox: ServedSandbox
-) -> None:
-    variables = {
-        "SEASALT_EXPORTER_CONFIG_FILE": config.removeprefix("--config.file="),
-        "SEASALT_EXPORTER_WEB_LISTEN_ADDRESS": LOOPBACK,
-        "SEASALT_EXPORTER_LOG_FORMAT": "json",
-    }
-    with started(exporter, small_sandbox.environment | variables) as process:
-        address = process.said(r'"address": ?"(127\.0\.0\.1:\d+)"')
-        answered(f"http://{address}/-/ready")
-
-
-def test_plan_sends_nothing(exporter: Command, config: str, small_sandbox: ServedSandbox) -> None:
-    before = len(small_sandbox.requests)
-    ended = finished([*exporter, "plan", config], small_sandbox.environment)
-    assert (ended.status, ended.stderr) == (0, "")
-    assert "requests an hour" in ended.stdout
-    assert len(small_sandbox.requests) == before
-
-
-@pytest.fixture(scope="module")
-def eight_bots() -> Iterator[ServedSandbox]:
-    """A sandbox with eight bots: one has a name that YAML must quote, one is switched off."""
-    made = Sandbox.make(now=lambda: datetime.now(UTC), bots=8, days=2, conversations_per_day=2)
-    made.connection.execute("UPDATE bot SET name = ? WHERE number = 1", (ODD_NAME,))
-    with served(made) as found:
-        yield found
-
-
-def test_bots_prints_the_section_that_makes_its_bots_polled(
-    exporter: Command, tmp_path: Path, eight_bots: ServedSandbox
-) -> None:
-    file = tmp_path / "seasalt.yml"
-    without = re.sub(r" +bots: .*\n", "", CONFIGURATION) + "    workspace_id: ${WORKSPACE_ID}\n"
-    file.write_text(without)
-    listed = finished([*exporter, "bots", f"--config.file={file}"], eight_bots.environment)
-    assert (listed.status, listed.stderr) == (0, "")
-
-    file.write_text(without + indent(listed.stdout, "    "))
-    ended = finished([*exporter, "once", f"--config.file={file}"], eight_bots.environment)
-    assert (ended.status, ended.stderr) == (0, "")
-    found = series(ended.stdout.encode())
-    reported = [dict(labels) for name, labels in found if name == "seasalt_report_success"]
-    polled = {(labels["bot_id"], labels["bot"]) for labels in reported if "bot_id" in labels}
-    rows = eight_bots.sandbox.connection.execute("SELECT id, name FROM bot")
-    assert polled == set(rows)
-    assert ODD_NAME in {name for _, name in polled}
-    assert len(polled) == 8
-
-
-def test_bots_with_a_wrong_key_says_so_in_one_line_without_the_key(
-    exporter: Command, tmp_path: Path, eight_bots: ServedSandbox
-) -> None:
-    file = tmp_path / "seasalt.yml"
-    file.write_text(CONFIGURATION + "    workspace_id: ${WORKSPACE_ID}\n")
-    wrong = eight_bots.environment | {"SEACHAT_API_KEY": WRONG_KEY}
-    ended = finished([*exporter, "bots", f"--config.file={file}"], wrong)
-    assert (ended.status, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("workspace small: HTTP 401: the key is not accepted")
-    assert (ended.stderr.count("\n"), WRONG_KEY in ended.stderr) == (1, False)
-    detailed = finished([*exporter, "bots", f"--config.file={file}", "--log.level=debug"], wrong)
-    assert detailed.status == 1
-    assert WRONG_KEY not in detailed.stdout + detailed.stderr
 
 
 @pytest.mark.parametrize(

@@ -532,17 +532,3 @@ def test_firing_alerts_are_found_for_marking(history: Served) -> None:
     with_watchdog = re.sub(r'alertname!="\w+",', "", FIRING)
     now["query"] = history.resolved(with_watchdog)
     assert len(history.get("query", **now)["data"]["result"]) == 2
-
-
-def test_promtool_parses_every_query(promtool: str, tmp_path: Path) -> None:
-    expressions = {resolved(ask.expr, "5m") for one in BOARDS for ask in asks(one.uid)}
-    rules = [
-        {"record": f"checked:query:{place}", "expr": expression}
-        for place, expression in enumerate(sorted({*expressions, resolved(FIRING, "5m")}))
-    ]
-    file = tmp_path / "rules.yml"
-    file.write_text(json.dumps({"groups": [{"name": "dashboards", "rules": rules}]}))
-    checked = finished([promtool, "check", "rules", str(file)])
-    assert (checked.status, checked.stderr) == (0, "")
-    assert f"{len(rules)} rules found" in checked.stdout
-    assert len(rules) > 100

@@ -369,24 +369,3 @@ def test_every_report_of_every_target_succeeds_and_is_fresh(scraping: Prometheus
     assert scraping.values('sum(seasalt_api_requests_total{outcome!="success"})') == [0]
     for nothing in ("seasalt_schema_drift_total", "seasalt_series_dropped_total"):
         assert scraping.values(f"{nothing} > 0") == []
-
-
-def test_the_hours_of_a_window_add_up_to_its_weekdays(scraping: Prometheus) -> None:
-    by = "sum by (job, api, workspace, bot_id, window)"
-    family = "seasalt_conversation_breakdown"
-    apart = scraping.values(f"{by} ({family}_hour_messages) - {by} ({family}_weekday_messages)")
-    targets = 1 + len(DISCOVERED) + len(("all bots", "Portal", "SeaX"))
-    assert len(apart) > 2 * targets * 2  # two jobs, the windows in which anything happened, demo
-    assert set(apart) == {0}
-    of_a_month = f'{by} ({family}_hour_messages{{window="last_30_days"}})'
-    off = "seasalt_bot_enabled == 0"
-    assert min(scraping.values(f"{of_a_month} unless on (job, bot_id) ({off})")) > 0
-    assert scraping.values(f"{of_a_month} and on (job, bot_id) ({off})") == [0, 0]
-
-
-def test_ratios_of_satisfaction_are_from_0_to_1(scraping: Prometheus) -> None:
-    ratios = scraping.values("seasalt_csat_satisfaction_ratio")
-    assert len(ratios) >= 8
-    assert 0 <= min(ratios) <= max(ratios) <= 1
-    averages = scraping.values("seasalt_csat_average_rating")
-    assert 1 <= min(averages) <= max(averages) <= 5

@@ -1,6 +1,5 @@
 """A new configuration for a process that serves: by signal, by request, and by itself."""
 
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Final
 
 import pytest
 from e2e.programs import LOOPBACK, Command, ServedSandbox
-from support.pagecheck import problems, series
+from support.pagecheck import series
 from support.processes import PATIENCE, Running, answered, get, started, wait_for
 
 from exporter.polling.reload import LOOK_EVERY
@@ -88,21 +87,6 @@ def test_a_signal_puts_the_new_file_in_force_and_keeps_what_it_does_not_change(
         assert len(small_sandbox.requests) == asked + 1
 
 
-def test_a_storm_of_signals_does_no_harm(
-    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
-) -> None:
-    with serving(exporter, small_sandbox, tmp_path / "seasalt.yml") as served:
-        before, asked = served.reports(), len(small_sandbox.requests)
-        for _ in range(200):
-            served.process.send(signal.SIGHUP)
-        assert problems(get(f"{served.url}/metrics").body) == []
-        served.write(CONFIGURATION + YEARLY)
-        served.process.send(signal.SIGHUP)
-        wait_for(lambda: "conversation_overview_yearly" in served.reports(), "no new report")
-        assert served.reports()["label_overview"] == before["label_overview"]
-        assert len(small_sandbox.requests) == asked + 1
-
-
 def test_a_signal_to_reload_does_not_kill_what_is_about_to_end(
     exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
 ) -> None:
@@ -145,18 +129,6 @@ def test_of_every_bad_file_nothing_is_taken_up_and_the_first_mistake_is_told(
         assert len(small_sandbox.requests) == asked + 1
     with capsys.disabled():
         print(f" [{len(BAD)} bad files, none taken up]", end="")
-
-
-def test_a_workspace_that_was_removed_is_not_on_the_next_page(
-    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
-) -> None:
-    file = tmp_path / "seasalt.yml"
-    with serving(exporter, small_sandbox, file, "--web.enable-lifecycle") as served:
-        served.write((CONFIGURATION + LABELS).replace("name: small", "name: other"))
-        assert get(f"{served.url}/-/reload", method="POST").status == 200
-        page = get(f"{served.url}/metrics").body.decode()
-        assert 'workspace="small"' not in page
-        assert re.search(r'^seasalt_api_requests_total\{.*workspace="other"', page, re.MULTILINE)
 
 
 def test_a_changed_file_is_noticed_where_that_is_asked_for(

@@ -10,7 +10,7 @@ from typing import Final
 
 from e2e.programs import LOOPBACK, Command, ServedSandbox
 from support.pagecheck import problems, series
-from support.processes import PATIENCE, Running, answered, finished, get, started, wait_for
+from support.processes import PATIENCE, Running, get, started, wait_for
 
 from exporter.metrics.exposition import rendered
 from exporter.state.encoding import decoded
@@ -143,56 +143,3 @@ def test_an_exporter_that_ended_well_has_kept_everything(
         assert values(url) == before
         assert len(small_sandbox.requests) == asked
         assert process.end(within=10).status == 0
-
-
-def test_a_second_exporter_does_not_start_on_the_same_file(
-    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
-) -> None:
-    with serving(exporter, small_sandbox, tmp_path) as (_, url):
-        answered(f"{url}/-/healthy")
-        command = [
-            *(*exporter, "serve", f"--config.file={tmp_path / 'seasalt.yml'}"),
-            *(f"--state.file={tmp_path / 'seasalt.state'}", f"--web.listen-address={LOOPBACK}"),
-        ]
-        ended = finished(command, small_sandbox.environment)
-    assert ended.status == 1
-    assert "another process uses it" in ended.stderr
-    assert str(tmp_path / "seasalt.state") in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_a_damaged_file_costs_the_state_and_nothing_else(
-    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
-) -> None:
-    (tmp_path / "seasalt.state").write_bytes(b"seasalt-exporter-state 1 0 0 0\n{")
-    with serving(exporter, small_sandbox, tmp_path) as (process, url):
-        wait_for(lambda: values(url), "no values")
-        page = series(get(f"{url}/metrics").body)
-        assert page["seasalt_exporter_state_quarantined_total", frozenset()] == 1
-        assert "is damaged" in process.stderr
-    assert (tmp_path / "seasalt.state.corrupt").exists()
-
-
-def test_a_folder_that_cannot_be_written_costs_the_state_and_nothing_else(
-    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
-) -> None:
-    folder = tmp_path / "a file"
-    folder.write_text("in the place of the folder", encoding="utf-8")
-    (tmp_path / "seasalt.yml").write_text(CONFIGURATION, encoding="utf-8")
-    command = [
-        *(*exporter, "serve", f"--config.file={tmp_path / 'seasalt.yml'}"),
-        *(f"--state.file={folder / 'seasalt.state'}", f"--web.listen-address={LOOPBACK}"),
-    ]
-    with started(command, small_sandbox.environment) as process:
-        url = f"http://{process.said(LISTENING)}"
-        wait_for(lambda: values(url), "no values")
-        wait_for(
-            lambda: series(get(f"{url}/metrics").body)[
-                "seasalt_exporter_state_write_failures_total", frozenset()
-            ],
-            "no failure counted",
-        )
-        ended = process.end(within=10)
-    assert ended.status == 0
-    assert 1 <= ended.stderr.count("msg=state ") <= 3
-    assert "Traceback" not in ended.stderr
