@@ -1,9 +1,10 @@
 """One sandbox for all tests, and short ways to call it over HTTP."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -12,6 +13,11 @@ from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 NOW = datetime(2025, 11, 5, 15, 0, tzinfo=UTC)
+REPORTS: Final = {
+    "seachat": api_paths.SEACHAT_REPORT,
+    "portal": api_paths.PORTAL_REPORT,
+    "seax": api_paths.SEAX_REPORT,
+}
 
 
 @pytest.fixture(scope="session")
@@ -38,46 +44,37 @@ def call() -> Callable[..., httpx.Response]:
 
 
 @pytest.fixture(scope="session")
-def seachat(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[..., Any]:
+def post(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
+    """Posts a body to an API with the key of the first workspace, of that sandbox or of another."""
+
+    def send(api: str, body: object, of: Sandbox = sandbox) -> httpx.Response:
+        key = getattr(of.workspaces[0], f"{api}_key")
+        headers = {"X-API-KEY": key, "Content-Type": "application/json"}
+        return call(of, "POST", REPORTS[api], headers=headers, content=json.dumps(body))
+
+    return send
+
+
+def answered(reply: httpx.Response) -> Any:  # noqa: ANN401 - JSON
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+@pytest.fixture(scope="session")
+def seachat(post: Callable[..., httpx.Response]) -> Callable[..., Any]:
     """Asks SeaChat for one metric of the first workspace: its value."""
-
-    def ask(metric: str, **fields: object) -> object:
-        key = sandbox.workspaces[0].seachat_key
-        body = {"metrics": [metric]} | fields
-        reply = call(
-            sandbox, "POST", api_paths.SEACHAT_REPORT, headers={"X-API-KEY": key}, json=body
-        )
-        assert reply.status_code == 200, reply.text
-        return reply.json()[metric]
-
-    return ask
+    return lambda metric, **fields: answered(post("seachat", {"metrics": [metric]} | fields))[
+        metric
+    ]
 
 
 @pytest.fixture(scope="session")
-def seax(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[..., Any]:
+def seax(post: Callable[..., httpx.Response]) -> Callable[..., Any]:
     """Asks SeaX for one metric of the first workspace: its value."""
-
-    def ask(metric: str, **fields: object) -> object:
-        key = sandbox.workspaces[0].seax_key
-        body = {"metrics": [metric]} | fields
-        reply = call(sandbox, "POST", api_paths.SEAX_REPORT, headers={"X-API-KEY": key}, json=body)
-        assert reply.status_code == 200, reply.text
-        return reply.json()[metric]
-
-    return ask
+    return lambda metric, **fields: answered(post("seax", {"metrics": [metric]} | fields))[metric]
 
 
 @pytest.fixture(scope="session")
-def portal(sandbox: Sandbox, call: Callable[..., httpx.Response]) -> Callable[..., Any]:
+def portal(post: Callable[..., httpx.Response]) -> Callable[..., Any]:
     """Asks Portal for one metric of the first workspace: the whole reply."""
-
-    def ask(metric: str, **fields: object) -> object:
-        key = sandbox.workspaces[0].portal_key
-        body = {"metric": metric} | fields
-        reply = call(
-            sandbox, "POST", api_paths.PORTAL_REPORT, headers={"X-API-KEY": key}, json=body
-        )
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-    return ask
+    return lambda metric, **fields: answered(post("portal", {"metric": metric} | fields))

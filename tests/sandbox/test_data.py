@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from exporter.model import api_paths
 from exporter.sandbox import Sandbox
 
 START = datetime(2025, 7, 16, 15, 30, tzinfo=UTC)
@@ -111,14 +110,13 @@ def test_identifiers_and_keys_are_all_different(make_sandbox: Make) -> None:
 
 
 def test_events_after_now_stay_invisible_until_their_time_comes(
-    call: Call, make_sandbox: Make
+    post: Call, make_sandbox: Make
 ) -> None:
     clock = [START]
     sandbox = make_sandbox(now=lambda: clock[0], days=4, bots=2)
-    workspace = sandbox.workspaces[0]
 
-    def ask(api: str, key: str, **body: object) -> Any:  # noqa: ANN401
-        reply = call(sandbox, "POST", api, headers={"X-API-KEY": key}, json=body)
+    def ask(api: str, *metrics: str, **fields: object) -> Any:  # noqa: ANN401
+        reply = post(api, {"metrics": metrics} | fields, sandbox)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
@@ -126,13 +124,8 @@ def test_events_after_now_stay_invisible_until_their_time_comes(
         clock[0] = START + timedelta(hours=hours)
         now = int(clock[0].timestamp())
         dates = {"start_date": "2025-01-01T00:00:00", "end_date": "2026-12-31T23:59:59"}
-        found = ask(
-            api_paths.SEACHAT_REPORT,
-            workspace.seachat_key,
-            metrics=["activity_trend", "total_usage", "label_overview"],
-            time_unit="year",
-            **dates,
-        )
+        metrics = ("activity_trend", "total_usage", "label_overview")
+        found = ask("seachat", *metrics, time_unit="year", **dates)
         [row] = found["activity_trend"]["data"]
         [(happened,)] = sandbox.connection.execute(
             "SELECT count(*) FROM message WHERE at < ?", (now,)
@@ -146,9 +139,7 @@ def test_events_after_now_stay_invisible_until_their_time_comes(
         assert row["CUSTOMER"] + row["AGENT"] + row["BOT"] + row["SYSTEM"] == happened
         assert sum(label["total_count"] for label in found["label_overview"]) == applied
         assert found["total_usage"]["total_voice_minutes"] == round(seconds / 60, 2)
-        sessions = ask(
-            api_paths.SEAX_REPORT, workspace.seax_key, metrics=["agent_activity"], **dates
-        )
+        sessions = ask("seax", "agent_activity", **dates)
         ends = [
             session[edge]
             for session in sessions["agent_activity"]["agents"]
@@ -161,7 +152,7 @@ def test_events_after_now_stay_invisible_until_their_time_comes(
 
 
 def test_a_reply_that_is_still_to_come_does_not_keep_its_conversation(
-    call: Call, make_sandbox: Make
+    post: Call, make_sandbox: Make
 ) -> None:
     clock = [START]
     sandbox = make_sandbox(now=lambda: clock[0], days=2, bots=2)
@@ -180,14 +171,12 @@ def test_a_reply_that_is_still_to_come_does_not_keep_its_conversation(
             "from_date": datetime.fromtimestamp(started_at, UTC).isoformat(),
             "to_date": datetime.fromtimestamp(started_at, UTC).isoformat(),
         }
-        headers = {"X-API-KEY": sandbox.workspaces[0].portal_key}
-        reply = call(sandbox, "POST", api_paths.PORTAL_REPORT, headers=headers, json=body)
-        return sum(row["count"] for row in reply.json()["data"])
+        return sum(row["count"] for row in post("portal", body, sandbox).json()["data"])
 
     assert conversations(replied_at + 1) == conversations(replied_at) + 1
 
 
-def test_a_call_that_is_going_on_counts_its_minutes_so_far(call: Call, make_sandbox: Make) -> None:
+def test_a_call_that_is_going_on_counts_its_minutes_so_far(post: Call, make_sandbox: Make) -> None:
     clock = [START]
     sandbox = make_sandbox(now=lambda: clock[0], days=6, bots=3)
     [(started_at, seconds)] = sandbox.connection.execute(
@@ -196,20 +185,18 @@ def test_a_call_that_is_going_on_counts_its_minutes_so_far(call: Call, make_sand
         (START.timestamp(),),
     )
     second = datetime.fromtimestamp(started_at, UTC).isoformat()
-    headers = {"X-API-KEY": sandbox.workspaces[0].seax_key}
     body = {"metrics": ["total_usage"], "start_date": second, "end_date": second}
     found = []
     for after in (0, 60, seconds, seconds + 600):
         clock[0] = datetime.fromtimestamp(started_at + after, UTC)
-        reply = call(sandbox, "POST", api_paths.SEAX_REPORT, headers=headers, json=body)
-        found.append(reply.json()["total_usage"]["total_voice_minutes"])
+        found.append(post("seax", body, sandbox).json()["total_usage"]["total_voice_minutes"])
     assert found == [None, 1.0, round(seconds / 60, 2), round(seconds / 60, 2)]
 
 
-def test_a_live_agent_is_counted_from_when_one_is_asked_for(call: Call, make_sandbox: Make) -> None:
+def test_a_live_agent_is_counted_from_when_one_is_asked_for(post: Call, make_sandbox: Make) -> None:
     clock = [START]
     sandbox = make_sandbox(now=lambda: clock[0], days=4, bots=2)
-    workspace = sandbox.workspaces[0]
+    body = {"metrics": ["conversation_overview"], "range_type": "last_180_days"}
     [(asked_at,)] = sandbox.connection.execute(
         "SELECT min(live_agent_at) FROM conversation WHERE live_agent_at > ?",
         (START.timestamp() - 86_400,),
@@ -217,10 +204,8 @@ def test_a_live_agent_is_counted_from_when_one_is_asked_for(call: Call, make_san
     found = []
     for after in (0, 1):
         clock[0] = datetime.fromtimestamp(asked_at + after, UTC)
-        headers = {"X-API-KEY": workspace.seachat_key}
-        body = {"metrics": ["conversation_overview"], "range_type": "last_180_days"}
-        reply = call(sandbox, "POST", api_paths.SEACHAT_REPORT, headers=headers, json=body)
-        found.append(reply.json()["conversation_overview"]["live_agent_requests"])
+        overview = post("seachat", body, sandbox).json()["conversation_overview"]
+        found.append(overview["live_agent_requests"])
     assert found[1] == found[0] + 1
 
 
