@@ -1169,14 +1169,14 @@ PROTECTIONS: Final = (
         "exporter/web/app.py",
         "known = path == self._metrics or",
         'known = path.rstrip("/") == self._metrics or',
-        ("tests/web/test_app.py",),
+        ("tests/web/test_connection.py::test_only_the_exact_routes_and_methods_answer",),
     ),
     Protection(
         "nothing but GET and HEAD is answered",
         "exporter/web/app.py",
         'elif scope["method"] not in {"GET", "HEAD"}:',
         "elif False:",
-        ("tests/web/test_app.py",),
+        ("tests/web/test_connection.py::test_only_the_exact_routes_and_methods_answer",),
     ),
     Protection(
         "no page of another site reloads",
