@@ -108,15 +108,22 @@ class Serving:
             (LOOPBACK, self.port), timeout=PATIENCE, source_address=(source, 0)
         )
 
+    @contextmanager
+    def secured(self, tls: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+        """A connection over TLS for as long as the block lasts."""
+        with (
+            closing(self.connect()) as plain,
+            closing(tls.wrap_socket(plain, server_hostname=LOOPBACK)) as found,
+        ):
+            yield found
+
     def ask(
         self, request: bytes, tls: ssl.SSLContext | None = None, source: str = LOOPBACK
     ) -> bytes:
         """All that comes back for some bytes, until the server closes."""
-        with closing(self.connect(source)) as plain:
-            secured = tls.wrap_socket(plain, server_hostname=LOOPBACK) if tls else plain
-            with closing(secured):
-                secured.sendall(request)
-                return rest(secured)
+        with self.secured(tls) if tls else closing(self.connect(source)) as connection:
+            connection.sendall(request)
+            return rest(connection)
 
     def ask_roughly(self, request: bytes) -> bytes:
         """The same for bytes of which the server may not want to read all."""
