@@ -4,6 +4,7 @@ import socket
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 
 import pytest
 from support.processes import free_port
@@ -11,6 +12,7 @@ from support.processes import free_port
 from exporter.errors import StartError
 from exporter.web.sockets import Crowd, Door, Limits, bound, listen
 
+BOTH: Final = ["::1", "127.0.0.1"]
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
 
 
@@ -23,46 +25,50 @@ def refused(*addresses: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("address", "reached"),
+    ("address", "reached", "shown"),
     [
-        pytest.param("127.0.0.1:0", ["127.0.0.1"], id="ipv4"),
-        pytest.param("localhost:0", ["127.0.0.1"], id="name"),
-        pytest.param("[127.0.0.1]:0", ["127.0.0.1"], id="brackets"),
-        pytest.param(":0", ["127.0.0.1", "::1"], id="everywhere", marks=needs_ipv6),
-        pytest.param("[::1]:0", ["::1"], id="ipv6", marks=needs_ipv6),
-        pytest.param("[::]:0", ["::1", "127.0.0.1"], id="everywhere-ipv6", marks=needs_ipv6),
-        pytest.param("[0:0::0]:0", ["::1", "127.0.0.1"], id="written-out", marks=needs_ipv6),
-        pytest.param("0.0.0.0:0", ["127.0.0.1"], id="everywhere-ipv4"),
-        pytest.param("[::ffff:127.0.0.1]:0", ["127.0.0.1"], id="mapped", marks=needs_ipv6),
+        pytest.param("127.0.0.1:0", ["127.0.0.1"], "127.0.0.1:", id="ipv4"),
+        pytest.param("localhost:0", ["127.0.0.1"], "127.0.0.1:", id="name"),
+        pytest.param("[127.0.0.1]:0", ["127.0.0.1"], "127.0.0.1:", id="brackets"),
+        pytest.param(":0", BOTH, "[::]:", id="everywhere", marks=needs_ipv6),
+        pytest.param("[::1]:0", ["::1"], "[::1]:", id="ipv6", marks=needs_ipv6),
+        pytest.param("[::]:0", BOTH, "[::]:", id="everywhere-ipv6", marks=needs_ipv6),
+        pytest.param("[0:0::0]:0", BOTH, "[::]:", id="written-out", marks=needs_ipv6),
+        pytest.param("0.0.0.0:0", ["127.0.0.1"], "0.0.0.0:", id="everywhere-ipv4"),
+        pytest.param(
+            "[::ffff:127.0.0.1]:0", ["127.0.0.1"], "127.0.0.1:", id="mapped", marks=needs_ipv6
+        ),
     ],
 )
-def test_an_address_is_listened_on(address: str, reached: list[str]) -> None:
+def test_an_address_is_listened_on(address: str, reached: list[str], shown: str) -> None:
     (listening,) = listen([address])
 
     with closing(listening):
+        port = listening.getsockname()[1]
+        assert bound(listening) == f"{shown}{port}"
         for host in reached:
-            socket.create_connection((host, listening.getsockname()[1])).close()
+            socket.create_connection((host, port)).close()
+
+
+IPV6: Final = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))
+IPV4: Final = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
 
 
 @needs_ipv6
-def test_a_name_of_ipv6_alone_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))]
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        pytest.param([IPV6], "[::1]:", id="ipv6-alone"),
+        pytest.param([IPV6, IPV4], "127.0.0.1:", id="both"),
+    ],
+)
+def test_a_name_is_listened_on_by_ipv4_and_by_ipv6_where_it_has_no_other_address(
+    monkeypatch: pytest.MonkeyPatch, found: list[object], shown: str
+) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
 
-    with closing(listen(["ip6-localhost:0"])[0]) as listening:
-        assert bound(listening).startswith("[::1]:")
-
-
-@needs_ipv6
-def test_a_name_of_both_is_listened_on_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [
-        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
-    ]
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
-
-    with closing(listen(["both:0"])[0]) as listening:
-        assert bound(listening).startswith("127.0.0.1:")
+    with closing(listen(["some-name:0"])[0]) as listening:
+        assert bound(listening).startswith(shown)
 
 
 def link() -> str:
@@ -95,16 +101,6 @@ def test_the_number_of_a_link_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> No
 
     listen(["[fe80::1%eth0]:0"])
     assert bound_to == [address]
-
-
-@needs_ipv6
-@pytest.mark.parametrize(
-    ("address", "shown"), [("127.0.0.1:0", "127.0.0.1:"), ("[::1]:0", "[::1]:"), (":0", "[::]:")]
-)
-def test_an_address_is_shown_as_it_would_be_asked_for(address: str, shown: str) -> None:
-    with closing(listen([address])[0]) as listening:
-        assert bound(listening) == f"{shown}{listening.getsockname()[1]}"
-        assert listening.getsockname()[1] > 0
 
 
 def test_several_addresses_are_listened_on_in_their_order() -> None:
@@ -149,12 +145,10 @@ def test_where_one_address_cannot_be_had_the_others_are_free_again() -> None:
 
 
 @pytest.mark.parametrize("host", ["no such host", "nowhere.invalid", ".", "a..b", "x" * 70])
-def test_a_name_that_does_not_resolve_is_one_line(host: str) -> None:
-    assert refused(f"{host}:0").startswith(f"cannot listen on {host}:0: ")
-
-
-def test_a_name_that_does_not_resolve_is_told_in_the_systems_words() -> None:
-    assert "Unknown error" not in refused("no such host:0")
+def test_a_name_that_does_not_resolve_is_one_line_in_the_systems_words(host: str) -> None:
+    said = refused(f"{host}:0")
+    assert said.startswith(f"cannot listen on {host}:0: ")
+    assert "Unknown error" not in said
 
 
 def test_no_answer_waits_until_its_head_is_acknowledged() -> None:
