@@ -1,6 +1,5 @@
 """What a file that should hold a key may hold, and what becomes of one that holds something else."""
 
-import os
 import tracemalloc
 from pathlib import Path
 
@@ -83,17 +82,6 @@ def test_a_huge_key_file_is_not_read_whole(tmp_path: Path) -> None:
         tracemalloc.stop()
 
     assert peak < 1024 * 1024
-
-
-def test_a_pipe_is_refused_and_not_waited_for() -> None:
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, KEY.encode())
-        os.close(writing)
-
-        assert "must be a regular file" in refused(ApiKey(file=Path(f"/dev/fd/{reading}")))
-    finally:
-        os.close(reading)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

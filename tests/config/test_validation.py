@@ -14,10 +14,9 @@ from support.pace import TRACED
 from support.workspaces import workspace
 
 from exporter.config import Config, json_schema, load, show
-from exporter.config.api_keys import ApiKey
 from exporter.config.validation import ORPHANED
 from exporter.config.yaml_document import MOST_TOLD
-from exporter.errors import ConfigError, Mistake, RequestFailed
+from exporter.errors import ConfigError, Mistake
 from exporter.polling.plan import target
 
 CONFIGS = Path(__file__).parents[1] / "data" / "configs"
@@ -250,22 +249,6 @@ def test_white_space_around_a_key_is_not_part_of_it(tmp_path: Path) -> None:
     (workspace,) = loaded(tmp_path, WORKSPACE, {"SEACHAT_API_KEY": " sk-1\r\n"}).workspaces
 
     assert workspace.key.read() == "sk-1"
-
-
-def test_a_key_file_is_read_again_each_time(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.write_text("sk-1\n", encoding="utf-8")
-    key = ApiKey(file=file)
-    assert key.read() == "sk-1"
-
-    file.write_text("sk-2\n", encoding="utf-8")
-
-    assert key.read() == "sk-2"
-
-
-def test_a_key_file_that_is_gone_is_a_failed_request_and_no_crash(tmp_path: Path) -> None:
-    with pytest.raises(RequestFailed, match="the key file cannot be read: No such file"):
-        ApiKey(file=tmp_path / "none").read()
 
 
 @pytest.mark.parametrize(

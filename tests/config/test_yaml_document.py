@@ -1,6 +1,5 @@
 """Files that are no configuration at all: refused in a line, whatever they hold."""
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,18 +20,6 @@ def refused(file: object) -> str:
     (mistake,) = caught.value.mistakes
     assert "canary" not in str(mistake)
     return str(mistake)
-
-
-def test_a_file_is_read_up_to_its_bound_and_no_further(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "seasalt.yml"
-    file.write_text("a: b\n", encoding="utf-8")
-    monkeypatch.setattr(yaml_document, "LARGEST_FILE", 5)
-    assert read(str(file), {}).data == {"a": "b"}
-
-    file.write_text("a: bc\n", encoding="utf-8")
-    assert refused(file) == f"{file}: must not be larger than 5 bytes"
 
 
 def test_no_configuration_is_larger_than_a_megabyte(tmp_path: Path) -> None:
@@ -72,18 +59,6 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfa: b\n")
 
     assert read(str(file), {}).data == {"a": "b"}
-
-
-def test_a_pipe_is_refused_and_not_waited_for() -> None:
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, b"a: canary\n")
-        os.close(writing)
-
-        file = f"/dev/fd/{reading}"
-        assert refused(file) == f"{file}: must be a regular file"
-    finally:
-        os.close(reading)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
