@@ -135,18 +135,6 @@ def test_a_sender_that_some_periods_lack_is_the_sum_of_the_others() -> None:  # 
     assert found.series == messages(bot=9)
 
 
-def test_no_periods_are_no_series() -> None:  # R-ZERO
-    assert read("seachat", METRIC, trend(), **MONTH).series == {}
-
-
-def test_the_order_of_the_periods_means_nothing() -> None:  # T57
-    rows = [day(number, BOT=number) for number in range(1, 32)]
-    forward = read("seachat", METRIC, trend(*rows), **MONTH)
-    backward = read("seachat", METRIC, trend(*reversed(rows)), **MONTH)
-    assert forward == backward
-    assert forward.series == messages(bot=31 * 32 / 2)
-
-
 def test_a_change_that_is_null_has_no_series() -> None:  # T59
     part: dict[str, object] = {"time_unit": "day", "data": [], "change_percent": None}
     found = read("seachat", METRIC, part, **MONTH)
@@ -189,11 +177,6 @@ def test_a_row_without_a_readable_period_is_left_out_and_counted() -> None:  # T
     found = read("seachat", METRIC, trend(*rows), **MONTH)
     assert found.series == messages(bot=4)
     assert found.drift == {"period": 3}
-
-
-def test_a_period_that_comes_twice_is_counted_as_drift() -> None:
-    found = read("seachat", METRIC, trend(day(1, BOT=4), day(1, BOT=5)), **MONTH)
-    assert found.drift == {"period": 1}
 
 
 @pytest.mark.parametrize(

@@ -170,12 +170,6 @@ def test_no_sessions_are_no_series() -> None:
     assert activity() == {}
 
 
-def test_times_without_a_zone_are_utc() -> None:
-    found = activity(session(start="2024-01-15T08:00:00", end="2024-01-15T09:00:00"))
-
-    assert found[seconds("available")] == 3600
-
-
 @pytest.mark.parametrize(
     ("window", "end", "hours"),
     [

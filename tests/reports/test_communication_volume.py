@@ -28,11 +28,6 @@ def test_two_objects_are_a_failure_and_never_the_first_of_them() -> None:  # T79
         read("portal", "today_communication_volume", part)
 
 
-def test_no_object_is_success_without_series() -> None:  # T79
-    part = {"metric": "today_communication_volume", "time_unit": "day", "data": []}
-    assert read("portal", "today_communication_volume", part).series == {}
-
-
 def test_outbound_messages_are_not_made_up() -> None:  # T80
     found = read("seachat", METRIC, {"inbound_voice_count": 1, "outbound_non_voice_count": 7})
     assert found.series == {INBOUND: 1}

@@ -26,13 +26,6 @@ def test_portals_periods_are_added_up() -> None:  # T21, T39
     assert found.series == {CONVERSATIONS: 380}
 
 
-def test_the_order_of_portals_periods_means_nothing() -> None:  # T57
-    rows = [{"date": "2024-05", "count": 180}, {"date": "2024-06", "count": 200}]
-    one = read("portal", METRIC, {"data": rows}, JUNE, **MAY_AND_JUNE)
-    two = read("portal", METRIC, {"data": rows[::-1]}, JUNE, **MAY_AND_JUNE)
-    assert one == two
-
-
 def test_portals_filter_is_a_label_and_not_a_breakdown() -> None:  # T41
     part = {"data": [{"date": "2024-06-01", "count": 7}]}
     found = read("portal", METRIC, part, JUNE, handling_status="PENDING")

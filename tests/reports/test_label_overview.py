@@ -84,19 +84,6 @@ def test_a_label_without_a_count_has_no_series(value: object) -> None:  # R-ZERO
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        pytest.param("+1206123456789", "redacted", id="phone"),
-        pytest.param("someone@example.com", "redacted", id="email"),
-        pytest.param("24/7", "24/7", id="few-digits"),
-        pytest.param(42, "42", id="number"),
-    ],
-)
-def test_a_personal_name_is_not_shown(name: object, shown: str) -> None:
-    assert read("seax", METRIC, [{"name": name, "count": 1}]).series == {carried(shown): 1}
-
-
 @pytest.mark.parametrize("api", ["seachat", "seax"])
 def test_it_takes_neither_dates_nor_a_zone_and_has_no_window(api: str) -> None:  # T32
     wanted = entry(api, METRIC)
