@@ -99,7 +99,7 @@ GUIDES: Final = ("CONTRIBUTING.md", ".github/PULL_REQUEST_TEMPLATE.md", "SECURIT
 def test_each_command_that_a_guide_names_is_there(guide: str) -> None:
     text = (ROOT / guide).read_text(encoding="utf-8")
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= TARGETS.keys()
-    for path in re.findall(r"`((?:tests|benchmarks|\.ci)/[\w./-]+)", text):
+    for path in re.findall(r"`((?:exporter|tests|benchmarks|\.ci)/[\w./-]+)", text):
         assert "first_reply_time" in path or (ROOT / path).exists(), path
     for tool in re.findall(r"`\.venv/bin/([\w-]+)", text):
         assert is_there(tool), tool

@@ -84,6 +84,15 @@ def panels(uid: str) -> list[Json]:
     return [panel for panel in board(uid)["panels"] if panel["type"] != "row"]
 
 
+def columns(panel: Json) -> list[str]:
+    """The titles of a table's columns."""
+    return [
+        title
+        for change in panel["transformations"]
+        for title in change["options"].get("renameByName", {}).values()
+    ]
+
+
 def queries(uid: str) -> list[str]:
     """Of the panels."""
     return [target["expr"] for panel in panels(uid) for target in panel["targets"]]
@@ -252,13 +261,8 @@ def test_every_unit_is_one_of_grafanas(uid: str) -> None:
 @each_board
 def test_a_title_or_a_column_says_of_which_window_a_number_is(uid: str) -> None:
     for panel in panels(uid):
-        names = [
-            name
-            for change in panel["transformations"]
-            for name in change["options"].get("renameByName", {}).values()
-        ]
         legends = [target["legendFormat"] for target in panel["targets"]]
-        shown = " ".join([panel["title"], *names, *legends]).lower()
+        shown = " ".join([panel["title"], *columns(panel), *legends]).lower()
         for target in panel["targets"]:
             for selector in selectors(target["expr"]):
                 _, window = selector.labels.get("window", ("", ""))
@@ -466,22 +470,14 @@ def test_links_keep_variables_and_time(uid: str) -> None:
 @each_board
 def test_a_table_of_bots_leads_to_the_bots_page(uid: str) -> None:
     for panel in panels(uid):
-        columns = {
-            one["matcher"]["options"]: {part["id"] for part in one["properties"]}
+        changed = {
+            (one["matcher"]["options"], part["id"])
             for one in panel["fieldConfig"]["overrides"]
+            for part in one["properties"]
         }
-        titles = [
-            title
-            for change in panel["transformations"]
-            for title in change["options"].get("renameByName", {}).values()
-        ]
-        if {"Workspace", "Bot", "Value"} <= {*titles, "Value"} and uid != "seasalt-exporter":
-            assert any(
-                "links" in {part["id"] for part in one["properties"]}
-                for one in panel["fieldConfig"]["overrides"]
-                if one["matcher"]["options"] == "Bot"
-            ), panel["title"]
-        assert "Time" not in columns
+        if {"Workspace", "Bot"} <= set(columns(panel)) and uid != "seasalt-exporter":
+            assert ("Bot", "links") in changed, panel["title"]
+        assert "Time" not in {column for column, _ in changed}
 
 
 @each_board

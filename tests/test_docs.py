@@ -15,7 +15,6 @@ from exporter.config import load
 from exporter.config.settings import Workspace
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
-from exporter.reports.catalogue import REPORTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,7 +22,6 @@ DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").
 REFERENCE = DOCS["metrics"]
 COMMAND_LINE = DOCS["command-line"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 REWRITE = "tests/rewrite writes it anew"
 NAMES = [family.name for family in (*API_FAMILIES, *REPORT_FAMILIES)]
 NAMES += [family.name for family in OWN_FAMILIES]
@@ -44,11 +42,6 @@ def test_the_metric_reference_is_the_catalogues() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_family_is_in_the_reference(name: str) -> None:
     assert f"| `{name}` |" in REFERENCE
-
-
-@pytest.mark.parametrize("report", [report.name for report in REPORTS])
-def test_every_report_is_in_the_table(report: str) -> None:
-    assert f"`{report}`" in DOCS["reports"]
 
 
 @pytest.mark.parametrize("flag", [flag.name for flag in FLAGS])
@@ -103,8 +96,3 @@ def test_the_version_is_the_changelogs_newest() -> None:
     (newest, *_) = re.findall(r"^## (\S+)", CHANGELOG, re.MULTILINE)
 
     assert newest == __version__
-
-
-def test_what_the_contributing_guide_names_exists() -> None:
-    for path in re.findall(r"`((?:exporter|tests)/[\w./]+)`", CONTRIBUTING):
-        assert "first_reply_time" in path or (ROOT / path).exists(), path

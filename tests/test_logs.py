@@ -317,19 +317,6 @@ def test_of_subjects_without_end_a_thousand_are_remembered() -> None:
     assert len(repeats._last) == 1000  # noqa: SLF001 - what the promise is about
 
 
-def test_after_a_good_a_bad_and_a_good_configuration_the_last_line_says_good() -> None:
-    ended = script("""
-        reload = logging.getLogger("exporter.polling.reload")
-        for _ in range(2):
-            reload.info("configuration in force", extra={"workspaces": 1})
-            reload.error("configuration rejected", extra={"reason": "seasalt.yml:1: unknown key"})
-            reload.error("configuration rejected", extra={"reason": "seasalt.yml:1: unknown key"})
-        reload.info("configuration in force", extra={"workspaces": 1})
-    """)
-
-    assert [line["level"] for line in told(ended)] == ["info", "error", "info", "error", "info"]
-
-
 def test_of_a_reload_with_two_mistakes_or_a_warning_each_line_is_told_once_until_it_ends_otherwise() -> (
     None
 ):

@@ -19,6 +19,7 @@ from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
 from exporter.polling.plan import planned_calls
 from exporter.reports.catalogue import REPORTS
+from grafana.builder.catalogue import BOARDS
 
 ROOT: Final = Path(__file__).parent.parent
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
@@ -41,10 +42,7 @@ LABELS: Final = {
 """The labels that a series has beside those of scraping it, by name: the catalogue's, and what others
 tell of themselves."""
 API: Final = {family.name for family in API_FAMILIES}
-DASHBOARDS: Final = frozenset(
-    f"seasalt-{name}"
-    for name in ("overview", "bot", "demand", "csat", "agents", "topics", "usage", "exporter")
-)
+DASHBOARDS: Final = {board.uid for board in BOARDS}
 NEVER_QUIET: Final = {"SeasaltWatchdog"}
 """Its silence is the alarm."""
 ENDS_AT_ONCE: Final = {
