@@ -65,16 +65,22 @@ def counted(calls: MutableSequence[str]) -> Iterator[None]:
         sys.setprofile(None)
 
 
+def filled(bots: int) -> Store:
+    """A store with the values of so many bots."""
+    store = Store()
+    for bot in targets(bots):
+        for key, record in polled(bot, START):
+            store.put(key, record)
+    return store
+
+
 def scraped(bots: int) -> int:
     """The calls of a scrape, the third of a page of so many bots."""
     calls: list[str] = []
 
     async def go() -> None:
-        store, telemetry = Store(), Telemetry()
+        store, telemetry = filled(bots), Telemetry()
         telemetry.begin(workspace(), lambda: START)
-        for bot in targets(bots):
-            for key, record in polled(bot, START):
-                store.put(key, record)
         pages = SnapshotRefresher(store, telemetry, lambda: START)
         web = Web(
             snapshot=pages.current,
@@ -108,10 +114,7 @@ def test_a_scrape_is_a_few_hundred_calls_whatever_is_on_the_page() -> None:
 
 def rendered(bots: int) -> int:
     """The calls of writing the values of so many bots for the first time."""
-    store, calls = Store(), list[str]()
-    for bot in targets(bots):
-        for key, record in polled(bot, START):
-            store.put(key, record)
+    store, calls = filled(bots), list[str]()
     with counted(calls):
         snapshot(store.generation(), START)
     return len(calls)
@@ -125,10 +128,7 @@ def test_a_bot_more_is_written_in_a_few_calls_for_each_family_not_for_each_serie
 
 def renewed(bots: int) -> int:
     """The calls of making a page of so many bots anew, where one was polled."""
-    store, calls, (one, *_) = Store(), list[str](), targets(1)
-    for bot in targets(bots):
-        for key, record in polled(bot, START):
-            store.put(key, record)
+    store, calls, (one, *_) = filled(bots), list[str](), targets(1)
     before = snapshot(store.generation(), START)
     for key, record in polled(one, START, seed=7):
         store.put(key, record)

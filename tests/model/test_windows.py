@@ -35,7 +35,6 @@ MOVING: Final = {
 """Zones that do something of interest, and a day on which they do."""
 
 AVAILABLE: Final = sorted(zoneinfo.available_timezones())
-ZONES: Final = sorted({*AVAILABLE[::12], *(MOVING.keys() & set(AVAILABLE))})
 
 
 def days(first: str, last: str) -> Period:
@@ -172,22 +171,6 @@ def test_another_window_is_an_error_that_says_which_there_are(name: str) -> None
 def test_a_day_begins_at_its_first_instant(zone: str, day: str, expected: str) -> None:
     found = begins(date.fromisoformat(day), zoneinfo.ZoneInfo(zone))
     assert found == datetime.fromisoformat(expected).replace(tzinfo=UTC)
-
-
-@pytest.mark.parametrize("zone", ZONES)
-def test_a_second_before_a_day_begins_it_is_the_day_before(zone: str) -> None:
-    place = zoneinfo.ZoneInfo(zone)
-    for day in DAYS:
-        first = begins(day, place)
-        assert local_day(first, place) == day
-        assert local_day(first - timedelta(seconds=1), place) == day - DAY
-
-
-@pytest.mark.parametrize("zone", ZONES)
-def test_days_follow_one_another_and_are_about_a_day_long(zone: str) -> None:
-    place = zoneinfo.ZoneInfo(zone)
-    for day, length in lengths(place):
-        assert timedelta(hours=23) <= length <= timedelta(hours=25), day
 
 
 @pytest.mark.usefixtures("_our_zones")

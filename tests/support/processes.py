@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import IO, Final, Protocol, TypeVar
+from typing import IO, Final, TypeVar
 
 PATIENCE: Final = 40.0
 """How long anything may take to get ready, in seconds, on a busy machine."""
@@ -28,13 +28,6 @@ _FIRST: Final = _LOWEST + os.getpid() * 101 % (_HIGHEST - _LOWEST)
 _PORTS: Final[Iterator[int]] = cycle((*range(_FIRST, _HIGHEST), *range(_LOWEST, _FIRST)))
 
 T = TypeVar("T")
-
-
-class Readable(Protocol):
-    """What an HTTP answer and a file have in common."""
-
-    def read(self) -> bytes:
-        """Everything that is left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -423,13 +423,9 @@ def alive() -> int:
 
 @pytest.mark.parametrize("user", [False, True], ids=["open", "guarded"])
 def test_nothing_of_a_connection_outlives_its_reset(tmp_path: Path, user: bool) -> None:
-    config = tmp_path / "web.yml"
-    config.write_text(
-        "basic_auth_users: {a: $2b$04$abcdefghijklmnopqrstuu5s3w8YQ8Yy1zvA5nC0XQxO7bQx0bQ9S}"
-    )
     gc.collect()
     before = alive()
-    with serving(config if user else None) as server:
+    with serving(guarded(tmp_path, 4) if user else None) as server:
         gc.disable()  # nothing waits for the garbage collector either
         try:
             with attacked(resets, LOOPBACK, server.port) as attack:
