@@ -1,29 +1,39 @@
 """The programs that the end-to-end tests run: the exporter's demo, a sandbox, Prometheus's own."""
 
-import asyncio
 import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import pytest
 from support.processes import Running
+from support.serving import in_a_thread
 
 from exporter.sandbox import Sandbox
 from exporter.web.server import Server
-from exporter.web.sockets import TRUSTED, bound, listen
+from exporter.web.sockets import TRUSTED
 
 Command = tuple[str, ...]
 
 ROOT: Final = Path(__file__).parents[2]
 LOOPBACK: Final = "127.0.0.1:0"
 ANYWHERE: Final = (f"--web.listen-address={LOOPBACK}", f"--sandbox.listen-address={LOOPBACK}")
+
+LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
+SMALL: Final = """\
+requests_per_minute: 6000
+workspaces:
+  - name: small
+    api: seachat
+    base_url: ${SANDBOX_URL}
+    api_key: ${SEACHAT_API_KEY}
+"""
+"""A configuration for a sandbox, to which keys of its workspace may be added."""
 
 _TOOLS: Final = ROOT / ".tools/prometheus/usr/bin"
 _LEAST: Final = (3, 5)
@@ -99,18 +109,7 @@ class ServedSandbox:
 @contextmanager
 def served(sandbox: Sandbox) -> Iterator[ServedSandbox]:
     """Serve a sandbox from a thread for as long as the block lasts."""
-    [listening] = listen([LOOPBACK])
-    found = ServedSandbox(sandbox, f"http://{bound(listening)}")
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(
-        target=loop.run_until_complete,
-        args=(Server(found, limits=TRUSTED).serve_until(stop, [listening]),),
-    )
-    thread.start()
-    try:
+    found = ServedSandbox(sandbox, "")
+    with closing(sandbox), in_a_thread(Server(found, limits=TRUSTED)) as port:
+        found.url = f"http://127.0.0.1:{port}"
         yield found
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-        sandbox.close()

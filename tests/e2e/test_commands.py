@@ -13,7 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import pytest
-from e2e.programs import ANYWHERE, LOOPBACK, Command, ServedSandbox, missing
+from e2e.programs import ANYWHERE, LISTENING, LOOPBACK, SMALL, Command, ServedSandbox, missing
 from support.pagecheck import problems, series
 from support.processes import (
     PATIENCE,
@@ -29,16 +29,7 @@ from exporter.metrics.exposition import API_FAMILIES
 from exporter.model.apis import APIS
 from exporter.sandbox import Sandbox
 
-LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
-CONFIGURATION: Final = """\
-requests_per_minute: 6000
-workspaces:
-  - name: small
-    api: seachat
-    base_url: ${SANDBOX_URL}
-    api_key: ${SEACHAT_API_KEY}
-    bots: [{id: "${BOT_ID}", name: Only}]
-"""
+CONFIGURATION: Final = SMALL + '    bots: [{id: "${BOT_ID}", name: Only}]\n'
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from e2e.programs import LOOPBACK
+from e2e.programs import LISTENING, LOOPBACK
 from support.loopback import listening
 from support.processes import get, started, wait_for
 
-LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 PROGRAM: Final = """\
 import os, socket, sys, time
 from exporter.commands.cli import main

@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from e2e.programs import LOOPBACK, Command, ServedSandbox
+from e2e.programs import LISTENING, LOOPBACK, SMALL, Command, ServedSandbox
 from support.pagecheck import series
 from support.processes import PATIENCE, Running, answered, get, started, wait_for
 
 from exporter.polling.reload import LOOK_EVERY
 
-LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
 BAD: Final = sorted((Path(__file__).parents[1] / "data/configs").glob("*.bad.yml"))
 LABELS: Final = "    metrics: [label_overview]\n"
 YEARLY: Final = (
     "    metrics: [label_overview, conversation_overview_yearly]\n"  # never in one request
 )
-CONFIGURATION: Final = """\
-requests_per_minute: 6000
-workspaces:
-  - name: small
-    api: seachat
-    base_url: ${SANDBOX_URL}
-    api_key: ${SEACHAT_API_KEY}
-"""
 
 
 class Served:
@@ -58,7 +49,7 @@ class Served:
 
 @contextmanager
 def serving(exporter: Command, sandbox: ServedSandbox, file: Path, *flags: str) -> Iterator[Served]:
-    file.write_text(CONFIGURATION + LABELS, encoding="utf-8")
+    file.write_text(SMALL + LABELS, encoding="utf-8")
     command = [
         *exporter, "serve", f"--config.file={file}", f"--web.listen-address={LOOPBACK}", *flags
     ]  # fmt: skip
@@ -76,12 +67,12 @@ def test_a_signal_puts_the_new_file_in_force_and_keeps_what_it_does_not_change(
 ) -> None:
     with serving(exporter, small_sandbox, tmp_path / "seasalt.yml") as served:
         before, asked = served.reports(), len(small_sandbox.requests)
-        served.write(CONFIGURATION + YEARLY)
+        served.write(SMALL + YEARLY)
         served.process.send(signal.SIGHUP)
         wait_for(lambda: "conversation_overview_yearly" in served.reports(), "no new report")
         assert served.reports()["label_overview"] == before["label_overview"]
         assert len(small_sandbox.requests) == asked + 1
-        served.write(CONFIGURATION + LABELS)
+        served.write(SMALL + LABELS)
         served.process.send(signal.SIGHUP)
         wait_for(lambda: served.reports() == before, "not as before")
         assert len(small_sandbox.requests) == asked + 1
@@ -122,7 +113,7 @@ def test_of_every_bad_file_nothing_is_taken_up_and_the_first_mistake_is_told(
             assert served.value("seasalt_exporter_config_last_reload_successful") == 0
             assert served.reports() == before
         assert "canary" not in served.process.stderr
-        served.write(CONFIGURATION + YEARLY)
+        served.write(SMALL + YEARLY)
         assert get(f"{served.url}/-/reload", method="POST").status == 200
         assert served.value("seasalt_exporter_config_last_reload_successful") == 1
         wait_for(lambda: "conversation_overview_yearly" in served.reports(), "no new report")
@@ -136,7 +127,7 @@ def test_a_changed_file_is_noticed_where_that_is_asked_for(
 ) -> None:
     file = tmp_path / "seasalt.yml"
     with serving(exporter, small_sandbox, file, "--config.enable-auto-reload") as served:
-        served.write(CONFIGURATION + YEARLY)
+        served.write(SMALL + YEARLY)
         wait_for(
             lambda: "conversation_overview_yearly" in served.reports(),
             "no new report",

@@ -4,19 +4,11 @@ import json
 from pathlib import Path
 
 import bcrypt
-from e2e.programs import LOOPBACK, Command, ServedSandbox
+from e2e.programs import LOOPBACK, SMALL, Command, ServedSandbox
 from support.loopback import Authority
 from support.processes import answered, get, started, wait_for
 
-CONFIGURATION = """\
-requests_per_minute: 6000
-workspaces:
-  - name: small
-    api: seachat
-    base_url: ${SANDBOX_URL}
-    api_key: ${SEACHAT_API_KEY}
-    metrics: [total_usage]
-"""
+CONFIGURATION = f"{SMALL}    metrics: [total_usage]\n"
 WEB = """\
 tls_server_config:
   cert_file: server.pem

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from e2e.programs import LOOPBACK, Command, ServedSandbox
+from e2e.programs import LISTENING, LOOPBACK, SMALL, Command, ServedSandbox
 from support.pagecheck import problems, series
 from support.processes import PATIENCE, Running, get, started, wait_for
 
@@ -16,28 +16,14 @@ from exporter.metrics.exposition import rendered
 from exporter.state.encoding import decoded
 from exporter.state.file import WRITE_EVERY
 
-LISTENING: Final = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
-CONFIGURATION: Final = """\
+CONFIGURATION: Final = f"""\
 interval: 1d  # no turn of it comes by chance
-requests_per_minute: 6000
-workspaces:
-  - name: small
-    api: seachat
-    base_url: ${SANDBOX_URL}
-    api_key: ${SEACHAT_API_KEY}
-    workspace_id: ${WORKSPACE_ID}
-    discover_bots: {interval: 1d}
+{SMALL}\
+    workspace_id: ${{WORKSPACE_ID}}
+    discover_bots: {{interval: 1d}}
     metrics: [label_overview, total_usage]
 """
-YEARLY: Final = """\
-requests_per_minute: 6000
-workspaces:
-  - name: small
-    api: seachat
-    base_url: ${SANDBOX_URL}
-    api_key: ${SEACHAT_API_KEY}
-    metrics: [conversation_overview_yearly]
-"""
+YEARLY: Final = f"{SMALL}    metrics: [conversation_overview_yearly]\n"
 
 
 @contextmanager

@@ -181,16 +181,23 @@ def serving(
     """
     reloads: list[bool] = []
     kept = LiveWebConfig(str(config) if config else "", {}, reloads.append)
-    [listening] = listen([f"{LOOPBACK}:0"])
-    found = Serving(listening.getsockname()[1], kept, reloads)
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
     server = Server(AccessControl(app or web(own), lambda: kept.current), kept, limits)
+    with in_a_thread(server) as port:
+        yield Serving(port, kept, reloads)
+
+
+@contextmanager
+def in_a_thread(server: Server) -> Iterator[int]:
+    """Let a server serve on loopback for as long as the block lasts; its port."""
+    [listening] = listen([f"{LOOPBACK}:0"])
+    port = int(listening.getsockname()[1])
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(
         target=loop.run_until_complete, args=(server.serve_until(stop, [listening]),)
     )
     thread.start()
     try:
-        yield found
+        yield port
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
