@@ -309,14 +309,6 @@ def test_the_last_line_of_a_subject_says_what_happened_to_it_last(
             lines.append((at, about, event))
 
 
-def test_of_subjects_without_end_a_thousand_are_remembered() -> None:
-    repeats = Repeats()
-    for subject in range(100_000):
-        repeats.since("a", 0, subject)
-
-    assert len(repeats._last) == 1000  # noqa: SLF001 - what the promise is about
-
-
 def test_of_a_reload_with_two_mistakes_or_a_warning_each_line_is_told_once_until_it_ends_otherwise() -> (
     None
 ):
@@ -344,14 +336,15 @@ def test_bots_that_fail_for_two_reasons_in_turn_are_two_lines() -> None:
     assert [line["reason"] for line in told(ended)] == ["HTTP 500", "HTTP 501"]
 
 
-def test_of_events_without_end_a_thousand_are_remembered() -> None:
+def test_of_events_and_subjects_without_end_a_thousand_are_remembered() -> None:
     repeats = Repeats()
-    for event in range(100_000):
-        repeats.since(event, 0)
+    for number in range(100_000):
+        repeats.since(number, 0, number)
 
-    assert repeats.since(99_999, 1) is None
-    assert repeats.since(0, 1) == 0
-    assert len(repeats._told) == 1000  # noqa: SLF001 - what the promise is about
+    assert repeats.since(99_999, 1, 99_999) is None
+    assert repeats.since(0, 1, 0) == 0
+    # What the promise is about.
+    assert len(repeats._told) == len(repeats._last) == 1000  # noqa: SLF001
 
 
 def test_the_failures_of_a_workspace_for_one_reason_are_one_event() -> None:
