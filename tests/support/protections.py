@@ -2177,7 +2177,7 @@ PROTECTIONS: Final = (
         "if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:",
         "if self.conn.their_state is h11.IDLE:",
         (
-            "tests/web/test_connection.py::test_a_body_in_chunks_that_does_not_come_in_time_ends_the_connection",
+            "tests/web/test_connection.py::test_a_request_that_does_not_come_in_time_ends_the_connection",
         ),
     ),
     Protection(
