@@ -19,8 +19,8 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -45,10 +45,10 @@ PIECE: Final = 131_072
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A small answer that is sent as a whole."""
+    """An answer; a page is sent in portions, and compressed if the client accepts gzip."""
 
     status: int
-    body: bytes
+    body: bytes | Piece
     content_type: bytes = _PLAIN
     headers: tuple[Header, ...] = ()
 
@@ -58,6 +58,8 @@ _SCRAPERS: Final = 32
 
 _LONGEST: Final = 1000
 """Maximum length of a header or query to parse; longer ones are slow, and scrapers send none."""
+
+_LONGEST_SEARCH: Final = 100
 
 HELD: Final = 1.0
 """Seconds for which a status page is shared by all who ask for it."""
@@ -132,15 +134,15 @@ class Web:
         self._reload = reload
         self._external = external_url
         self._prefix = route_prefix
-        self._reloading = f"{route_prefix}/-/reload"
-        self._landing = f"{route_prefix}/"
-        self._api = f"{route_prefix}/api/v1/status"
-        self._metrics = route_prefix + telemetry_path
         # Relative to the landing page, so that the link works behind any proxy.
         self._linked = quote(telemetry_path.removeprefix("/"))
-        self._routes: Mapping[str, Callable[[], Answer]] = {
-            f"{route_prefix}/-/healthy": lambda: Answer(200, b"Healthy\n"),
+        self._routes: Mapping[str, Callable[[Scope], Awaitable[Answer]]] = {
+            f"{route_prefix}/-/healthy": self._health,
             f"{route_prefix}/-/ready": self._readiness,
+            f"{route_prefix}/": self._looked,
+            f"{route_prefix}/api/v1/status": partial(self._looked, json=True),
+            route_prefix: self._slash_after,
+            route_prefix + telemetry_path: self._metrics,
         }
         self._pages = _Shared(self._made)
         self._one_reload = asyncio.Lock()
@@ -148,45 +150,48 @@ class Web:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            return
-        path = scope["path"]
-        if not path.startswith("/"):
-            path = _target(scope)[1]
-        looked = path in {self._landing, self._api}
-        known = path == self._metrics or path in self._routes or looked or path == self._prefix
-        if path == self._reloading:
-            await reply(scope, send, await self._reloaded(scope))
-        elif not known:
-            await reply(scope, send, NOT_FOUND)
-        elif scope["method"] not in {"GET", "HEAD"}:
-            await reply(scope, send, NOT_ALLOWED)
-        elif path == self._metrics:
-            await self._page(scope, send)
-        elif path in self._routes:
-            await reply(scope, send, self._routes[path]())
-        elif looked:
-            await self._looked(scope, send, path)
-        else:
-            await reply(scope, send, _slash_after(path, scope.get("query_string", b"")))
+        await reply(scope, send, await self._answer(scope))
 
-    async def _page(self, scope: Scope, send: Send) -> None:
+    async def _answer(self, scope: Scope) -> Answer:
+        host, path = _target(scope)
+        if path == f"{self._prefix}/-/reload":
+            return await self._reloaded(scope, host)
+        route = self._routes.get(path)
+        if route is None:
+            return NOT_FOUND
+        if scope["method"] not in {"GET", "HEAD"}:
+            return NOT_ALLOWED
+        return await route(scope)
+
+    async def _health(self, _scope: Scope) -> Answer:
+        return Answer(200, b"Healthy\n")
+
+    async def _readiness(self, _scope: Scope) -> Answer:
+        if self._ready():
+            return Answer(200, b"Ready\n")
+        return Answer(503, b"Waiting for the first answer of the API\n")
+
+    async def _metrics(self, scope: Scope) -> Answer:
         # All waiting scrapes share it, so it must go on if one of them disconnects.
-        snapshot = await asyncio.shield(asyncio.ensure_future(self._snapshot()))
+        snapshot = await asyncio.shield(self._snapshot())
         openmetrics = wants_openmetrics(_values(scope, b"accept"))
         page = Piece.joined((snapshot.page, *self._own(openmetrics)))
-        headers = [
-            (b"content-type", OPENMETRICS if openmetrics else TEXT),
-            (b"vary", b"Accept, Accept-Encoding"),
-        ]
-        await _send_piece(scope, send, headers, page)
+        kind = OPENMETRICS if openmetrics else TEXT
+        return Answer(200, page, kind, ((b"vary", b"Accept, Accept-Encoding"),))
 
-    async def _reloaded(self, scope: Scope) -> Answer:
+    async def _slash_after(self, scope: Scope) -> Answer:
+        """A redirect to the prefix plus a slash; relative, because a proxy may rewrite the path."""
+        query = scope.get("query_string", b"")
+        last = quote(self._prefix.rpartition("/")[2]).encode()
+        place = last + b"/" + (b"?" + query if query else b"")
+        return Answer(302, b"", headers=((b"location", place),))
+
+    async def _reloaded(self, scope: Scope, host: str) -> Answer:
         if scope["method"] != "POST":
             return POST_ALONE
         if self._reload is None:
             return NOT_ENABLED
-        if not _is_own(scope, _target(scope)[0], self._external):
+        if not _is_own(scope, host, self._external):
             return NOT_FROM_THERE
         if self._next_reload is None:
             self._next_reload = asyncio.ensure_future(self._reload_next(self._reload))
@@ -201,19 +206,17 @@ class Web:
             self._next_reload = None
             return await reload()
 
-    async def _looked(self, scope: Scope, send: Send, path: str) -> None:
-        """Answer with a status page."""
-        page = await self._pages.get(None if path == self._api else _searched(scope))
+    async def _looked(self, scope: Scope, *, json: bool = False) -> Answer:
+        """A status page."""
+        page = await self._pages.get(None if json else _searched(scope))
         if scope["method"] == "GET":
             await self._pages.pace(page.compressed if _takes_gzip(scope) else page.size)
-        kind = b"application/json" if path == self._api else b"text/html; charset=utf-8"
-        headers = [(b"content-type", kind), (b"vary", b"Accept-Encoding"), *_GUARDED]
-        await _send_piece(scope, send, headers, page)
+        kind = b"application/json" if json else b"text/html; charset=utf-8"
+        return Answer(200, page, kind, ((b"vary", b"Accept-Encoding"), *_GUARDED))
 
     async def _made(self, query: str | None) -> Piece:
         """The HTML page for a search, or the JSON for None; rendered in a thread."""
-        status = self._status()
-        return await asyncio.to_thread(self._written, status, query)
+        return await asyncio.to_thread(self._written, self._status(), query)
 
     def _written(self, status: Look, query: str | None) -> Piece:
         rest = _Rests()
@@ -222,15 +225,12 @@ class Web:
             texts = found.json()
         else:
             links = {"metrics": self._linked, "api": "api/v1/status"}
-            texts = status_page.parts(found, query=query, rest=rest, **links)
-        page = _packed(rest.after(texts))
+            texts = status_page.page(found, query=query, rest=rest, **links)
+        # Compressed portion by portion, so that the whole text is never in memory.
+        portions = _portions(text.encode() for text in rest.after(texts))
+        page = Piece.joined(map(Piece.of, portions))
         rest.now()
         return page
-
-    def _readiness(self) -> Answer:
-        if self._ready():
-            return Answer(200, b"Ready\n")
-        return Answer(503, b"Waiting for the first answer of the API\n")
 
 
 @dataclass(slots=True, eq=False)
@@ -243,7 +243,7 @@ class _Page:
         begun: Whether rendering has begun.
     """
 
-    made: asyncio.Future[Piece]
+    made: asyncio.Future[Piece] = field(init=False)
     readers: int = 0
     begun: bool = False
 
@@ -268,17 +268,16 @@ class _Shared:
         """The page for a search, rendered at most a second ago."""
         page = self._held.get(query)
         if page is None:
-            page = self._held[query] = _Page(asyncio.get_running_loop().create_future())
+            page = self._held[query] = _Page()
             page.made = asyncio.ensure_future(self._fresh(query, page))
         page.readers += 1
         try:
-            made = await asyncio.shield(page.made)  # a disconnect must not cancel it for the others
+            return await asyncio.shield(page.made)  # a disconnect must not cancel it for the others
         finally:
             page.readers -= 1
             if not (page.readers or page.begun):
                 page.made.cancel()
                 self._drop(query, page)
-        return made
 
     async def pace(self, size: int) -> None:
         """Wait for bandwidth to send `size` bytes, first come, first served; a few need no wait."""
@@ -289,24 +288,18 @@ class _Shared:
 
     async def _fresh(self, query: str | None, page: _Page) -> Piece:
         async with self._one:
-            loop = asyncio.get_running_loop()
             page.begun = True
             try:
                 made = await self._make(query)
             except BaseException:
                 self._drop(query, page)
                 raise
-            loop.call_later(HELD, self._drop, query, page)
+            asyncio.get_running_loop().call_later(HELD, self._drop, query, page)
             return made
 
     def _drop(self, query: str | None, page: _Page) -> None:
         if self._held.get(query) is page:
             del self._held[query]
-
-
-def _packed(texts: Iterable[str]) -> Piece:
-    """The text, compressed portion by portion; the whole text is never in memory."""
-    return Piece.joined(Piece.of(text) for text in _portions(text.encode() for text in texts))
 
 
 class _Rests:
@@ -336,8 +329,10 @@ class _Rests:
 
 def _searched(scope: Scope) -> str:
     """The search text of the request."""
-    asked = parse_qs(scope.get("query_string", b"")[:_LONGEST].decode("latin-1"))
-    return status_page.wanted(asked.get("q", [""])[0])
+    asked: dict[str, list[str]] = parse_qs(
+        scope.get("query_string", b"")[:_LONGEST].decode("latin-1")
+    )
+    return asked.get("q", [""])[0].strip()[:_LONGEST_SEARCH]
 
 
 def _target(scope: Scope) -> tuple[str, str]:
@@ -346,12 +341,6 @@ def _target(scope: Scope) -> tuple[str, str]:
     if absolute:
         return absolute[1], absolute[2] or "/"
     return _values(scope, b"host"), scope["path"]
-
-
-def _slash_after(path: str, query: bytes) -> Answer:
-    """A redirect to the path plus a slash; relative, because a proxy may rewrite the path."""
-    place = quote(path.rpartition("/")[2]).encode() + b"/" + (b"?" + query if query else b"")
-    return Answer(302, b"", headers=((b"location", place),))
 
 
 def _is_own(scope: Scope, host: str, external: str) -> bool:
@@ -404,14 +393,14 @@ def wants_openmetrics(accept: str) -> bool:
     Unknown parts are ignored, and the default is text, which every scraper reads. The functions of
     prometheus-client for this and for gzip ignore `q`.
     """
-    wanted: dict[str, float] = {}
+    openmetrics = text = 0.0
     for media, parameters in _choices(accept):
-        if media == "application/openmetrics-text":
-            if parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}:
-                wanted["openmetrics"] = max(wanted.get("openmetrics", 0), _quality(parameters))
+        known = parameters.get("version", "1.0.0") in {"1.0.0", "0.0.1"}
+        if media == "application/openmetrics-text" and known:
+            openmetrics = max(openmetrics, _quality(parameters))
         elif media in {"text/plain", "text/*", "*/*"}:
-            wanted["text"] = max(wanted.get("text", 0), _quality(parameters))
-    return wanted.get("openmetrics", 0) > wanted.get("text", 0)
+            text = max(text, _quality(parameters))
+    return openmetrics > text
 
 
 @lru_cache(maxsize=_SCRAPERS)
@@ -443,35 +432,19 @@ def _values(scope: Scope, name: bytes) -> str:
 
 
 async def reply(scope: Scope, send: Send, answer: Answer) -> None:
-    """Send a small answer."""
+    """Send an answer."""
     headers = [(b"content-type", answer.content_type), *answer.headers]
-    await _stream(scope, send, headers, len(answer.body), [answer.body], answer.status)
-
-
-async def _send_piece(scope: Scope, send: Send, headers: list[Header], page: Piece) -> None:
-    """Send a page, compressed if the client accepts gzip."""
-    if _takes_gzip(scope):
+    pieces: Iterable[bytes]
+    if isinstance(answer.body, bytes):
+        pieces, size = [answer.body], len(answer.body)
+    elif _takes_gzip(scope):
         headers.append((b"content-encoding", b"gzip"))
-        member = page.member()
-        await _stream(scope, send, headers, sum(map(len, member)), member)
+        pieces = answer.body.member()
+        size = sum(map(len, pieces))
     else:
-        await _stream(scope, send, headers, page.size, page.text())
-
-
-def _takes_gzip(scope: Scope) -> bool:
-    return wants_gzip(_values(scope, b"accept-encoding"))
-
-
-async def _stream(
-    scope: Scope,
-    send: Send,
-    headers: list[Header],
-    size: int,
-    pieces: Iterable[bytes],
-    status: int = 200,
-) -> None:
+        pieces, size = answer.body.text(), answer.body.size
     headers.append((b"content-length", str(size).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if scope["method"] == "HEAD" or not size:
         await send({"type": "http.response.body", "body": b""})
         return
@@ -480,6 +453,10 @@ async def _stream(
         await send({"type": "http.response.body", "body": part, "more_body": size > 0})
         if size:
             await asyncio.sleep(0)  # serve other requests, and notice a disconnect
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return wants_gzip(_values(scope, b"accept-encoding"))
 
 
 def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -85,7 +85,8 @@ def measured(chromium: str, folder: Path, *asked: str) -> dict[str, object]:
     record = Record(600.0, success=True, last_success=NOW, expires=NOW, error="")
     found = targets([(key, record)], {key: 600.0}, {key: NOW}, NOW)
     workspace = WorkspaceStatus(long, "seachat", "UTC", True, 1, 5000, 60, found)  # noqa: FBT003
-    html = page(Status("0.1.0", NOW, (workspace,)), metrics="/metrics", api="/api", query=long)
+    status = Status("0.1.0", NOW, (workspace,))
+    html = "".join(page(status, metrics="/metrics", api="/api", query=long[:100]))
     file = folder / "page.html"
     file.write_text(html.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
     dom = browse(chromium, folder, file.as_uri(), "--dump-dom", *asked)

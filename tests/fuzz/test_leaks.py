@@ -201,7 +201,7 @@ def outputs(
         own = telemetry.text(openmetrics=openmetrics).decode()
         yield re.sub(r"^(python|process)_.*$", "", own, flags=re.MULTILINE)
     status = Status(__version__, now, (poller.status(),))
-    yield status_page.page(status, metrics="/metrics", api="/api")
+    yield "".join(status_page.page(status, metrics="/metrics", api="/api"))
     yield "".join(status.json())
     for failure in failures:
         yield f"{failure} {failure!r}"

@@ -49,7 +49,7 @@ def status(*found: TargetStatus, **others: Any) -> Status:  # noqa: ANN401 - fie
 
 
 def text(shown: Status, query: str = "") -> str:
-    return page(shown, metrics="/metrics", api="/api/v1/status", query=query)
+    return "".join(page(shown, metrics="/metrics", api="/api/v1/status", query=query))
 
 
 @pytest.mark.parametrize(
