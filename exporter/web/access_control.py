@@ -11,7 +11,6 @@ for another connection, it may close this one (see `sockets`).
 """
 
 import base64
-import binascii
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from fractions import Fraction
@@ -53,13 +52,12 @@ class AccessControl:
         self._app = app
         self._config = config
         self._clock = clock
-        self._bucket: _Bucket | None = None
+        self._limit: RateLimit | None = None
+        self._full_at = Fraction(0)  # on the clock, when the token bucket is full again
         self._passwords = Passwords({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on."""
-        if scope["type"] != "http":
-            return
         refusal = await self._refusal(scope, receive)
         if refusal:
             await reply(scope, send, refusal)
@@ -67,8 +65,11 @@ class AccessControl:
             await self._app(scope, receive, send)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Answer | None:
-        if refusal := _of_form(scope):
-            return refusal
+        # The parser accepts other versions and larger heads, but no proper client sends them.
+        if scope["http_version"] not in {"1.0", "1.1"}:
+            return BAD_REQUEST
+        if _head(scope) > LARGEST_HEAD:
+            return HEAD_TOO_LARGE
         framing = [header for header in scope["headers"] if header[0] in _FRAMING]
         if framing and (refusal := await _of_body(framing, receive)):
             return refusal
@@ -82,8 +83,6 @@ class AccessControl:
         given = _credentials(scope)
         if given is None:
             return UNAUTHORIZED
-        if self._passwords.remembers(*given):
-            return None
         doubt = scope.get("state", {}).get("doubt", dict)
         doubt(doubted=True)  # until then, the server may close the connection to make room
         try:
@@ -94,36 +93,17 @@ class AccessControl:
             doubt(doubted=False)
 
     def _in_time(self, limit: RateLimit | None) -> bool:
+        """Take a token from the bucket; it starts full, as the exporter-toolkit's does."""
         if limit is None:
             return True
-        if self._bucket is None or self._bucket.limit != limit:
-            self._bucket = _Bucket(limit)
-        return self._bucket.take(self._clock())
-
-
-class _Bucket:
-    """A token bucket that starts full, as the exporter-toolkit's does."""
-
-    def __init__(self, limit: RateLimit) -> None:
-        self.limit = limit
-        self._full_at = Fraction(0)  # on the monotonic clock, in seconds
-
-    def take(self, at: float) -> bool:
-        now = Fraction(at)
-        full_at = max(self._full_at, now) + self.limit.interval
-        if full_at - now > self.limit.burst * self.limit.interval:
+        if limit != self._limit:
+            self._limit, self._full_at = limit, Fraction(0)
+        now = Fraction(self._clock())
+        full_at = max(self._full_at, now) + limit.interval
+        if full_at - now > limit.burst * limit.interval:
             return False
         self._full_at = full_at
         return True
-
-
-def _of_form(scope: Scope) -> Answer | None:
-    """The refusal of a request that the parser accepts but no proper client sends."""
-    if scope["http_version"] not in {"1.0", "1.1"}:
-        return BAD_REQUEST
-    if _head(scope) > LARGEST_HEAD:
-        return HEAD_TOO_LARGE
-    return None
 
 
 async def _of_body(framing: Sequence[Header], receive: Receive) -> Answer | None:
@@ -156,7 +136,7 @@ def _credentials(scope: Scope) -> tuple[bytes, bytes] | None:
     scheme, _, encoded = given[0].partition(b" ")
     try:
         decoded = base64.b64decode(encoded.strip(b" "), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     name, colon, password = decoded.partition(b":")
     return (name, password) if colon and scheme.lower() == b"basic" else None

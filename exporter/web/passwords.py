@@ -77,7 +77,7 @@ class _Turns:
                 self._next()  # cancelled just as its turn came; pass the turn on
             elif turn in line:
                 line.remove(turn)
-                if not line and self._waiting.get(client) is line:
+                if not line:
                     del self._waiting[client]
             raise
 
@@ -107,14 +107,6 @@ class Passwords:
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._turns = _Turns()
 
-    def remembers(self, name: bytes, password: bytes) -> bool:
-        """Whether the password was found right before and the user's hash is still the same."""
-        digest = self._digest(name, self.users.get(name, b""), password)
-        if digest in self._right:
-            self._right.move_to_end(digest)
-            return True
-        return False
-
     async def right(self, name: bytes, password: bytes, client: str = "") -> bool:
         """Whether the user exists and has this password; an unknown user takes as long.
 
@@ -126,10 +118,10 @@ class Passwords:
         Raises:
             Busy: If the client's queue is full.
         """
-        if self.remembers(name, password):
+        if self._remembers(name, password):
             return True
         async with self._turns.turn(client):
-            if self.remembers(name, password):  # an equal check has finished meanwhile
+            if self._remembers(name, password):  # an equal check has finished meanwhile
                 return True
             hashed = self.users.get(name)
             checked = self._worker.submit(_checked, password, hashed, _dearest(self.users))
@@ -138,6 +130,14 @@ class Passwords:
                 if len(self._right) > REMEMBERED:
                     self._right.popitem(last=False)
                 return True
+        return False
+
+    def _remembers(self, name: bytes, password: bytes) -> bool:
+        """Whether the password was found right before and the user's hash is still the same."""
+        digest = self._digest(name, self.users.get(name, b""), password)
+        if digest in self._right:
+            self._right.move_to_end(digest)
+            return True
         return False
 
     def _digest(self, *parts: bytes) -> bytes:
