@@ -11,7 +11,7 @@ from exporter.config.api_keys import orphaned
 from exporter.config.show import shown_configuration
 from exporter.config.validation import ORPHANED
 from exporter.errors import ConfigError, Mistake, StartError
-from exporter.web.web_config import mistakes
+from exporter.web import web_config
 
 
 def now() -> datetime:
@@ -58,14 +58,18 @@ def configuration(invocation: Invocation) -> Config | None:
     Raises:
         ConfigError: With every mistake.
     """
-    wrong = mistakes(invocation.one("web.config.file"), invocation.environment)
+    web, config, mistakes = invocation.one("web.config.file"), None, list[Mistake]()
+    try:
+        if web:
+            web_config.load(web, invocation.environment)
+    except ConfigError as error:
+        mistakes += error.mistakes
     try:
         config = read(invocation)
     except ConfigError as error:
-        raise ConfigError((*error.mistakes, *wrong)) from None
-    if wrong:
-        raise ConfigError(wrong)
-    web = invocation.one("web.config.file")
+        mistakes += error.mistakes
+    if config is None or mistakes:
+        raise ConfigError(mistakes)
     if web and orphaned(Path(web)):
         logs.say(Mistake(web, 0, "", ORPHANED))
     for warning in config.warnings:

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, RootModel, SecretStr
 
-from exporter.config.shape import validated, words
+from exporter.config.shape import validated
 from exporter.config.yaml_document import Document, Place, read
 from exporter.did_you_mean import did_you_mean
-from exporter.errors import ConfigError, Mistake
+from exporter.errors import ConfigError
 from exporter.files import LARGEST_PEM, Followed, reason
 from exporter.model.report import Shape
 from exporter.tls import (
@@ -64,20 +64,9 @@ _UNITS: Final = {
 }
 _PART: Final = r"([0-9]{1,19}(?:\.[0-9]{0,19})?)(ms|us|µs|ns|h|m|s)"
 
+_TLS: Final = ("tls_server_config",)
+
 ModelT = TypeVar("ModelT", bound=Shape)
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """The rate limit for requests, as a token bucket.
-
-    Attributes:
-        interval: Seconds until one token is added.
-        burst: The capacity of the bucket.
-    """
-
-    interval: Fraction
-    burst: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,35 +84,28 @@ class WebConfig:
     tls: Context | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: Mapping[bytes, bytes] = field(default_factory=dict)
-    rate_limit: RateLimit | None = None
+    rate_limit: "RateLimit | None" = None
     files: tuple[Followed, ...] = field(default=(), compare=False)
 
 
-def _one_of(known: Iterable[str]) -> AfterValidator:
-    """A validator for a closed set of strings; its error suggests the nearest one."""
+def _one_of(known: Iterable[str], refused: Iterable[str] = (), why: str = "") -> AfterValidator:
+    """A validator for a closed set of strings; its error suggests the nearest one.
+
+    Args:
+        known: The valid strings.
+        refused: Strings that the exporter-toolkit knows, but that cannot be honoured here.
+        why: The error for those.
+    """
     names = tuple(known)
 
     def check(value: str) -> str:
+        if value in refused:
+            raise ValueError(why)
         if value not in names:
             raise ValueError(f"must be one of {', '.join(names)}{did_you_mean(value, names)}")
         return value
 
     return AfterValidator(check)
-
-
-def _version(value: str) -> str:
-    if value in OLD_VERSIONS:
-        raise ValueError("must be TLS12 or TLS13; older versions are not spoken")
-    return value
-
-
-def _client_auth(value: str) -> str:
-    if value in UNVERIFIED:
-        raise ValueError(
-            "cannot be honoured: a certificate that is asked for is verified here; use"
-            " VerifyClientCertIfGiven, RequireAndVerifyClientCert or NoClientCert"
-        )
-    return value
 
 
 def _http2(value: bool) -> bool:  # noqa: FBT001 - pydantic's signature
@@ -154,6 +136,20 @@ def _seconds(value: object) -> Fraction:
     return sum((Fraction(number) * _UNITS[unit] for number, unit in parts), Fraction(0))
 
 
+_Version = Annotated[
+    str, _one_of(VERSIONS, OLD_VERSIONS, "must be TLS12 or TLS13; older versions are not spoken")
+]
+_ClientAuth = Annotated[
+    str,
+    _one_of(
+        CLIENT_AUTH,
+        UNVERIFIED,
+        "cannot be honoured: a certificate that is asked for is verified here; use"
+        " VerifyClientCertIfGiven, RequireAndVerifyClientCert or NoClientCert",
+    ),
+]
+
+
 class _Tls(Shape):
     cert: str | None = None
     cert_file: str | None = None
@@ -161,12 +157,10 @@ class _Tls(Shape):
     key_file: str | None = None
     client_ca: str | None = None
     client_ca_file: str | None = None
-    client_auth_type: Annotated[str, AfterValidator(_client_auth), _one_of(CLIENT_AUTH)] = (
-        "NoClientCert"
-    )
+    client_auth_type: _ClientAuth = "NoClientCert"
     client_allowed_sans: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    min_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS12"
-    max_version: Annotated[str, AfterValidator(_version), _one_of(VERSIONS)] = "TLS13"
+    min_version: _Version = "TLS12"
+    max_version: _Version = "TLS13"
     cipher_suites: Annotated[
         tuple[Annotated[str, _one_of((*SUITES, *SUITES_OF_TLS13))], ...], Field(max_length=100)
     ] = ()
@@ -181,7 +175,14 @@ class _Http(Shape):
     headers: Mapping[str, Any] = {}
 
 
-class _RateLimit(Shape):
+class RateLimit(Shape):
+    """The rate limit for requests, as a token bucket.
+
+    Attributes:
+        interval: Seconds until one token is added.
+        burst: The capacity of the bucket.
+    """
+
     interval: Annotated[Fraction, BeforeValidator(_seconds)] = Fraction(0)
     burst: int = Field(0, ge=0, le=1_000_000)
 
@@ -193,10 +194,8 @@ class _File(Shape):
     rate_limit: Mapping[str, Any] = {}
 
 
-class _User(Shape):
-    """The password of one user; the user's name is arbitrary, so it is no field of a model."""
-
-    password: Annotated[SecretStr, AfterValidator(_hash)]
+class _Users(RootModel[Mapping[Any, Annotated[SecretStr, AfterValidator(_hash)]]]):
+    """The hash of each user's password."""
 
 
 def load(file: str, environment: Mapping[str, str]) -> WebConfig:
@@ -220,16 +219,6 @@ def _no_such_header(name: str) -> str:
     return f"only {', '.join(HEADERS)} can be set{did_you_mean(name, HEADERS)}"
 
 
-def mistakes(file: str, environment: Mapping[str, str]) -> tuple[Mistake, ...]:
-    """Every mistake of a file; none if no file is named."""
-    try:
-        if file:
-            load(file, environment)
-    except ConfigError as error:
-        return error.mistakes
-    return ()
-
-
 class _Reader:
     """Turns a document into a web configuration, and records its mistakes in the document."""
 
@@ -244,21 +233,14 @@ class _Reader:
                 (), f"must be a mapping with keys of {', '.join(_File.model_fields)}"
             )
             return WebConfig()
-        top = self._shape(_File, data, ())
-        if top is None:
-            # Still check the sections that are mappings.
-            top = _File(
-                **{
-                    name: data[name]
-                    for name in _File.model_fields
-                    if isinstance(data.get(name), dict)
-                }
-            )
+        self._shape(_File, data, ())
+        # Whatever that found, the sections that are mappings are checked as well.
+        sections = {name: section for name, section in data.items() if isinstance(section, dict)}
         return WebConfig(
-            self._tls(top.tls_server_config),
-            self._headers(top.http_server_config),
-            self._users(top.basic_auth_users),
-            self._rate_limit(top.rate_limit),
+            self._tls(sections.get("tls_server_config", {})),
+            self._headers(sections.get("http_server_config", {})),
+            self._users(sections.get("basic_auth_users", {})),
+            self._rate_limit(sections.get("rate_limit", {})),
             tuple(self.document.files),
         )
 
@@ -292,58 +274,49 @@ class _Reader:
         return tuple(found)
 
     def _users(self, data: Mapping[str, Any]) -> Mapping[bytes, bytes]:
-        users = {}
-        for name, value in data.items():
-            place = ("basic_auth_users", name)
+        place = ("basic_auth_users",)
+        for name in data:
             if not name or ":" in name or not name.isprintable():
-                self.document.wrong(place, "a user's name must be printable, without a colon in it")
-                continue
-            try:
-                user = _User.model_validate({"password": value})
-            except ValidationError as error:
-                (detail, *_) = error.errors(include_url=False, include_input=False)
-                self.document.wrong(place, words(detail, ()))
-            else:
-                users[name.encode()] = user.password.get_secret_value().encode()
-        return users
+                text = "a user's name must be printable, without a colon in it"
+                self.document.wrong((*place, name), text)
+        users, _ = validated(self.document, _Users, data, place)
+        hashes = users.root.items() if users else ()
+        return {name.encode(): value.get_secret_value().encode() for name, value in hashes}
 
     def _rate_limit(self, data: Mapping[str, Any]) -> RateLimit | None:
-        limit = self._shape(_RateLimit, data, ("rate_limit",))
+        limit = self._shape(RateLimit, data, ("rate_limit",))
         if limit is None or not limit.interval:
             return None
         if limit.burst < 1:
             self.document.wrong(
                 ("rate_limit", "burst"), "must be at least 1, or nothing would be answered"
             )
-        return RateLimit(limit.interval, limit.burst)
+        return limit
 
     def _tls(self, data: Mapping[str, Any]) -> Context | None:
-        place = ("tls_server_config",)
-        if not data:
-            return None
-        given = self._shape(_Tls, data, place)
+        given = self._shape(_Tls, data, _TLS) if data else None
         if given is None:
             return None
         context = Context(ssl.PROTOCOL_TLS_SERVER)
         context.options |= ssl.OP_NO_RENEGOTIATION
         if given.min_version > given.max_version:
-            self.document.wrong((*place, "max_version"), "must not be below min_version")
+            self.document.wrong((*_TLS, "max_version"), "must not be below min_version")
         else:
             context.minimum_version = VERSIONS[given.min_version]
             context.maximum_version = VERSIONS[given.max_version]
-        self._ciphers(context, given, place)
-        self._certificate(context, given, place)
-        self._clients(context, given, place)
+        self._ciphers(context, given)
+        self._certificate(context, given)
+        self._clients(context, given)
         return context
 
-    def _ciphers(self, context: Context, given: _Tls, place: Place) -> None:
+    def _ciphers(self, context: Context, given: _Tls) -> None:
         if given.cipher_suites:
             chosen = [SUITES[name] for name in given.cipher_suites if name in SUITES]
             if chosen:
                 context.set_ciphers(":".join(chosen))
             elif given.min_version != "TLS13":
                 self.document.wrong(
-                    (*place, "cipher_suites"),
+                    (*_TLS, "cipher_suites"),
                     "has suites of TLS 1.3 alone, which are always on: say min_version: TLS13",
                 )
         if given.prefer_server_cipher_suites:
@@ -352,7 +325,7 @@ class _Reader:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         if len(given.curve_preferences) > 1:
             self.document.wrong(
-                (*place, "curve_preferences"),
+                (*_TLS, "curve_preferences"),
                 "only one curve can be honoured: name one, or leave it out for all of them",
             )
         for name in given.curve_preferences:
@@ -360,51 +333,45 @@ class _Reader:
                 context.set_ecdh_curve(CURVES[name])
             except (ValueError, ssl.SSLError):
                 self.document.wrong(
-                    (*place, "curve_preferences"), "is a curve that this OpenSSL does not have"
+                    (*_TLS, "curve_preferences"), "is a curve that this OpenSSL does not have"
                 )
 
-    def _certificate(self, context: Context, given: _Tls, place: Place) -> None:
+    def _certificate(self, context: Context, given: _Tls) -> None:
         """Load certificate and key into a new context; a failure would break one in use."""
-        key = given.key.get_secret_value() if given.key else None
+        inline_key = given.key.get_secret_value() if given.key else None
         with ExitStack() as opened:
-            paths = [
-                self._pem(inline, file, (*place, name), opened)
-                for name, inline, file in (
-                    ("cert", given.cert, given.cert_file),
-                    ("key", key, given.key_file),
-                )
-            ]
-            if not all(paths):
+            certificate = self._pem("cert", given.cert, given.cert_file, opened)
+            key = self._pem("key", inline_key, given.key_file, opened)
+            if certificate is None or key is None:
                 return
-            certificate, key_path = paths
             try:
                 # Without a password here, OpenSSL would prompt for one on the terminal.
-                context.load_cert_chain(str(certificate), key_path, password="")
+                context.load_cert_chain(certificate, key, password="")
             except ssl.SSLError as error:
-                self.document.wrong(place, no_pair(error))
+                self.document.wrong(_TLS, no_pair(error))
             except (OSError, ValueError):
-                self.document.wrong(place, "the certificate and its key cannot be read")
+                self.document.wrong(_TLS, "the certificate and its key cannot be read")
 
     def _pem(
-        self, inline: str | None, file: str | None, place: Place, opened: ExitStack
+        self, name: str, inline: str | None, file: str | None, opened: ExitStack
     ) -> str | None:
         """A path to a PEM that is given inline or as a file; None after recording a mistake."""
-        name = place[-1]
         if (inline is None) == (file is None):
-            self.document.wrong(place[:-1], f"needs one of {name} and {name}_file")
+            self.document.wrong(_TLS, f"needs one of {name} and {name}_file")
         elif file is not None:
-            content = self._file(file, (*place[:-1], f"{name}_file"))
+            content = self._file(f"{name}_file", file)
             if content is not None:
                 return opened.enter_context(held(content, self.document.files[-1].path))
         elif inline is not None:
             try:
                 return opened.enter_context(in_memory(inline.encode()))
             except OSError:
-                self.document.wrong(place, f"can be used on Linux alone: use {name}_file")
+                self.document.wrong((*_TLS, name), f"can be used on Linux alone: use {name}_file")
         return None
 
-    def _file(self, name: str, place: Place) -> bytes | None:
+    def _file(self, key: str, name: str) -> bytes | None:
         """The content of a file relative to this one; None after recording a mistake."""
+        place = (*_TLS, key)
         if name.startswith("~"):
             self.document.wrong(place, "must be a whole path: nobody expands the ~ in it")
             return None
@@ -416,14 +383,14 @@ class _Reader:
             self.document.wrong(place, reason(error))
             return None
 
-    def _clients(self, context: Context, given: _Tls, place: Place) -> None:
+    def _clients(self, context: Context, given: _Tls) -> None:
         """Set up the verification of client certificates."""
         context.verify_mode = CLIENT_AUTH[given.client_auth_type]
-        authority = self._authority(given, place)
+        authority = self._authority(given)
         if authority is None:
             if given.client_auth_type == "RequireAndVerifyClientCert":
                 self.document.wrong(
-                    place,
+                    _TLS,
                     "needs one of client_ca and client_ca_file, or any public authority's"
                     " certificate would do",
                 )
@@ -432,27 +399,27 @@ class _Reader:
         else:
             if given.client_auth_type == "NoClientCert":
                 self.document.wrong(
-                    place, "has authorities for clients: say client_auth_type as well"
+                    _TLS, "has authorities for clients: say client_auth_type as well"
                 )
             try:
                 # Non-ASCII characters can only be in comments between the certificates.
                 context.load_verify_locations(cadata=authority.encode("ascii", "replace").decode())
             except (ssl.SSLError, ValueError):
                 name = "client_ca" if given.client_ca else "client_ca_file"
-                self.document.wrong((*place, name), NO_CERTIFICATES)
+                self.document.wrong((*_TLS, name), NO_CERTIFICATES)
         if given.client_allowed_sans is not None:
             if given.client_auth_type != "RequireAndVerifyClientCert":
                 self.document.wrong(
-                    (*place, "client_allowed_sans"),
+                    (*_TLS, "client_allowed_sans"),
                     "needs client_auth_type: RequireAndVerifyClientCert",
                 )
             context.allowed_sans = frozenset(given.client_allowed_sans)
 
-    def _authority(self, given: _Tls, place: Place) -> str | None:
+    def _authority(self, given: _Tls) -> str | None:
         if given.client_ca and given.client_ca_file:
-            self.document.wrong(place, "needs one of client_ca and client_ca_file")
+            self.document.wrong(_TLS, "needs one of client_ca and client_ca_file")
         if given.client_ca_file is None:
             return given.client_ca
-        content = self._file(given.client_ca_file, (*place, "client_ca_file"))
+        content = self._file("client_ca_file", given.client_ca_file)
         # Replacing non-ASCII characters cannot damage a PEM; anything else is reported on loading.
         return "" if content is None else content.decode("ascii", "replace")

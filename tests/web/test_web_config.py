@@ -317,7 +317,7 @@ def test_everything_that_it_may_say_is_taken(folder: Path) -> None:
     assert found.tls.allowed_sans == {"prometheus"}
     assert found.headers == ((b"x-frame-options", b"deny"), (b"x-xss-protection", b"1"))
     assert found.users == {b"alice": HASH.encode()}
-    assert found.rate_limit == RateLimit(Fraction(121, 2), 3)
+    assert found.rate_limit == RateLimit.model_construct(interval=Fraction(121, 2), burst=3)
     assert tuple(file.path for file in found.files) == tuple(
         folder / name for name in ("web.yml", "server.pem", "server.key", "authority.pem")
     )
@@ -540,7 +540,7 @@ def test_the_example_is_right_and_so_is_every_line_that_it_has_in_comments(folde
 
     assert found.tls
     assert found.users
-    assert found.rate_limit == RateLimit(Fraction(1, 10), 50)
+    assert found.rate_limit == RateLimit.model_construct(interval=Fraction(1, 10), burst=50)
 
 
 def test_the_documentations_example_is_right(folder: Path) -> None:
