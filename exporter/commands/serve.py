@@ -21,7 +21,7 @@ import gc
 import logging
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
@@ -78,7 +78,7 @@ async def _until_signalled(
     await serve(config, invocation, sockets, stop, source=source, settled=gc.freeze)
 
 
-async def serve(  # noqa: C901 - creates the parts one after the other
+async def serve(
     config: Config,
     invocation: Invocation,
     sockets: list[socket.socket],
@@ -105,93 +105,147 @@ async def serve(  # noqa: C901 - creates the parts one after the other
         StartError: If a workspace's certificates or addresses cannot be used.
         ConfigError: If the web configuration has mistakes.
     """
-    revision = invocation.environment.get("SEASALT_EXPORTER_REVISION", "")
-    telemetry, store = Telemetry(revision), Store()
-    shared_keys = SharedKeys(secrets.token_bytes(32))
+    polling = _Polling(invocation, clock, settled)
     kept = LiveWebConfig(
         invocation.one("web.config.file"),
         invocation.environment,
-        lambda right: telemetry.web_reloaded(clock(), right=right),
-        partial(telemetry.bug, "web_config"),
+        lambda right: polling.telemetry.web_reloaded(clock(), right=right),
+        partial(polling.telemetry.bug, "web_config"),
     )
-    pages = SnapshotRefresher(store, telemetry, clock)
-    path = invocation.one("state.file")
-    file = StateFile(Path(path), telemetry, clock) if path else None
-
-    def changed() -> None:
-        pages.changed()
-        if file:
-            file.changed()
-
-    settled = cache(settled)
-
-    def start(
-        workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin
-    ) -> WorkspacePoller:
-        settled()
-        return WorkspacePoller(
-            *(workspace, store, telemetry, clock, changed),
-            noted=file.noted if file else nowhere,
-            memory=memory,
-            trusted=trusted,
-            shared_keys=shared_keys,
-            origin=origin,
-        )
-
-    async def adopt(config: Config) -> None:
-        await fleet.adopt(config)
-        await pages.renewed()  # so that the next page shows the new configuration
-
-    def state() -> State:
-        return State(tuple(poller.memory for poller in fleet), tuple(store))
-
-    with file or contextlib.nullcontext():
-        remembered = _restored(file.read(), config, store) if file else {}
+    with polling.file or contextlib.nullcontext():
+        remembered = polling.restore(config)
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
-            fleet = Fleet(start, tasks, store, telemetry, remembered)
-            try:
-                await adopt(config)
-            except Exception as error:
-                if not (file and file.used) or isinstance(error, StartError):
-                    raise
-                await fleet.close()
-                _without(file, error, config, store, telemetry)
-                fleet = Fleet(start, tasks, store, telemetry)
-                await adopt(config)
-            telemetry.reloaded(clock())
-            _tell_the_start(config, invocation, fleet)
-            reloader = Reloader(source, adopt, telemetry, clock) if source else None
-            others = [pages.run(), *_reloading(reloader, invocation)]
-            if file:
-                others.append(file.run(state, lambda: _pressing(fleet)))
-            background = [tasks.create_task(other) for other in others]
-            allowed = invocation.one("web.enable-lifecycle")
-            web = Web(
-                snapshot=pages.current,
-                own=lambda openmetrics: telemetry.pieces(openmetrics=openmetrics),
-                ready=lambda: all(poller.answered for poller in fleet),
-                status=lambda: _glance(fleet, store, clock()),
-                reload=reloader.reload if reloader and allowed else None,
-                telemetry_path=unquote(invocation.one("web.telemetry-path")),
-                route_prefix=prefix(invocation),
-                external_url=invocation.one("web.external-url"),
-            )
+            await polling.begin(config, remembered, tasks)
+            _tell_the_start(config, invocation, polling.fleet)
+            reloader = Reloader(source, polling.adopt, polling.telemetry, clock) if source else None
+            background = [tasks.create_task(job) for job in _jobs(invocation, polling, reloader)]
+            ending = tasks.create_task(_end_polling(stop, background, polling.fleet))
+            web = AccessControl(_web(invocation, polling, reloader), lambda: kept.current)
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
-            ending = tasks.create_task(_end_polling(stop, background, fleet))
-            await Server(AccessControl(web, lambda: kept.current), kept).serve_until(stop, sockets)
+            await Server(web, kept).serve_until(stop, sockets)
             stop.set()  # in case the server ended on its own
             await ending
-            if file:
-                await file.keep_last(state())
+            if polling.file:
+                await polling.file.keep_last(polling.state())
     log.info("stopped")
 
 
-def _glance(fleet: Fleet, store: Store, now: datetime) -> Look:
-    """A function that derives the status from the current state of the polling."""
-    records = store.generation()
-    parts = [poller.glance(records) for poller in fleet]
-    return lambda rest: Status(__version__, now, tuple(part(rest) for part in parts))
+class _Polling:
+    """The fleet, and what it fills: the store, the telemetry, the snapshot and the state file.
+
+    Attributes:
+        file: The state file; None without one.
+        fleet: The pollers, from `begin` on.
+    """
+
+    fleet: Fleet
+
+    def __init__(
+        self, invocation: Invocation, clock: Callable[[], datetime], settled: Callable[[], None]
+    ) -> None:
+        path = invocation.one("state.file")
+        self.telemetry = Telemetry(invocation.environment.get("SEASALT_EXPORTER_REVISION", ""))
+        self.store = Store()
+        self.snapshots = SnapshotRefresher(self.store, self.telemetry, clock)
+        self.file = StateFile(Path(path), self.telemetry, clock) if path else None
+        self._clock = clock
+        self._settled = cache(settled)
+        self._shared_keys = SharedKeys(secrets.token_bytes(32))
+
+    def restore(self, config: Config) -> dict[str, Memory]:
+        """Restore the configured workspaces: their values to the store, their memories by name."""
+        state = self.file.read() if self.file else State()
+        known = {(workspace.api, workspace.name) for workspace in config.workspaces}
+        for key, record in state.records:
+            if (key.target.api, key.target.workspace) in known:
+                self.store.put(key, record)
+        memories = (memory for memory in state.memories if memory.origin[:2] in known)
+        return {memory.origin.workspace: memory for memory in memories}
+
+    async def begin(
+        self, config: Config, remembered: Mapping[str, Memory], tasks: asyncio.TaskGroup
+    ) -> None:
+        """Start polling; if that fails with a restored state, start again without it."""
+        self.fleet = Fleet(self._poller, tasks, self.store, self.telemetry, remembered)
+        try:
+            await self.adopt(config)
+        except Exception as error:
+            if not (self.file and self.file.used) or isinstance(error, StartError):
+                raise
+            await self.fleet.close()
+            self.telemetry.bug("state", error, log)
+            self.file.put_aside("leads to an error")
+            for workspace in config.workspaces:
+                self.store.keep(frozenset(), workspace.name)
+            self.fleet = Fleet(self._poller, tasks, self.store, self.telemetry)
+            await self.adopt(config)
+        self.telemetry.reloaded(self._clock())
+
+    async def adopt(self, config: Config) -> None:
+        """Put a configuration in force."""
+        await self.fleet.adopt(config)
+        await self.snapshots.renewed()  # so that the next page shows the new configuration
+
+    def _poller(
+        self, workspace: Workspace, memory: Memory, trusted: Trust, origin: Origin
+    ) -> WorkspacePoller:
+        self._settled()
+        return WorkspacePoller(
+            *(workspace, self.store, self.telemetry, self._clock, self._changed),
+            noted=self.file.noted if self.file else nowhere,
+            memory=memory,
+            trusted=trusted,
+            shared_keys=self._shared_keys,
+            origin=origin,
+        )
+
+    def _changed(self) -> None:
+        self.snapshots.changed()
+        if self.file:
+            self.file.changed()
+
+    def state(self) -> State:
+        """The state to keep over a restart."""
+        return State(tuple(poller.memory for poller in self.fleet), tuple(self.store))
+
+    def pressing(self) -> object:
+        """The pauses that the API asked for, which must survive even an immediate restart."""
+        return [poller.waits for poller in self.fleet]
+
+    def glance(self) -> Look:
+        """A function that derives the status from the current state of the polling."""
+        records, at = self.store.generation(), self._clock()
+        parts = [poller.glance(records) for poller in self.fleet]
+        return lambda rest: Status(__version__, at, tuple(part(rest) for part in parts))
+
+
+def _jobs(
+    invocation: Invocation, polling: _Polling, reloader: Reloader | None
+) -> Iterator[Coroutine[None, None, None]]:
+    """What runs in the background, apart from polling and HTTP requests."""
+    yield polling.snapshots.run()
+    if reloader:
+        yield reloader.run()
+        if invocation.one("config.enable-auto-reload"):
+            yield reloader.follow()
+    if polling.file:
+        yield polling.file.run(polling.state, polling.pressing)
+
+
+def _web(invocation: Invocation, polling: _Polling, reloader: Reloader | None) -> Web:
+    """The application, with the routes that the flags ask for."""
+    allowed = invocation.one("web.enable-lifecycle")
+    return Web(
+        snapshot=polling.snapshots.current,
+        own=lambda openmetrics: polling.telemetry.pieces(openmetrics=openmetrics),
+        ready=lambda: all(poller.answered for poller in polling.fleet),
+        status=polling.glance,
+        reload=reloader.reload if reloader and allowed else None,
+        telemetry_path=unquote(invocation.one("web.telemetry-path")),
+        route_prefix=prefix(invocation),
+        external_url=invocation.one("web.external-url"),
+    )
 
 
 async def _end_polling(
@@ -204,26 +258,6 @@ async def _end_polling(
     await fleet.close()
 
 
-def _restored(state: State, config: Config, store: Store) -> dict[str, Memory]:
-    """Restore the configured workspaces: their values to the store, their memories by name."""
-    known = {(workspace.api, workspace.name) for workspace in config.workspaces}
-    for key, record in state.records:
-        if (key.target.api, key.target.workspace) in known:
-            store.put(key, record)
-    memories = (memory for memory in state.memories if memory.origin[:2] in known)
-    return {memory.origin.workspace: memory for memory in memories}
-
-
-def _without(
-    file: StateFile, error: Exception, config: Config, store: Store, telemetry: Telemetry
-) -> None:
-    """Discard a restored state that the exporter cannot start with, as if there were none."""
-    telemetry.bug("state", error, log)
-    file.put_aside("leads to an error")
-    for workspace in config.workspaces:
-        store.keep(frozenset(), workspace.name)
-
-
 def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> None:
     """Log the start, with the request rate of the configuration."""
     extra = {
@@ -233,22 +267,6 @@ def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> Non
         "requests_per_minute": round(sum(poller.requests_per_minute for poller in fleet), 2),
     }
     log.info("started", extra=extra)
-
-
-def _reloading(
-    reloader: Reloader | None, invocation: Invocation
-) -> Iterator[Coroutine[None, None, None]]:
-    """The background tasks that reload the configuration, apart from HTTP requests."""
-    if reloader is None:
-        return
-    yield reloader.run()
-    if invocation.one("config.enable-auto-reload"):
-        yield reloader.follow()
-
-
-def _pressing(fleet: Fleet) -> object:
-    """The pauses that the API asked for, which must survive even an immediate restart."""
-    return [poller.waits for poller in fleet]
 
 
 @contextlib.asynccontextmanager
