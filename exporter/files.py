@@ -15,7 +15,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -105,13 +105,16 @@ class Followed:
     Args:
         path: The path of the file.
         most: The maximum size in bytes.
+
+    Attributes:
+        noted: The digest of what was read last; empty if that failed.
     """
 
     def __init__(self, path: Path, most: int) -> None:
         self.path = path
+        self.noted = b""
         self._most = most
         self._stamp: Stamp | None = None
-        self._digest = b""
 
     def read(self) -> bytes:
         """The current content.
@@ -120,29 +123,22 @@ class Followed:
             Unfit: If it is not a regular file, or too large.
             OSError: If it cannot be read.
         """
-        self._stamp, self._digest = None, b""
+        self._stamp, self.noted = None, b""
         with opened(self.path) as (descriptor, status):
-            # A file that was just written may change again without a new stamp.
             age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
-            if age > _SETTLED_AFTER:
-                self._stamp = _stamp(status)
             found = content(descriptor, status, self._most)
-        self._digest = sha256(found).digest()
+        self.noted = sha256(found).digest()
+        # A file that was just written may change again without a new stamp.
+        if age > _SETTLED_AFTER:
+            self._stamp = _stamp(status)
         return found
 
     def digest(self) -> bytes:
         """The digest of the current content; empty if the file cannot be read."""
-        try:
-            if self._stamp is None or _stamp(self.path.stat()) != self._stamp:
+        if self._stamp is None or self.stamp() != self._stamp:
+            with suppress(OSError):
                 self.read()
-        except (OSError, ValueError):
-            self._stamp, self._digest = None, b""
-        return self._digest
-
-    @property
-    def noted(self) -> bytes:
-        """The digest of what was read last, without another look at the file."""
-        return self._digest
+        return self.noted
 
     def stamp(self) -> Stamp:
         """The current stamp, which changes with a write or replacement; empty without a file."""
@@ -153,12 +149,9 @@ class Followed:
 
     def changed(self) -> bool:
         """Whether the content differs from that of the last read or check."""
-        before = self._digest
+        before = self.noted
         return self.digest() != before
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return (
-        *(status.st_dev, status.st_ino, status.st_size),
-        *(status.st_mtime_ns, status.st_ctime_ns),
-    )
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1932,7 +1932,7 @@ PROTECTIONS: Final = (
     Protection(
         "a file that rests is not read again",
         "exporter/files.py",
-        "if self._stamp is None or _stamp(self.path.stat()) != self._stamp:",
+        "if self._stamp is None or self.stamp() != self._stamp:",
         "if True:",
         ("tests/test_files.py",),
     ),
