@@ -1,7 +1,7 @@
 """bots: lists the bots of each workspace as a section to paste into the configuration."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from exporter import logs
 from exporter.commands.configuration import configuration, now
@@ -24,31 +24,30 @@ def run(invocation: Invocation) -> int:
 
 
 async def _listed(config: Config) -> int:
-    status = DONE
-    if not any(workspace.dialect.per_bot for workspace in config.workspaces):
+    workspaces = [workspace for workspace in config.workspaces if workspace.dialect.per_bot]
+    if not workspaces:
         logs.say("no workspace of an API that has bots")
-        status = MENDABLE
-    for workspace in config.workspaces:
-        if not workspace.dialect.per_bot:
-            continue
-        if workspace.workspace_id is None:
-            logs.say(f"workspace {workspace.name}: needs a workspace_id")
+        return MENDABLE
+    status = DONE
+    for workspace in workspaces:
+        wrong, lines = await _bots(workspace)
+        if wrong:
+            logs.say(f"workspace {workspace.name}: {wrong}")
             status = MENDABLE
-            continue
-        try:
-            listing = await _listing(workspace)
-        except (RequestFailed, ReplyError) as error:
-            logs.say(f"workspace {workspace.name}: {error}")
-            status = MENDABLE
-        else:
-            if listing.left_out:
-                logs.say(
-                    f"workspace {workspace.name}: the list has {listing.left_out} more"
-                    f" than max_bots {listing.most}"
-                )
-                status = MENDABLE
-            tell("".join(f"{line}\n" for line in _section(workspace, listing)))
+        tell("".join(f"{line}\n" for line in lines))
     return status
+
+
+async def _bots(workspace: Workspace) -> tuple[str, Iterable[str]]:
+    """What is wrong with a workspace's list, and the lines of its section; either may be empty."""
+    if workspace.workspace_id is None:
+        return "needs a workspace_id", ()
+    try:
+        listing = await _listing(workspace)
+    except (RequestFailed, ReplyError) as error:
+        return str(error), ()
+    more = f"the list has {listing.left_out} more than max_bots {listing.most}"
+    return more if listing.left_out else "", _section(workspace, listing)
 
 
 def _section(workspace: Workspace, listing: Listing) -> Iterator[str]:

@@ -30,24 +30,18 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             return _run(invocation)
     except (ConfigError, StartError) as error:
         logs.say(error)
-        return MENDABLE
     except RuntimeError as error:
         if str(error) != _NOT_STARTED:
             raise
         logs.say(_NO_THREAD)
-        return MENDABLE
     except KeyboardInterrupt:
-        return MENDABLE  # before there was anything to shut down
-
-
-def _module(invocation: Invocation) -> str:
-    """The module of the sub-command; a configuration check needs only `configuration`."""
-    checking = invocation.values.get("config.check") and invocation.one("config.check")
-    return "configuration" if checking else invocation.command
+        pass  # before there was anything to shut down
+    return MENDABLE
 
 
 def _run(invocation: Invocation) -> int:
-    module = _module(invocation)
+    # A check of the configuration needs no other module, whatever the sub-command.
+    module = "configuration" if invocation.one("config.check") else invocation.command
     if module != "serve":
         startup_signals.usual()
     try:

@@ -29,12 +29,8 @@ def run(invocation: Invocation) -> int:
         StartError: If it does not answer.
     """
     served = as_served(invocation)
-    address = served.values["web.listen-address"][0]
+    host, port = split(served.values["web.listen-address"][0])
     path = quote(f"{prefix(served)}/-/healthy")
-    try:
-        host, port = split(address)
-    except ValueError as error:
-        raise StartError(f"--web.listen-address {address} {error}") from None
     told: list[str] = []
     end = time.monotonic() + _SECONDS
     for one in _hosts(host):
@@ -84,13 +80,14 @@ def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
     try:
         command = first.read_bytes().decode(errors="replace").split("\0")
     except OSError:
-        return invocation
+        command = []
     arguments = _arguments(command)
     if arguments is None:
         return invocation
     served = parse(arguments, invocation.environment).values
-    where = {flag: served[flag] for flag in _WHERE if flag in served}
-    return replace(invocation, values={**invocation.values, **where})
+    return replace(
+        invocation, values={**invocation.values, **{flag: served[flag] for flag in _WHERE}}
+    )
 
 
 def _arguments(command: Sequence[str]) -> Sequence[str] | None:

@@ -262,7 +262,7 @@ def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> Non
     """Log the start, with the request rate of the configuration."""
     extra = {
         "version": __version__,
-        "config": ",".join(invocation.values.get("config.file", ())),
+        "config": ",".join(invocation.values["config.file"]),
         "workspaces": len(config.workspaces),
         "requests_per_minute": round(sum(poller.requests_per_minute for poller in fleet), 2),
     }

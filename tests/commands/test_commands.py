@@ -432,4 +432,4 @@ def test_without_any_workspace_that_has_bots_that_is_said(
 def test_docs_prints_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
     assert docs.run(parse(["docs"], {})) == DONE
 
-    assert capsys.readouterr().out == "\n".join(docs.lines()) + "\n"
+    assert capsys.readouterr().out == docs.reference()
