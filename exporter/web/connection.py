@@ -198,9 +198,9 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         super().handle_events()
 
     def on_response_complete(self) -> None:
-        """Continue with the next request; delay it if it is pipelined."""
+        """Continue with the next request; delay it if its complete head has arrived already."""
         self._slow.stop()
-        if self._pipelined:
+        if _HEAD_ENDS.search(self.conn._receive_buffer._data):  # noqa: SLF001 - no public way
             loop = asyncio.get_running_loop()
             self._delayed = loop.call_later(_PIPELINE_DELAY, self._take_next)
             self._stand()
@@ -276,12 +276,6 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     @property
     def _unread(self) -> bool:
         return bool(self.conn._receive_buffer)  # noqa: SLF001 - the public way copies all of it
-
-    @property
-    def _pipelined(self) -> bool:
-        """Whether the complete head of another request has arrived."""
-        held = self.conn._receive_buffer._data  # noqa: SLF001 - h11 has no public way
-        return bool(_HEAD_ENDS.search(held))
 
     @property
     def _answering(self) -> bool:

@@ -106,7 +106,6 @@ class Crowd:
         self._per_address = min(limits.per_address, self._limit // 2)
         self._few = self._per_address // 4
         self.patience = limits.write_seconds
-        self._present: Counter[str] = Counter()
         self._places: dict[int, Admitted] = {}
         self._untold: Counter[str] = Counter()
         self._told: dict[str, float] = {}
@@ -117,24 +116,19 @@ class Crowd:
 
     def room(self, client: str) -> bool:
         """Whether a client gets one more connection; closes another one to make room if needed."""
-        if self._present[client] >= self._per_address:
-            return self._make_room(client, at_most=self._present[client])
+        size = Counter(one.client for one in self._places.values())
+        if size[client] >= self._per_address:
+            return self._make_room(client, size, at_most=size[client])
         limit = self._limit + (_RESERVED if client in _HERE else 0)
-        return len(self._places) < limit or self._make_room(client)
+        return len(self._places) < limit or self._make_room(client, size)
 
     def enter(self, admitted: "Admitted") -> None:
         """Count a connection."""
-        self._present[admitted.client] += 1
         self._places[admitted.fileno()] = admitted
 
     def leave(self, admitted: "Admitted") -> None:
         """Stop counting a connection; a second call has no effect."""
-        if admitted.counted:
-            admitted.counted = False
-            self._places.pop(admitted.fileno(), None)
-            self._present[admitted.client] -= 1
-            if not self._present[admitted.client]:
-                del self._present[admitted.client]
+        self._places.pop(admitted.fileno(), None)
 
     def tell(self, what: str, reason: str) -> None:
         """Log an event with the number of occurrences, at most once every few seconds."""
@@ -143,9 +137,9 @@ class Crowd:
             log.warning(what, extra={"reason": reason, "count": self._untold.pop(what)})
             self._told[what] = time.monotonic()
 
-    def _make_room(self, client: str, at_most: float = math.inf) -> bool:
+    def _make_room(self, client: str, size: Counter[str], at_most: float = math.inf) -> bool:
         """Close a connection of the client, or of one that has more; False if none can go."""
-        size, own = self._present, self._present[client]
+        own = size[client]
         there = [
             one
             for one in self._places.values()
@@ -239,7 +233,6 @@ class Admitted(socket.socket):
 
     Attributes:
         client: The client to which it counts.
-        counted: Whether it still counts.
         abort: Aborts its transport, even while reading is paused; None during a TLS handshake.
         standing: What it is doing: `IDLE`, `UNHEARD`, `DOUBTED` or `ANSWERED`.
         rank: The order in which connections make room, lowest first.
@@ -249,7 +242,6 @@ class Admitted(socket.socket):
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
         self._crowd = crowd
         self.client = client
-        self.counted = True
         self.abort: Callable[[], None] | None = None
         self.stands(UNHEARD)
         # asyncio sets this only if the socket was created with a protocol number. Without it, the
@@ -288,8 +280,7 @@ class Admitted(socket.socket):
     def close(self) -> None:
         """Close the socket and stop counting it."""
         self.abort = None
-        if self.fileno() >= 0:
-            self._crowd.leave(self)
+        self._crowd.leave(self)
         super().close()
 
 

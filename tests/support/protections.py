@@ -1748,7 +1748,7 @@ PROTECTIONS: Final = (
     Protection(
         "pipelined requests take the loop from nobody",
         "exporter/web/connection.py",
-        "if self._pipelined:",
+        "if _HEAD_ENDS.search(self.conn._receive_buffer._data):",
         "if False:",
         ("tests/web/test_connection.py",),
     ),
@@ -2043,7 +2043,7 @@ PROTECTIONS: Final = (
     Protection(
         "one address cannot take all the room",
         "exporter/web/sockets.py",
-        "if self._present[client] >= self._per_address:",
+        "if size[client] >= self._per_address:",
         "if False:",
         ("tests/web/test_connection.py::test_one_address_cannot_take_all_the_room",),
     ),
@@ -2190,7 +2190,7 @@ PROTECTIONS: Final = (
     Protection(
         "nobody keeps others out by being idle",
         "exporter/web/sockets.py",
-        "return len(self._places) < limit or self._make_room(client)",
+        "return len(self._places) < limit or self._make_room(client, size)",
         "return len(self._places) < limit",
         (
             "tests/web/test_connection.py::test_nobody_keeps_others_out_whatever_they_do_with_their_connections",
