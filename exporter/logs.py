@@ -31,12 +31,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from traceback import walk_tb
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, Final, TextIO
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_PLAIN: Final = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+@%*,"
-)
+_PLAIN: Final = re.compile(r"[\w.:/+@%*,-]+", re.ASCII)
 _WHICH: Final = frozenset({"bot_id", "report", "window"})
 """Fields that do not distinguish events: a repetition may differ in them."""
 
@@ -74,9 +72,6 @@ REASONS: Final = ("repeated", "overrun", "unwritable")
 
 lost: Final = Counter(dict.fromkeys(REASONS, 0))
 """How many lines of this process were not written, by reason."""
-
-
-KeptT = TypeVar("KeptT")
 
 
 class Formatter(logging.Formatter):
@@ -166,7 +161,7 @@ def _harmless(record: logging.LogRecord) -> str:
 
 
 def _quoted(value: str) -> str:
-    if value and set(value) <= _PLAIN:
+    if _PLAIN.fullmatch(value):
         return value
     return json.dumps(value, ensure_ascii=not value.isprintable())
 
@@ -184,7 +179,9 @@ class Repeats:
 
     def __init__(self, remembered: int = 1000) -> None:
         self._remembered = remembered
+        # When each event was logged last, and how often it has occurred since.
         self._told: OrderedDict[object, tuple[float, int]] = OrderedDict()
+        # Each subject's outcome, since when it has lasted, and when it was last heard of.
         self._last: OrderedDict[object, tuple[object, float, float]] = OrderedDict()
 
     def since(
@@ -207,20 +204,16 @@ class Repeats:
             self._keep(self._told, event, (at, 0))
             told = times
         if about is not None:
-            self._heard(about, outcome, at)
+            last, since, _ = self._last.get(about, (None, at, at))
+            self._keep(self._last, about, (outcome, since if last == outcome else at, at))
         return told
-
-    def _heard(self, about: object, outcome: object, at: float) -> None:
-        """Record the subject's outcome and since when it has lasted."""
-        last, since, _ = self._last.get(about, (None, at, at))
-        self._keep(self._last, about, (outcome, since if last == outcome else at, at))
 
     def _overtaken(self, outcome: object, when: float, about: object) -> bool:
         """Whether the subject has had another outcome since the event was logged at `when`."""
         last, since, at = self._last.get(about, (outcome, -FOLDED_FOR, -FOLDED_FOR))
         return since > when if last == outcome else at >= when
 
-    def _keep(self, kept: OrderedDict[object, KeptT], key: object, value: KeptT) -> None:
+    def _keep(self, kept: OrderedDict[object, Any], key: object, value: object) -> None:
         kept[key] = value
         kept.move_to_end(key)
         if len(kept) > self._remembered:
@@ -241,30 +234,26 @@ class Pace:
         # Tokens are integers, so that rounding never makes an exact wait too short.
         self._limits = ((LINES_A_SECOND, 1_000_000), (BYTES_AN_HOUR, 3_600_000_000))
         self._saved = [limit * microseconds for limit, microseconds in self._limits]
-        self._at = self._microseconds(at)
+        self._at = round(at * 1_000_000)
 
     def wait(self, size: int, at: float) -> float:
         """Take the tokens for a line of `size` bytes and return 0, or return the seconds to wait.
 
         A line that has to wait takes no tokens.
         """
-        before, self._at = self._at, self._microseconds(at)
+        before, self._at = self._at, round(at * 1_000_000)
+        passed = max(0, self._at - before)
         wait, after = 0, list[int]()
         needs = (1, min(size, BYTES_AN_HOUR // 2))
         for index, (limit, microseconds) in enumerate(self._limits):
-            most = limit * microseconds
-            come = max(0, self._at - before) * limit
-            self._saved[index] = min(most, self._saved[index] + come)
-            after.append(self._saved[index] - 2 * needs[index] * microseconds)
+            saved = min(limit * microseconds, self._saved[index] + passed * limit)
+            self._saved[index] = saved
+            after.append(saved - 2 * needs[index] * microseconds)
             wait = max(wait, -(after[index] // limit))
         if wait:
             return wait / 1_000_000
         self._saved = after
         return 0.0
-
-    @staticmethod
-    def _microseconds(seconds: float) -> int:
-        return round(seconds * 1_000_000)
 
 
 class Writer(logging.Handler):
