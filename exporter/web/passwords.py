@@ -124,7 +124,8 @@ class Passwords:
             if self._remembers(name, password):  # an equal check has finished meanwhile
                 return True
             hashed = self.users.get(name)
-            checked = self._worker.submit(_checked, password, hashed, _dearest(self.users))
+            dearest = max(map(_cost, self.users.values()), default=4)
+            checked = self._worker.submit(_checked, password, hashed, dearest)
             if await asyncio.wrap_future(checked) and hashed:
                 self._right[self._digest(name, hashed, password)] = None
                 if len(self._right) > REMEMBERED:
@@ -144,11 +145,6 @@ class Passwords:
         """A keyed digest of the parts, each with its length, so that no two inputs collide."""
         told = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._secret, told, "sha256")
-
-
-def _dearest(users: Mapping[bytes, bytes]) -> int:
-    """The highest bcrypt cost of the users' hashes."""
-    return max((_cost(hashed) for hashed in users.values()), default=4)
 
 
 def _cost(hashed: bytes) -> int:
