@@ -48,7 +48,6 @@ class Flag:
         default: The default as text; a switch has none.
         help: The text for `--help`.
         choices: The valid values; empty if any value may be valid.
-        repeatable: Whether it may be given more than once.
         switch: Whether it takes no value.
         commands: The sub-commands that accept it; empty for all.
     """
@@ -57,7 +56,6 @@ class Flag:
     default: str = ""
     help: str
     choices: tuple[str, ...] = ()
-    repeatable: bool = False
     switch: bool = False
     commands: tuple[str, ...] = ()
 
@@ -91,7 +89,6 @@ FLAGS: Final = (
         name="config.file",
         default="config/seasalt.yml",
         help="the YAML file; repeatable, the workspaces of all files are merged",
-        repeatable=True,
         commands=_CONFIGURED,
     ),
     Flag(
@@ -110,7 +107,6 @@ FLAGS: Final = (
         name="web.listen-address",
         default=":9877",
         help="host:port, repeatable; port 0 picks a free port; demo: 127.0.0.1:9877",
-        repeatable=True,
         commands=_REACHING,
     ),
     Flag(

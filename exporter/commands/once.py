@@ -45,18 +45,12 @@ async def _round(config: Config) -> int:
         ) as poller:
             return await poller.once()
 
-    failures = [
-        failure
-        for failed in await asyncio.gather(*map(poll, config.workspaces))
-        for failure in failed
-    ]
+    rounds = await asyncio.gather(*map(poll, config.workspaces))
+    failures = [failure for failed in rounds for failure in failed]
     page = b"".join(SnapshotRefresher(store, telemetry, now).snapshot.page.text())
-    tell(page + _of_ours(telemetry.text(openmetrics=False)))
+    # Without `process_*` and `python_*`, which are useless for such a short-lived process.
+    own = telemetry.text(openmetrics=False).splitlines(keepends=True)
+    tell(page + b"".join(line for line in own if _OURS.match(line)))
     for failure in failures:
         logs.say(failure)
     return MENDABLE if failures else DONE
-
-
-def _of_ours(page: bytes) -> bytes:
-    """The page without `process_*` and `python_*`, useless for such a short-lived process."""
-    return b"".join(line for line in page.splitlines(keepends=True) if _OURS.match(line))
