@@ -31,9 +31,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except (ConfigError, StartError) as error:
         logs.say(error)
     except RuntimeError as error:
-        if str(error) != _NOT_STARTED:
+        if not (missing := _missing(error)):
             raise
-        logs.say(_NO_THREAD)
+        logs.say(missing)
     except KeyboardInterrupt:
         pass  # before there was anything to shut down
     return MENDABLE
@@ -57,8 +57,6 @@ def _run(invocation: Invocation) -> int:
     except (ConfigError, StartError):
         raise
     except Exception as error:
-        if isinstance(error, RuntimeError) and str(error) == _NOT_STARTED:
-            raise
         if missing := _missing(error):
             raise StartError(missing) from None
         # A bug. Log it as one line without secrets instead of printing a traceback.
@@ -68,7 +66,9 @@ def _run(invocation: Invocation) -> int:
 
 
 def _missing(error: Exception) -> str:
-    """What to install if a third-party package is missing or has an unsupported version."""
+    """What to do if a thread or a fit third-party package cannot be had; empty for a bug."""
+    if isinstance(error, RuntimeError) and str(error) == _NOT_STARTED:
+        return _NO_THREAD
     module = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if module in {"", "exporter"}:
         return ""
