@@ -261,11 +261,6 @@ class Writer(logging.Handler):
 
     The standard library's QueueListener waits forever for a reader that is gone, and its
     QueueHandler writes to standard error if the queue is full. Neither is acceptable here.
-
-    Args:
-        formatter: Formats the lines.
-        descriptor: The file descriptor to write to.
-        clock: The monotonic clock, in seconds.
     """
 
     def __init__(
@@ -426,13 +421,11 @@ def deliver(stream: TextIO | None, content: bytes) -> None:
                 # With PYTHONUNBUFFERED, write may be partial, or None if it would block.
                 rest = rest[stream.buffer.write(rest) or 0 :]
                 stream.buffer.flush()
-            except BlockingIOError as error:  # another process has made it non-blocking
-                rest = rest[error.characters_written :]
-                select.select([], [stream.buffer], [])
-            else:
                 if not rest:
                     return
-                select.select([], [stream.buffer], [])
+            except BlockingIOError as error:  # another process has made it non-blocking
+                rest = rest[error.characters_written :]
+            select.select([], [stream.buffer], [])
     except OSError:
         # Otherwise Python flushes again at exit, and the failure changes the exit status.
         with suppress(OSError), _nowhere() as nowhere:

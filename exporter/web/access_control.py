@@ -35,13 +35,7 @@ UNAUTHORIZED: Final = Answer(401, b"Unauthorized\n", headers=((b"www-authenticat
 
 
 class AccessControl:
-    """Passes the requests that the web configuration allows on to an application.
-
-    Args:
-        app: The application; it never gets a request with a body.
-        config: Returns the web configuration in force.
-        clock: A monotonic clock, in seconds.
-    """
+    """Passes the requests that the web configuration in force allows on to an application."""
 
     def __init__(
         self,
@@ -68,7 +62,9 @@ class AccessControl:
         # The parser accepts other versions and larger heads, but no proper client sends them.
         if scope["http_version"] not in {"1.0", "1.1"}:
             return BAD_REQUEST
-        if _head(scope) > LARGEST_HEAD:
+        head = len(scope["raw_path"]) + len(scope["query_string"])
+        head += sum(len(name) + len(value) for name, value in scope["headers"])
+        if head > LARGEST_HEAD:
             return HEAD_TOO_LARGE
         framing = [header for header in scope["headers"] if header[0] in _FRAMING]
         if framing and (refusal := await _of_body(framing, receive)):
@@ -116,11 +112,6 @@ async def _of_body(framing: Sequence[Header], receive: Receive) -> Answer | None
             return TOO_LARGE
         if not message.get("more_body"):
             return None
-
-
-def _head(scope: Scope) -> int:
-    target = len(scope["raw_path"]) + len(scope["query_string"])
-    return target + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _client(scope: Scope) -> str:

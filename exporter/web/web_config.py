@@ -91,10 +91,7 @@ class WebConfig:
 def _one_of(known: Iterable[str], refused: Iterable[str] = (), why: str = "") -> AfterValidator:
     """A validator for a closed set of strings; its error suggests the nearest one.
 
-    Args:
-        known: The valid strings.
-        refused: Strings that the exporter-toolkit knows, but that cannot be honoured here.
-        why: The error for those.
+    The exporter-toolkit's strings that cannot be honoured here are refused, and the error says why.
     """
     names = tuple(known)
 
@@ -319,9 +316,7 @@ class _Reader:
                     (*_TLS, "cipher_suites"),
                     "has suites of TLS 1.3 alone, which are always on: say min_version: TLS13",
                 )
-        if given.prefer_server_cipher_suites:
-            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-        else:
+        if not given.prefer_server_cipher_suites:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         if len(given.curve_preferences) > 1:
             self.document.wrong(
