@@ -42,11 +42,7 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def opened(path: Path, flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
-    """The descriptor of a regular file and its status.
-
-    Args:
-        path: The path of the file.
-        flags: For `os.open`, in addition to those that prevent blocking.
+    """The descriptor of a regular file and its status; the flags add to those against blocking.
 
     Raises:
         Unfit: If it is not a regular file: a pipe may block, and a device may never end.
@@ -86,12 +82,7 @@ def content(descriptor: int, status: os.stat_result, most: int) -> bytes:
 
 
 def read(path: Path, most: int) -> bytes:
-    """The whole content of a file.
-
-    Raises:
-        Unfit: If it is not a regular file, or has more than `most` bytes.
-        OSError: If it cannot be read.
-    """
+    """The whole content of a file; the errors are those of `opened` and `content`."""
     with opened(path) as (descriptor, status):
         return content(descriptor, status, most)
 
@@ -101,10 +92,6 @@ class Followed:
 
     The stamp is taken from the open descriptor before the content is read. So the next check
     detects a write that happens during the read.
-
-    Args:
-        path: The path of the file.
-        most: The maximum size in bytes.
 
     Attributes:
         noted: The digest of what was read last; empty if that failed.
@@ -117,12 +104,7 @@ class Followed:
         self._stamp: Stamp | None = None
 
     def read(self) -> bytes:
-        """The current content.
-
-        Raises:
-            Unfit: If it is not a regular file, or too large.
-            OSError: If it cannot be read.
-        """
+        """The current content; the errors are those of `opened` and `content`."""
         self._stamp, self.noted = None, b""
         with opened(self.path) as (descriptor, status):
             age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)

@@ -90,16 +90,9 @@ async def serve(
 ) -> None:
     """Poll and serve until the event is set; an error in either ends both.
 
-    Args:
-        config: What to poll.
-        invocation: The flags.
-        sockets: The listening sockets.
-        stop: Starts the graceful shutdown when it is set.
-        source: The source of the configuration for reloads; None disables them.
-        clock: The current time, aware.
-        settled: Called once, when the configuration and the workload exist but no poller does yet.
-            `gc.freeze` belongs there: a reload leaves reference cycles of pollers, which the
-            garbage collector must still find.
+    Without a source, the configuration cannot be reloaded. `settled` is called once, when the
+    configuration and the workload exist but no poller does yet. `gc.freeze` belongs there: a reload
+    leaves reference cycles of pollers, which the garbage collector must still find.
 
     Raises:
         StartError: If a workspace's certificates or addresses cannot be used.

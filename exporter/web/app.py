@@ -249,14 +249,7 @@ class _Page:
 
 
 class _Shared:
-    """A cache of status pages, which renders one page at a time and keeps each for a second.
-
-    Pages are kept compressed, because a slow reader may hold one for long. Requests for many
-    different pages queue up, because rendering takes CPU time from scrapes.
-
-    Args:
-        make: Renders the page for a search, or the JSON for None.
-    """
+    """The status pages of the last second; compressed, because a slow reader may hold one long."""
 
     def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
         self._make = make
@@ -303,10 +296,7 @@ class _Shared:
 
 
 class _Rests:
-    """Sleeps after every few milliseconds of work, so that the work takes only a share of the time.
-
-    Otherwise the thread would compete with scrapes for the interpreter lock until the page is done.
-    """
+    """Sleeps after every few milliseconds of work, so that the work takes only a share of the time."""
 
     def __init__(self) -> None:
         self._begun = time.perf_counter()

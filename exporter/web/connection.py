@@ -83,9 +83,6 @@ class _Together:
 
     uvicorn writes the head and the body of an answer separately. That would send two packets, and
     the first one would wake the client for nothing.
-
-    Args:
-        transport: The transport to write to.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -113,18 +110,7 @@ class _Together:
 
 
 class Connection(H11Protocol, asyncio.BufferedProtocol):
-    """One connection, with a deadline for every wait.
-
-    No timer, task or reference cycle outlives it.
-
-    Args:
-        limits: The limits for clients.
-        crowd: Is told what the connection is doing, to decide which one makes room.
-        tls: The TLS context in force, None for plain HTTP.
-        room: The read buffer that all connections share.
-        config: uvicorn's configuration.
-        state: uvicorn's state.
-    """
+    """One connection, with a deadline for every wait; no timer, task or cycle outlives it."""
 
     def __init__(
         self,

@@ -110,11 +110,6 @@ class Passwords:
     async def right(self, name: bytes, password: bytes, client: str = "") -> bool:
         """Whether the user exists and has this password; an unknown user takes as long.
 
-        Args:
-            name: The user's name.
-            password: The given password.
-            client: The client that asks, for the round-robin order.
-
         Raises:
             Busy: If the client's queue is full.
         """

@@ -19,13 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves an application on sockets that are already bound.
-
-    Args:
-        app: The application.
-        kept: The web configuration, for TLS and response headers.
-        limits: The limits for clients.
-    """
+    """Serves an application on bound sockets, with the TLS and headers of a web configuration."""
 
     def __init__(
         self,

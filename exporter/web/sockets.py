@@ -92,13 +92,7 @@ _HERE: Final = frozenset({party("127.0.0.1"), party("::1")})
 
 
 class Crowd:
-    """The open connections, and the decision whether one more is admitted.
-
-    The module's docstring describes the rules.
-
-    Args:
-        limits: The maximum connections, in total and per client, and the write timeout.
-    """
+    """The open connections, and the decision whether one more is admitted."""
 
     def __init__(self, limits: Limits) -> None:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -171,10 +165,6 @@ class Door(socket.socket):
     It also handles the exhaustion of file descriptors. asyncio would log that error hundreds of
     times for each waiting client. The socket keeps a spare descriptor instead: it frees it to
     accept the connection, and closes that at once.
-
-    Args:
-        listening: The listening socket to replace.
-        crowd: The connections of all listening sockets.
     """
 
     def __init__(self, listening: socket.socket, crowd: Crowd) -> None:
@@ -255,10 +245,7 @@ class Admitted(socket.socket):
         crowd.enter(self)
 
     def stands(self, standing: int) -> None:
-        """Record what the connection is doing from now on.
-
-        Among waiting password checks the newest ranks lowest, because the oldest is next in line.
-        """
+        """Record what the connection is doing from now on."""
         if standing != getattr(self, "standing", None):
             self.standing, turn = standing, next(_turns)
             self.rank = standing, -turn if standing == DOUBTED else turn

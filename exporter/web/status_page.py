@@ -48,15 +48,7 @@ td[data-l]::before{content:attr(data-l) ": ";opacity:.75}}
 def page(
     status: Status, *, metrics: str, api: str, query: str = "", rest: Rest = lambda: None
 ) -> Iterator[str]:
-    """The page in parts.
-
-    Args:
-        status: The status to show.
-        metrics: The path of the metrics page.
-        api: The path of the status as JSON.
-        query: The text to search for in names, reports and errors; empty for everything.
-        rest: Called regularly where a part takes long.
-    """
+    """The page in parts, with everything if the query is empty; calls `rest` regularly."""
     yield "<!DOCTYPE html><html lang=en><head><meta charset=utf-8>"
     yield '<meta name=viewport content="width=device-width,initial-scale=1">'
     yield f"<title>seasalt-exporter</title><style>{_STYLE}</style></head><body>"
