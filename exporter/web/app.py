@@ -270,7 +270,7 @@ class _Shared:
             page.readers -= 1
             if not (page.readers or page.begun):
                 page.made.cancel()
-                self._drop(query, page)
+                del self._held[query]
 
     async def pace(self, size: int) -> None:
         """Wait for bandwidth to send `size` bytes, first come, first served; a few need no wait."""
@@ -285,14 +285,10 @@ class _Shared:
             try:
                 made = await self._make(query)
             except BaseException:
-                self._drop(query, page)
+                del self._held[query]
                 raise
-            asyncio.get_running_loop().call_later(HELD, self._drop, query, page)
+            asyncio.get_running_loop().call_later(HELD, self._held.pop, query)
             return made
-
-    def _drop(self, query: str | None, page: _Page) -> None:
-        if self._held.get(query) is page:
-            del self._held[query]
 
 
 class _Rests:

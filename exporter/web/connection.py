@@ -137,7 +137,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         super().connection_made(cast(asyncio.Transport, _Together(transport)))
         self._head = _Alarm(self._limits.head_seconds, transport.abort)
         self._slow = _Alarm(self._limits.answer_seconds, transport.abort)
-        self._place = self._crowd.place(transport.get_extra_info("socket").fileno())
+        self._place = self._crowd.places.get(transport.get_extra_info("socket").fileno())
         if self._place:
             self._place.abort = transport.abort
         # The writer pauses as soon as the kernel's buffer is full: one portion waits, no more.

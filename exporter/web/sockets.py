@@ -92,7 +92,12 @@ _HERE: Final = frozenset({party("127.0.0.1"), party("::1")})
 
 
 class Crowd:
-    """The open connections, and the decision whether one more is admitted."""
+    """The open connections, and the decision whether one more is admitted.
+
+    Attributes:
+        places: The connections that count, by file descriptor.
+        patience: The write timeout, in seconds.
+    """
 
     def __init__(self, limits: Limits) -> None:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -100,29 +105,17 @@ class Crowd:
         self._per_address = min(limits.per_address, self._limit // 2)
         self._few = self._per_address // 4
         self.patience = limits.write_seconds
-        self._places: dict[int, Admitted] = {}
+        self.places: dict[int, Admitted] = {}
         self._untold: Counter[str] = Counter()
         self._told: dict[str, float] = {}
 
-    def place(self, descriptor: int) -> "Admitted | None":
-        """The connection with this file descriptor."""
-        return self._places.get(descriptor)
-
     def room(self, client: str) -> bool:
         """Whether a client gets one more connection; closes another one to make room if needed."""
-        size = Counter(one.client for one in self._places.values())
+        size = Counter(one.client for one in self.places.values())
         if size[client] >= self._per_address:
             return self._make_room(client, size, at_most=size[client])
         limit = self._limit + (_RESERVED if client in _HERE else 0)
-        return len(self._places) < limit or self._make_room(client, size)
-
-    def enter(self, admitted: "Admitted") -> None:
-        """Count a connection."""
-        self._places[admitted.fileno()] = admitted
-
-    def leave(self, admitted: "Admitted") -> None:
-        """Stop counting a connection; a second call has no effect."""
-        self._places.pop(admitted.fileno(), None)
+        return len(self.places) < limit or self._make_room(client, size)
 
     def tell(self, what: str, reason: str) -> None:
         """Log an event with the number of occurrences, at most once every few seconds."""
@@ -136,7 +129,7 @@ class Crowd:
         own = size[client]
         there = [
             one
-            for one in self._places.values()
+            for one in self.places.values()
             if one.client == client or own < size[one.client] <= at_most
         ]
         there.sort(key=lambda one: (-size[one.client], *one.rank))
@@ -153,7 +146,7 @@ class Crowd:
         return False
 
     def _let_go(self, admitted: "Admitted") -> bool:
-        self.leave(admitted)
+        self.places.pop(admitted.fileno(), None)
         admitted.end()
         self.tell("connections closed to make room", "too many connections")
         return True
@@ -242,7 +235,7 @@ class Admitted(socket.socket):
             # and after this side has closed the connection with data left to send.
             milliseconds = int(crowd.patience * 1000)
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-        crowd.enter(self)
+        crowd.places[self.fileno()] = self
 
     def stands(self, standing: int) -> None:
         """Record what the connection is doing from now on."""
@@ -267,7 +260,7 @@ class Admitted(socket.socket):
     def close(self) -> None:
         """Close the socket and stop counting it."""
         self.abort = None
-        self._crowd.leave(self)
+        self._crowd.places.pop(self.fileno(), None)
         super().close()
 
 

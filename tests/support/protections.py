@@ -1195,8 +1195,8 @@ PROTECTIONS: Final = (
     Protection(
         "all who ask within a second share a page",
         "exporter/web/app.py",
-        "asyncio.get_running_loop().call_later(HELD, self._drop, query, page)",
-        "self._drop(query, page)",
+        "asyncio.get_running_loop().call_later(HELD, self._held.pop, query)",
+        "self._held.pop(query)",
         (
             "tests/web/test_app.py::test_how_the_polling_goes_is_looked_at_once_a_second_for_all_who_ask",
         ),
@@ -2190,8 +2190,8 @@ PROTECTIONS: Final = (
     Protection(
         "nobody keeps others out by being idle",
         "exporter/web/sockets.py",
-        "return len(self._places) < limit or self._make_room(client, size)",
-        "return len(self._places) < limit",
+        "return len(self.places) < limit or self._make_room(client, size)",
+        "return len(self.places) < limit",
         (
             "tests/web/test_connection.py::test_nobody_keeps_others_out_whatever_they_do_with_their_connections",
         ),
