@@ -1,6 +1,6 @@
 """plan: prints every request that the configuration leads to, with totals. Sends none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Final
@@ -29,14 +29,12 @@ def run(invocation: Invocation) -> int:
 def lines(workspace: Workspace) -> Iterator[str]:
     """A workspace's plan: a line per request, then the totals."""
     calls = planned_calls(workspace, workspace.bots)
-    each = (
-        planned_calls(workspace, (_EACH,))[len(planned_calls(workspace, ())) :]
-        if workspace.discover_bots
-        else ()
-    )
+    each: Sequence[Call] = ()
+    rate = workspace.requests_per_minute
     title = f"{workspace.dialect.title}, {workspace.timezone}"
     yield f"workspace {workspace.name} ({title}): {len(calls)} requests a round"
     if workspace.discover_bots:
+        each = planned_calls(workspace, (_EACH,))[len(planned_calls(workspace, ())) :]
         yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots, a page or more"
         yield f"  at most {workspace.discover_bots.max_bots} bots of the list: max_bots"
     for call in (*calls, *each):
@@ -47,12 +45,10 @@ def lines(workspace: Workspace) -> Iterator[str]:
         yield f"  every {show(call.interval):<6} {call.target.bot_id or 'workspace'}: {asked}"
     turns = [*calls, *listings(workspace, len(workspace.bots))]
     hourly = requests_per_hour(turns)
-    seconds = Fraction(60 * len(calls), workspace.requests_per_minute)
+    seconds = Fraction(60 * len(calls), rate)
     yield f"  {_number(hourly)} requests an hour, {_number(hourly * 24)} a day"
-    yield (
-        f"  a round takes {_number(seconds)} s at {workspace.requests_per_minute} requests a minute"
-    )
-    for shortage in shortages(turns, workspace.requests_per_minute, workspace.requests_per_day):
+    yield f"  a round takes {_number(seconds)} s at {rate} requests a minute"
+    for shortage in shortages(turns, rate, workspace.requests_per_day):
         yield f"  {shortage}"
     yield f"  about {sum(map(_series, calls))} series, more with more labels and channels"
     if each:

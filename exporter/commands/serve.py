@@ -202,10 +202,6 @@ class _Polling:
         """The state to keep over a restart."""
         return State(tuple(poller.memory for poller in self.fleet), tuple(self.store))
 
-    def pressing(self) -> object:
-        """The pauses that the API asked for, which must survive even an immediate restart."""
-        return [poller.waits for poller in self.fleet]
-
     def glance(self) -> Look:
         """A function that derives the status from the current state of the polling."""
         records, at = self.store.generation(), self._clock()
@@ -223,7 +219,8 @@ def _jobs(
         if invocation.one("config.enable-auto-reload"):
             yield reloader.follow()
     if polling.file:
-        yield polling.file.run(polling.state, polling.pressing)
+        # The pauses that the API asked for must survive even an immediate restart.
+        yield polling.file.run(polling.state, lambda: [poller.waits for poller in polling.fleet])
 
 
 def _web(invocation: Invocation, polling: _Polling, reloader: Reloader | None) -> Web:
