@@ -13,6 +13,7 @@ for another connection, it may close this one (see `sockets`).
 import base64
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -34,18 +35,15 @@ TOO_MANY: Final = Answer(429, b"Too Many Requests\n", headers=((b"retry-after", 
 UNAUTHORIZED: Final = Answer(401, b"Unauthorized\n", headers=((b"www-authenticate", b"Basic"),))
 
 
+@dataclass(eq=False)
 class AccessControl:
     """Passes the requests that the web configuration in force allows on to an application."""
 
-    def __init__(
-        self,
-        app: Callable[[Scope, Receive, Send], Awaitable[None]],
-        config: Callable[[], WebConfig],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._app = app
-        self._config = config
-        self._clock = clock
+    app: Callable[[Scope, Receive, Send], Awaitable[None]]
+    config: Callable[[], WebConfig]
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._limit: RateLimit | None = None
         self._full_at = Fraction(0)  # on the clock, when the token bucket is full again
         self._passwords = Passwords({})
@@ -56,7 +54,7 @@ class AccessControl:
         if refusal:
             await reply(scope, send, refusal)
         else:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> Answer | None:
         # The parser accepts other versions and larger heads, but no proper client sends them.
@@ -69,7 +67,7 @@ class AccessControl:
         framing = [header for header in scope["headers"] if header[0] in _FRAMING]
         if framing and (refusal := await _of_body(framing, receive)):
             return refusal
-        config = self._config()
+        config = self.config()
         if not self._in_time(config.rate_limit):
             return TOO_MANY
         return await self._of_person(scope, config) if config.users else None
@@ -94,7 +92,7 @@ class AccessControl:
             return True
         if limit != self._limit:
             self._limit, self._full_at = limit, Fraction(0)
-        now = Fraction(self._clock())
+        now = Fraction(self.clock())
         full_at = max(self._full_at, now) + limit.interval
         if full_at - now > limit.burst * limit.interval:
             return False

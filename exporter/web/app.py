@@ -100,10 +100,11 @@ Look = Callable[[Rest], Status]
 """Returns the status of the polling; calls its argument regularly for a rest."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Web:
     """The application.
 
-    Args:
+    Attributes:
         snapshot: Returns the current snapshot.
         own: Returns the exporter's own metrics, compressed; in OpenMetrics if the argument is true.
         ready: Whether every workspace has had an answer.
@@ -115,34 +116,23 @@ class Web:
         external_url: The URL under which a reverse proxy exposes the exporter; empty without one.
     """
 
-    def __init__(  # noqa: PLR0913 - all by name
-        self,
-        *,
-        snapshot: Callable[[], Awaitable[Snapshot]],
-        own: Callable[[bool], Iterable[Piece]],
-        ready: Callable[[], bool],
-        status: Callable[[], Look],
-        reload: Callable[[], Awaitable[str]] | None = None,
-        telemetry_path: str = "/metrics",
-        route_prefix: str = "",
-        external_url: str = "",
-    ) -> None:
-        self._snapshot = snapshot
-        self._own = own
-        self._ready = ready
-        self._status = status
-        self._reload = reload
-        self._external = external_url
-        self._prefix = route_prefix
-        # Relative to the landing page, so that the link works behind any proxy.
-        self._linked = quote(telemetry_path.removeprefix("/"))
+    snapshot: Callable[[], Awaitable[Snapshot]]
+    own: Callable[[bool], Iterable[Piece]]
+    ready: Callable[[], bool]
+    status: Callable[[], Look]
+    reload: Callable[[], Awaitable[str]] | None = None
+    telemetry_path: str = "/metrics"
+    route_prefix: str = ""
+    external_url: str = ""
+
+    def __post_init__(self) -> None:
         self._routes: Mapping[str, Callable[[Scope], Awaitable[Answer]]] = {
-            f"{route_prefix}/-/healthy": self._health,
-            f"{route_prefix}/-/ready": self._readiness,
-            f"{route_prefix}/": self._looked,
-            f"{route_prefix}/api/v1/status": partial(self._looked, json=True),
-            route_prefix: self._slash_after,
-            route_prefix + telemetry_path: self._metrics,
+            f"{self.route_prefix}/-/healthy": self._health,
+            f"{self.route_prefix}/-/ready": self._readiness,
+            f"{self.route_prefix}/": self._looked,
+            f"{self.route_prefix}/api/v1/status": partial(self._looked, json=True),
+            self.route_prefix: self._slash_after,
+            self.route_prefix + self.telemetry_path: self._metrics,
         }
         self._pages = _Shared(self._made)
         self._one_reload = asyncio.Lock()
@@ -154,7 +144,7 @@ class Web:
 
     async def _answer(self, scope: Scope) -> Answer:
         host, path = _target(scope)
-        if path == f"{self._prefix}/-/reload":
+        if path == f"{self.route_prefix}/-/reload":
             return await self._reloaded(scope, host)
         route = self._routes.get(path)
         if route is None:
@@ -167,34 +157,34 @@ class Web:
         return Answer(200, b"Healthy\n")
 
     async def _readiness(self, _scope: Scope) -> Answer:
-        if self._ready():
+        if self.ready():
             return Answer(200, b"Ready\n")
         return Answer(503, b"Waiting for the first answer of the API\n")
 
     async def _metrics(self, scope: Scope) -> Answer:
         # All waiting scrapes share it, so it must go on if one of them disconnects.
-        snapshot = await asyncio.shield(self._snapshot())
+        snapshot = await asyncio.shield(self.snapshot())
         openmetrics = wants_openmetrics(_values(scope, b"accept"))
-        page = Piece.joined((snapshot.page, *self._own(openmetrics)))
+        page = Piece.joined((snapshot.page, *self.own(openmetrics)))
         kind = OPENMETRICS if openmetrics else TEXT
         return Answer(200, page, kind, ((b"vary", b"Accept, Accept-Encoding"),))
 
     async def _slash_after(self, scope: Scope) -> Answer:
         """A redirect to the prefix plus a slash; relative, because a proxy may rewrite the path."""
         query = scope.get("query_string", b"")
-        last = quote(self._prefix.rpartition("/")[2]).encode()
+        last = quote(self.route_prefix.rpartition("/")[2]).encode()
         place = last + b"/" + (b"?" + query if query else b"")
         return Answer(302, b"", headers=((b"location", place),))
 
     async def _reloaded(self, scope: Scope, host: str) -> Answer:
         if scope["method"] != "POST":
             return POST_ALONE
-        if self._reload is None:
+        if self.reload is None:
             return NOT_ENABLED
-        if not _is_own(scope, host, self._external):
+        if not _is_own(scope, host, self.external_url):
             return NOT_FROM_THERE
         if self._next_reload is None:
-            self._next_reload = asyncio.ensure_future(self._reload_next(self._reload))
+            self._next_reload = asyncio.ensure_future(self._reload_next(self.reload))
         mistakes = await asyncio.shield(self._next_reload)  # it goes on if the client disconnects
         if mistakes:
             return Answer(500, f"The old configuration stays in force:\n{mistakes}\n".encode())
@@ -216,7 +206,7 @@ class Web:
 
     async def _made(self, query: str | None) -> Piece:
         """The HTML page for a search, or the JSON for None; rendered in a thread."""
-        return await asyncio.to_thread(self._written, self._status(), query)
+        return await asyncio.to_thread(self._written, self.status(), query)
 
     def _written(self, status: Look, query: str | None) -> Piece:
         rest = _Rests()
@@ -224,7 +214,9 @@ class Web:
         if query is None:
             texts = found.json()
         else:
-            links = {"metrics": self._linked, "api": "api/v1/status"}
+            # Relative to the landing page, so that the links work behind any proxy.
+            metrics = quote(self.telemetry_path.removeprefix("/"))
+            links = {"metrics": metrics, "api": "api/v1/status"}
             texts = status_page.page(found, query=query, rest=rest, **links)
         # Compressed portion by portion, so that the whole text is never in memory.
         portions = _portions(text.encode() for text in rest.after(texts))

@@ -28,6 +28,7 @@ import re
 import sys
 from asyncio import sslproto
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import h11
@@ -58,24 +59,24 @@ could keep the event loop busy for minutes.
 _HEAD_ENDS: Final = re.compile(rb"\n\r?\n")
 
 
+@dataclass(slots=True, eq=False)
 class _Alarm:
     """A timer that calls a function once, unless it is stopped before."""
 
-    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
-        self._seconds = seconds
-        self._ring = ring
-        self._timer: asyncio.TimerHandle | None = None
+    seconds: float
+    ring: Callable[[], None]
+    timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start the timer, unless it is running."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._ring)
+        if self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(self.seconds, self.ring)
 
     def stop(self) -> None:
         """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class _Together:

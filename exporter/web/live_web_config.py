@@ -16,6 +16,7 @@ may hang.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from exporter.errors import ConfigError, Mistake
 from exporter.web.web_config import WebConfig, load
@@ -23,35 +24,32 @@ from exporter.web.web_config import WebConfig, load
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class LiveWebConfig:
     """The web configuration in force, reloaded when one of its files changes.
 
-    Args:
+    Attributes:
         file: The name of the file; if it is empty, nothing is restricted.
         environment: The variables for `${NAME}`.
         reloaded: Called with the success of each load.
         bug: Called with an error that is a bug of the exporter.
+        current: The configuration in force.
 
     Raises:
         ConfigError: If the file has mistakes at start-up.
     """
 
-    def __init__(
-        self,
-        file: str,
-        environment: Mapping[str, str],
-        reloaded: Callable[[bool], None],
-        bug: Callable[[BaseException, logging.Logger], None] = lambda *_: None,
-    ) -> None:
-        self._file = file
-        self._environment = environment
-        self._reloaded = reloaded
-        self._bug = bug
+    file: str
+    environment: Mapping[str, str]
+    reloaded: Callable[[bool], None]
+    bug: Callable[[BaseException, logging.Logger], None] = lambda *_: None
+
+    def __post_init__(self) -> None:
         self._told: object = ()
         self._pending = False
         self._looking: asyncio.Task[WebConfig | Exception | None] | None = None
-        self.current = load(file, environment) if file else WebConfig()
-        reloaded(True)  # noqa: FBT003 - the success, as the only argument
+        self.current = load(self.file, self.environment) if self.file else WebConfig()
+        self.reloaded(True)  # noqa: FBT003 - the success, as the only argument
 
     def look_beside(self) -> None:
         """Apply the result of the last look, and start the next one in a thread."""
@@ -100,14 +98,14 @@ class LiveWebConfig:
             self._tell(found.mistakes)
         elif isinstance(found, BaseException):
             if self._told is not type(found):
-                self._bug(found, log)
+                self.bug(found, log)
             self._told = type(found)
         elif found is not None:
             self._told = ()
             self.current = found
             log.info("web configuration reloaded")
         if found is not None:
-            self._reloaded(isinstance(found, WebConfig))
+            self.reloaded(isinstance(found, WebConfig))
 
     def _tell(self, mistakes: tuple[Mistake, ...]) -> None:
         if mistakes != self._told:
@@ -119,8 +117,8 @@ class LiveWebConfig:
                 )
 
     def _fresh(self) -> WebConfig:
-        fresh = load(self._file, self._environment)
+        fresh = load(self.file, self.environment)
         if (fresh.tls is None) != (self.current.tls is None):
             text = "TLS is switched on and off by a restart alone"
-            raise ConfigError([Mistake(self._file, 1, "tls_server_config", text)])
+            raise ConfigError([Mistake(self.file, 1, "tls_server_config", text)])
         return fresh

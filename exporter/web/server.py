@@ -112,10 +112,7 @@ class Server(uvicorn.Server):
                 for connection in list(self.server_state.connections):
                     cast(Connection, connection).renew()
             # uvicorn adds this list to every response, including its own error responses.
-            self.server_state.default_headers = [
-                *self.server_state.default_headers,
-                *current.headers,
-            ]
+            self.server_state.default_headers += current.headers
         return ending
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
