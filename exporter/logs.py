@@ -27,7 +27,7 @@ import threading
 import time
 import warnings
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from traceback import walk_tb
@@ -41,6 +41,7 @@ _WHICH: Final = frozenset({"bot_id", "report", "window"})
 _ABOUT: Final = ("workspace", *sorted(_WHICH), "file")
 """Fields that identify the subject of an event."""
 
+_STDERR: Final = 2
 _LONGEST_VALUE: Final = 2000
 _DEEPEST: Final = 5
 _FRAMES: Final = 20
@@ -56,6 +57,9 @@ FORMATS: Final = ("logfmt", "json")
 
 FOLDED_FOR: Final = 60.0
 """Seconds in which an event is logged once, however often it occurs."""
+
+REMEMBERED: Final = 1000
+"""Maximum number of events, and of subjects, whose last line is remembered."""
 
 LINES_A_SECOND: Final = 10
 BYTES_AN_HOUR: Final = 1024 * 1024
@@ -172,13 +176,9 @@ class Repeats:
     The last line about a subject always states its current outcome. An event is logged again if
     its subject has had another outcome since. `Writer` gives all failures the same outcome, so
     several mistakes of one subject do not cause each other to be logged again.
-
-    Args:
-        remembered: Maximum number of events, and of subjects, that are remembered.
     """
 
-    def __init__(self, remembered: int = 1000) -> None:
-        self._remembered = remembered
+    def __init__(self) -> None:
         # When each event was logged last, and how often it has occurred since.
         self._told: OrderedDict[object, tuple[float, int]] = OrderedDict()
         # Each subject's outcome, since when it has lasted, and when it was last heard of.
@@ -216,7 +216,7 @@ class Repeats:
     def _keep(self, kept: OrderedDict[object, Any], key: object, value: object) -> None:
         kept[key] = value
         kept.move_to_end(key)
-        if len(kept) > self._remembered:
+        if len(kept) > REMEMBERED:
             kept.popitem(last=False)
 
 
@@ -263,14 +263,10 @@ class Writer(logging.Handler):
     QueueHandler writes to standard error if the queue is full. Neither is acceptable here.
     """
 
-    def __init__(
-        self, formatter: Formatter, descriptor: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, formatter: Formatter) -> None:
         self._lines = formatter
-        self._descriptor = descriptor
-        self._clock = clock
         self._repeats = Repeats()
-        self._pace = Pace(clock())
+        self._pace = Pace(time.monotonic())
         self._waiting: deque[bytes] = deque(maxlen=WAITING)
         self._news = threading.Condition()
         self._ending = False
@@ -292,7 +288,8 @@ class Writer(logging.Handler):
             # A warning is not an outcome: another record states how its subject ended.
             ends = _ours(record.name) and record.levelno != logging.WARNING
             outcome = "failed" if record.levelno > logging.WARNING else event
-            repeated = self._repeats.since(event, self._clock(), about if ends else None, outcome)
+            at = time.monotonic()
+            repeated = self._repeats.since(event, at, about if ends else None, outcome)
             if repeated is None:
                 lost["repeated"] += 1
                 return
@@ -322,7 +319,7 @@ class Writer(logging.Handler):
                 self._news.wait_for(lambda: self._waiting or self._ending)
                 if not self._waiting:
                     return
-                wait = self._pace.wait(len(self._waiting[0]), self._clock())
+                wait = self._pace.wait(len(self._waiting[0]), time.monotonic())
                 if wait and not self._ending:
                     self._news.wait_for(lambda: self._ending, wait)
                     continue
@@ -335,10 +332,10 @@ class Writer(logging.Handler):
         rest = b"\n" + line if self._torn else line
         while rest:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[os.write(_STDERR, rest) :]
                 self._torn = bool(rest)
             except BlockingIOError:  # another process has made the shared descriptor non-blocking
-                select.select([], [self._descriptor], [])
+                select.select([], [_STDERR], [])
             except OSError:  # a full disk, or a reader that is gone
                 lost["unwritable"] += 1
                 return
@@ -357,7 +354,7 @@ def started(level: str, kind: str) -> Iterator[None]:
     """
     _keep_descriptors()
     root, ours = logging.getLogger(), logging.getLogger("exporter")
-    writer = Writer(Formatter(kind), 2)
+    writer = Writer(Formatter(kind))
     logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[writer], force=True)
     ours.setLevel(LEVELS[level])
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning
