@@ -22,7 +22,6 @@ import logging
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
-from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -85,7 +84,6 @@ async def serve(
     stop: asyncio.Event,
     *,
     source: Source | None = None,
-    clock: Callable[[], datetime] = now,
     settled: Callable[[], None] = lambda: None,
 ) -> None:
     """Poll and serve until the event is set; an error in either ends both.
@@ -98,11 +96,11 @@ async def serve(
         StartError: If a workspace's certificates or addresses cannot be used.
         ConfigError: If the web configuration has mistakes.
     """
-    polling = _Polling(invocation, clock, settled)
+    polling = _Polling(invocation, settled)
     kept = LiveWebConfig(
         invocation.one("web.config.file"),
         invocation.environment,
-        lambda right: polling.telemetry.web_reloaded(clock(), right=right),
+        lambda right: polling.telemetry.web_reloaded(now(), right=right),
         partial(polling.telemetry.bug, "web_config"),
     )
     with polling.file or contextlib.nullcontext():
@@ -110,7 +108,7 @@ async def serve(
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
             await polling.begin(config, remembered, tasks)
             _tell_the_start(config, invocation, polling.fleet)
-            reloader = Reloader(source, polling.adopt, polling.telemetry, clock) if source else None
+            reloader = Reloader(source, polling.adopt, polling.telemetry, now) if source else None
             background = [tasks.create_task(job) for job in _jobs(invocation, polling, reloader)]
             ending = tasks.create_task(_end_polling(stop, background, polling.fleet))
             web = AccessControl(_web(invocation, polling, reloader), lambda: kept.current)
@@ -134,15 +132,12 @@ class _Polling:
 
     fleet: Fleet
 
-    def __init__(
-        self, invocation: Invocation, clock: Callable[[], datetime], settled: Callable[[], None]
-    ) -> None:
+    def __init__(self, invocation: Invocation, settled: Callable[[], None]) -> None:
         path = invocation.one("state.file")
         self.telemetry = Telemetry(invocation.environment.get("SEASALT_EXPORTER_REVISION", ""))
         self.store = Store()
-        self.snapshots = SnapshotRefresher(self.store, self.telemetry, clock)
-        self.file = StateFile(Path(path), self.telemetry, clock) if path else None
-        self._clock = clock
+        self.snapshots = SnapshotRefresher(self.store, self.telemetry, now)
+        self.file = StateFile(Path(path), self.telemetry, now) if path else None
         self._settled = cache(settled)
         self._shared_keys = SharedKeys(secrets.token_bytes(32))
 
@@ -173,7 +168,7 @@ class _Polling:
                 self.store.keep(frozenset(), workspace.name)
             self.fleet = Fleet(self._poller, tasks, self.store, self.telemetry)
             await self.adopt(config)
-        self.telemetry.reloaded(self._clock())
+        self.telemetry.reloaded(now())
 
     async def adopt(self, config: Config) -> None:
         """Put a configuration in force."""
@@ -185,7 +180,7 @@ class _Polling:
     ) -> WorkspacePoller:
         self._settled()
         return WorkspacePoller(
-            *(workspace, self.store, self.telemetry, self._clock, self._changed),
+            *(workspace, self.store, self.telemetry, now, self._changed),
             noted=self.file.noted if self.file else nowhere,
             memory=memory,
             trusted=trusted,
@@ -204,7 +199,7 @@ class _Polling:
 
     def glance(self) -> Look:
         """A function that derives the status from the current state of the polling."""
-        records, at = self.store.generation(), self._clock()
+        records, at = self.store.generation(), now()
         parts = [poller.glance(records) for poller in self.fleet]
         return lambda rest: Status(__version__, at, tuple(part(rest) for part in parts))
 
