@@ -41,11 +41,10 @@ class AccessControl:
 
     app: Callable[[Scope, Receive, Send], Awaitable[None]]
     config: Callable[[], WebConfig]
-    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._limit: RateLimit | None = None
-        self._full_at = Fraction(0)  # on the clock, when the token bucket is full again
+        self._full_at = Fraction(0)  # when the token bucket is full, on the monotonic clock
         self._passwords = Passwords({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +91,7 @@ class AccessControl:
             return True
         if limit != self._limit:
             self._limit, self._full_at = limit, Fraction(0)
-        now = Fraction(self.clock())
+        now = Fraction(time.monotonic())
         full_at = max(self._full_at, now) + limit.interval
         if full_at - now > limit.burst * limit.interval:
             return False
