@@ -69,16 +69,6 @@ def _name(kind: str, name: str) -> str:
         return name
 
 
-class Current(ssl.SSLContext):
-    """A context that gives each new connection the context in force at that moment."""
-
-    context: Context
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:  # noqa: ANN401 - ssl's own
-        """The TLS object of one connection."""
-        return self.context.wrap_bio(*args, **kwargs)
-
-
 @contextmanager
 def in_memory(content: bytes) -> Iterator[str]:
     """A path under which OpenSSL can read some bytes that exist in memory only.

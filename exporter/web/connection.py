@@ -36,7 +36,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from exporter.tls import Current
+from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.sockets import ANSWERED, DOUBTED, IDLE, UNHEARD, Crowd, Limits
 
 READ_SIZE: Final = 16_384
@@ -117,7 +117,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self,
         limits: Limits,
         crowd: "Crowd",
-        tls: Current | None,
+        kept: LiveWebConfig | None,
         room: bytearray,
         config: uvicorn.Config,
         state: ServerState,
@@ -125,7 +125,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         super().__init__(config, state, {"doubt": self._doubt})
         self._limits = limits
         self._crowd = crowd
-        self._tls = tls
+        self._kept = kept
         self._room = room
         self._answered_by = self.app
         self.app = self._answer
@@ -242,7 +242,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
 
     def _in_force(self) -> bool:
         secured = self.transport.get_extra_info("ssl_object")
-        return not (secured and self._tls) or secured.context is self._tls.context
+        return not (secured and self._kept) or secured.context is self._kept.current.tls
 
     async def _answer(self, *request: Any) -> None:  # noqa: ANN401 - scope, receive and send
         """Run the application for one request, until the client is gone."""

@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
 import uvicorn
 
-from exporter.tls import Current
 from exporter.web.connection import READ_SIZE, Connection, Secured
 from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.sockets import BACKLOG, Crowd, Door, Limits
@@ -45,10 +43,6 @@ class Server(uvicorn.Server):
             )
         )
         self._kept = kept
-        self._tls: Current | None = None
-        if kept and kept.current.tls:
-            self._tls = Current(ssl.PROTOCOL_TLS_SERVER)
-            self._tls.context = kept.current.tls
         self._limits = limits
         self._crowd = Crowd(limits)
 
@@ -76,11 +70,11 @@ class Server(uvicorn.Server):
         # client has read the rest of the answer, so its timeout is the one for writing.
         begins: Any = self._limits.head_seconds
         ends: Any = self._limits.write_seconds
-        tls = self._tls
-        shared = self._limits, self._crowd, tls, bytearray(READ_SIZE)
+        shared = self._limits, self._crowd, self._kept, bytearray(READ_SIZE)
 
         def connection() -> asyncio.BaseProtocol:
             plain = Connection(*shared, self.config, self.server_state)
+            tls = self._kept.current.tls if self._kept else None
             if tls is None:
                 return plain
             # The same as asyncio creates, but of our own class.
@@ -104,11 +98,11 @@ class Server(uvicorn.Server):
         """Check the web configuration for changes once a second."""
         ending = await super().on_tick(counter)
         if self._kept and counter % 10 == 0:
+            before = self._kept.current
             self._kept.look_beside()
             current = self._kept.current
-            if self._tls and current.tls and self._tls.context is not current.tls:
+            if current.tls is not before.tls:
                 # Clients that were admitted under the old TLS context must reconnect.
-                self._tls.context = current.tls
                 for connection in list(self.server_state.connections):
                     cast(Connection, connection).renew()
             # uvicorn adds this list to every response, including its own error responses.

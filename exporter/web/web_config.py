@@ -416,5 +416,4 @@ class _Reader:
         if given.client_ca_file is None:
             return given.client_ca
         content = self._file("client_ca_file", given.client_ca_file)
-        # Replacing non-ASCII characters cannot damage a PEM; anything else is reported on loading.
-        return "" if content is None else content.decode("ascii", "replace")
+        return "" if content is None else content.decode("latin-1")

@@ -2224,7 +2224,7 @@ PROTECTIONS: Final = (
     Protection(
         "a kept connection ends with what let it in",
         "exporter/web/connection.py",
-        "return not (secured and self._tls) or secured.context is self._tls.context",
+        "return not (secured and self._kept) or secured.context is self._kept.current.tls",
         "return True",
         (
             "tests/web/test_secured.py::test_a_kept_connection_ends_when_what_let_it_in_is_no_longer_in_force",
