@@ -10,7 +10,7 @@ from exporter.commands.output import tell
 from exporter.config import Config, Workspace
 from exporter.errors import ReplyError, RequestFailed
 from exporter.metrics.telemetry import Telemetry
-from exporter.model.bot_list import DEFAULT_MOST, ListedBot, Listing
+from exporter.model.bot_list import DEFAULT_MOST, Listing
 from exporter.model.reply_values import Drift
 from exporter.polling.discovery import whole_list
 from exporter.upstream.client import Client
@@ -54,7 +54,8 @@ def _section(workspace: Workspace, listing: Listing) -> Iterator[str]:
     yield f"# workspace {workspace.name}: {len(listing.bots)} bots"
     yield "bots:" if listing.bots else "bots: []"
     for bot in listing.bots.values():
-        yield f"  - {{id: {_quoted(str(bot.id))}, name: {_quoted(bot.shown_name)}}}{_note(bot)}"
+        note = "  # not enabled" if bot.is_enabled is False else ""
+        yield f"  - {{id: {_quoted(str(bot.id))}, name: {_quoted(bot.shown_name)}}}{note}"
 
 
 async def _listing(workspace: Workspace) -> Listing:
@@ -71,7 +72,3 @@ def _quoted(value: str) -> str:
     """The text as a YAML string for the configuration, with quotes and `$` escaped."""
     quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{quoted}"'
-
-
-def _note(bot: ListedBot) -> str:
-    return "  # not enabled" if bot.is_enabled is False else ""

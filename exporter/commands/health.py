@@ -93,10 +93,8 @@ def as_served(invocation: Invocation, first: Path = FIRST) -> Invocation:
 def _arguments(command: Sequence[str]) -> Sequence[str] | None:
     """The arguments of an exporter's command line; None for another program."""
     for place, word in enumerate(command):
-        if word.endswith("/seasalt-exporter") or command[place - 1 : place + 1] == [
-            "-m",
-            "exporter",
-        ]:
+        script = word.endswith("/seasalt-exporter")
+        if script or command[place - 1 : place + 1] == ["-m", "exporter"]:
             return command[place + 1 : -1]  # the last argument is also followed by a zero byte
     return None
 
