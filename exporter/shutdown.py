@@ -40,12 +40,10 @@ def signalled() -> asyncio.Event:
     def end() -> None:
         stop.set()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no reload during shutdown
-        # Works even if the main thread is blocked, where Python cannot handle the alarm.
         watchdog = threading.Timer(LAST_SECONDS, os._exit, (0,))
         watchdog.daemon = True
         with suppress(RuntimeError):  # no thread can be started; the alarm remains
             watchdog.start()
-        # The default action works even if the main thread is blocked. PID 1 has none.
         for number in _SIGNALS if os.getpid() != 1 else ():
             signal.signal(number, signal.SIG_DFL)
 
