@@ -1,11 +1,13 @@
 """Files that are no configuration at all: refused in a line, whatever they hold."""
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
 from hypothesis import given, strategies as st
+from support.processes import finished
 
 from exporter.config import yaml_document
 from exporter.config.yaml_document import DEEPEST, LARGEST_FILE, MOST_VALUES, read
@@ -101,6 +103,22 @@ def test_without_libyaml_a_slip_is_told_as_well(
     file.write_text(text, encoding="utf-8")
 
     assert refused(file) == f"{file}:{says}"
+
+
+def test_a_file_is_read_where_pyyaml_was_built_without_libyaml(tmp_path: Path) -> None:
+    file = tmp_path / "seasalt.yml"
+    file.write_text("a: [b, c]\n", encoding="utf-8")
+    program = """
+import sys, yaml
+yaml.__with_libyaml__ = False
+del yaml.CSafeLoader
+from exporter.config.yaml_document import read
+print(read(sys.argv[1], {}).data)
+"""
+
+    done = finished([sys.executable, "-c", program, str(file)])
+
+    assert (done.status, done.stdout) == (0, "{'a': ['b', 'c']}\n"), done.stderr
 
 
 TEXTS = st.recursive(
