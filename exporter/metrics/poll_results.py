@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from exporter.config import Workspace
 from exporter.metrics.packed_samples import Samples
-from exporter.metrics.series_limits import cut, largest, largest_names
+from exporter.metrics.series_limits import Shares, cut, largest, largest_names
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry
 from exporter.model.targets import Key
@@ -84,10 +84,10 @@ class Results:
 
     async def settle(self) -> None:
         """Cut stored values to a lowered `max_series`, in batches, before the first poll."""
-        name, limit = self._workspace.name, self._workspace.max_series
-        number = 0
-        while self.store.series(name) > limit and (key := self.store.largest(name)):
-            self._cut(key, self.store.level(name, limit))
+        limit, number = self._workspace.max_series, 0
+        while self._shares.kept > limit and (key := self._shares.largest()):
+            level, _ = self._shares.level(limit)
+            self._cut(key, level)
             number += 1
             if number % _TOGETHER == 0:
                 self.changed()
@@ -101,15 +101,18 @@ class Results:
             place = (self._workspace.api, self._workspace.name)
             self.telemetry.count(SERIES_DROPPED, number, *place, reason)
 
+    @property
+    def _shares(self) -> Shares[Key]:
+        return self.store.shares(self._workspace.name)
+
     def _make_room(self, key: Key, size: int) -> int:
         """Cut other reports until a key's share fits, and return the share."""
-        name, limit = self._workspace.name, self._workspace.max_series
-        room = self.store.room(key, size, limit)
+        limit, before = self._workspace.max_series, self.store.held(key)
+        room = self._shares.room(before, size, limit)
         if room is None:
             return size
-        before = len(self.store.samples(key))
-        while other := self.store.largest(name, but=key):
-            need = self.store.series(name) - before + room.share - limit
+        while other := self._shares.largest(but=key):
+            need = self._shares.kept - before.kept + room.share - limit
             kept = len(self.store.samples(other))
             left = cut(kept, room, need, exactly=self.exactly)
             if left >= kept:

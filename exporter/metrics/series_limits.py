@@ -13,13 +13,16 @@ The level depends on how many values the reports have, not on what they are, so 
 Within a report, a value that is already shown has an advantage, so that two close values do not
 alternate between polls. Both keep series from flapping.
 
-A poll must not become slower as the store grows. The sizes of all reports are therefore counted in
-a Fenwick tree, which finds the level in a logarithmic number of steps. Reports above the level are
-not all cut at once: each report that needs room takes it from the largest ones, see `cut`.
+A poll must not become slower as the store grows. So the level is found from the number of reports of
+each size, and there are never more sizes than the largest report has values. Reports above the
+level are not all cut at once: each report that needs room takes it from the largest ones, see
+`cut`.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Set as AbstractSet
 from functools import lru_cache
+from heapq import nlargest
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from exporter.model.samples import Sample
@@ -73,25 +76,27 @@ class Shares(Generic[Name]):
     """The number of values of each report of a workspace, and the fair share of each.
 
     The numbers are updated with each report, so that no query has to go through all reports.
+
+    Attributes:
+        kept: How many values all reports keep together.
     """
 
     def __init__(self) -> None:
-        self._wanted, self._kept = _Sizes(), _Sizes()
+        self.kept = 0
+        self._wanted = 0
+        self._sizes = Counter[int]()  # how many reports want so many values; means nothing for 0
         self._holders: dict[int, dict[Name, None]] = {}
-
-    @property
-    def kept(self) -> int:
-        """How many values all reports keep together."""
-        return self._kept.total
 
     def put(self, name: Name, before: Held, after: Held) -> None:
         """Update the number of values of a report."""
-        if before == after:
-            return
-        self._wanted.move(before.wanted, after.wanted)
+        self._wanted += after.wanted - before.wanted
+        self._sizes[before.wanted] -= 1
+        self._sizes[after.wanted] += 1
+        if not self._sizes[before.wanted]:
+            del self._sizes[before.wanted]
         if before.kept == after.kept:
             return
-        self._kept.move(before.kept, after.kept)
+        self.kept += after.kept - before.kept
         if before.kept:
             holders = self._holders[before.kept]
             del holders[name]
@@ -100,11 +105,26 @@ class Shares(Generic[Name]):
         if after.kept:
             self._holders.setdefault(after.kept, {})[name] = None
 
-    def level(self, limit: int) -> int:
-        """How many values each report may keep, so that all together stay within a limit."""
-        return self._wanted.level(0, 0, limit)[0]
+    def level(self, limit: int, before: int = 0, after: int = 0) -> tuple[int, int]:
+        """How many values each report may keep within an exceeded limit, and what is left of it.
 
-    def room(self, before: Held, size: int, limit: int) -> "Room | None":
+        Args:
+            limit: The most values of all reports together.
+            before: The number of values that one report wants.
+            after: The number to assume for it instead.
+        """
+        sizes = self._sizes.copy()
+        sizes[before] -= 1
+        sizes[after] += 1
+        left, reports = limit, sizes.total()
+        for size, number in sorted(sizes.items()):
+            if size * reports > left:
+                break
+            left -= size * number
+            reports -= number
+        return divmod(left, reports)
+
+    def room(self, before: Held, size: int, limit: int) -> Room | None:
         """The room for a report with new values; None if all values of all reports fit.
 
         If the level leaves a remainder smaller than the number of reports, as many reports may
@@ -115,10 +135,11 @@ class Shares(Generic[Name]):
             size: The number of its new values.
             limit: The most values of all reports together.
         """
-        if self._wanted.total - before.wanted + size <= limit:
+        if self._wanted - before.wanted + size <= limit:
             return None
-        level, spare = self._wanted.level(before.wanted, size, limit)
-        above = self._kept.above(level) - (before.kept > level)
+        level, spare = self.level(limit, before.wanted, size)
+        above = sum(len(self._holders[kept]) for kept in self._holders if kept > level)
+        above -= before.kept > level
         return Room(level, min(size, level + (above < spare)), above)
 
     def largest(self, but: Name | None = None) -> Name | None:
@@ -129,8 +150,8 @@ class Shares(Generic[Name]):
         Args:
             but: A report to ignore.
         """
-        for rank in (self._kept.number, self._kept.number - 1):
-            for name in self._holders.get(self._kept.ranked(rank), ()):
+        for kept in nlargest(2, self._holders):
+            for name in self._holders[kept]:
                 if name != but:
                     return name
         return None
@@ -156,84 +177,6 @@ def cut(kept: int, room: Room, need: int, *, exactly: bool = False) -> int:
         return kept
     # Cut at least an eighth, or each new report would rank all values of a large one again.
     return max(level - level // 8, min(kept - need, max(level, kept - kept // 8)))
-
-
-class _Sizes:
-    """How many reports there are of each size, in a Fenwick tree. Empty reports do not count.
-
-    Attributes:
-        number: How many reports there are.
-        total: The sum of their sizes.
-    """
-
-    def __init__(self) -> None:
-        self.number = self.total = 0
-        self._numbers, self._totals = [0, 0], [0, 0]  # a power of two, plus the unused index 0
-
-    def move(self, before: int, after: int) -> None:
-        """Change the size of one report."""
-        self._reach(after)
-        self._add(before, -1)
-        self._add(after, 1)
-
-    def _reach(self, size: int) -> None:
-        while size >= len(self._numbers):
-            more = len(self._numbers) - 1
-            self._numbers += [*[0] * (more - 1), self.number]
-            self._totals += [*[0] * (more - 1), self.total]
-
-    def _add(self, size: int, number: int) -> None:
-        if size:
-            self.number += number
-            self.total += number * size
-            at = size
-            while at < len(self._numbers):
-                self._numbers[at] += number
-                self._totals[at] += number * size
-                at += at & -at
-
-    def level(self, before: int, after: int, limit: int) -> tuple[int, int]:
-        """The highest level at which the sizes, cut to it, fit in a limit; and the remainder.
-
-        If no size has to be cut, the level is at least the largest size.
-
-        Args:
-            before: The present size of one report.
-            after: The size to assume for it instead.
-            limit: The largest sum allowed.
-        """
-        self._reach(after)
-        at = number = total = 0
-        left, step = limit, len(self._numbers) - 1
-        while step:
-            level = at + step
-            if level < len(self._numbers):
-                here, below = number + self._numbers[level], total + self._totals[level]
-                needed = (
-                    below + level * (self.number - here) - min(before, level) + min(after, level)
-                )
-                if needed <= limit:
-                    at, number, total, left = level, here, below, limit - needed
-            step //= 2
-        return at, left
-
-    def above(self, size: int) -> int:
-        """How many reports are larger than a size."""
-        number, at = self.number, min(size, len(self._numbers) - 1)
-        while at:
-            number -= self._numbers[at]
-            at -= at & -at
-        return number
-
-    def ranked(self, rank: int) -> int:
-        """The size at a rank, counted from 1 in ascending order; 0 for rank 0 and below."""
-        at, step = 0, len(self._numbers) - 1
-        while step:
-            if at + step < len(self._numbers) and self._numbers[at + step] < rank:
-                at += step
-                rank -= self._numbers[at]
-            step //= 2
-        return at + 1 if rank > 0 else 0
 
 
 def largest(

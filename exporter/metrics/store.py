@@ -27,7 +27,7 @@ from itertools import chain
 from typing import Final
 
 from exporter.metrics.packed_samples import Samples
-from exporter.metrics.series_limits import NOTHING, Held, Room, Shares, largest
+from exporter.metrics.series_limits import NOTHING, Held, Shares, largest
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
 
@@ -180,7 +180,7 @@ class Store:
         samples = Samples.of(record.samples)
         if samples is not record.samples:
             record = replace(record, samples=samples)
-        self._shares[key.target.workspace].put(key, self._held(key), record.held)
+        self._shares[key.target.workspace].put(key, self.held(key), record.held)
         self._set(key, record)
 
     def fail(
@@ -233,21 +233,14 @@ class Store:
             if record and (record.samples or record.left_out) and not record.valid(now):
                 self.put(key, record.without_values())
 
-    def series(self, workspace: str) -> int:
-        """The number of values stored for a workspace, including those from its bot list."""
-        return self._shares[workspace].kept
+    def shares(self, workspace: str) -> Shares[Key]:
+        """The number of values of each report of a workspace, its bot list included."""
+        return self._shares[workspace]
 
-    def room(self, key: Key, size: int, limit: int) -> Room | None:
-        """How many values a key may keep within its workspace's limit, see `Shares.room`."""
-        return self._shares[key.target.workspace].room(self._held(key), size, limit)
-
-    def largest(self, workspace: str, but: Key | None = None) -> Key | None:
-        """The key of a workspace that has the most values, see `Shares.largest`."""
-        return self._shares[workspace].largest(but)
-
-    def level(self, workspace: str, limit: int) -> int:
-        """How many values each key of a workspace may keep, see `Shares.level`."""
-        return self._shares[workspace].level(limit)
+    def held(self, key: Key) -> Held:
+        """How many values a key has; none if there is no record."""
+        record = self._find(key)
+        return record.held if record else NOTHING
 
     def cut(self, key: Key, number: int) -> int:
         """Cut a key to its largest values, at most `number`, and return how many were removed."""
@@ -266,10 +259,6 @@ class Store:
         record = self._own(key).pop(key)
         self._keys[key.target.workspace].remove(key)
         self._shares[key.target.workspace].put(key, record.held, NOTHING)
-
-    def _held(self, key: Key) -> Held:
-        record = self._find(key)
-        return record.held if record else NOTHING
 
     def _find(self, key: Key) -> Record | None:
         return self._parts[_part(key, len(self._parts))].get(key)

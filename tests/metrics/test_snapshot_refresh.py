@@ -183,9 +183,9 @@ def test_a_page_forgets_the_values_that_expired() -> None:
         task = asyncio.ensure_future(kept.pages.run())
         kept.pages.changed()
         await asyncio.sleep(299)
-        assert kept.store.series("acme") == 1
+        assert kept.store.shares("acme").kept == 1
         await asyncio.sleep(2)
-        assert kept.store.series("acme") == 0
+        assert kept.store.shares("acme").kept == 0
         task.cancel()
 
     World().run(go)

@@ -41,25 +41,25 @@ def kept(store: Store) -> set[Key]:
 def test_a_workspaces_values_are_counted_those_that_are_told_of_its_bots_as_well(
     store: Store,
 ) -> None:
-    assert store.series("acme") == 3 + 5 + 2
-    assert store.series("other") == 7
+    assert store.shares("acme").kept == 3 + 5 + 2
+    assert store.shares("other").kept == 7
 
 
 def test_values_that_are_replaced_are_counted_once(store: Store) -> None:
     store.put(ONE, record(4))
     store.put(FACTS, record(9))
 
-    assert store.series("acme") == 4 + 5 + 9
+    assert store.shares("acme").kept == 4 + 5 + 9
 
 
 def test_values_that_expire_are_forgotten_and_no_longer_counted(store: Store) -> None:
     store.put(TWO, record(5, 2 * HOUR))
 
     store.expire(kept(store), START + HOUR - timedelta(seconds=1))
-    assert store.series("acme") == 3 + 5 + 2
+    assert store.shares("acme").kept == 3 + 5 + 2
 
     store.expire(kept(store), START + HOUR)
-    assert store.series("acme") == 5
+    assert store.shares("acme").kept == 5
     assert dict(store)[ONE].samples == ()
     assert dict(store)[ONE].success
     assert len(dict(store)[TWO].samples) == 5
@@ -70,7 +70,7 @@ def test_values_that_expired_are_not_counted_off_again_when_new_ones_come(store:
     store.expire(kept(store), START + 2 * HOUR)
     store.put(ONE, record(4, 3 * HOUR))
 
-    assert store.series("acme") == 4
+    assert store.shares("acme").kept == 4
 
 
 @pytest.mark.parametrize("how", ["withdrawn", "expired", "not kept", "of another question"])
@@ -78,7 +78,7 @@ def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> No
     store, limit = Store(), 12
     store.put(ONE, replace(record(6), left_out=100))
     store.put(TWO, replace(record(6), left_out=4))
-    assert store.room(TWO, 10, limit) == Room(level=6, share=6, above=0)
+    assert store.shares("acme").room(store.held(TWO), 10, limit) == Room(level=6, share=6, above=0)
 
     if how == "withdrawn":
         store.withdraw(ONE)
@@ -89,7 +89,7 @@ def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> No
     else:
         store.adjust(ONE, "another", HOUR, 3)
 
-    assert store.room(TWO, 10, limit) is None
+    assert store.shares("acme").room(store.held(TWO), 10, limit) is None
 
 
 def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
@@ -98,7 +98,7 @@ def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
 
     store.fail(ONE, "HTTP 500", duration_seconds=1, interval_seconds=600)
 
-    assert store.room(TWO, 10, 12) == Room(level=6, share=6, above=0)
+    assert store.shares("acme").room(store.held(TWO), 10, 12) == Room(level=6, share=6, above=0)
 
 
 @pytest.mark.parametrize("at", [datetime.max, datetime.min, datetime(9000, 1, 1)])  # noqa: DTZ001, DTZ901
@@ -114,14 +114,14 @@ def test_what_is_no_longer_wanted_is_gone_and_no_longer_counted(store: Store) ->
     store.keep({ONE}, "acme")
 
     assert kept(store) == {ONE, ELSEWHERE}
-    assert store.series("acme") == 3
+    assert store.shares("acme").kept == 3
 
 
 def test_what_is_wanted_of_one_workspace_says_nothing_of_another(store: Store) -> None:
     store.keep(set(), "acme")
 
     assert kept(store) == {ELSEWHERE}
-    assert store.series("other") == 7
+    assert store.shares("other").kept == 7
 
 
 def test_of_the_parts_of_a_generation_only_those_are_others_in_which_something_changed() -> None:
@@ -170,7 +170,7 @@ def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, 
         assert {other: parted.samples(other) for other, _ in whole} == {
             other: one.samples for other, one in whole
         }
-        assert parted.series("acme") == whole.series("acme")
+        assert parted.shares("acme").kept == whole.shares("acme").kept
 
 
 def test_a_generation_stays_as_it_was_whatever_comes_later(store: Store) -> None:

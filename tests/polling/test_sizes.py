@@ -152,7 +152,7 @@ class Reports:
         begun = time.thread_time()
         self.results.put(key, record)
         took = time.thread_time() - begun
-        assert self.store.series("acme") <= 100_000
+        assert self.store.shares("acme").kept <= 100_000
         return took
 
     def kept(self) -> set[int]:
@@ -185,7 +185,7 @@ def test_what_the_list_says_of_bots_counts_as_series_and_gives_way_last() -> Non
 
     asyncio.run(reports.results.put_all(facts))
 
-    assert reports.store.series("acme") <= 100_000
+    assert reports.store.shares("acme").kept <= 100_000
     assert {len(reports.store.samples(key)) for key in facts} == {2}
     reports.come()
     assert reports.kept() == {98}
@@ -198,7 +198,7 @@ def test_what_is_told_of_bots_alone_is_never_more_series_than_allowed() -> None:
 
     for _ in range(3):
         asyncio.run(results.put_all(facts))
-        assert store.series("acme") == 70
+        assert store.shares("acme").kept == 70
     assert {len(record.samples) for _, record in store} == {1, 2}
 
 
@@ -207,7 +207,7 @@ def test_the_list_of_bots_is_stored_within_max_series() -> None:
     run.lasts(timedelta(hours=2))
 
     page = run.telemetry.text(openmetrics=False).decode()
-    assert run.store.series("acme") == 30
+    assert run.store.shares("acme").kept == 30
     line = 'seasalt_series_dropped_total{api="seachat",reason="max_series",workspace="acme"} '
     assert float(page.split(line)[1].split("\n")[0]) > 100
 
@@ -234,7 +234,7 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
     world, store, telemetry, seen = World(), Store(), Telemetry(), list[int]()
 
     def answer(_: dict[str, Any]) -> Answer:
-        seen.append(store.series("acme"))
+        seen.append(store.shares("acme").kept)
         return 200, {"label_overview": rows}
 
     def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> WorkspacePoller:
@@ -257,7 +257,7 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
                 file.write_text(f"max_series: {limit}\n{text}", encoding="utf-8")
                 seen.clear()
                 await fleet.adopt(load([str(file)], {}, TODAY))
-                assert store.series("acme") <= limit  # a page is made of it right after
+                assert store.shares("acme").kept <= limit  # a page is made of it right after
                 await asyncio.sleep(6 * 60)
             await fleet.close()
 
