@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from exporter.config import Discovery, Workspace
-from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import Outcome, ReplyError, RequestFailed
 from exporter.metrics.packed_samples import Samples
 from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, undone_if_it_fails
@@ -17,7 +17,7 @@ from exporter.model.samples import Sample
 from exporter.model.targets import Key
 from exporter.polling.known_bots import KnownBots
 from exporter.polling.plan import target
-from exporter.polling.poller import Failure, ReportPoller, next_turn
+from exporter.polling.poller import Failure, ReportPoller, next_turn, unreadable
 from exporter.polling.schedule import Rhythm, phase
 from exporter.polling.workload import Workload
 from exporter.state.workspace_memory import RememberedBots
@@ -141,54 +141,46 @@ class BotDiscovery:
             # In a thread, because thousands of bots take a while.
             found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
             self._take_up(found)
-        except (RequestFailed, ReplyError) as error:
-            return self._failed(
-                str(error),
-                seconds=getattr(error, "seconds", 0.0),
-                unsent=isinstance(error, NotSent),
-                outcome=getattr(error, "outcome", Outcome.INVALID),
-            )
+        except RequestFailed as error:
+            return self._failed(error)
+        except ReplyError as error:
+            return self._failed(unreadable(error))
         except Exception as error:  # noqa: BLE001 - the last-known-good list stays in force
-            self._results.telemetry.bug("discovery", error, log, self._workspace.name)
-            return self._failed("bots: rejected because of a bug in the exporter")
+            return self._bug(error, "bots: rejected because of a bug in the exporter")
         try:
             await self._results.put_all(found.records)
         except Exception as error:  # noqa: BLE001 - the bots are polled all the same
-            self._results.telemetry.bug("discovery", error, log, self._workspace.name)
-            return self._failed(
-                "bots: polled, but not on the page because of a bug in the exporter"
-            )
+            text = "bots: polled, but not on the page because of a bug in the exporter"
+            return self._bug(error, text)
         self._results.telemetry.drifted(self._workspace.api, REPORT, drift)
         self._results.changed()
         return None
 
     def _take_up(self, found: "_Found") -> None:
         """Put a list in force, in full or not at all."""
-        before = self._told
         try:
             with undone_if_it_fails(self._results.store, {self._workspace.name}):
                 self._assign(found)
         except Exception:
-            self._told = before
             self._poller.report_load()
             raise
         self._known_bots = found.known_bots
         self._tell_left_out(found.known_bots.left_out)
 
-    def _failed(
-        self,
-        text: str,
-        *,
-        seconds: float = 0.0,
-        unsent: bool = False,
-        outcome: Outcome = Outcome.INVALID,
-    ) -> Failure:
+    def _bug(self, error: Exception, text: str) -> Failure:
+        """Report an unexpected exception; the failure for the caller."""
+        self._results.telemetry.bug("discovery", error, log, self._workspace.name)
+        return self._failed(RequestFailed(Outcome.INVALID, text))
+
+    def _failed(self, error: RequestFailed) -> Failure:
         """Record and log that reading the list failed; the last-known-good list stays in force."""
-        interval = self._interval.total_seconds()
         self._results.store.fail(
-            self._key, text, duration_seconds=seconds, interval_seconds=interval
+            self._key,
+            str(error),
+            duration_seconds=error.seconds,
+            interval_seconds=self._interval.total_seconds(),
         )
-        failure = Failure(self._key, text, unsent=unsent, outcome=outcome)
+        failure = Failure(self._key, error)
         failure.log(log)
         self._results.changed()
         return failure
@@ -249,8 +241,8 @@ class BotDiscovery:
         if any(found.told) or self._told:
             polled = len(found.known_bots.bots)
             log.info("bots", extra={"workspace": self._workspace.name, "polled": polled})
-        self._told = found.told
         self._poller.assign(found.workload, {self._key, *found.facts})
+        self._told = found.told
 
 
 @dataclass(frozen=True, slots=True)

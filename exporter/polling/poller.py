@@ -53,12 +53,12 @@ class _Part:
     """One report's part of an answer.
 
     Attributes:
-        samples: The samples, or the error if the part cannot be read.
+        samples: The samples, or the failure if the part cannot be read.
         drift: What the documents do not describe.
         dropped: The number of samples that were left out.
     """
 
-    samples: tuple[Sample, ...] | ReplyError
+    samples: tuple[Sample, ...] | RequestFailed
     drift: Drift
     dropped: int = 0
 
@@ -69,25 +69,22 @@ class Failure:
 
     Attributes:
         key: The report and the target.
-        text: The reason, in our own words.
-        refused: Whether the API refused the request's content.
-        missing: Whether the API itself says that it does not know the target.
-        unsent: Whether the request was not sent at all.
-        outcome: How the request ended.
+        error: Why it failed; an answer that cannot be read counts as a failed request, too.
     """
 
     key: Key
-    text: str
-    refused: bool = False
-    missing: bool = False
-    unsent: bool = False
-    outcome: Outcome = Outcome.INVALID
+    error: RequestFailed
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the request was not sent at all."""
+        return isinstance(self.error, NotSent)
 
     def __str__(self) -> str:
         """The failure in one line."""
         target = self.key.target
         bot = f", bot {target.bot_id}" if target.bot_id else ""
-        return f"workspace {target.workspace}{bot}: {self.key.report}: {self.text}"
+        return f"workspace {target.workspace}{bot}: {self.key.report}: {self.error}"
 
     def log(self, logger: logging.Logger) -> None:
         """Log the failure as one event."""
@@ -98,9 +95,21 @@ class Failure:
                 "bot_id": self.key.target.bot_id,
                 "report": self.key.report,
                 "window": self.key.window,
-                "reason": self.text,
+                "reason": str(self.error),
             },
         )
+
+
+def unreadable(error: ReplyError, seconds: float = 0.0) -> RequestFailed:
+    """An answer that cannot be read, as a failed request.
+
+    Args:
+        error: Why it cannot be read.
+        seconds: The duration of the request.
+    """
+    failed = RequestFailed(Outcome.INVALID, str(error))
+    failed.seconds = seconds
+    return failed
 
 
 def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, sender: Sender) -> datetime:
@@ -115,7 +124,7 @@ def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, sender: Sen
         sender: Pays from its retry budget.
     """
     regular, soon = rhythm.after(now), rhythm.after_failure(now)
-    if failed and soon < regular and (failed.unsent or sender.early(failed.outcome)):
+    if failed and soon < regular and (failed.unsent or sender.early(failed.error.outcome)):
         return soon
     return regular
 
@@ -285,7 +294,7 @@ class ReportPoller:
         bot = turn.call.target.bot_id
         if len(failures) < len(self._to_ask(turn.call)):
             turn.missing = 0
-        elif bot and all(failure.missing for failure in failures):
+        elif bot and all(failure.error.missing for failure in failures):
             turn.missing += 1
             if turn.missing == 1:
                 turn.missing_since = self._missing_bots.number
@@ -309,7 +318,7 @@ class ReportPoller:
         failures = await self._ask(call, entries)
         together = len(entries) > 1 and len(failures) == len(entries)
         worth_it = self._split_in_vain.get(call.signature, now) <= now
-        if together and worth_it and all(failure.refused for failure in failures):
+        if together and worth_it and all(failure.error.refused for failure in failures):
             failures = await self._split(call, entries)
         for failure in failures:
             failure.log(log)
@@ -326,7 +335,7 @@ class ReportPoller:
         for entry in entries:
             failures += await self._ask(call, [entry])
         until = self._now() + REFUSAL_REMEMBERED
-        culprits = [failure.key for failure in failures if failure.refused]
+        culprits = [failure.key for failure in failures if failure.error.refused]
         if len(culprits) == len(entries):
             self._split_in_vain[call.signature] = until
         else:
@@ -343,7 +352,7 @@ class ReportPoller:
             ) as received:
                 parts = await received.made(
                     lambda answer: [
-                        self._part(call, entry, answer, received.sent, before)
+                        self._part(call, entry, answer, received, before)
                         for entry, before in zip(entries, shown, strict=True)
                     ]
                 )
@@ -356,22 +365,22 @@ class ReportPoller:
         except RequestFailed as error:
             if error.missing:
                 self._missing_bots.heard(bot, known=False)
-            return tuple(self._failed(call, entry, error, error.seconds) for entry in entries)
+            return tuple(self._failed(call, entry, error) for entry in entries)
         if received.readable:
             self._missing_bots.heard(bot, known=True)
         self._queue.catch_up()
         return tuple(failures)
 
     def _part(
-        self, call: Call, entry: Entry, answer: object, sent: datetime, shown: Iterable[Sample]
+        self, call: Call, entry: Entry, answer: object, received: Received, shown: Iterable[Sample]
     ) -> _Part:
         """One report's part of an answer; changes nothing, because it may run in a thread."""
         before = self._had.get(call.key(entry), frozenset())
-        reading = entry.reading(sent, before)
+        reading = entry.reading(received.sent, before)
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
-            return _Part(error, reading.drift)
+            return _Part(unreadable(error, received.seconds), reading.drift)
         if len(samples) <= _MANY_SAMPLES:
             return _Part(samples, reading.drift)
         kept = largest_names(samples, self._workspace.max_labels, shown)
@@ -379,8 +388,8 @@ class ReportPoller:
 
     def _read(self, call: Call, entry: Entry, part: _Part, received: Received) -> Iterator[Failure]:
         """Store one report's part of an answer, or yield the failure if it cannot be read."""
-        if isinstance(part.samples, ReplyError):
-            yield self._failed(call, entry, part.samples, received.seconds)
+        if isinstance(part.samples, RequestFailed):
+            yield self._failed(call, entry, part.samples)
         elif self._wanted(call):
             key = call.key(entry)
             self._remember_fields(key, part.drift)
@@ -411,27 +420,16 @@ class ReportPoller:
             question=entry.question,
         )
 
-    def _failed(
-        self, call: Call, entry: Entry, error: RequestFailed | ReplyError, took: float
-    ) -> Failure:
-        key, text = call.key(entry), str(error)
+    def _failed(self, call: Call, entry: Entry, error: RequestFailed) -> Failure:
+        key = call.key(entry)
         if self._wanted(call):
             self._results.store.fail(
                 key,
-                text,
-                duration_seconds=took,
+                str(error),
+                duration_seconds=error.seconds,
                 interval_seconds=entry.interval.total_seconds(),
             )
-        if isinstance(error, ReplyError):
-            return Failure(key, text)
-        return Failure(
-            key,
-            text,
-            refused=error.refused,
-            missing=error.missing,
-            unsent=isinstance(error, NotSent),
-            outcome=error.outcome,
-        )
+        return Failure(key, error)
 
     def _wanted(self, call: Call) -> bool:
         """Whether a call is still in the workload, neither dropped nor changed while it was sent."""

@@ -149,29 +149,24 @@ def worst(states: Iterable[ReportState]) -> ReportState:
 
 
 def targets(
-    records: Iterable[tuple[Key, Record]],
-    intervals: Mapping[Key, float],
-    turns: Mapping[Key, datetime | None],
+    turns: Mapping[Key, tuple[float, datetime | None]],
+    records: Mapping[Key, Record],
     now: datetime,
     rest: Rest = lambda: None,
 ) -> tuple[TargetStatus, ...]:
     """The status of each target of a workspace at an instant.
 
     Args:
+        turns: Every polled report, with its interval in seconds and when it is polled next; None
+            while a request is in flight.
         records: The records of the reports.
-        intervals: Every polled report, with its interval in seconds.
-        turns: When each report is polled next; None while a request is in flight.
         now: The instant.
         rest: Called after each report.
     """
-    known: dict[Key, Record] = {}
-    for key, record in records:
-        known[key] = record
-        rest()
     found: dict[Target, list[ReportStatus]] = {}
-    for key in (*intervals, *(key for key in known if key.report and key not in intervals)):
-        record = known.get(key) or Record(intervals[key])
-        found.setdefault(key.target, []).append(_report(key, record, turns.get(key), now))
+    for key, (interval, turn) in turns.items():
+        record = records.get(key) or Record(interval)
+        found.setdefault(key.target, []).append(_report(key, record, turn, now))
         rest()
     return tuple(
         TargetStatus(target.bot_id, target.bot, tuple(reports)) for target, reports in found.items()

@@ -177,7 +177,6 @@ class WorkspacePoller:
         now, answered, requests_today = self._now(), self.answered, self._sender.requests_today
 
         def status(rest: Rest) -> WorkspaceStatus:
-            turns = polled() | found
             return WorkspaceStatus(
                 name=self._workspace.name,
                 api=self._workspace.api,
@@ -186,13 +185,7 @@ class WorkspacePoller:
                 requests_today=requests_today,
                 requests_per_day=self._workspace.requests_per_day,
                 requests_per_minute=self._workspace.requests_per_minute,
-                targets=targets(
-                    ((key, record) for key in turns if (record := records.get(key))),
-                    {key: interval for key, (interval, _) in turns.items()},
-                    {key: due for key, (_, due) in turns.items()},
-                    now,
-                    rest,
-                ),
+                targets=targets(polled() | found, records, now, rest),
             )
 
         return status

@@ -83,7 +83,7 @@ def measured(chromium: str, folder: Path, *asked: str) -> dict[str, object]:
     long = "W" * 120
     key = Key(Target("seachat", long, "b" * 128, long), "csat", "last_30_days")
     record = Record(600.0, success=True, last_success=NOW, expires=NOW, error="")
-    found = targets([(key, record)], {key: 600.0}, {key: NOW}, NOW)
+    found = targets({key: (600.0, NOW)}, {key: record}, NOW)
     workspace = WorkspaceStatus(long, "seachat", "UTC", True, 1, 5000, 60, found)  # noqa: FBT003
     status = Status("0.1.0", NOW, (workspace,))
     html = "".join(page(status, metrics="/metrics", api="/api", query=long[:100]))

@@ -381,7 +381,7 @@ def test_a_refused_request_is_asked_report_by_report_in_the_same_round() -> None
         ["total_usage"],
         ["conversation_breakdown"],
     ]
-    assert [(failure.key.report, failure.refused) for failure in failures] == [
+    assert [(failure.key.report, failure.error.refused) for failure in failures] == [
         ("total_usage", True)
     ]
     assert run.record("communication_volume").success
@@ -479,7 +479,7 @@ def test_a_key_file_that_is_missing_is_told_and_is_no_reason_to_send_anything_ag
     failures = run.once()
     run.lasts(timedelta(hours=1))
 
-    assert all("the key file cannot be read" in failure.text for failure in failures)
+    assert all("the key file cannot be read" in str(failure.error) for failure in failures)
     assert run.api.journal == []
     told = run.telemetry.text(openmetrics=False).decode()
     assert (

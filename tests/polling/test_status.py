@@ -30,7 +30,7 @@ def record(age: float = 60, *, error: str = "", values: int = 2) -> Record:
 
 
 def shown(known: Record | None, turn: datetime | None = NOW + timedelta(seconds=90)) -> Any:  # noqa: ANN401 - the one report
-    ((target),) = targets([(CSAT, known)] if known else [], {CSAT: 600.0}, {CSAT: turn}, NOW)
+    ((target),) = targets({CSAT: (600.0, turn)}, {CSAT: known} if known else {}, NOW)
     return target.reports[0]
 
 
@@ -79,7 +79,9 @@ def test_a_report_says_age_interval_next_poll_values_and_error() -> None:
 def test_a_target_and_a_workspace_are_as_bad_as_their_worst_report() -> None:
     other = Key(BOT, "total_usage", "today")
     found = targets(
-        [(CSAT, record()), (other, record(error="HTTP 500"))], {CSAT: 600.0, other: 600.0}, {}, NOW
+        {CSAT: (600.0, None), other: (600.0, None)},
+        {CSAT: record(), other: record(error="HTTP 500")},
+        NOW,
     )
 
     assert found[0].state is ReportState.FAILING
@@ -88,7 +90,7 @@ def test_a_target_and_a_workspace_are_as_bad_as_their_worst_report() -> None:
 
 
 def test_the_json_has_instants_in_iso_8601_and_states_in_words() -> None:
-    found = status(*targets([(CSAT, record())], {CSAT: 600.0}, {CSAT: None}, NOW))
+    found = status(*targets({CSAT: (600.0, None)}, {CSAT: record()}, NOW))
     plain = json.loads("".join(found.json()))
 
     assert plain["at"] == "2026-11-21T12:00:00+00:00"
@@ -109,9 +111,8 @@ def test_the_json_has_instants_in_iso_8601_and_states_in_words() -> None:
 
 def test_the_page_says_in_words_what_a_person_wants_to_know() -> None:
     found = targets(
-        [(CSAT, record(3725, error="HTTP 500"))],
-        {CSAT: 600.0},
-        {CSAT: NOW + timedelta(seconds=90)},
+        {CSAT: (600.0, NOW + timedelta(seconds=90))},
+        {CSAT: record(3725, error="HTTP 500")},
         NOW,
     )
     html = text(status(*found, requests_per_day=5000, answered=False))
@@ -137,8 +138,8 @@ def many(number: int, error: str = "") -> tuple[TargetStatus, ...]:
     keys = [
         Key(Target("seachat", "acme", f"b{n}", f"Bot {n:04}"), "csat", "") for n in range(number)
     ]
-    records = [(key, record(error=error if n == number - 1 else "")) for n, key in enumerate(keys)]
-    return targets(records, dict.fromkeys(keys, 600.0), {}, NOW)
+    records = {key: record(error=error if n == number - 1 else "") for n, key in enumerate(keys)}
+    return targets(dict.fromkeys(keys, (600.0, None)), records, NOW)
 
 
 def test_with_many_bots_there_is_a_search_that_needs_no_script() -> None:
@@ -165,7 +166,7 @@ def test_of_very_many_bots_the_worst_are_shown_and_the_rest_counted() -> None:
 
 
 def test_the_search_looks_at_windows() -> None:
-    found = targets([(CSAT, record())], {CSAT: 600.0}, {}, NOW)
+    found = targets({CSAT: (600.0, None)}, {CSAT: record()}, NOW)
 
     assert "Support" in text(status(*found, *many(30)), "last_30")
     assert "Bot 0001" not in text(status(*found, *many(30)), "last_30")
@@ -211,7 +212,9 @@ def test_however_many_workspaces_there_are_no_more_are_shown_at_once() -> None:
 def test_of_a_bot_that_needs_a_look_what_is_ok_is_folded() -> None:
     other = CSAT._replace(report="total_usage")
     found = targets(
-        [(CSAT, record(error="HTTP 500")), (other, record())], {CSAT: 600.0, other: 600.0}, {}, NOW
+        {CSAT: (600.0, None), other: (600.0, None)},
+        {CSAT: record(error="HTTP 500"), other: record()},
+        NOW,
     )
     html = text(status(*found))
 
@@ -221,7 +224,7 @@ def test_of_a_bot_that_needs_a_look_what_is_ok_is_folded() -> None:
 
 
 def test_when_values_came_can_be_read_on_a_telephone_that_cannot_point_at_it() -> None:
-    found = targets([(CSAT, record(3725))], {CSAT: 600.0}, {}, NOW)
+    found = targets({CSAT: (600.0, None)}, {CSAT: record(3725)}, NOW)
 
     assert "1h 2m <small>2026-11-21 10:57</small>" in text(status(*found))
 
@@ -251,7 +254,7 @@ def test_whatever_the_names_are_nothing_of_them_becomes_a_part_of_the_page(
     plain = Parsed(text(status(*many(30)), "x")).tags | Parsed(text(status(*many(30)))).tags
     bad = '"><script>'  # what a text of chance hardly ever is
     key = Key(Target("seachat", "acme", f"b{bad}", f"{bad}{name}"), f"csat{bad}", bad)
-    found = targets([(key, record(error=f"{bad}{error}"))], {key: 600.0}, {}, NOW)
+    found = targets({key: (600.0, None)}, {key: record(error=f"{bad}{error}")}, NOW)
     shown = status(*found, *many(30), name=f"{bad}{name}")
 
     for asked in ("", f"{bad}{query}", bad):  # all, probably nothing, and those that hold it

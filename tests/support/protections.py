@@ -1507,7 +1507,7 @@ PROTECTIONS: Final = (
     Protection(
         "a failed report is asked early within the bounds alone",
         "exporter/polling/poller.py",
-        "sender.early(failed.outcome)",
+        "sender.early(failed.error.outcome)",
         "True",
         ("tests/polling/test_poller.py",),
     ),

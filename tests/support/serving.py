@@ -53,11 +53,11 @@ def much(bots: int) -> Look:
     ]
     began = datetime.now(UTC)
     known = {key: Record(600.0, last_success=began, error=f"HTTP 500 at {key}") for key in keys}
-    intervals, turns = dict.fromkeys(keys, 600.0), dict.fromkeys(keys, began)
+    turns = dict.fromkeys(keys, (600.0, began))
 
     def status(rest: Rest) -> Status:
         now = datetime.now(UTC)
-        found = targets(known.items(), intervals, turns, now, rest)
+        found = targets(turns, known, now, rest)
         one = WorkspaceStatus(
             "acme",
             "seachat",
