@@ -75,16 +75,11 @@ def reason(error: BaseException) -> str:
         if isinstance(one, socket.gaierror):
             return _LOOK_UP.get(one.errno, "name lookup failed")
     for one in found:
-        if _of_system(one):
-            return _SYSTEM[one.errno]  # type: ignore[attr-defined]  # OSError
+        # OpenSSL's error numbers are not the system's.
+        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError) and one.errno in _SYSTEM:
+            return _SYSTEM[one.errno]
     # Last, because a reset connection also raises a TLS error, and the reset is the cause.
     return "TLS protocol" if any(isinstance(one, ssl.SSLError) for one in found) else ""
-
-
-def _of_system(error: BaseException) -> bool:
-    # OpenSSL's error numbers are not the system's.
-    own = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
-    return own and error.errno in _SYSTEM  # type: ignore[attr-defined]
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

@@ -64,22 +64,16 @@ class KeyHealth:
     Args:
         key: The key as configured.
         rest: Seconds for which a rejected key is not sent; 95 % of it is kept.
-        known: Looks up the judgement of a key, shared by all that use it. By default, this object
-            keeps judgements of its own.
+        known: Looks up the judgement of a key, shared by all that use it.
         who: Distinguishes the requests of different users of a shared key.
     """
 
     def __init__(
-        self,
-        key: Key,
-        rest: float,
-        known: Callable[[str], Judgement] | None = None,
-        who: str = "",
+        self, key: Key, rest: float, known: Callable[[str], Judgement], who: str = ""
     ) -> None:
         self._key = key
         self._rest = rest * _SHORT_OF
-        self._mine: dict[str, Judgement] = {}
-        self._known = known or (lambda key: self._mine.setdefault(key, Judgement()))
+        self._known = known
         self._who = who
         self._first_rests_until = 0.0
 

@@ -195,19 +195,15 @@ class Limiter:
         at, probe = self._time(), self._breaker.probe_at
         return max(self._requested_pause.wait(at), probe - at if probe else 0.0, 0.0)
 
-    def standing(self, url: str) -> SenderState:
-        """The state to keep over a restart or a reload; the sender adds its own fields.
-
-        Args:
-            url: The URL that answered, if it is not the default one; else empty.
-        """
+    @property
+    def standing(self) -> SenderState:
+        """The state to keep over a restart or a reload; the sender adds its own fields."""
         spent, parked = self.budget.spent(self._now()), self._requested_pause.wait(self._time()) > 0
         return SenderState(
             not_before=self._instant(self._requested_pause.until) if parked else None,
             open_until=self._instant(self._breaker.probe_at),
             day=self.budget.day,
             spent=spent,
-            url=url,
         )
 
     def _ahead(self, instant: datetime | None, most: float) -> float | None:

@@ -10,7 +10,7 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
@@ -49,9 +49,8 @@ Ask = Callable[[str, datetime], Awaitable[Answer]]
 
 MadeT = TypeVar("MadeT")
 
-_Ended = Callable[[Outcome], None]
 
-
+@dataclass(slots=True)
 class Received:
     """An answer as a context manager: its request's outcome is counted when the caller leaves it.
 
@@ -59,33 +58,21 @@ class Received:
     reported as a bug and leaves as a `RequestFailed`, so neither the process nor the values from
     before suffer from it.
 
-    Args:
-        answer: The answer.
-        sent: When the request was sent.
-        seconds: The duration of the request.
-        ended: Called with the outcome of the request.
-        bug: Reports an unexpected exception, and returns the error to raise instead.
-
     Attributes:
         sent: When the request was sent.
         seconds: The duration of the request.
         readable: Whether any part of the answer was readable; the caller sets it.
+        _answer: The answer.
+        _ended: Called with the outcome of the request.
+        _bug: Reports an unexpected exception, and returns the error to raise instead.
     """
 
-    def __init__(
-        self,
-        answer: Answer,
-        sent: datetime,
-        seconds: float,
-        ended: _Ended,
-        bug: Callable[[Exception], RequestFailed],
-    ) -> None:
-        self._answer = answer
-        self._ended = ended
-        self._bug = bug
-        self.sent = sent
-        self.seconds = seconds
-        self.readable = True
+    sent: datetime
+    seconds: float
+    _answer: Answer
+    _ended: Callable[[Outcome], None]
+    _bug: Callable[[Exception], RequestFailed]
+    readable: bool = True
 
     async def made(self, prepare: Callable[[object], MadeT]) -> MadeT:
         """The result of a pure function of the answer; a large answer is processed in a thread."""
@@ -188,9 +175,10 @@ class Sender:
     @property
     def standing(self) -> SenderState:
         """The state to keep over a restart or a reload."""
-        found = self._limiter.standing("" if self._url == self._workspace.url else self._url)
+        found = self._limiter.standing
         return replace(
             found,
+            url="" if self._url == self._workspace.url else self._url,
             paused_key=self._paused_key if found.not_before else "",
             resting=tuple(
                 (use, mark, self._limiter.instant(until)) for use, mark, until in self._resting
@@ -429,7 +417,7 @@ class Sender:
         self.answered = True
         if answer.odd:
             self._telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
-        return Received(answer, sent, self._time() - begun, ended, self._bug)
+        return Received(sent, self._time() - begun, answer, ended, self._bug)
 
     def _bug(self, error: Exception) -> RequestFailed:
         """Report an unexpected exception, and return the error for the caller."""

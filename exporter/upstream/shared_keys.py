@@ -14,11 +14,10 @@ the process, so a mark in the state file reveals nothing about the key. For the 
 from another process cannot be compared; `knows` recognizes such a mark.
 """
 
-from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, TypeVar
+from typing import Final
 
 from exporter.upstream.key_health import Judgement
 
@@ -95,9 +94,6 @@ class SharedPause:
             self.doubt()
 
 
-ValueT = TypeVar("ValueT", SharedPause, Judgement)
-
-
 class SharedKeys:
     """The pauses and judgements of all keys in use.
 
@@ -108,8 +104,8 @@ class SharedKeys:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._own = blake2b(b"own", key=secret, digest_size=8).hexdigest()
-        self._pauses: OrderedDict[tuple[str, ...], SharedPause] = OrderedDict()
-        self._judgements: OrderedDict[tuple[str, ...], Judgement] = OrderedDict()
+        self._pauses = lru_cache(MOST)(lambda *_: SharedPause())
+        self._judgements = lru_cache(MOST)(lambda *_: Judgement())
 
     def mark(self, key: str) -> str:
         """A digest that identifies a key within this process and reveals nothing about it."""
@@ -122,21 +118,8 @@ class SharedKeys:
 
     def pause(self, host: str, key: str) -> SharedPause:
         """The pause of a key at a host."""
-        return _found(self._pauses, (host, self.mark(key)), SharedPause)
+        return self._pauses(host, self.mark(key))
 
     def judgement(self, host: str, use: str, key: str) -> Judgement:
         """The judgement of a key at a host, for one use; each use needs a scope of its own."""
-        return _found(self._judgements, (host, use, self.mark(key)), Judgement)
-
-
-def _found(
-    known: OrderedDict[tuple[str, ...], ValueT], place: tuple[str, ...], new: type[ValueT]
-) -> ValueT:
-    """The entry of a key, created if it is new."""
-    with suppress(KeyError):
-        known.move_to_end(place)
-        return known[place]
-    if len(known) >= MOST:
-        known.popitem(last=False)
-    known[place] = found = new()
-    return found
+        return self._judgements(host, use, self.mark(key))

@@ -1,5 +1,6 @@
 """A key that was rejected is not sent until it may be another."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import SecretStr
 
 from exporter.config import ApiKey
 from exporter.errors import Outcome, RequestFailed
-from exporter.upstream.key_health import KeyHealth
+from exporter.upstream.key_health import Judgement, KeyHealth
 
 INTERVAL = 600.0
 KEY = "sk-canary-1"
@@ -20,8 +21,12 @@ def file(tmp_path: Path) -> Path:
     return found
 
 
+def of(key: ApiKey) -> KeyHealth:
+    return KeyHealth(key, INTERVAL, defaultdict[str, Judgement](Judgement).__getitem__)
+
+
 def test_a_rejected_key_rests_for_nearly_an_interval(file: Path) -> None:
-    found = KeyHealth(ApiKey(file=file), INTERVAL)
+    found = of(ApiKey(file=file))
     found.rejected(found.usable(0.0), 0.0)
 
     with pytest.raises(RequestFailed) as caught:
@@ -31,7 +36,7 @@ def test_a_rejected_key_rests_for_nearly_an_interval(file: Path) -> None:
 
 
 def test_another_key_is_sent_at_once_and_the_rejected_one_still_is_not(file: Path) -> None:
-    found = KeyHealth(ApiKey(file=file), INTERVAL)
+    found = of(ApiKey(file=file))
     found.rejected(KEY, 0.0)
     assert not found.changed_since(KEY)
 
@@ -46,7 +51,7 @@ def test_another_key_is_sent_at_once_and_the_rejected_one_still_is_not(file: Pat
 def test_a_key_that_works_for_others_rests_only_when_it_is_rejected_twice_in_a_row(
     file: Path,
 ) -> None:
-    found = KeyHealth(ApiKey(file=file), INTERVAL)
+    found = of(ApiKey(file=file))
     found.accepted(KEY, "b1")
     found.rejected(KEY, 1.0, about="b2")
     assert found.usable(1.0) == KEY
@@ -63,7 +68,7 @@ def test_a_key_that_works_for_others_rests_only_when_it_is_rejected_twice_in_a_r
 
 
 def test_what_was_barred_and_is_answered_again_counts_again(file: Path) -> None:
-    found = KeyHealth(ApiKey(file=file), INTERVAL)
+    found = of(ApiKey(file=file))
     found.rejected(KEY, 0.0, about="b2")
     found.accepted(KEY, "b1")  # on its way before
     found.accepted(KEY, "b2")
@@ -75,14 +80,14 @@ def test_what_was_barred_and_is_answered_again_counts_again(file: Path) -> None:
 
 
 def test_a_file_that_is_gone_is_no_other_key(file: Path) -> None:
-    found = KeyHealth(ApiKey(file=file), INTERVAL)
+    found = of(ApiKey(file=file))
     file.unlink()
 
     assert not found.changed_since(KEY)
 
 
 def test_the_key_is_in_no_text_of_it() -> None:
-    found = KeyHealth(ApiKey(secret=SecretStr(KEY)), INTERVAL)
+    found = of(ApiKey(secret=SecretStr(KEY)))
     found.rejected(found.usable(0.0), 0.0)
 
     with pytest.raises(RequestFailed) as caught:
