@@ -78,6 +78,7 @@ _SHORTEST_SECRET: Final = 8
 _NESTED: Final = frozenset({dict, list})
 _GZIP: Final = zlib.MAX_WBITS | 16
 _FOLDED: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+_SURPLUS: Final = "data after the end of the compressed data"
 _CODINGS: Final = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"})
 
 _TEXT: Final = re.compile(rb'("(?:[^"\\]++|\\.){0,700000}+("|\\?\Z)?)(?:\s*+(:))?', re.DOTALL)
@@ -120,11 +121,11 @@ class Unfolding:
 
     def __init__(self, coding: str) -> None:
         folds = (fold.strip() for fold in coding.lower().split(","))
-        self._coding = ", ".join(fold for fold in folds if fold not in {"", "identity"})
-        if self._coding not in {"", *_FOLDED}:
-            known = self._coding if self._coding in _CODINGS else "unknown"
-            raise Unfit(f"an encoding that was not asked for: {known}")
-        self._bits = _FOLDED.get(self._coding, 0)
+        coding = ", ".join(fold for fold in folds if fold not in {"", "identity"})
+        if coding not in {"", *_FOLDED}:
+            known = coding if coding in _CODINGS else "unknown"
+            raise Unfit(f"unrequested Content-Encoding: {known}")
+        self._bits = _FOLDED.get(coding, 0)
         self._inflate: Any = None
         self._members = 0
         self._wire = 0
@@ -141,12 +142,12 @@ class Unfolding:
         self._wire += len(chunk)
         self._chunks += 1
         if self._chunks > MOST_CHUNKS + self._wire // BYTES_A_CHUNK:
-            raise TooMuch("in more chunks than any answer may come in")
+            raise TooMuch("too many chunks")
         if not self._bits:
             yield chunk
             return
         if self._wire > LARGEST_ON_WIRE:
-            raise TooMuch("larger than any answer may be")
+            raise TooMuch("too large")
         piece = b""
         while chunk or len(piece) == _STEP:
             if self._inflate is None or (self._inflate.eof and chunk):
@@ -155,9 +156,7 @@ class Unfolding:
                 piece = self._inflate.decompress(chunk, _STEP)
             except zlib.error:
                 late = self._members > 1
-                raise Unfit(
-                    "goes on after the end of its encoding" if late else "not in its own encoding"
-                ) from None
+                raise Unfit(_SURPLUS if late else "invalid compressed data") from None
             chunk = self._inflate.unused_data or self._inflate.unconsumed_tail
             yield piece
 
@@ -170,7 +169,7 @@ class Unfolding:
         self._members += 1
         late = self._members > 1 and not (self._bits == _GZIP and chunk.startswith(b"\x1f"))
         if late or self._members > _MOST_MEMBERS:
-            raise Unfit("goes on after the end of its encoding")
+            raise Unfit(_SURPLUS)
         self._inflate = zlib.decompressobj(self._bits)
 
     def end(self) -> None:
@@ -180,7 +179,7 @@ class Unfolding:
             Unfit: If it is truncated.
         """
         if self._inflate is not None and not self._inflate.eof:
-            raise Unfit("ends before its end")
+            raise Unfit("truncated compressed data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,7 @@ def read(content: Content) -> object:
     level: list[Any] = [answer] if type(answer) in _NESTED else []
     for _ in range(DEEPEST):
         if max(map(len, level), default=0) > MOST_ROWS:
-            raise TooMuch("more rows in it than any answer may hold")
+            raise TooMuch("too many items in a list")
         level = [
             inner
             for node in level
@@ -238,7 +237,7 @@ def read(content: Content) -> object:
             if type(inner) in _NESTED
         ]
     if level:
-        raise TooMuch("more levels in it than any answer may have")
+        raise TooMuch("nested too deeply")
     return answer
 
 
@@ -252,7 +251,7 @@ def _bounded(content: Content) -> None:
     parts = objects + lists + commas
     most = objects > MOST_OBJECTS or lists > MOST_LISTS or parts > MOST_PARTS
     if most or content.count(b'"') > MOST_QUOTES:
-        raise TooMuch("more in it than any answer may hold")
+        raise TooMuch("too many JSON values")
     if len(content) <= LONGEST_TEXT and parts <= _MANY_PARTS:
         return
     names: set[bytes] = set()
@@ -261,7 +260,7 @@ def _bounded(content: Content) -> None:
         if found[3]:
             names.add(found[1])
             if len(names) > MOST_NAMES:
-                raise TooMuch("more names in it than any answer may hold")
+                raise TooMuch("too many distinct field names")
 
 
 def _readable(found: re.Match[bytes]) -> bytes:
@@ -277,7 +276,7 @@ def _bounded_text(found: re.Match[bytes]) -> None:
         TooMuch: If it is too long.
     """
     if found[2] is None or found.end(1) - found.start(1) > LONGEST_TEXT:
-        raise TooMuch("a longer text than any answer may hold")
+        raise TooMuch("a string is too long")
 
 
 def _read_again(content: Content) -> object:
@@ -299,7 +298,7 @@ def _read_again(content: Content) -> object:
         text, times = _UNSOUND.subn(_marked, inside.decode("utf-8", "surrogateescape"), left + 1)
         left -= times
         if left < 0:
-            raise TooMuch("more unreadable text in it than any answer may hold")
+            raise TooMuch("too many invalid characters")
         return text.encode() + rest
 
     again = _TEXT.sub(mended, content)
@@ -308,7 +307,7 @@ def _read_again(content: Content) -> object:
     except ValueError as error:
         cut = str(error).startswith("EOF")  # the parser's own words, no part of the answer
     if cut:
-        raise Unfit("cut short")
+        raise Unfit("truncated JSON")
     try:
         again.decode()
     except UnicodeDecodeError:

@@ -391,7 +391,7 @@ async def _content(response: httpx.Response, most: int) -> Content:
         for piece in unfolding.feed(chunk):
             body += piece
             if len(body) > most:
-                raise TooMuch("larger than any answer may be")
+                raise TooMuch("too large")
             await asyncio.sleep(0)  # a small chunk may decompress to a lot
     unfolding.end()
     return body

@@ -924,7 +924,7 @@ def test_answers_that_cost_too_much_open_the_breaker() -> None:
 
     *found, standing = asked.run(*[report] * 20, standing_of)
 
-    assert {str(one) for one in found} == {"HTTP 200, more in it than any answer may hold"}
+    assert {str(one) for one in found} == {"HTTP 200, too many JSON values"}
     assert isinstance(standing, SenderState)
     assert standing.open_until
 
