@@ -80,7 +80,9 @@ async def main(file: str) -> None:
         pages.changed()
         await done(pages.refresh)
         size = len(
-            Piece.joined((pages.snapshot.page, *telemetry.pieces(openmetrics=True))).gzipped()
+            b"".join(
+                Piece.joined((pages.snapshot.page, *telemetry.pieces(openmetrics=True))).member()
+            )
         )
         took = time.process_time() - begun
         kept = sum(len(record.samples) for _, record in store)

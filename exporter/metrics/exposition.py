@@ -114,7 +114,7 @@ class _Lines:
     def _form(self) -> str:
         """All lines, with placeholders for the target's labels and the number in each."""
         begin = f"{self.family.name}{{%s"
-        return "".join(f"{begin}{_unslotted(tail)} %s\n" for tail in self.tails)
+        return "".join(f"{begin}{tail.replace('%', '%%')} %s\n" for tail in self.tails)
 
     @cached_property
     def _places(self) -> Sequence[int]:
@@ -191,10 +191,6 @@ def _target_labels(target: Target) -> Iterator[tuple[str, str]]:
 def _pairs(labels: Iterable[tuple[str, str]]) -> str:
     """Label pairs as text; labels with an empty value are left out."""
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels if value)
-
-
-def _unslotted(text: str) -> str:
-    return text.replace("%", "%%")
 
 
 def _escaped(value: str) -> str:

@@ -85,10 +85,6 @@ class Piece:
         end = self.crc.to_bytes(4, "little") + (self.size & 0xFFFF_FFFF).to_bytes(4, "little")
         return (_HEADER, *self.parts, _LAST + end)
 
-    def gzipped(self) -> bytes:
-        """The text as a gzip member."""
-        return b"".join(self.member())
-
 
 NOTHING: Final = Piece()
 

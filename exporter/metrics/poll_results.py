@@ -11,7 +11,7 @@ in `seasalt_series_dropped_total`.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from exporter.config import Workspace
 from exporter.metrics.packed_samples import Samples
@@ -24,35 +24,23 @@ _TOGETHER = 64
 """How many records are stored or cut before other tasks get a turn on the event loop."""
 
 
+@dataclass(eq=False)
 class Results:
     """The destination of one workspace's results.
 
-    Args:
-        workspace: The workspace.
-        store: Receives the values.
-        telemetry: Receives the counts.
-        changed: Called after values in the store have changed.
-
     Attributes:
-        store: The store in use, see `go_elsewhere`.
-        telemetry: The telemetry in use, see `go_elsewhere`.
-        changed: The callback.
+        store: Receives the values, see `go_elsewhere`.
+        telemetry: Receives the counts, see `go_elsewhere`.
+        changed: Called after values in the store have changed.
         exactly: Whether reports are cut no further than to their share, because they have no later
             poll that would restore the rest.
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        store: Store,
-        telemetry: Telemetry,
-        changed: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._workspace = workspace
-        self.store = store
-        self.telemetry = telemetry
-        self.changed = changed
-        self.exactly = False
+    _workspace: Workspace
+    store: Store
+    telemetry: Telemetry
+    changed: Callable[[], None] = lambda: None
+    exactly: bool = False
 
     def go_elsewhere(self, store: Store, telemetry: Telemetry) -> None:
         """Divert late results to another store and telemetry, once the workspace is retired."""

@@ -3,10 +3,11 @@
 import logging
 import platform
 from collections import Counter as Counted
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -195,6 +196,11 @@ CONTAINED: Final = ("reload", "discovery", "answer", "page", "web_config", "stat
 """The values of the label `where`: operations that a bug makes fail without ending the process."""
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_METRICS: Final[Mapping[str, Callable[..., Any]]] = {
+    "gauge": Gauge,
+    "counter": Counter,
+    "histogram": partial(Histogram, buckets=_BUCKETS),
+}
 
 
 class Telemetry:
@@ -207,23 +213,12 @@ class Telemetry:
     def __init__(self, revision: str = "") -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they add a series each
         self._registry = CollectorRegistry()
-        self._gauges = {
-            family: Gauge(family.name, family.help, family.labels, registry=self._registry)
+        self._metrics = {
+            family: metric(family.name, family.help, family.labels, registry=self._registry)
+            for kind, metric in _METRICS.items()
             for family in OWN_FAMILIES
-            if family.kind == "gauge"
+            if family.kind == kind
         }
-        self._counters = {
-            family: Counter(family.name, family.help, family.labels, registry=self._registry)
-            for family in OWN_FAMILIES
-            if family.kind == "counter"
-        }
-        self._durations = Histogram(
-            REQUEST_DURATION.name,
-            REQUEST_DURATION.help,
-            REQUEST_DURATION.labels,
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
         PlatformCollector(registry=self._registry)
         self._process = CollectorRegistry()
         for collector in (ProcessCollector, GCCollector):
@@ -238,7 +233,7 @@ class Telemetry:
         self.set(STATE_WRITTEN, 1)
         self.set(BUILD_INFO, 1, __version__, revision, platform.python_version())
         self._begun: set[tuple[str, str]] = set()
-        self._lost_lines = Counted(dict.fromkeys(logs.REASONS, 0))
+        self._lost_lines = Counted[str]()
         for reason in logs.REASONS:
             self.count(LOG_LINES_DROPPED, 0, reason)
         for where in CONTAINED:
@@ -246,9 +241,7 @@ class Telemetry:
 
     def set(self, family: OwnFamily, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._counted.clear()
-        gauge = self._gauges[family]
-        (gauge.labels(*labels) if labels else gauge).set(value)
+        self._series(family, labels).set(value)
 
     def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
         """Set a gauge from a function at each scrape."""
@@ -257,9 +250,13 @@ class Telemetry:
 
     def count(self, family: OwnFamily, times: float, *labels: str) -> None:
         """Increment a counter; incrementing by 0 creates its series."""
+        self._series(family, labels).inc(times)
+
+    def _series(self, family: OwnFamily, labels: tuple[str, ...]) -> Any:  # noqa: ANN401 - of any kind
+        """A series that is about to change, created if it is new."""
         self._counted.clear()
-        counter = self._counters[family]
-        (counter.labels(*labels) if labels else counter).inc(times)
+        metric = self._metrics[family]
+        return metric.labels(*labels) if labels else metric
 
     def bug(
         self, where: str, error: BaseException, log: logging.Logger, workspace: str = ""
@@ -286,7 +283,7 @@ class Telemetry:
             self.count(RETRIES, 0, *place, outcome.value)
         for reason in ("max_labels", "max_series", "max_bots"):
             self.count(SERIES_DROPPED, 0, *place, reason)
-        self._durations.labels(workspace.api)
+        self._series(REQUEST_DURATION, (workspace.api,))
         if place not in self._begun:  # a reload keeps the state of the key
             self._begun.add(place)
             self.set(KEY_VALID, 1, *place)
@@ -307,21 +304,17 @@ class Telemetry:
         """Remove the metrics of a workspace that is no longer polled."""
         self._counted.clear()
         place = (api, workspace)
-        self._begun.discard((api, workspace))
-        for family, metric in (self._gauges | self._counters).items():
-            if family.labels[: len(_WORKSPACE)] == _WORKSPACE:
+        self._begun.discard(place)
+        for family, metric in self._metrics.items():
+            if family.labels[: len(place)] == _WORKSPACE:
                 metric.remove_by_labels(dict(zip(_WORKSPACE, place, strict=True)))
-        for family, labels in tuple(self._followed):
-            if (
-                family.labels[: len(_WORKSPACE)] == _WORKSPACE
-                and labels[: len(_WORKSPACE)] == place
-            ):
-                del self._followed[family, labels]
+        for followed in [(family, labels) for family, labels in self._followed if labels == place]:
+            del self._followed[followed]
 
     def requested(self, api: str, workspace: str, outcome: Outcome, seconds: float) -> None:
         """Count a request by outcome and observe its duration."""
         self.count(REQUESTS, 1, api, workspace, outcome.value)
-        self._durations.labels(api).observe(seconds)
+        self._series(REQUEST_DURATION, (api,)).observe(seconds)
 
     def judged(self, api: str, workspace: str, outcome: Outcome) -> None:
         """Update the up and key gauges from the outcome of a request."""

@@ -153,7 +153,7 @@ def test_one_gzip_member_holds_the_snapshot_and_the_exporters_own(
     page = rendered(made, NOW).encode()
     snap = snapshot(made.generation(), NOW).page
 
-    member = Piece.joined((snap, Piece.of(own))).gzipped()
+    member = b"".join(Piece.joined((snap, Piece.of(own))).member())
 
     assert gzip.decompress(member) == page + own
     single = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

@@ -64,7 +64,7 @@ def plain(records: Store, at: datetime) -> dict[str, float]:
 
 def whole(page: Piece) -> str:
     """The text of a page, from its gzip member, in one read."""
-    member = page.gzipped()
+    member = b"".join(page.member())
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     found = inflate.decompress(member)
     assert (inflate.eof, inflate.unused_data) == (True, b"")
@@ -199,7 +199,7 @@ def test_a_large_page_is_read_whole_by_every_client() -> None:
     page, own = made.page, b"own 1\n"
     assert len(page.parts) > 100
 
-    member = Piece.joined((page, Piece.of(own))).gzipped()
+    member = b"".join(Piece.joined((page, Piece.of(own))).member())
 
     expected = b"".join(page.text()) + own
     assert gzip.decompress(member) == expected
@@ -221,7 +221,7 @@ def test_the_checksum_of_what_is_joined_is_that_of_the_whole(
 
 def snapshot_of_one_block(store: Store) -> bytes:
     """The same page in one piece."""
-    return Piece.of(exposition.rendered(store, START).encode()).gzipped()
+    return b"".join(Piece.of(exposition.rendered(store, START).encode()).member())
 
 
 def test_a_page_in_blocks_has_the_series_of_the_page_in_one() -> None:
@@ -316,7 +316,7 @@ def series_of(target: Target) -> set[str]:
 def test_pieces_make_one_file_with_the_checksum_of_the_whole(texts: list[bytes]) -> None:
     pieces = [Piece.of(text) for text in texts]
     for page in (Piece.joined(pieces), Piece.joined((Piece.joined(pieces[:2]), *pieces[2:]))):
-        assert gzip.decompress(page.gzipped()) == b"".join(texts)
+        assert gzip.decompress(b"".join(page.member())) == b"".join(texts)
         assert page.crc == zlib.crc32(b"".join(texts))
     nested = Piece.joined((*pieces[:1], Piece.joined(pieces[1:])))
     assert nested.crc == zlib.crc32(b"".join(texts))
