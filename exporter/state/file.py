@@ -28,7 +28,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from exporter.errors import StartError, StateError
@@ -103,12 +102,7 @@ class StateFile:
         self._telemetry.count(STATE_QUARANTINED, 0)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release the lock."""
         self._writer.shutdown(wait=False, cancel_futures=True)
         if self._lock >= 0:
@@ -122,18 +116,16 @@ class StateFile:
         Raises:
             StartError: If the path is no regular file, which must be a configuration mistake.
         """
+        found = State()
         try:
-            found = decoded(self._content())
+            found, self.used = decoded(self._content()), True
         except FileNotFoundError:
             pass
         except StateError as error:
             self.put_aside(str(error))
         except OSError as error:
             self._complain("cannot be read", error)
-        else:
-            self.used = True
-            return found
-        return State()
+        return found
 
     def changed(self) -> None:
         """Note that the state has changed."""
@@ -217,8 +209,7 @@ class StateFile:
         if self._lock < 0:
             self._take_lock()
         written, beside = encoded(state), self._beside(".tmp")
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()  # left by a process that was killed during a write
+        beside.unlink(missing_ok=True)  # left by a process that was killed during a write
         try:
             target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(target, "wb") as stream:
@@ -247,8 +238,7 @@ class StateFile:
         self._lock = lock
 
     def _odd(self) -> StartError:
-        text = f"--state.file {self._path}: must be a regular file, or not be there yet"
-        return StartError(text)
+        return StartError(f"--state.file {self._path}: must be a regular file, or not be there yet")
 
     def _content(self) -> bytes:
         """The content of the file.
