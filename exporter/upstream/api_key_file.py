@@ -39,8 +39,7 @@ class KeyAtHand:
         if self._key.file is None:
             return self._key.read()
         if isinstance(self._found, NoKey):
-            failure = self._found
-            raise NoKey(str(failure))
+            raise NoKey(str(self._found))
         return self._found
 
     async def look(self) -> None:

@@ -17,9 +17,9 @@ at once.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from exporter.errors import NotSent, Outcome, RequestFailed
+from exporter.upstream.api_key_file import KeyAtHand
 
 
 @dataclass(slots=True)
@@ -47,17 +47,6 @@ _SHORT_OF = 0.95
 REJECTED = "the key was rejected"
 
 
-class Key(Protocol):
-    """A key as configured."""
-
-    def read(self) -> str:
-        """The current key.
-
-        Raises:
-            RequestFailed: If there is none.
-        """
-
-
 class KeyHealth:
     """A key, and whether the API has rejected it; the key itself never leaves memory.
 
@@ -66,12 +55,15 @@ class KeyHealth:
         rest: Seconds for which a rejected key is not sent; 95 % of it is kept.
         known: Looks up the judgement of a key, shared by all that use it.
         who: Distinguishes the requests of different users of a shared key.
+
+    Attributes:
+        key: The key as configured.
     """
 
     def __init__(
-        self, key: Key, rest: float, known: Callable[[str], Judgement], who: str = ""
+        self, key: KeyAtHand, rest: float, known: Callable[[str], Judgement], who: str = ""
     ) -> None:
-        self._key = key
+        self.key = key
         self._rest = rest * _SHORT_OF
         self._known = known
         self._who = who
@@ -97,7 +89,7 @@ class KeyHealth:
             RequestFailed: If there is no key.
             NotSent: If the key rests after a rejection.
         """
-        key = self._key.read()
+        key = self.key.read()
         judgement = self._known(key)
         if at < self._first_rests_until:
             judgement.until, judgement.why = self._first_rests_until, judgement.why or REJECTED
@@ -111,7 +103,7 @@ class KeyHealth:
         """When the key's rest ends, on the monotonic clock in seconds; 0 if it does not rest."""
         until = self._first_rests_until
         with suppress(RequestFailed):
-            judgement = self._known(self._key.read())
+            judgement = self._known(self.key.read())
             until = max(until, judgement.until) if judgement.why else until
         return until if at < until else 0.0
 
@@ -149,7 +141,7 @@ class KeyHealth:
     def changed_since(self, key: str) -> bool:
         """Whether the current key differs from this one."""
         try:
-            return self._key.read() != key
+            return self.key.read() != key
         except RequestFailed:
             return False
 

@@ -30,9 +30,6 @@ from exporter.upstream.limiter import Limiter, SenderState
 from exporter.upstream.retries import ATTEMPTS, SHARE, RetryBudget, Uniform, pause
 from exporter.upstream.shared_keys import SharedKeys
 
-_USES: Final = ("reports", "bots")
-"""The uses of keys: each needs a scope of its own, even if the key is the same."""
-
 LONGEST_SLEEP: Final = 60.0
 """The longest single sleep in seconds, so that a change of the system clock is soon noticed."""
 
@@ -135,12 +132,17 @@ class Sender:
         rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
         self._shared_keys = shared_keys or SharedKeys(secrets.token_bytes(32))
         self._host = urlsplit(workspace.url).netloc.lower()
-        known = {use: partial(self._shared_keys.judgement, self._host, use) for use in _USES}
-        keys = KeyAtHand(workspace.key), KeyAtHand(workspace.bots_key)
-        self._key = KeyHealth(keys[0], rest, known["reports"], workspace.name)
-        # Even if it is the same key: the bot list needs another scope than the reports.
-        self._bots_key = KeyHealth(keys[1], rest, known["bots"], workspace.name)
-        self._at_hand = dict(zip((self._key, self._bots_key), keys, strict=True))
+        # One for each use, even if it is the same key: the bot list needs a scope of its own.
+        self._keys = {
+            use: KeyHealth(
+                KeyAtHand(key),
+                rest,
+                partial(self._shared_keys.judgement, self._host, use),
+                workspace.name,
+            )
+            for use, key in (("reports", workspace.key), ("bots", workspace.bots_key))
+        }
+        self._key, self._bots_key = self._keys.values()
         self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
@@ -149,9 +151,8 @@ class Sender:
         self._recalled = standing.not_before is not None
         self._paused_key = standing.paused_key
         for use, mark, until in standing.resting:
-            if use in _USES and not self._shared_keys.knows(mark):
-                key_health = self._key if use == "reports" else self._bots_key
-                key_health.rest(self._limiter.resting(until))
+            if use in self._keys and not self._shared_keys.knows(mark):
+                self._keys[use].rest(self._limiter.resting(until))
 
     def begin(self) -> None:
         """Create this workspace's metrics."""
@@ -191,14 +192,14 @@ class Sender:
         """The use and the mark of each key that rests, and when its rest ends."""
         at = self._time()
         # This workspace's own keys only: after a restart, a mark no longer identifies a key.
-        for use, key_health in zip(_USES, (self._key, self._bots_key), strict=True):
+        for use, key_health in self._keys.items():
             if until := key_health.rests_until(at):
                 yield use, self._mark(key_health), until
 
     def _mark(self, key_health: KeyHealth) -> str:
         """The mark of a key; empty if no key has been read yet."""
         with suppress(RequestFailed):
-            return self._shared_keys.mark(self._at_hand[key_health].read())
+            return self._shared_keys.mark(key_health.key.read())
         return ""
 
     @property
@@ -306,7 +307,7 @@ class Sender:
                     sent = self._time() - failure.seconds
                     key_health.rejected(key, sent, str(failure), about)
                     self._shared_keys.pause(self._host, key).doubt()
-                    await self._at_hand[key_health].look()  # it may have been rotated
+                    await key_health.key.look()  # it may have been rotated
                 wait = self._pause(failure, tried, key_health, key)
                 if wait is None or self._limiter.refusal() or not self._extra(failure.outcome):
                     raise
@@ -365,7 +366,7 @@ class Sender:
             NotSent: If there is no key, it was rejected, or the wait would be too long.
         """
         behind = self._line.locked()
-        await self._at_hand[key_health].look()
+        await key_health.key.look()
         looked = self._time()
         self._usable(key_health)
         refusal = self._limiter.refusal(behind=behind)
@@ -374,7 +375,7 @@ class Sender:
         async with self._line:  # first come, first served
             while True:
                 if self._time() - looked > LOOK_AGAIN:
-                    await self._at_hand[key_health].look()
+                    await key_health.key.look()
                     looked = self._time()
                 key = self._usable(key_health)  # again: an earlier request may have got it rejected
                 wait = self._limiter.take(behind=behind)

@@ -442,7 +442,7 @@ PROTECTIONS: Final = (
     Protection(
         "a rejected key rests over a restart",
         "exporter/upstream/sender.py",
-        "key_health.rest(self._limiter.resting(until))",
+        "self._keys[use].rest(self._limiter.resting(until))",
         "pass",
         (
             "tests/upstream/test_sender.py::test_a_rejected_key_is_sent_once_a_minute_however_often_the_process_starts",
@@ -1473,7 +1473,7 @@ PROTECTIONS: Final = (
         "what waits in line is not sent with a rejected key",
         "exporter/upstream/sender.py",
         "key = self._usable(key_health)  # again",
-        "key = key_health._key.read()  # again",
+        "key = key_health.key.read()  # again",
         ("tests/upstream/test_sender.py",),
     ),
     Protection(

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from exporter.config import ApiKey
 from exporter.errors import Outcome, RequestFailed
+from exporter.upstream.api_key_file import KeyAtHand
 from exporter.upstream.key_health import Judgement, KeyHealth
 
 INTERVAL = 600.0
@@ -21,8 +22,16 @@ def file(tmp_path: Path) -> Path:
     return found
 
 
+class Direct(KeyAtHand):
+    """A key whose file is read at each use."""
+
+    def read(self) -> str:
+        """The key."""
+        return self._key.read()
+
+
 def of(key: ApiKey) -> KeyHealth:
-    return KeyHealth(key, INTERVAL, defaultdict[str, Judgement](Judgement).__getitem__)
+    return KeyHealth(Direct(key), INTERVAL, defaultdict[str, Judgement](Judgement).__getitem__)
 
 
 def test_a_rejected_key_rests_for_nearly_an_interval(file: Path) -> None:
