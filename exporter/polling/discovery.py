@@ -199,12 +199,7 @@ class BotDiscovery:
         )
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
-        """The known_bots, workload and records that follow from a list.
-
-        Args:
-            listing: The list.
-            at: When it was complete.
-            seconds: The duration of its requests.
+        """What follows from a list that was complete at an instant, after so many seconds.
 
         Raises:
             ReplyError: If the list is suddenly empty.

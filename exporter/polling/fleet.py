@@ -114,9 +114,6 @@ class Fleet:
     async def adopt(self, config: Config) -> None:
         """Put a configuration in force, or change nothing if that fails.
 
-        Args:
-            config: The new configuration.
-
         Raises:
             StartError: If a workspace's certificates or URLs cannot be used.
             Ending: If the fleet is closed, before or during the call.
@@ -195,11 +192,7 @@ class Fleet:
         return after
 
     def _tell_again(self, instead: Mapping[str, _Running]) -> None:
-        """Restore the metrics of the running pollers after new ones have set theirs.
-
-        Args:
-            instead: The new set of pollers, as far as it was made.
-        """
+        """Restore the metrics of the running pollers, in place of those of a new set of pollers."""
         told = {old.place for old in self._running.values()}
         for new in instead.values():
             if new.place not in told:

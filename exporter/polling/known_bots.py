@@ -20,7 +20,7 @@ class KnownBots:
         configured: The bots in the configuration; they stay whatever the list says.
         discovery: Selects the listed bots to poll.
         remembered: The listed bots from before, see the property `remembered`.
-        left_out: The bots of the last list beyond `max_bots`.
+        left_out: The initial value of the attribute.
 
     Attributes:
         left_out: The bots of the last list beyond `max_bots`.
@@ -46,9 +46,6 @@ class KnownBots:
         """The known bots after a new list.
 
         Known bots keep their places. If there are more bots than `max_bots`, new ones are left out.
-
-        Args:
-            listing: The new list, read to its end.
 
         Raises:
             ReplyError: If the list is suddenly empty: the last-known-good list must stay in force.

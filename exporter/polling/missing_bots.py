@@ -6,6 +6,8 @@ from collections.abc import Container
 class MissingBots:
     """The API's last response about each target: an answer, or that it does not know the target.
 
+    A bot is named by its id, and the workspace by an empty text.
+
     After a failed deploy or without its database, an API may answer 404 for one bot after another.
     So a bot counts as gone only if the API answers for other targets meanwhile, and for at least as
     many as it denies.
@@ -20,24 +22,14 @@ class MissingBots:
         self.number = 0
 
     def heard(self, target: str, *, known: bool) -> None:
-        """Note a response about a target.
-
-        Args:
-            target: The id of the bot; empty for the workspace.
-            known: Whether it was an answer.
-        """
+        """Note a response about a target, and whether it was an answer."""
         self.number += 1
         self._words[target] = self.number, known
         if known:
             self._answered = self.number
 
     def gone(self, target: str, since: int) -> bool:
-        """Whether the responses since a denial mean that the denied target is gone.
-
-        Args:
-            target: The id of the bot.
-            since: The number of the denial.
-        """
+        """Whether the responses since a denial, given by its number, mean that a target is gone."""
         if self._answered <= since:
             return False  # the quick way out in an outage, for every bot
         own = self._words.get(target)

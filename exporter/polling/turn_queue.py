@@ -117,9 +117,6 @@ class TurnQueue:
         """The turns of a workload's calls; changes nothing, see `assign`.
 
         A call that is in the queue or remembered keeps its next turn. A new call is due now.
-
-        Args:
-            workload: The new workload.
         """
         # By signature: the reports of a renamed bot are needed under the new name soon.
         kept = {turn.call.signature: turn for turn in self._turns}
@@ -144,12 +141,7 @@ class TurnQueue:
         return turns
 
     def assign(self, workload: Workload, turns: list[Turn]) -> None:
-        """Put a workload in force.
-
-        Args:
-            workload: The new workload.
-            turns: The result of `placed` for it.
-        """
+        """Put a workload in force, with the turns that `placed` has returned for it."""
         self.workload, self._turns, self._remembered = workload, turns, {}
         self._woken.set()
 

@@ -112,8 +112,7 @@ class WorkspacePoller:
     def begin(self, workload: Workload | None = None) -> None:
         """Create the workspace's metrics, and keep only the records that are still polled.
 
-        Args:
-            workload: The result of `ahead`, if it was called already.
+        If `ahead` was called already, its result can be given.
         """
         now, name = self._now(), self._workspace.name
         if self._foreign:
@@ -141,10 +140,6 @@ class WorkspacePoller:
 
         This poller is being replaced or removed. What an answer reveals about a key is still shared
         with all workspaces that use it.
-
-        Args:
-            store: Takes the values.
-            telemetry: Takes the counts.
         """
         self._sender.retire(telemetry)
         self._results.go_elsewhere(store, telemetry)
@@ -168,10 +163,9 @@ class WorkspacePoller:
         return self.reports.requests_per_minute
 
     def glance(self, records: Mapping[Key, Record]) -> Callable[[Rest], WorkspaceStatus]:
-        """A function that computes this workspace's present status; slow, and safe in any thread.
+        """A function that computes the present status from the store's records.
 
-        Args:
-            records: All records of the store.
+        The function is slow, and safe in any thread.
         """
         polled, found = self.reports.due, self._discovery.turns if self._discovery else {}
         now, answered, requests_today = self._now(), self.answered, self._sender.requests_today

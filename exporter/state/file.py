@@ -161,11 +161,7 @@ class StateFile:
                 done.set()
 
     async def keep(self, state: State) -> None:
-        """Write the state now, in the writer's thread; a failure is only logged and counted.
-
-        Args:
-            state: The state to write.
-        """
+        """Write the state now, in the writer's thread; a failure is only logged and counted."""
         self._changed = False
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, self.write, state)
@@ -186,20 +182,13 @@ class StateFile:
             self._telemetry.set(STATE_TIMESTAMP, self._now().timestamp())
 
     async def keep_last(self, state: State) -> None:
-        """Write the state at shutdown, and give up after `_LAST_WRITE` seconds.
-
-        Args:
-            state: The state to write.
-        """
+        """Write the state at shutdown, and give up after `_LAST_WRITE` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WRITE):
                 await self.keep(state)
 
     def write(self, state: State) -> None:
         """Replace the state file atomically.
-
-        Args:
-            state: The state to write.
 
         Raises:
             OSError: If the write fails; the file then stays as it was, unless only the last sync of
@@ -264,11 +253,7 @@ class StateFile:
             raise
 
     def put_aside(self, why: str) -> None:
-        """Rename an unusable state file, and log that.
-
-        Args:
-            why: What is wrong with the file.
-        """
+        """Rename an unusable state file, and log what is wrong with it."""
         aside = self._beside(".corrupt")
         self._telemetry.count(STATE_QUARANTINED, 1)
         extra = {"file": str(self._path), "reason": why, "kept_as": str(aside)}
@@ -289,13 +274,7 @@ class StateFile:
         return f"; it belongs to user {owner}, and this is user {os.geteuid()}: remove the file"
 
     def _complain(self, what: str, error: OSError, then: str = "") -> None:
-        """Log a system error and the file that it is about.
-
-        Args:
-            what: What failed.
-            error: The error.
-            then: What to do about it; may be empty.
-        """
+        """Log what failed, the system error with its file, and what to do then, if anything."""
         named = Path(os.fsdecode(error.filename)) if error.filename else self._path
         self._say(f"{what}: {error.strerror}{then}", named)
 

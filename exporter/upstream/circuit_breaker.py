@@ -13,6 +13,8 @@ later. So a probe that hangs, or is cancelled and never reports its end, cannot 
 
 The breaker of a workspace that sends fewer than 20 requests an hour never opens: so few requests
 are no burden to an API that is down.
+
+All times are seconds on the monotonic clock; `at` is the present.
 """
 
 from collections import deque
@@ -34,12 +36,10 @@ class CircuitBreaker:
 
     Args:
         deadline: Seconds after which every request has ended.
-        probe_at: When to send the next probe, on the monotonic clock in seconds; None starts with
-            a closed breaker.
+        probe_at: The initial value of the attribute.
 
     Attributes:
-        probe_at: When to send the next probe, on the monotonic clock in seconds; None while the
-            breaker is closed.
+        probe_at: When to send the next probe; None while the breaker is closed.
     """
 
     def __init__(self, deadline: float, probe_at: float | None = None) -> None:
@@ -58,12 +58,9 @@ class CircuitBreaker:
             self.probe_at = at + self._lease
 
     def ended(self, at: float, *, failed: bool) -> None:
-        """Note how a request ended.
+        """Note whether a request failed: the API could not be reached, timed out or failed.
 
-        Args:
-            at: The present on the monotonic clock, in seconds.
-            failed: Whether the API could not be reached, timed out or failed. A refusal such as a
-                4xx is an answer, so it is no failure.
+        A refusal such as a 4xx is an answer, so it is no failure.
         """
         if self.probe_at is not None:
             self.probe_at = at + PROBE_EVERY if failed else None

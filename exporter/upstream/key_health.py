@@ -12,6 +12,9 @@ The API does not say which. So the history of the key decides:
 A key that rests is not sent. When the rest is over, the next request probes the key: if it is
 rejected, the key rests again. A rotated key is another key with a history of its own, so it is sent
 at once.
+
+A request is about a bot, named by its id, or about the workspace, named by an empty text. All times
+are seconds on the monotonic clock; `at` is the present.
 """
 
 from collections.abc import Callable
@@ -30,7 +33,7 @@ class Judgement:
         works: Whether the key has been answered, and not been rejected since.
         suspects: The requests that were rejected since the last answer.
         barred: The requests that are rejected while others with the same key are answered.
-        until: When the rest ends, on the monotonic clock in seconds.
+        until: When the rest ends.
         why: How the API rejected the key; empty if it did not.
     """
 
@@ -73,17 +76,11 @@ class KeyHealth:
         """Make the first key that is read rest, because a key rested before a restart.
 
         The state file identifies no key, so nobody knows whether the two are the same.
-
-        Args:
-            until: When the rest ends, on the monotonic clock in seconds.
         """
         self._first_rests_until = until
 
     def usable(self, at: float) -> str:
         """The key to send now.
-
-        Args:
-            at: The present on the monotonic clock, in seconds.
 
         Raises:
             RequestFailed: If there is no key.
@@ -100,7 +97,7 @@ class KeyHealth:
         return key
 
     def rests_until(self, at: float) -> float:
-        """When the key's rest ends, on the monotonic clock in seconds; 0 if it does not rest."""
+        """When the key's rest ends; 0 if it does not rest."""
         until = self._first_rests_until
         with suppress(RequestFailed):
             judgement = self._known(self.key.read())
@@ -108,12 +105,7 @@ class KeyHealth:
         return until if at < until else 0.0
 
     def accepted(self, key: str, about: str = "") -> None:
-        """Note that a request with a key was answered, and bar the suspects.
-
-        Args:
-            key: The key that was sent.
-            about: The subject of the request: a bot's id, or empty for the workspace.
-        """
+        """Note that a request with a key was answered, and bar the suspects."""
         judgement = self._known(key)
         judgement.barred |= judgement.suspects
         judgement.barred.discard(self._about(about))
@@ -125,9 +117,9 @@ class KeyHealth:
 
         Args:
             key: The key that was sent.
-            at: When it was sent, on the monotonic clock in seconds.
+            at: When it was sent.
             why: How the API rejected it.
-            about: The subject of the request: a bot's id, or empty for the workspace.
+            about: What the request was about.
         """
         judgement, asked = self._known(key), self._about(about)
         if asked in judgement.barred:

@@ -14,6 +14,8 @@ The limit per day counts the requests of the local day. It does survive a restar
 
 Tokens are exact fractions and times are whole microseconds. A caller that sleeps exactly as long as
 `take` says therefore finds a whole token, and no rounding error makes it wait again.
+
+`at` is the present on the monotonic clock in seconds, and `now` the same as an aware instant.
 """
 
 from datetime import date, datetime, tzinfo
@@ -42,7 +44,7 @@ class RequestBudget:
         per_minute: Tokens added per minute.
         per_day: Requests allowed per local day; None for no limit.
         zone: The time zone of the local day.
-        at: The present on the monotonic clock, in seconds.
+        at: The present.
         day: The local day that was counted before a restart; None if there was none.
         spent: The requests counted on that day.
 
@@ -70,12 +72,7 @@ class RequestBudget:
         self._spent = spent
 
     def take(self, at: float, now: datetime) -> float:
-        """Spend one request and return 0, or return the seconds to wait if none is allowed yet.
-
-        Args:
-            at: The present on the monotonic clock, in seconds.
-            now: The present as an aware instant, for the local day.
-        """
+        """Spend one request and return 0, or return the seconds to wait if none is allowed yet."""
         self._refill(at)
         tomorrow = self.until_tomorrow(now)
         if tomorrow:
@@ -93,22 +90,14 @@ class RequestBudget:
         return (begins(local_day(now, self._zone) + DAY, self._zone) - now).total_seconds()
 
     def slow_down(self, at: float) -> None:
-        """Halve the rate after a refusal for too many requests.
-
-        Args:
-            at: The present on the monotonic clock, in seconds.
-        """
+        """Halve the rate after a refusal for too many requests."""
         self._refill(at)
         if self._refused_at is None or self._at - self._refused_at >= _TOGETHER:
             self._per_second = min(self._per_second, max(self._per_second / 2, SLOWEST))
             self._refused_at = self._at  # only here: steady refusals must keep counting
 
     def speed_up(self, at: float) -> None:
-        """Double a reduced rate after a success; the step to the full rate takes an hour.
-
-        Args:
-            at: The present on the monotonic clock, in seconds.
-        """
+        """Double a reduced rate after a success; the step to the full rate takes an hour."""
         self._refill(at)
         if self._refused_at is not None:
             forgotten = self._at - self._refused_at >= _REMEMBERED

@@ -1,6 +1,7 @@
 """The pause that the API requests, in the header Retry-After or in the body. Pure."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -88,21 +89,18 @@ The longest stays below ten minutes, after which a failed report is polled again
 """
 
 
+@dataclass(slots=True)
 class RequestedPause:
-    """The current pause of a workspace.
-
-    Args:
-        until: When the pause ends, on the monotonic clock in seconds.
-        uniform: The source of randomness.
+    """The current pause of a workspace; times are seconds on the monotonic clock.
 
     Attributes:
-        until: When the pause ends, on the monotonic clock in seconds.
+        until: When the pause ends.
+        _uniform: The source of randomness.
     """
 
-    def __init__(self, until: float, uniform: Uniform) -> None:
-        self.until = until
-        self._uniform = uniform
-        self._unsaid = _FIRST
+    until: float
+    _uniform: Uniform
+    _unsaid: float = _FIRST
 
     def park(self, at: float, wish: float | None) -> None:
         """Pause for as long as the API requests, plus a jitter of up to a tenth.
@@ -111,7 +109,7 @@ class RequestedPause:
         longer than `LONGEST`, and none shortens the current one.
 
         Args:
-            at: The present on the monotonic clock, in seconds.
+            at: The present.
             wish: The requested pause in seconds; None if the API requested none.
         """
         if wish is None:
@@ -120,11 +118,7 @@ class RequestedPause:
         self.until = max(self.until, at + length)
 
     def heed(self, until: float) -> None:
-        """Extend the pause to the end of another one.
-
-        Args:
-            until: When that one ends, on the monotonic clock in seconds.
-        """
+        """Extend the pause to the end of another one."""
         self.until = max(self.until, until)
 
     def succeeded(self) -> None:

@@ -161,11 +161,7 @@ class Sender:
         self._tell_budget()
 
     def retire(self, telemetry: Telemetry) -> None:
-        """Count all further requests in another telemetry.
-
-        Args:
-            telemetry: The telemetry that takes them.
-        """
+        """Count all further requests in another telemetry."""
         self._telemetry = telemetry
 
     @property
@@ -257,18 +253,11 @@ class Sender:
                 return received
 
     def early(self, outcome: Outcome) -> bool:
-        """Pay for a turn ahead of the regular one; whether the retry budget was enough.
-
-        Args:
-            outcome: How the last turn ended.
-        """
+        """Pay for a turn after one with this outcome, ahead of the regular one; whether it could."""
         return self._extra(outcome, 1 + SHARE)  # the turn itself will earn a share
 
     async def bots(self, offset: int) -> Received:
-        """Request a page of the bot list.
-
-        Args:
-            offset: The number of rows before the page.
+        """Request the page of the bot list that begins at an offset.
 
         Raises:
             RequestFailed: If no usable answer comes.
@@ -319,10 +308,6 @@ class Sender:
 
     async def _told(self, key: str, sent: Awaitable[Received]) -> Received:
         """Await one request, and share a pause that follows with all workspaces that use its key.
-
-        Args:
-            key: The key that the request is sent with.
-            sent: The request.
 
         Raises:
             RequestFailed: If no usable answer comes.

@@ -12,6 +12,8 @@ send.
 A key is identified by its mark, a keyed digest. The secret of the digest is random and never leaves
 the process, so a mark in the state file reveals nothing about the key. For the same reason, a mark
 from another process cannot be compared; `knows` recognizes such a mark.
+
+All times are seconds on the monotonic clock; `at` is the present, and `who` a workspace's name.
 """
 
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class SharedPause:
     """The pause of one key, and which workspace goes first after it.
 
     Attributes:
-        until: When the pause ends that the API requested, on the monotonic clock in seconds.
+        until: When the pause ends that the API requested.
     """
 
     until: float = 0.0
@@ -46,12 +48,7 @@ class SharedPause:
     _lease: float = 0.0
 
     def wait(self, who: str, at: float) -> float:
-        """Seconds until a workspace may send the key or must check again; 0 if it may send now.
-
-        Args:
-            who: The name of the workspace.
-            at: The present on the monotonic clock, in seconds.
-        """
+        """Seconds until a workspace may send the key or must check again; 0 if it may send now."""
         if at < self.until:
             return self.until - at
         if self._settled or self._first in {"", who} or at >= self._lease:
@@ -59,12 +56,7 @@ class SharedPause:
         return min(self._lease - at, _TICK)
 
     def sent(self, who: str, at: float) -> None:
-        """Note that a workspace sends the key; it goes first if no other does.
-
-        Args:
-            who: The name of the workspace.
-            at: The present on the monotonic clock, in seconds.
-        """
+        """Note that a workspace sends the key; it goes first if no other does."""
         if not self._settled and (not self._first or at >= self._lease):
             self._first, self._lease = who, at + _FIRST
 
@@ -73,22 +65,12 @@ class SharedPause:
         self._settled, self._first = False, ""
 
     def ended(self, until: float, at: float) -> None:
-        """Note that a request has ended, and take over its workspace's pause.
-
-        Args:
-            until: When that pause ends, on the monotonic clock in seconds.
-            at: The present on the monotonic clock, in seconds.
-        """
+        """Note that a request has ended, and take over its workspace's pause."""
         self._settled = True
         self.recalled(until, at)
 
     def recalled(self, until: float, at: float) -> None:
-        """Take over a workspace's pause if it is longer.
-
-        Args:
-            until: When that pause ends, on the monotonic clock in seconds.
-            at: The present on the monotonic clock, in seconds.
-        """
+        """Take over a workspace's pause if it is longer."""
         if until > max(self.until, at):
             self.until = until
             self.doubt()
