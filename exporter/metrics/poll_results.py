@@ -1,4 +1,4 @@
-"""Stores the results of one workspace's polls, within the cardinality limits.
+"""Stores the results of one workspace's polls, within its limit on series.
 
 A workspace keeps at most `max_series` values. If its reports have more, each report gets a fair
 share of the limit and keeps its largest values (see `series_limits`). A limit is enforced as values
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from exporter.config import Workspace
 from exporter.metrics.packed_samples import Samples
-from exporter.metrics.series_limits import Shares, cut, largest, largest_names
+from exporter.metrics.series_limits import Shares, cut, largest
 from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry
 from exporter.model.targets import Key
@@ -46,20 +46,12 @@ class Results:
         """Divert late results to another store and telemetry, once the workspace is retired."""
         self.store, self.telemetry = store, telemetry
 
-    def put(self, key: Key, record: Record, dropped: int = 0) -> None:
-        """Store the values of a successful poll, as far as the limits allow.
-
-        Args:
-            key: The report of a target.
-            record: The record with all its values.
-            dropped: How many values `max_labels` has already removed from it.
-        """
-        samples, shown = tuple(record.samples), self.store.samples(key)
-        named = largest_names(samples, self._workspace.max_labels, shown)
-        share = self._make_room(key, len(named))
-        kept = largest(named, share, shown)
-        left_out = len(named) - len(kept)
-        self.dropped("max_labels", dropped + len(samples) - len(named))
+    def put(self, key: Key, record: Record) -> None:
+        """Store the values of a successful poll, as far as `max_series` allows."""
+        samples = record.samples
+        share = self._make_room(key, len(samples))
+        kept = largest(samples, share, self.store.samples(key))
+        left_out = len(samples) - len(kept)
         self.dropped("max_series", left_out)
         self.store.put(key, replace(record, samples=Samples.of(kept), left_out=left_out))
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -113,11 +114,9 @@ class SnapshotRefresher:
         """Refresh on every change and whenever a value expires, forever."""
         while True:
             wait = min(self.snapshot.until - self._now(), _LONGEST_WAIT)
-            try:
+            with suppress(TimeoutError):  # a value expires now
                 async with asyncio.timeout(wait.total_seconds()):
                     await self._changed.wait()
-            except TimeoutError:
-                pass  # a value expires now
             begun = time.perf_counter()
             made = await self.renewed()
             took = time.perf_counter() - begun

@@ -222,8 +222,7 @@ class Store:
 
     def withdraw(self, key: Key) -> None:
         """Delete a report's values, but keep the time of its last success."""
-        record = self._find(key)
-        if record:
+        if record := self._find(key):
             self.put(key, record.without_values())
 
     def expire(self, keys: Iterable[Key], now: datetime) -> None:

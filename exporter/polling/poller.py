@@ -38,9 +38,6 @@ ASK_THE_GONE: Final = timedelta(hours=1)
 REFUSAL_REMEMBERED: Final = timedelta(hours=24)
 """How long a report that the API refused is left out of its shared request."""
 
-_MANY_SAMPLES: Final = 2_000
-"""Samples of a report, beyond which `max_labels` is applied off the event loop."""
-
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +52,7 @@ class _Part:
     Attributes:
         samples: The samples, or the failure if the part cannot be read.
         drift: What the documents do not describe.
-        dropped: The number of samples that were left out.
+        dropped: The number of samples that `max_labels` has removed.
     """
 
     samples: tuple[Sample, ...] | RequestFailed
@@ -345,11 +342,11 @@ class ReportPoller:
     async def _ask(self, call: Call, entries: Sequence[Entry]) -> tuple[Failure, ...]:
         """Send one request, and store what its answer says about each report; the failures."""
         zone, bot = self._workspace.zone, call.target.bot_id
-        shown = [self._results.store.samples(call.key(entry)) for entry in entries]
         try:
             with await self._sender.report(
                 lambda sent: call.body(local_day(sent, zone), entries), bot
             ) as received:
+                shown = [self._results.store.samples(call.key(entry)) for entry in entries]
                 parts = await received.made(
                     lambda answer: [
                         self._part(call, entry, answer, received, before)
@@ -381,8 +378,6 @@ class ReportPoller:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
             return _Part(unreadable(error, received.seconds), reading.drift)
-        if len(samples) <= _MANY_SAMPLES:
-            return _Part(samples, reading.drift)
         kept = largest_names(samples, self._workspace.max_labels, shown)
         return _Part(kept, reading.drift, len(samples) - len(kept))
 
@@ -393,7 +388,8 @@ class ReportPoller:
         elif self._wanted(call):
             key = call.key(entry)
             self._remember_fields(key, part.drift)
-            self._results.put(key, self._record(entry, part.samples, received), part.dropped)
+            self._results.put(key, self._record(entry, part.samples, received))
+            self._results.dropped("max_labels", part.dropped)
         self._results.telemetry.drifted(call.target.api, entry.metric, part.drift)
 
     def _remember_fields(self, key: Key, drift: Drift) -> None:

@@ -20,7 +20,7 @@ each. The event loop gets its turn between two lines.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -126,7 +126,10 @@ def _lines(state: State) -> Iterator[bytes]:
     for memory in state.memories:
         yield _memories().dump_json(memory) + b"\n"
     for key, record in state.records:
-        yield _rows().dump_json(_row(key, record)) + b"\n"
+        samples = tuple(
+            _Plain(family.name, labels, value) for family, labels, value in record.samples
+        )
+        yield _rows().dump_json(_Row(key, replace(record, samples=()), samples)) + b"\n"
 
 
 def decoded(content: bytes) -> State:
@@ -204,18 +207,11 @@ def _target(target: Target) -> bool:
     )
 
 
-def _row(key: Key, record: Record) -> _Row:
-    samples = tuple(_Plain(family.name, labels, value) for family, labels, value in record.samples)
-    return _Row(key, replace(record, samples=()), samples)
-
-
 def _record(line: bytes) -> tuple[Key, Record]:
     key, record, plain = _rows().validate_json(line)
-    return key, replace(record, samples=tuple(_known(plain)))
-
-
-def _known(samples: Iterable[_Plain]) -> Iterator[Sample]:
-    for name, labels, value in samples:
-        family = _FAMILIES.get(name)
-        if family and len(labels) == len(family.labels):
-            yield Sample(family, labels, value)
+    samples = tuple(
+        Sample(family, labels, value)
+        for name, labels, value in plain
+        if (family := _FAMILIES.get(name)) and len(labels) == len(family.labels)
+    )
+    return key, replace(record, samples=samples)

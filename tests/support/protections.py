@@ -1820,8 +1820,8 @@ PROTECTIONS: Final = (
     Protection(
         "what the list says of bots counts as series",
         "exporter/metrics/poll_results.py",
-        "        kept = largest(named, share, shown)\n",
-        "        kept = named\n",
+        "        kept = largest(samples, share, self.store.samples(key))\n",
+        "        kept = samples\n",
         ("tests/polling/test_sizes.py",),
     ),
     Protection(
