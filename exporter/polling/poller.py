@@ -247,16 +247,11 @@ class ReportPoller:
         self._results.exactly = True
 
         async def take(call: Call) -> tuple[Failure, ...]:
-            try:
+            async with self._slots:
                 return await self._poll(call)
-            finally:
-                self._slots.release()
 
-        tasks: list[asyncio.Task[tuple[Failure, ...]]] = []
         async with asyncio.TaskGroup() as group:
-            for call in self._queue.sorted():
-                await self._slots.acquire()
-                tasks.append(group.create_task(take(call)))
+            tasks = [group.create_task(take(call)) for call in self._queue.sorted()]
         return tuple(failure for task in tasks for failure in task.result())
 
     async def _take(self, turn: Turn) -> None:

@@ -18,7 +18,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from exporter.model.targets import Key
@@ -120,23 +120,17 @@ class TurnQueue:
         """
         # By signature: the reports of a renamed bot are needed under the new name soon.
         kept = {turn.call.signature: turn for turn in self._turns}
-        due = {signature: turn.due for signature, turn in kept.items()}
-        now = self._now()
-        for call in workload.calls.values() if self._remembered else ():
-            if call.signature in self._remembered:
+        now, turns = self._now(), list[Turn]()
+        for order, (identity, call) in enumerate(workload.calls.items()):
+            if identity in self._in_flight:
+                continue
+            turn = Turn(now, call.slow, order, call)
+            if before := kept.get(call.signature):
+                turn = replace(before, order=order, call=call)
+            elif call.signature in self._remembered:
                 # The clock may have been set back since, or the interval may be shorter now.
-                latest = workload.rhythms[call].after(now)
-                due.setdefault(call.signature, min(self._remembered[call.signature], latest))
-        turns = [
-            Turn(due.get(call.signature, now), call.slow, order, call)
-            for order, (identity, call) in enumerate(workload.calls.items())
-            if identity not in self._in_flight
-        ]
-        for turn in turns:
-            before = kept.get(turn.call.signature)
-            if before:
-                turn.missing, turn.put_off = before.missing, before.put_off
-                turn.missing_since = before.missing_since
+                turn.due = min(self._remembered[call.signature], workload.rhythms[call].after(now))
+            turns.append(turn)
         heapq.heapify(turns)
         return turns
 

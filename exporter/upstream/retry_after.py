@@ -1,6 +1,7 @@
 """The pause that the API requests, in the header Retry-After or in the body. Pure."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -64,10 +65,8 @@ def _length(number: float, at: datetime) -> float:
 def _instant(text: str) -> datetime | None:
     if text.isascii():
         for form in _FORMS:
-            try:
+            with suppress(ValueError):
                 return datetime.strptime(text, form).replace(tzinfo=UTC)
-            except ValueError:
-                continue
     return None
 
 
