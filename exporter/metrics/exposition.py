@@ -121,12 +121,7 @@ class _Lines:
         return tuple(self.tails.values())
 
     def text(self, prefix: str, numbers: Sequence[str]) -> str:
-        """The lines of one target.
-
-        Args:
-            prefix: The text of the target's labels.
-            numbers: The numbers of the whole shape.
-        """
+        """The lines of one target, from the text of its labels and the numbers of the shape."""
         filled = [prefix] * (2 * len(self._places))
         filled[1::2] = [numbers[place] for place in self._places]
         return self._form % tuple(filled)

@@ -143,12 +143,9 @@ class Shares(Generic[Name]):
         return Room(level, min(size, level + (above < spare)), above)
 
     def largest(self, but: Name | None = None) -> Name | None:
-        """The report that keeps the most values; None if no report has any.
+        """The report that keeps the most values, but for one; None if no report has any.
 
         Among equals it is the one that got its size first, as it is polled again soonest.
-
-        Args:
-            but: A report to ignore.
         """
         for kept in nlargest(2, self._holders):
             for name in self._holders[kept]:
@@ -182,12 +179,9 @@ def cut(kept: int, room: Room, need: int, *, exactly: bool = False) -> int:
 def largest(
     samples: Iterable[Sample], limit: int, shown: Iterable[Sample] = ()
 ) -> tuple[Sample, ...]:
-    """The largest samples of a report, in their original order.
+    """The largest samples of a report, at most `limit`, in their original order.
 
-    Args:
-        samples: The samples of one report.
-        limit: The most samples to keep.
-        shown: The samples kept from its previous reply.
+    Those kept from its previous reply, the shown ones, have an advantage.
     """
     given = tuple(samples)
     if len(given) <= limit:
@@ -206,12 +200,8 @@ def largest_names(
 ) -> tuple[Sample, ...]:
     """The samples of a report's largest customer-made names, and all samples without such a name.
 
-    The weight of a name is the sum of its samples.
-
-    Args:
-        samples: The samples of one report.
-        limit: The most names to keep; never more than `MOST_CHANNELS` if there are channels.
-        shown: The samples kept from its previous reply.
+    The weight of a name is the sum of its samples; shown samples have an advantage. If there are
+    channels, no more than `MOST_CHANNELS` names are kept.
     """
     given = tuple(samples)
     if any("channel" in family.labels for family in {sample.family for sample in given}):

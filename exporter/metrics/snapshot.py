@@ -121,10 +121,7 @@ EMPTY: Final = Snapshot()
 def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Snapshot:
     """The snapshot of the values that may be shown at an instant.
 
-    Args:
-        records: All records.
-        at: The instant.
-        before: The previous snapshot, whose unchanged blocks and pieces are reused.
+    Unchanged blocks and pieces of the previous snapshot are reused.
     """
     number = len(records.parts)
     old = before.blocks if len(before.blocks) == number else (_Block(),) * number
@@ -160,11 +157,7 @@ def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Sna
 def _renewed(before: _Block, part: Mapping[Key, Record], at: datetime, *, whole: bool) -> _Block:
     """The block of these records, which reuses unchanged pieces of the previous one.
 
-    Args:
-        before: The previous block.
-        part: The current records.
-        at: The instant for which to render.
-        whole: Whether it is the only block, which is rendered as one piece.
+    If it is the only block, it is rendered as one piece.
     """
     pieces = dict(before.pieces)
     if whole:

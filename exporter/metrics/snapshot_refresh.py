@@ -70,10 +70,8 @@ class SnapshotRefresher:
 
         An exception while rendering is a bug: it is logged, counted and raised again. The last
         snapshot stays until one of its values expires. After that, `current` raises the error
-        rather than return an expired value.
-
-        Args:
-            unless_it_holds: Do nothing if a concurrent refresh has produced a valid snapshot.
+        rather than return an expired value. With `unless_it_holds`, nothing is done if a concurrent
+        refresh has produced a valid snapshot.
         """
         async with self._one:
             begun = self._now()

@@ -90,12 +90,7 @@ class Record:
         return replace(self, samples=NONE, left_out=0)
 
     def paced(self, interval: timedelta, stale_after: float) -> "Record":
-        """A copy with another interval, and with the expiry that follows from it.
-
-        Args:
-            interval: The interval in force from now on.
-            stale_after: How many intervals after its success a value goes stale.
-        """
+        """A copy with another interval, and with the expiry that follows from it."""
         expires = expiry(self.last_success, self.withdrawn, interval, stale_after)
         seconds = interval.total_seconds()
         if (self.interval_seconds, self.expires) == (seconds, expires):

@@ -31,13 +31,8 @@ async def whole_list(
 ) -> tuple[Listing, float]:
     """A workspace's bot list, and the duration of its requests in seconds.
 
-    A list with more than `most` bots is read only as far as the known bots need it.
-
-    Args:
-        sender: Sends the requests.
-        drift: Counts the rows that cannot be read.
-        most: The number of bots to take.
-        known: The ids of the known bots.
+    A list with more than `most` bots is read only as far as the known bots need it. Rows that
+    cannot be read are counted as drift.
 
     Raises:
         RequestFailed: If a page's request failed.
@@ -97,11 +92,9 @@ class BotDiscovery:
         self._due = now()
 
     def begin(self, before: RememberedBots, workload: Workload | None = None) -> None:
-        """Hand the poller the bots that are known before the list is read.
+        """Hand the poller the bots that are known from earlier lists.
 
-        Args:
-            before: What is remembered of earlier lists.
-            workload: The workload of these bots, if it was made already.
+        If their workload was made already, it can be given.
         """
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))

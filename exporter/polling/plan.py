@@ -98,12 +98,7 @@ class Call:
         return any(entry.report.alone for entry in self.entries)
 
     def body(self, today: date, entries: Iterable[Entry] | None = None) -> dict[str, object]:
-        """The request's body on a local day.
-
-        Args:
-            today: The local day.
-            entries: The entries to ask for; by default, all entries of the call.
-        """
+        """The request's body on a local day, for some entries; by default, for all of the call."""
         asked = tuple(self.entries if entries is None else entries)
         fields: dict[str, object] = {
             name: value.on(today) if isinstance(value, Edge) else value

@@ -98,12 +98,7 @@ class Failure:
 
 
 def unreadable(error: ReplyError, seconds: float = 0.0) -> RequestFailed:
-    """An answer that cannot be read, as a failed request.
-
-    Args:
-        error: Why it cannot be read.
-        seconds: The duration of the request.
-    """
+    """An answer that cannot be read, as a failed request of this duration."""
     failed = RequestFailed(Outcome.INVALID, str(error))
     failed.seconds = seconds
     return failed
@@ -113,12 +108,6 @@ def next_turn(rhythm: Rhythm, now: datetime, failed: Failure | None, sender: Sen
     """The next turn: ahead of the regular one after a failure, if the retry budget allows it.
 
     A request that was not sent costs no budget.
-
-    Args:
-        rhythm: The regular turns.
-        now: The present as an aware instant.
-        failed: The failure of the last turn; None if it succeeded.
-        sender: Pays from its retry budget.
     """
     regular, soon = rhythm.after(now), rhythm.after_failure(now)
     if failed and soon < regular and (failed.unsent or sender.early(failed.error.outcome)):
@@ -179,11 +168,7 @@ class ReportPoller:
         """Replace the calls.
 
         A call that was there before, or is remembered, keeps its next turn. A new call is due now.
-        The records of all other reports are removed from the store.
-
-        Args:
-            workload: The new calls.
-            others: Further keys of the workspace that stay in the store.
+        The workspace's records of all other reports and keys are removed from the store.
         """
         # Everything that may fail comes first and changes nothing, so nothing is left half done.
         turns, known = self._queue.placed(workload), self._queue.known
@@ -212,10 +197,9 @@ class ReportPoller:
         self._results.changed()
 
     def report_load(self, workload: Workload | None = None) -> None:
-        """Set the load metric, and log the shortages if they have changed.
+        """Set the load metric, and log the shortages of a workload that is about to be assigned.
 
-        Args:
-            workload: The workload that is about to be assigned; by default, the present one.
+        Unchanged shortages are not logged again. The default is the present workload.
         """
         workspace, before = self._workspace, self._queue.workload
         workload = workload or before

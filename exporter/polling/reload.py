@@ -169,9 +169,6 @@ class Reloader:
         """Reload whenever the files' content has changed and settled, until cancelled.
 
         Content that a signal or a request has reloaded already is no change.
-
-        Args:
-            pause: Waits until the next look.
         """
         seen = self._source.at_first
         while True:

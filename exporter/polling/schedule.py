@@ -127,11 +127,7 @@ def real_interval(calls: Iterable[Turn], per_minute: int) -> timedelta:
 
     The call that has waited longest goes first. So all calls that are too frequent get the same
     interval, and less frequent ones keep theirs. The result is the shortest such interval that the
-    rate limit allows, rounded up to a microsecond.
-
-    Args:
-        calls: All calls of a workspace, at least one.
-        per_minute: The rate limit in requests per minute.
+    rate limit per minute allows, rounded up to a microsecond.
     """
     counted = sorted(Counter(call.interval for call in calls).items())
     left = Fraction(per_minute) - sum(here * _a_minute(interval) for interval, here in counted)
@@ -188,15 +184,10 @@ class Shortage:
 
 
 def load(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> float:
-    """The requests that the intervals need, as a share of the allowed ones.
+    """The requests that the intervals of all calls need, as a share of the allowed ones.
 
     Above 1, the intervals cannot be kept. An alert compares the share with 1, so it is rounded only
     once, at the end.
-
-    Args:
-        calls: All calls of a workspace.
-        per_minute: The rate limit in requests per minute.
-        per_day: The limit per day; None for no limit.
     """
     hourly = requests_per_hour(calls)
     return float(max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0))

@@ -165,10 +165,7 @@ class TurnQueue:
     def put_back(self, turn: Turn, call: Call, due: datetime) -> None:
         """Put the next turn of a call into the queue.
 
-        Args:
-            turn: The turn that has landed.
-            call: The call as it is in the present workload.
-            due: When the next turn is due, if the call is unchanged.
+        The call may have changed while the turn was in flight; `due` is for an unchanged one.
         """
         self._some_put_off |= turn.put_off
         # A call whose target or question has changed meanwhile is due now.

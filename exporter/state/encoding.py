@@ -102,12 +102,8 @@ class State:
 def encoded(state: State, most: int = LARGEST) -> bytes:
     """The state as the content of the state file.
 
-    Args:
-        state: The state.
-        most: The largest size in bytes.
-
     Raises:
-        StateError: If the content would be larger than that.
+        StateError: If the content would be larger than so many bytes.
     """
     lines: list[bytes] = []
     digest, size = sha256(), 0

@@ -209,9 +209,6 @@ def read(content: Content) -> object:
     A string may contain invalid UTF-8, a lone surrogate or a raw control character. Marks replace
     each of them, and `names.label_value` removes the marks from a name.
 
-    Args:
-        content: The bytes of the answer, decompressed.
-
     Raises:
         Unfit: If it is not JSON in UTF-8, or exceeds a limit.
     """
@@ -329,11 +326,6 @@ def holds(content: Content, answer: object, secrets: Iterable[str]) -> bool:
 
     The raw bytes are searched first. Only an answer with escapes or non-ASCII characters can hide
     a secret there, so only such an answer has its parsed strings searched too.
-
-    Args:
-        content: The bytes of the answer.
-        answer: The parsed JSON.
-        secrets: The secrets to look for.
     """
     shapes = [shape for secret in secrets for shape in _shapes(secret)]
     plain = content.translate(None, _BLANK)

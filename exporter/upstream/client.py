@@ -230,12 +230,7 @@ class Client:
         return found, odd
 
     def _refusal(self, response: httpx.Response, content: Content | None) -> RequestFailed:
-        """Translate an answer of another status than 200.
-
-        Args:
-            response: The answer's status and headers.
-            content: The body; None if it did not arrive in full.
-        """
+        """Translate an answer of another status than 200; its body is None if it was incomplete."""
         status, headers = response.status_code, response.headers
         found: object = None
         with suppress(Exception):  # the status counts, even if the body cannot be parsed
@@ -377,11 +372,7 @@ async def _of_refusal(response: httpx.Response, by: float) -> Content | None:
 
 
 async def _content(response: httpx.Response, most: int) -> Content:
-    """Read and decompress the body, up to a limit.
-
-    Args:
-        response: The answer.
-        most: The limit in bytes, decompressed.
+    """Read and decompress the body, up to a number of decompressed bytes.
 
     Raises:
         Unfit: If the body is too large, broken, or in an encoding that was not requested.
@@ -488,11 +479,7 @@ def trust(workspace: Workspace) -> Trust:
 
 
 def _held(name: str, file: Path | None) -> bytes | None:
-    """The content of a PEM file.
-
-    Args:
-        name: The file's setting in `http`.
-        file: The file; None if it is not set.
+    """The content of the PEM file of a setting in `http`; None if it is not set.
 
     Raises:
         UnfitFile: If the file cannot be read.

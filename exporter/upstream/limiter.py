@@ -71,6 +71,8 @@ _BROKEN: Final = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.SERVER_ERR
 class Limiter:
     """Decides when the next request of a workspace may be sent, and learns from each result.
 
+    A request is `behind` if another one was in the line when it joined.
+
     Args:
         workspace: The workspace, with its limits and its request timeout.
         standing: The state from before a restart or a reload.
@@ -115,9 +117,6 @@ class Limiter:
     def take(self, *, behind: bool) -> float:
         """Spend one request and return 0, or return the seconds to wait if none is allowed yet.
 
-        Args:
-            behind: Whether another request was in the line when this one joined it.
-
         Raises:
             NotSent: If the request must not wait, see `refusal`.
         """
@@ -136,11 +135,7 @@ class Limiter:
         return wait
 
     def refusal(self, *, behind: bool = True) -> NotSent | None:
-        """The reason why a request must fail instead of waiting; None if it may wait.
-
-        Args:
-            behind: Whether another request was in the line when this one joined it.
-        """
+        """The reason why a request must fail instead of waiting; None if it may wait."""
         at = self._time()
         if self._requested_pause.wait(at) > self._timeout:
             text = f"paused until {self._shown(self._requested_pause.until)} as the API asked"

@@ -47,11 +47,7 @@ def pause(
 ) -> float | None:
     """The backoff before the next attempt in seconds, with full jitter; None for no retry.
 
-    Args:
-        outcome: How the last attempt ended.
-        tried: Attempts so far.
-        uniform: The source of randomness.
-        status: The HTTP status; None if no answer came.
+    The outcome and the HTTP status are those of the last attempt; `tried` counts the attempts.
     """
     if tried >= _ATTEMPTS.get(outcome, ATTEMPTS if status in _AGAIN else 1):
         return None
