@@ -60,12 +60,8 @@ _MAGIC: Final = b"seasalt-exporter-state"
 _FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in API_FAMILIES}
 
 
-class _Plain(NamedTuple):
-    """A sample with the name of its family in place of the family."""
-
-    family: str
-    labels: tuple[str, ...]
-    value: int | float
+_Plain = tuple[str, tuple[str, ...], int | float]
+"""A sample with the name of its family in place of the family."""
 
 
 class _Row(NamedTuple):
@@ -122,9 +118,7 @@ def _lines(state: State) -> Iterator[bytes]:
     for memory in state.memories:
         yield _memories().dump_json(memory) + b"\n"
     for key, record in state.records:
-        samples = tuple(
-            _Plain(family.name, labels, value) for family, labels, value in record.samples
-        )
+        samples = tuple((family.name, labels, value) for family, labels, value in record.samples)
         yield _rows().dump_json(_Row(key, replace(record, samples=()), samples)) + b"\n"
 
 
