@@ -444,9 +444,7 @@ def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:
         raise StartError(text) from None
 
 
-_trusted: Final[WeakValueDictionary[tuple[bytes | None, ...], ssl.SSLContext]] = (
-    WeakValueDictionary()
-)
+_trusted: Final = WeakValueDictionary[tuple[bytes | None, ...], ssl.SSLContext]()
 _one_at_a_time: Final = threading.Lock()
 _one_large: Final = threading.Lock()
 _PEM: Final = ("ca_file", "cert_file", "key_file")

@@ -22,7 +22,7 @@ class NoEnd(ExporterError):
 
 
 class Streams:
-    """A network backend for httpcore whose connections are `Stream`s.
+    """A network backend for httpcore, without its own retries, whose connections are `Stream`s.
 
     Args:
         inner: The backend that makes the connections.
@@ -34,10 +34,6 @@ class Streams:
     async def connect_tcp(self, *args: Any, **more: Any) -> "Stream":  # noqa: ANN401 - httpcore's
         """Open a TCP connection."""
         return Stream(await self._inner.connect_tcp(*args, **more))
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await self._inner.sleep(seconds)
 
 
 class Stream:
