@@ -168,7 +168,7 @@ class ReportPoller:
         """Replace the calls.
 
         A call that was there before, or is remembered, keeps its next turn. A new call is due now.
-        The workspace's records of all other reports and keys are removed from the store.
+        Of the workspace's records, those of these calls and of the `others` stay in the store.
         """
         # Everything that may fail comes first and changes nothing, so nothing is left half done.
         turns, known = self._queue.placed(workload), self._queue.known

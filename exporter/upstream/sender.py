@@ -47,7 +47,7 @@ Ask = Callable[[str, datetime], Awaitable[Answer]]
 MadeT = TypeVar("MadeT")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # an answer may contain a key
 class Received:
     """An answer as a context manager: its request's outcome is counted when the caller leaves it.
 
