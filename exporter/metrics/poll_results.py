@@ -29,8 +29,8 @@ class Results:
     """The destination of one workspace's results.
 
     Attributes:
-        store: Receives the values, see `go_elsewhere`.
-        telemetry: Receives the counts, see `go_elsewhere`.
+        store: Receives the values; another one once the workspace is retired.
+        telemetry: Receives the counts; likewise.
         changed: Called after values in the store have changed.
         exactly: Whether reports are cut no further than to their share, because they have no later
             poll that would restore the rest.
@@ -41,10 +41,6 @@ class Results:
     telemetry: Telemetry
     changed: Callable[[], None] = lambda: None
     exactly: bool = False
-
-    def go_elsewhere(self, store: Store, telemetry: Telemetry) -> None:
-        """Divert late results to another store and telemetry, once the workspace is retired."""
-        self.store, self.telemetry = store, telemetry
 
     def put(self, key: Key, record: Record) -> None:
         """Store the values of a successful poll, as far as `max_series` allows."""

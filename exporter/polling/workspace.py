@@ -141,8 +141,8 @@ class WorkspacePoller:
         This poller is being replaced or removed. What an answer reveals about a key is still shared
         with all workspaces that use it.
         """
-        self._sender.retire(telemetry)
-        self._results.go_elsewhere(store, telemetry)
+        self._results.store = store
+        self._results.telemetry = self._sender.telemetry = telemetry
 
     async def close(self) -> None:
         """Close the connections."""

@@ -49,7 +49,6 @@ _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 _MOST_SECONDS: Final = 1e9
 _MOST: Final = 2**53
-_MOST_VALUE: Final = float_info.max
 _MOST_LABELS: Final = 100
 _MOST_LEFT_OUT: Final = 1_000_000  # more than any answer can hold
 _FIRST_LINE: Final = 200
@@ -179,7 +178,7 @@ def _possible(key: Key, record: Record) -> bool:
         and 0 < record.interval_seconds <= _MOST_SECONDS
         and 0 <= record.duration_seconds <= _MOST_SECONDS
         and 0 <= record.left_out <= _MOST_LEFT_OUT
-        and all(abs(value) <= _MOST_VALUE for _, _, value in record.samples)
+        and all(abs(value) <= float_info.max for _, _, value in record.samples)
     )
 
 

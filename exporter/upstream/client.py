@@ -196,19 +196,19 @@ class Client:
         finally:
             with suppress(httpx.HTTPError, OSError):  # the answer is complete already
                 await response.aclose()
-        quick = small(content)
-        judge = partial(self._judged, response.headers.get("Content-Type", ""), content, key)
+        large, kind = not small(content), response.headers.get("Content-Type", "")
+        judge = partial(self._judged, kind, content, key, large=large)
         del content  # it may take megabytes
-        found, odd = judge() if quick else await asyncio.to_thread(_alone, judge)
-        return Answer(found, large=not quick, odd=odd)
+        return await asyncio.to_thread(_alone, judge) if large else judge()
 
-    def _judged(self, kind: str, content: Content, key: str) -> tuple[object, bool]:
+    def _judged(self, kind: str, content: Content, key: str, *, large: bool) -> Answer:
         """Parse an answer of status 200, and note whether its Content-Type is undocumented.
 
         Args:
             kind: The header Content-Type.
             content: The body.
             key: The key that was sent with the request; a later request may have sent another.
+            large: Whether the body is not small.
 
         Raises:
             RequestFailed: If the answer cannot be used.
@@ -227,7 +227,7 @@ class Client:
             raise _unfit(Unfit("null"))
         if holds(content, found, {key, *self._sent.values()}):
             raise _unfit(Unfit("with the key that was sent in it"))
-        return found, odd
+        return Answer(found, large=large, odd=odd)
 
     def _refusal(self, response: httpx.Response, content: Content | None) -> RequestFailed:
         """Translate an answer of another status than 200; its body is None if it was incomplete."""
@@ -284,7 +284,7 @@ class Client:
             raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None
 
 
-def _alone(judge: Callable[[], tuple[object, bool]]) -> tuple[object, bool]:
+def _alone(judge: Callable[[], Answer]) -> Answer:
     """Process one large answer at a time, because several at once would add up in memory."""
     with _one_large:
         return judge()

@@ -187,8 +187,8 @@ class Limiter:
     @property
     def pause(self) -> float:
         """Seconds until the pause and the breaker let a request through; 0 if they do now."""
-        at, probe = self._time(), self._breaker.probe_at
-        return max(self._requested_pause.wait(at), probe - at if probe else 0.0, 0.0)
+        at = self._time()
+        return max(self._requested_pause.wait(at), self._breaker.wait(at))
 
     @property
     def standing(self) -> SenderState:

@@ -102,6 +102,7 @@ class Sender:
 
     Attributes:
         answered: Whether the API has answered any request yet.
+        telemetry: The telemetry in use; another one once the workspace is retired.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Sender:
         self._workspace = workspace
         self._place = (workspace.api, workspace.name)
         self._client = client
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._now = now
         self._time = asyncio.get_running_loop().time
         self._uniform = uniform
@@ -156,13 +157,9 @@ class Sender:
 
     def begin(self) -> None:
         """Create this workspace's metrics."""
-        self._telemetry.begin(self._workspace, self._now)
-        self._telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
+        self.telemetry.begin(self._workspace, self._now)
+        self.telemetry.follow(PAUSED_UNTIL, self._paused_until, *self._place)
         self._tell_budget()
-
-    def retire(self, telemetry: Telemetry) -> None:
-        """Count all further requests in another telemetry."""
-        self._telemetry = telemetry
 
     @property
     def requests_today(self) -> int:
@@ -333,7 +330,7 @@ class Sender:
             key = key_health.usable(self._time())
         except NotSent as failure:
             if key_health is self._key:
-                self._telemetry.judged(*self._place, failure.outcome)
+                self.telemetry.judged(*self._place, failure.outcome)
             raise
         pause = self._shared_keys.pause(self._host, key)
         if self._recalled:
@@ -384,10 +381,10 @@ class Sender:
         begun = self._time()
 
         def ended(outcome: Outcome, wish: float | None = None, *, fault: bool = False) -> None:
-            self._telemetry.requested(*self._place, outcome, self._time() - begun)
+            self.telemetry.requested(*self._place, outcome, self._time() - begun)
             self._limiter.learn(outcome, wish, fault=fault)
             if judged:
-                self._telemetry.judged(*self._place, outcome)
+                self.telemetry.judged(*self._place, outcome)
 
         sent = self._now()
         try:
@@ -402,12 +399,12 @@ class Sender:
             raise self._bug(error) from None
         self.answered = True
         if answer.odd:
-            self._telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
+            self.telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
         return Received(sent, self._time() - begun, answer, ended, self._bug)
 
     def _bug(self, error: Exception) -> RequestFailed:
         """Report an unexpected exception, and return the error for the caller."""
-        self._telemetry.bug("answer", error, log, self._workspace.name)
+        self.telemetry.bug("answer", error, log, self._workspace.name)
         return RequestFailed(Outcome.INVALID, "rejected because of a bug in the exporter")
 
     def _pause(
@@ -426,13 +423,13 @@ class Sender:
         """Pay for a request beyond the schedule; whether the retry budget was enough."""
         paid = self._retry_budget.spend(cost)
         if paid:
-            self._telemetry.count(RETRIES, 1, *self._place, outcome.value)
+            self.telemetry.count(RETRIES, 1, *self._place, outcome.value)
         return paid
 
     def _tell_budget(self) -> None:
         remaining = self._limiter.budget.remaining(self._now())
         if remaining is not None:
-            self._telemetry.set(BUDGET_REMAINING, remaining, *self._place)
+            self.telemetry.set(BUDGET_REMAINING, remaining, *self._place)
 
     def _paused_until(self) -> float:
         """When the pause or the open breaker ends, as a Unix timestamp; 0 without either."""

@@ -1600,7 +1600,7 @@ PROTECTIONS: Final = (
     Protection(
         "an answer that comes while its workspace is replaced is kept by nobody",
         "exporter/polling/workspace.py",
-        "        self._results.go_elsewhere(store, telemetry)\n",
+        "        self._results.store = store\n",
         "",
         (
             "tests/polling/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
@@ -1609,7 +1609,7 @@ PROTECTIONS: Final = (
     Protection(
         "an answer that comes while its workspace is replaced is told by nobody",
         "exporter/polling/workspace.py",
-        "        self._sender.retire(telemetry)\n",
+        "        self._results.telemetry = self._sender.telemetry = telemetry\n",
         "",
         (
             "tests/polling/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
