@@ -85,7 +85,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     ),
     "T10": (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
     "T11": (
-        f"{POLLER}when_the_rate_is_too_low_the_oldest_goes_first",
+        f"{POLLER}under_overload_no_report_starves_and_the_real_interval_is_as_told",
         f"{POLLER}no_report_is_ever_polled_twice_at_once",
         f"{POLLER}no_more_requests_are_in_flight_than_allowed",
     ),

@@ -78,6 +78,7 @@ def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> No
     store, limit = Store(), 12
     store.put(ONE, replace(record(6), left_out=100))
     store.put(TWO, replace(record(6), left_out=4))
+    store.put(ELSEWHERE, record(limit))  # another workspace's
     assert store.shares("acme").room(store.held(TWO), 10, limit) == Room(level=6, share=6, above=0)
 
     if how == "withdrawn":

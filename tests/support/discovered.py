@@ -2,17 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import httpx
 
-from exporter.metrics.store import Store
-from exporter.metrics.telemetry import Telemetry
 from exporter.model import api_paths
-from exporter.polling.workspace import WorkspacePoller
-from support.api import FakeApi
+from support.api import FakeApi, in_pieces
+from support.polled import Polled
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
 
@@ -42,18 +40,14 @@ class Listed(FakeApi):
         body = {"data": [*rows[offset : offset + limit], *self.odd], "total": total}
         if self.endless:
             body = {"data": [{"id": f"b{offset}", "name": "Another"}]}
-        return _response(self.status, body if self.status == 200 else {"detail": KEY})
+        content = body if self.status == 200 else {"detail": KEY}
+        return httpx.Response(self.status, content=in_pieces(content))
 
 
-def _response(status: int, body: object) -> httpx.Response:
-    async def pieces() -> Any:  # noqa: ANN401 - an asynchronous iterator
-        yield httpx.Response(200, json=body).content
-
-    return httpx.Response(status, content=pieces())
-
-
-class Run:
+class Run(Polled):
     """A workspace whose bots are discovered."""
+
+    api: Listed
 
     def __init__(self, bots: Iterable[str], **others: Any) -> None:  # noqa: ANN401 - keys of the file
         given = {
@@ -63,36 +57,9 @@ class Run:
             "requests_per_minute": 600,
             **others,
         }
-        self.one = workspace(**given)
-        self.world = World()
-        self.api = Listed(self.world.now)
+        world = World()
+        super().__init__(workspace(**given), world, Listed(world.now))
         self.api.bots, self.api.pages = list(bots), []
-        self.store, self.telemetry = Store(), Telemetry()
-
-    def lasts(self, duration: timedelta, *then: Callable[[], None]) -> "Run":
-        """Poll for so long; between equal parts of it, do something else."""
-
-        async def go() -> None:
-            poller = WorkspacePoller(
-                self.one,
-                self.store,
-                self.telemetry,
-                self.world.now,
-                transport=self.api.transport,
-            )
-            async with poller:
-                task = asyncio.ensure_future(poller.run())
-                for step in (*then, None):
-                    await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
-                    if task.done():
-                        task.result()
-                    if step:
-                        step()
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
-        self.world.run(go)
-        return self
 
     def asked(self, since: datetime = START) -> Counter[str]:
         """How often each bot was asked about."""

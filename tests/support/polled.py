@@ -1,0 +1,80 @@
+"""A workspace that is polled, in a world where a week takes seconds."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Self
+
+from exporter.config import Workspace
+from exporter.metrics.exposition import rendered
+from exporter.metrics.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.workspace import WorkspacePoller
+from support.api import FakeApi
+from support.virtual import World
+
+
+async def polling(
+    poller: WorkspacePoller, duration: timedelta, *then: Callable[[], object]
+) -> None:
+    """Poll for so long; between equal parts of it, do something else."""
+    async with poller:
+        task = asyncio.ensure_future(poller.run())
+        for step in (*then, None):
+            await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
+            if task.done():
+                task.result()
+            if step:
+                step()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def told(telemetry: Telemetry, series: str) -> float:
+    """The value of one of the exporter's own series."""
+    page = telemetry.text(openmetrics=False).decode()
+    return float(page.split(f"\n{series} ")[1].split("\n")[0])
+
+
+class Polled:
+    """One workspace before a stand-in API.
+
+    Attributes:
+        one: The workspace.
+        world: Its clock.
+        api: What it asks.
+        poller: What polled it last.
+        changed: Called when values have changed.
+    """
+
+    poller: WorkspacePoller
+
+    def __init__(self, one: Workspace, world: World, api: FakeApi) -> None:
+        self.one, self.world, self.api = one, world, api
+        self.store, self.telemetry = Store(), Telemetry()
+        self.changed: Callable[[], None] = lambda: None
+
+    def start(self) -> WorkspacePoller:
+        """A poller over the store; it begins where it is entered."""
+        self.poller = WorkspacePoller(
+            *(self.one, self.store, self.telemetry, self.world.now, self.changed),
+            transport=self.api.transport,
+        )
+        return self.poller
+
+    def lasts(self, duration: timedelta, *then: Callable[[], object]) -> Self:
+        """Poll for so long; between equal parts of it, do something else."""
+
+        async def go() -> None:
+            await polling(self.start(), duration, *then)
+
+        self.world.run(go)
+        return self
+
+    def page(self, at: datetime | None = None) -> str:
+        """The values that are shown at an instant, or now."""
+        return rendered(self.store, at or self.world.now())
+
+    def told(self, series: str) -> float:
+        """The value of one of the exporter's own series."""
+        return told(self.telemetry, series)
