@@ -7,8 +7,6 @@ import shutil
 import threading
 import time
 import types
-import weakref
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,29 +16,24 @@ import certifi
 import httpx
 import pytest
 from pydantic import SecretStr
-from support.api import FakeApi
+from support.fleets import HOUR, Run
 from support.threads import made_on_the_loop
-from support.virtual import World
 from support.workspaces import workspace
 
 import exporter.polling.fleet as adopting
 from exporter.config import Config, Workspace
 from exporter.errors import Ending, StartError
-from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.polling.discovery import BotDiscovery
-from exporter.polling.fleet import Fleet
 from exporter.polling.poller import ReportPoller
 from exporter.polling.workload import Workload
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.workspace_memory import Memory, Origin
-from exporter.upstream.client import Client, Trust
+from exporter.upstream.client import Client
 from exporter.upstream.limiter import SenderState
 from exporter.upstream.sender import Sender
-from exporter.upstream.shared_keys import SharedKeys
 
-HOUR = timedelta(hours=1)
 AUTHORITIES = certifi.where()
 FAST = {"requests_per_minute": 600}
 
@@ -49,83 +42,12 @@ def acme(metrics: object = ("total_usage", "label_usage"), **others: Any) -> Wor
     return workspace(list(metrics), **{**FAST, **others})  # type: ignore[call-overload]  # a list of items
 
 
-class Run:
-    """Some configurations, one after the other, for an hour each."""
-
-    def __init__(self) -> None:
-        self.world = World()
-        self.shared_keys = SharedKeys(b"a secret")
-        self.api = FakeApi(self.world.now)
-        self.store, self.telemetry = Store(), Telemetry()
-        self.shown: list[str] = []
-        self.remembered: dict[str, Memory] = {}
-
-    def through(self, *steps: Config | Callable[[], None]) -> "Run":
-        """Adopt each configuration and let an hour pass; what was shown then is kept."""
-
-        async def go() -> None:
-            async with asyncio.TaskGroup() as tasks:
-                fleet = Fleet(self.start, tasks, self.store, self.telemetry, self.remembered)
-                for step in steps:
-                    if isinstance(step, Config):
-                        await fleet.adopt(step)
-                        self.shown.append(self.page())
-                    else:
-                        step()
-                    await asyncio.sleep(HOUR.total_seconds())
-                    self.shown.append(self.page())
-                await fleet.close()
-
-        self.world.run(go)
-        return self
-
-    def page(self) -> str:
-        """All that is shown now."""
-        pages = SnapshotRefresher(self.store, self.telemetry, self.world.now)
-        return (
-            b"".join(pages.snapshot.page.text()).decode()
-            + self.telemetry.text(openmetrics=False).decode()
-        )
-
-    def values(self) -> list[str]:
-        """What is shown, without what any moment changes."""
-        own = ("seasalt_exporter_", "process_", "python_")
-        return sorted(line for line in self.page().splitlines() if not line.startswith(own))
-
-    def start(
-        self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
-    ) -> WorkspacePoller:
-        """Make the poller of a workspace."""
-        return WorkspacePoller(
-            *(one, self.store, self.telemetry, self.world.now),
-            transport=self.api.transport,
-            memory=memory,
-            trusted=trusted,
-            shared_keys=self.shared_keys,
-            origin=origin,
-        )
-
-
 def test_what_polls_is_gone_with_its_configuration() -> None:
-    class Remembered(Run):
-        """Knows its pollers for as long as somebody else does."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.pollers: list[weakref.ref[WorkspacePoller]] = []
-
-        def start(
-            self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
-        ) -> WorkspacePoller:
-            poller = super().start(one, memory, trusted, origin)
-            self.pollers.append(weakref.ref(poller))
-            return poller
-
     def collected() -> None:
         gc.collect()
         alive.append([poller() is not None for poller in run.pollers])
 
-    run, alive = Remembered(), list[list[bool]]()
+    run, alive = Run(), list[list[bool]]()
     run.through(config(acme()), config(acme(["label_usage"])), collected)
 
     assert alive == [[False, True]]
@@ -186,18 +108,10 @@ class Overtaken(Run):
             content = {"label_usage": []}
         return httpx.Response(self.status, json=content if self.status == 200 else {"detail": "no"})
 
-    def start(
-        self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
-    ) -> WorkspacePoller:
-        """Make the poller of a workspace."""
-        return WorkspacePoller(
-            *(one, self.store, self.telemetry, self.world.now),
-            transport=httpx.MockTransport(self.answer),
-            memory=memory,
-            trusted=trusted,
-            shared_keys=self.shared_keys,
-            origin=origin,
-        )
+    @property
+    def transport(self) -> httpx.MockTransport:
+        """Our own answers."""
+        return httpx.MockTransport(self.answer)
 
     def reloads(self, before: Config, after: Config, early: int, late: int) -> None:
         """Let the answers come so many steps of the loop before or after the new ones begin.
@@ -206,8 +120,7 @@ class Overtaken(Run):
         """
 
         async def go() -> None:
-            async with asyncio.TaskGroup() as tasks:
-                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
+            async with self.fleet() as fleet:
                 await fleet.adopt(before)
                 await asyncio.sleep(30)
                 wanted, begun = fleet._wanted, fleet._begun  # noqa: SLF001 - the steps
@@ -244,7 +157,6 @@ class Overtaken(Run):
                 assert dict(self.store) == records
                 names = [f'workspace="{one.name}"' for one in after.workspaces]
                 assert self.own() == [line for line in own if any(name in line for name in names)]
-                await fleet.close()
 
         self.world.run(go)
 
@@ -462,14 +374,12 @@ def test_certificates_that_cannot_be_used_change_nothing(
     bad = config(acme(["csat"], name="other", bots=1), acme(http={"ca_file": str(broken)}))
 
     async def go() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
+        async with run.fleet() as fleet:
             await fleet.adopt(config(acme()))
             await asyncio.sleep(HOUR.total_seconds())
             with pytest.raises(StartError, match="workspace acme: its certificates"):
                 await fleet.adopt(bad)
             await asyncio.sleep(HOUR.total_seconds())
-            await fleet.close()
 
     run = Run()
     run.world.run(go)
@@ -480,8 +390,7 @@ def test_certificates_that_cannot_be_used_change_nothing(
 
 def test_what_is_adopted_after_the_end_is_not_polled() -> None:
     async def go() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
+        async with run.fleet() as fleet:
             await fleet.close()
             with pytest.raises(Ending):
                 await fleet.adopt(config(acme()))
@@ -494,15 +403,6 @@ def test_what_is_adopted_after_the_end_is_not_polled() -> None:
 
 def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
-    started: list[WorkspacePoller] = []
-
-    class Counted(Run):
-        def start(
-            self, one: Workspace, memory: Memory, trusted: Trust, origin: Origin
-        ) -> WorkspacePoller:
-            started.append(super().start(one, memory, trusted, origin))
-            return started[-1]
-
     shutil.copy(AUTHORITIES, ca)
     one = acme(http={"ca_file": str(ca)})
 
@@ -510,9 +410,9 @@ def test_a_certificate_that_was_replaced_in_its_file_is_taken_up(tmp_path: Path)
         with ca.open("a", encoding="utf-8") as stream:
             stream.write("# another remark\n")
 
-    Counted().through(config(one), config(one), replaced, config(one))
+    run = Run().through(config(one), config(one), replaced, config(one))
 
-    assert len(started) == 2
+    assert len(run.pollers) == 2
 
 
 def test_what_follows_from_a_configuration_is_worked_out_beside_the_loop(
@@ -550,8 +450,7 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
     run = Run()
 
     async def go() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(run.start, tasks, run.store, run.telemetry)
+        async with run.fleet() as fleet:  # had one been started, it would never end
             await fleet.adopt(config(acme(["total_usage"])))
             await asyncio.sleep(HOUR.total_seconds())
             reloading = asyncio.ensure_future(fleet.adopt(config(acme(["csat"], bots=1))))
@@ -560,7 +459,6 @@ def test_a_reload_that_is_under_way_at_the_end_starts_nothing() -> None:
             with pytest.raises(Ending):
                 await reloading
             await asyncio.sleep(HOUR.total_seconds())
-            await fleet.close()  # had one been started, it would never end
 
     run.world.run(go)
     assert run.api.sent("total_usage")
@@ -571,27 +469,14 @@ class Harm(Exception):
     """What nobody expects."""
 
 
-STEPS = (
-    *((adopting, "trust"), (adopting, "ahead"), (Workload, "of")),
-    *(
-        (Client, "__init__"),
-        (Sender, "__init__"),
-        (ReportPoller, "__init__"),
-        (BotDiscovery, "__init__"),
-    ),
-    *(
-        (Sender, "begin"),
-        (ReportPoller, "recall"),
-        (ReportPoller, "assign"),
-        (BotDiscovery, "begin"),
-    ),
-    *(
-        (ReportPoller, "report_load"),
-        (Store, "keep"),
-        (Store, "adjust"),
-        (WorkspacePoller, "begin"),
-    ),
-    *((Telemetry, "begin"), (Telemetry, "follow"), (Telemetry, "set"), (Telemetry, "count")),
+STEPS: tuple[tuple[object, str], ...] = (
+    *((adopting, name) for name in ("trust", "ahead")),
+    *((owner, "__init__") for owner in (Client, Sender, ReportPoller, BotDiscovery)),
+    *((owner, "begin") for owner in (Sender, BotDiscovery, WorkspacePoller)),
+    *((ReportPoller, name) for name in ("recall", "assign", "report_load")),
+    *((Store, name) for name in ("keep", "adjust")),
+    *((Telemetry, name) for name in ("begin", "follow", "set", "count")),
+    (Workload, "of"),
     (Memory, "standing_alone"),
 )
 
@@ -626,8 +511,7 @@ class Reloaded(Run):
 
         async def go() -> bool:
             failed = False
-            async with asyncio.TaskGroup() as tasks:
-                fleet = Fleet(self.start, tasks, self.store, self.telemetry)
+            async with self.fleet() as fleet:
                 await fleet.adopt(self.before)
                 await asyncio.sleep(HOUR.total_seconds())
                 shown = self.values()
@@ -640,7 +524,6 @@ class Reloaded(Run):
                 if failed:
                     assert self.values() == shown
                     await asyncio.sleep(2 * HOUR.total_seconds())
-                await fleet.close()
             return failed
 
         return self.world.run(go)

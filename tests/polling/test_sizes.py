@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import Answer, FakeApi
+from support import fleets
+from support.api import Answer
 from support.discovered import Run
 from support.pace import TRACED
-from support.processes import finished, get, started, wait_for
-from support.virtual import START, World
+from support.processes import get, started, wait_for
+from support.virtual import START
 from support.workspaces import KEY, TODAY, workspace
 
 from exporter.commands import plan
-from exporter.config import Workspace, load
+from exporter.config import load
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.packed_samples import Samples
 from exporter.metrics.poll_results import Results
@@ -26,12 +27,8 @@ from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.bot_list import ListedBot
 from exporter.model.targets import Key
-from exporter.polling.fleet import Fleet
 from exporter.polling.plan import target
 from exporter.polling.workload import Workload
-from exporter.polling.workspace import WorkspacePoller
-from exporter.state.workspace_memory import Memory, Origin
-from exporter.upstream.client import Trust
 
 SIZES = (1, 60, 599, 600, 601, 760, 1100, 1170, 2099, 2100, 3333, 5000)
 LISTENING = r"msg=listening address=(127\.0\.0\.1:[1-9]\d*)$"
@@ -63,32 +60,19 @@ def test_any_number_of_bots_is_planned_with_nothing_but_defaults(bots: int) -> N
 def test_a_fleet_takes_any_number_of_bots_one_after_the_other_with_nothing_but_defaults(
     tmp_path: Path,
 ) -> None:
-    world, store, telemetry = World(), Store(), Telemetry()
-    api = FakeApi(world.now)
-    file = tmp_path / "seasalt.yml"
-
-    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> WorkspacePoller:
-        return WorkspacePoller(
-            *(one, store, telemetry, world.now),
-            transport=api.transport,
-            memory=memory,
-            trusted=trusted,
-            origin=origin,
-        )
+    run, file = fleets.Run(), tmp_path / "seasalt.yml"
 
     async def go() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(start, tasks, store, telemetry)
+        async with run.fleet() as fleet:
             for bots in SIZES:
                 file.write_text(configuration(bots), encoding="utf-8")
                 await fleet.adopt(load([str(file)], {}, TODAY))
                 [poller] = fleet
                 assert len(poller.status().targets) == bots
                 await asyncio.sleep(30)
-            await fleet.close()
 
-    world.run(go)
-    assert len(api.journal) >= 25 * len(SIZES)
+    run.world.run(go)
+    assert len(run.api.journal) >= 25 * len(SIZES)
 
 
 @pytest.mark.parametrize("bots", [601, 760, 1100, 5000])
@@ -98,17 +82,6 @@ def test_any_number_of_bots_is_found_and_polled_with_nothing_but_defaults(bots: 
 
     assert len(run.api.pages) == -(-bots // 100)
     assert len(run.asked()) > 60
-
-
-@pytest.mark.parametrize("bots", [1, 601, 760, 1100, 5000])
-def test_a_process_plans_any_number_of_bots(bots: int, tmp_path: Path) -> None:
-    file = tmp_path / "seasalt.yml"
-    file.write_text(configuration(bots), encoding="utf-8")
-
-    ended = finished([sys.executable, "-m", "exporter", "plan", f"--config.file={file}"])
-
-    assert (ended.status, ended.stderr) == (0, "")
-    assert f"{bots} requests a round" in ended.stdout
 
 
 def _reloaded(url: str, told: bytes) -> None:
@@ -206,10 +179,9 @@ def test_the_list_of_bots_is_stored_within_max_series() -> None:
     run = Run([f"b{number}" for number in range(50)], max_series=30)
     run.lasts(timedelta(hours=2))
 
-    page = run.telemetry.text(openmetrics=False).decode()
     assert run.store.shares("acme").kept == 30
-    line = 'seasalt_series_dropped_total{api="seachat",reason="max_series",workspace="acme"} '
-    assert float(page.split(line)[1].split("\n")[0]) > 100
+    labels = 'api="seachat",reason="max_series",workspace="acme"'
+    assert run.told(f"seasalt_series_dropped_total{{{labels}}}") > 100
 
 
 def test_the_list_of_many_bots_is_stored_a_few_at_a_time() -> None:
@@ -231,24 +203,14 @@ def test_the_list_of_many_bots_is_stored_a_few_at_a_time() -> None:
 
 def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> None:
     rows = [{"id": str(n), "name": f"label {n}", "total_count": n} for n in range(20)]
-    world, store, telemetry, seen = World(), Store(), Telemetry(), list[int]()
+    run, seen = fleets.Run(), list[int]()
 
     def answer(_: dict[str, Any]) -> Answer:
-        seen.append(store.shares("acme").kept)
+        seen.append(run.store.shares("acme").kept)
         return 200, {"label_overview": rows}
 
-    def start(one: Workspace, memory: Memory, trusted: Trust, origin: Origin) -> WorkspacePoller:
-        return WorkspacePoller(
-            *(one, store, telemetry, world.now),
-            transport=FakeApi(world.now, answer).transport,
-            memory=memory,
-            trusted=trusted,
-            origin=origin,
-        )
-
     async def go() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            fleet = Fleet(start, tasks, store, telemetry)
+        async with run.fleet() as fleet:
             for limit in (100_000, 2000):
                 file = tmp_path / "seasalt.yml"
                 text = configuration(300).replace(
@@ -257,10 +219,10 @@ def test_a_lower_max_series_is_kept_before_anything_is_asked(tmp_path: Path) -> 
                 file.write_text(f"max_series: {limit}\n{text}", encoding="utf-8")
                 seen.clear()
                 await fleet.adopt(load([str(file)], {}, TODAY))
-                assert store.shares("acme").kept <= limit  # a page is made of it right after
+                assert run.store.shares("acme").kept <= limit  # a page is made of it right after
                 await asyncio.sleep(6 * 60)
-            await fleet.close()
 
-    world.run(go)
+    run.api.answer = answer
+    run.world.run(go)
     assert seen
     assert 1800 <= min(seen) <= max(seen) <= 2000
