@@ -95,7 +95,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     ),
     "T13": (
         f"{BOTS}a_page_that_repeats_itself_ends_the_list",
-        f"{BOTS}a_page_shorter_than_asked_is_not_the_end",
+        f"{BOTS}pages_are_read_until_the_total_is_reached",
         f"{BOTS}without_a_total_pages_are_read_until_one_adds_nothing",
         f"{BOTS}a_bot_is_gone_after_two_complete_lists_without_it",
     ),

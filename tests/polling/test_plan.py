@@ -1,34 +1,20 @@
 from collections.abc import Iterable, Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
 from hypothesis import given, settings, strategies as st
+from support.entries import entry
+from support.workspaces import TODAY, workspace
 
-from exporter.config import Workspace, load
-from exporter.model.durations import parse
 from exporter.model.entry import Entry
 from exporter.model.report import ABSENT, Edge
 from exporter.model.windows import window
 from exporter.polling.plan import agree, group, merged, planned_calls
-from exporter.reports.catalogue import of_api
-
-TODAY = date(2026, 11, 21)
 
 LABELS = [["a", "b"], ["b", "a"], ["c"]]
 WINDOWS = ["today", "this_month"]
-
-
-def workspace(directory: Path, metrics: object, api: str = "seachat", bots: int = 1) -> Workspace:
-    one: dict[str, Any] = {"name": "acme", "api": api, "api_key": "k", "metrics": metrics}
-    if bots and api == "seachat":
-        one["bots"] = [{"id": f"b{number}"} for number in range(bots)]
-    file = directory / "seasalt.yml"
-    file.write_text(yaml.safe_dump({"workspaces": [one]}), encoding="utf-8")
-    return load([str(file)], {}, TODAY).workspaces[0]
 
 
 def metrics() -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -95,24 +81,8 @@ def metrics() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 def entries(wanted: Iterable[dict[str, Any]]) -> tuple[Entry, ...]:
     """Entries as the configuration would make them, without its objections to doubles."""
-    made = []
-    for item in wanted:
-        report, form = of_api("seachat")[item["metric"]]
-        options = report.options.model_validate(
-            {key: value for key, value in item.items() if value is not None}
-        )
-        made.append(
-            Entry(
-                report=report,
-                form=form,
-                options=options,
-                name=item["metric"],
-                interval=options.interval or parse("10m"),
-                scope="bots",
-                zone=ZoneInfo("UTC"),
-            )
-        )
-    return tuple(made)
+    given_ = [{key: value for key, value in item.items() if value is not None} for item in wanted]
+    return tuple(entry("seachat", **item) for item in given_)
 
 
 def partitions(items: list[Entry]) -> Iterator[list[list[Entry]]]:
@@ -161,10 +131,10 @@ def test_a_request_carries_exactly_what_each_of_its_reports_asked_for(
 ) -> None:
     for sharing in group(entries(wanted)):
         fields = merged(sharing)
-        for entry in sharing:
-            assert agree(entry.fields, fields)
-            assert entry.fields.items() <= fields.items()
-        assert set(fields) == {name for entry in sharing for name in entry.fields}
+        for one in sharing:
+            assert agree(one.fields, fields)
+            assert one.fields.items() <= fields.items()
+        assert set(fields) == {name for one in sharing for name in one.fields}
         assert allowed(list(sharing))
 
 
@@ -184,15 +154,8 @@ def test_the_number_of_requests_is_the_least_that_the_rules_allow(
     assert len(group(given_)) == least
 
 
-def test_an_api_of_one_metric_a_call_gets_one_request_each(tmp_path: Path) -> None:
-    one = workspace(tmp_path, ["activity_trend", "label_usage", "total_usage"], api="portal")
-
-    assert [len(call.entries) for call in planned_calls(one, ())] == [1, 1, 1]
-
-
-def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -> None:
+def test_the_documents_most_common_reports_need_these_requests() -> None:
     one = workspace(
-        tmp_path,
         [
             "conversation_overview",
             "communication_volume",
@@ -204,6 +167,7 @@ def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -
             "conversation_overview_yearly",
             "label_overview",
         ],
+        bots=1,
     )
 
     assert [
@@ -227,31 +191,41 @@ def test_the_documents_most_common_reports_need_these_requests(tmp_path: Path) -
     ]
 
 
-def test_all_time_usage_never_rides_with_a_report_that_sets_dates(tmp_path: Path) -> None:
-    one = workspace(tmp_path, [{"metric": "total_usage", "window": "all"}, "communication_volume"])
+@pytest.mark.parametrize(
+    ("api", "metrics", "together"),
+    [
+        pytest.param(
+            "portal",
+            ["activity_trend", "label_usage", "total_usage"],
+            [1, 1, 1],
+            id="an API of one metric a call",
+        ),
+        pytest.param(
+            "seachat",
+            [{"metric": "total_usage", "window": "all"}, "communication_volume"],
+            [1, 1],
+            id="usage of all time and a report that sets dates",
+        ),
+        pytest.param(
+            "seachat",
+            ["label_usage", {"metric": "label_relation", "labels": ["a", "b"]}],
+            [1, 1],
+            id="all labels and a report that filters them",
+        ),
+        pytest.param(
+            "seachat",
+            ["conversation_overview", {"metric": "label_overview", "scope": "bots"}],
+            [2],
+            id="the overview of labels and whatever goes",
+        ),
+    ],
+)
+def test_reports_ride_together_where_the_rules_allow_it(
+    api: str, metrics: list[object], together: list[int]
+) -> None:
+    one = workspace(metrics, api=api, bots=int(api == "seachat"))
 
-    assert [len(call.entries) for call in planned_calls(one, one.bots)] == [1, 1]
-
-
-def test_all_labels_never_ride_with_a_report_that_filters_them(tmp_path: Path) -> None:
-    one = workspace(tmp_path, ["label_usage", {"metric": "label_relation", "labels": ["a", "b"]}])
-
-    assert [len(call.entries) for call in planned_calls(one, one.bots)] == [1, 1]
-
-
-def test_a_range_type_never_travels_with_dates(tmp_path: Path) -> None:
-    one = workspace(tmp_path, ["conversation_overview", "communication_volume", "label_overview"])
-    bodies = [call.body(TODAY) for call in planned_calls(one, one.bots)]
-
-    assert not any("range_type" in body and "start_date" in body for body in bodies)
-
-
-def test_the_overview_of_labels_rides_with_whatever_goes(tmp_path: Path) -> None:
-    one = workspace(
-        tmp_path, ["conversation_overview", {"metric": "label_overview", "scope": "bots"}]
-    )
-
-    assert [len(call.entries) for call in planned_calls(one, one.bots)] == [2]
+    assert [len(call.entries) for call in planned_calls(one, one.bots)] == together
 
 
 @pytest.mark.parametrize(
@@ -288,10 +262,8 @@ def test_the_overview_of_labels_rides_with_whatever_goes(tmp_path: Path) -> None
         ),
     ],
 )
-def test_every_parameter_is_sent_and_no_other(
-    tmp_path: Path, metric: object, body: dict[str, object]
-) -> None:
-    one = workspace(tmp_path, [metric])
+def test_every_parameter_is_sent_and_no_other(metric: object, body: dict[str, object]) -> None:
+    one = workspace([metric], bots=1)
     (call,) = planned_calls(one, one.bots)
 
     name = call.entries[0].report.name
@@ -303,17 +275,16 @@ def test_every_parameter_is_sent_and_no_other(
     }
 
 
-def test_label_overview_takes_no_parameter_at_all(tmp_path: Path) -> None:
-    one = workspace(tmp_path, ["label_overview"], bots=0)
+def test_label_overview_takes_no_parameter_at_all() -> None:
+    one = workspace(["label_overview"], bots=0)
 
     assert [call.body(TODAY) for call in planned_calls(one, ())] == [
         {"metrics": ["label_overview"]}
     ]
 
 
-def test_portal_is_asked_in_its_own_words(tmp_path: Path) -> None:
+def test_portal_is_asked_in_its_own_words() -> None:
     one = workspace(
-        tmp_path,
         [
             {"metric": "activity_trend", "message_type": "calls"},
             {"metric": "conversation_overview", "handling_status": "PENDING"},
@@ -342,11 +313,11 @@ def test_portal_is_asked_in_its_own_words(tmp_path: Path) -> None:
     ]
 
 
-def test_the_same_plan_holds_on_another_day(tmp_path: Path) -> None:
+def test_the_same_plan_holds_on_another_day() -> None:
     """On the first of a month, two windows have the same dates and still their own requests."""
     one = workspace(
-        tmp_path,
         ["communication_volume", {"metric": "communication_volume", "window": "this_month"}],
+        bots=1,
     )
     first = date(2026, 11, 1)
 
@@ -356,22 +327,12 @@ def test_the_same_plan_holds_on_another_day(tmp_path: Path) -> None:
     assert bodies[0] == bodies[1]
 
 
-def test_calls_have_identities_of_their_own(tmp_path: Path) -> None:
-    one = workspace(tmp_path, None, bots=50)
+def test_calls_have_identities_of_their_own() -> None:
+    one = workspace(None, bots=50)
     identities = [call.identity for call in planned_calls(one, one.bots)]
 
     assert len(set(identities)) == len(identities)
     assert [call.identity for call in planned_calls(one, one.bots)] == identities
-
-
-def test_two_thousand_bots_need_two_thousand_times_the_requests_of_one(tmp_path: Path) -> None:
-    one = workspace(tmp_path, None, bots=1)
-    many = workspace(tmp_path, None, bots=2000)
-    own = sum(not call.target.bot_id for call in planned_calls(one, one.bots))
-
-    per_bot = len(planned_calls(one, one.bots)) - own
-
-    assert len(planned_calls(many, many.bots)) == own + 2000 * per_bot
 
 
 def test_a_field_left_out_on_purpose_is_a_value_of_its_own() -> None:

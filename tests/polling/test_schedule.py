@@ -49,11 +49,9 @@ def test_turns_come_one_interval_after_the_other_at_one_phase(
     assert second - first == interval
 
 
-@given(instants, st.text())
-def test_a_call_has_the_same_turns_after_a_restart(now: datetime, identity: str) -> None:
-    before, after = (Rhythm(TEN, phase(identity, TEN), UTC) for _ in range(2))
-
-    assert before.after(now) == after.after(now)
+def test_a_call_has_its_place_in_the_interval_in_every_process() -> None:
+    place = timedelta(minutes=4, seconds=18, microseconds=511_694)
+    assert phase("acme|bot-1|x/today", TEN) == place
 
 
 def test_calls_are_spread_over_the_interval() -> None:
@@ -172,11 +170,6 @@ def calls(*each: tuple[int, str]) -> list[Call]:
         one = workspace(["total_usage"], bots=number, interval=interval, allow_fast_polling=True)
         found += planned_calls(one, one.bots)
     return found
-
-
-def test_intervals_that_can_be_kept_are_no_shortage() -> None:
-    assert list(shortages(calls((10, "10m")), 1, 1440)) == []
-    assert load(calls((10, "10m")), 1, 1440) == pytest.approx(1)
 
 
 def test_a_shortage_says_what_will_be_and_what_would_be_right() -> None:
