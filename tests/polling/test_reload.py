@@ -6,8 +6,9 @@ import signal
 import threading
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.virtual import START
@@ -68,16 +69,12 @@ class Files:
         return b"seasalt_exporter_config_last_reload_successful 1.0" in page
 
 
-def run(what: Callable[[], Awaitable[None]]) -> None:
-    async def within() -> None:
-        await what()
-
-    asyncio.run(within())
+def run(what: Callable[[Files], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(what(Files()))
 
 
 def test_a_good_file_is_put_in_force_and_told_so() -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         assert await files.reloader.reload() == ""
         assert files.adopted == [GOOD]
         assert files.successful
@@ -87,8 +84,7 @@ def test_a_good_file_is_put_in_force_and_told_so() -> None:
 
 @pytest.mark.parametrize("where", ["error", "refusal"])
 def test_a_bad_one_changes_nothing_and_says_why(where: str) -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         await files.reloader.reload()
         setattr(files, where, BAD if where == "error" else StartError("its certificates"))
         says = await files.reloader.reload()
@@ -107,8 +103,7 @@ def test_a_bad_one_changes_nothing_and_says_why(where: str) -> None:
 def test_an_end_that_overtakes_a_reload_is_no_mistake_of_the_configuration(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         await files.reloader.reload()
         files.refusal = Ending("the exporter is ending")
         assert await files.reloader.reload() == "the exporter is ending"
@@ -125,8 +120,7 @@ def test_an_end_that_overtakes_a_reload_is_no_mistake_of_the_configuration(
 def test_whatever_a_reload_leads_to_is_refused_told_as_a_bug_counted_and_ends_nothing(
     where: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         await files.reloader.reload()
         setattr(files, where, error)
         task = asyncio.ensure_future(files.reloader.run())
@@ -155,8 +149,7 @@ def test_whatever_a_reload_leads_to_is_refused_told_as_a_bug_counted_and_ends_no
 
 
 def test_every_mistake_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         files.error = BAD
         await files.reloader.reload()
 
@@ -168,19 +161,15 @@ def test_every_mistake_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_a_long_file_is_not_read_on_the_loop() -> None:
-    files: list[Files] = []
-
-    async def go() -> None:
-        files.append(Files())
-        await files[0].reloader.reload()
+    async def go(files: Files) -> None:
+        await files.reloader.reload()
+        assert threading.get_ident() not in files.threads
 
     run(go)
-    assert threading.get_ident() not in files[0].threads
 
 
 def test_asking_a_hundred_times_at_once_reads_it_once_or_twice() -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         task = asyncio.ensure_future(files.reloader.run())
         for _ in range(100):
             files.reloader.ask()
@@ -198,8 +187,7 @@ def test_asking_a_hundred_times_at_once_reads_it_once_or_twice() -> None:
 
 
 def test_reloads_never_overlap() -> None:
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         under_way = most = 0
 
         async def adopt(_: Config) -> None:
@@ -219,15 +207,19 @@ def test_reloads_never_overlap() -> None:
 class Followed:
     """A file that is looked at as often as the test says."""
 
-    def __init__(self, tmp_path: Path) -> None:
-        self.file = tmp_path / "seasalt.yml"
-        self.file.write_text("one", encoding="utf-8")
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "seasalt.yml"
+        self.write("one")
         self.files = Files(str(self.file))
         self._looks = asyncio.Semaphore(0)
         self._rests = asyncio.Event()
-        self._task = asyncio.ensure_future(self.files.reloader.follow(self._pause))
 
-    async def _pause(self) -> None:
+    def write(self, text: str) -> None:
+        """Let the file be another."""
+        self.file.write_text(text, encoding="utf-8")
+
+    async def pause(self) -> None:
+        """Wait for the next look."""
         self._rests.set()
         await self._looks.acquire()
 
@@ -239,105 +231,85 @@ class Followed:
         await self._rests.wait()
         return len(self.files.adopted)
 
-    async def end(self) -> None:
-        """Look no more."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+
+def follow(folder: Path, what: Callable[[Followed], Awaitable[None]]) -> None:
+    """Let something happen to a file that is followed, and was looked at once."""
+
+    async def go() -> None:
+        followed = Followed(folder)
+        task = asyncio.ensure_future(followed.files.reloader.follow(followed.pause))
+        assert await followed.look() == 0
+        await what(followed)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(go())
 
 
 def test_a_changed_file_is_taken_up_once_it_rests(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
-        assert await followed.look() == 0
-        followed.file.write_text("two", encoding="utf-8")
-        assert await followed.look() == 0  # it may still be being written
-        assert await followed.look() == 1
-        assert await followed.look() == 1
-        await followed.end()
-
-    run(go)
-
-
-def test_a_file_that_is_still_being_written_is_left_alone(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
-        assert await followed.look() == 0
+    async def go(followed: Followed) -> None:
         for text in ("t", "tw", "two"):
-            followed.file.write_text(text, encoding="utf-8")
-            assert await followed.look() == 0
-        assert await followed.look() == 1
-        await followed.end()
+            followed.write(text)
+            assert await followed.look() == 0  # it may still be being written
+        assert [await followed.look() for _ in range(2)] == [1, 1]
 
-    run(go)
+    follow(tmp_path, go)
 
 
 def test_a_file_that_was_touched_or_set_back_is_no_change(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
-        assert await followed.look() == 0
+    async def go(followed: Followed) -> None:
         followed.file.touch()
         assert await followed.look() == 0
-        followed.file.write_text("two", encoding="utf-8")
+        followed.write("two")
         assert await followed.look() == 0
-        followed.file.write_text("one", encoding="utf-8")
-        assert await followed.look() == 0
-        assert await followed.look() == 0
-        await followed.end()
+        followed.write("one")
+        assert [await followed.look() for _ in range(2)] == [0, 0]
 
-    run(go)
+    follow(tmp_path, go)
 
 
 def test_a_file_that_vanishes_is_told_once_and_taken_up_when_it_is_back(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
-        assert await followed.look() == 0
+    async def go(followed: Followed) -> None:
         followed.files.error = BAD
         followed.file.unlink()
         for _ in range(3):
             assert await followed.look() == 0
         assert len(followed.files.threads) == 1
         followed.files.error = None
-        followed.file.write_text("two", encoding="utf-8")
+        followed.write("two")
         await followed.look()
         assert await followed.look() == 1
-        await followed.end()
 
-    run(go)
+    follow(tmp_path, go)
 
 
 def test_what_a_signal_has_had_read_is_not_read_again(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
-        assert await followed.look() == 0
-        followed.file.write_text("two", encoding="utf-8")
+    async def go(followed: Followed) -> None:
+        followed.write("two")
         await followed.files.reloader.reload()
         assert [await followed.look() for _ in range(3)] == [1, 1, 1]
-        followed.file.write_text("three", encoding="utf-8")
+        followed.write("three")
         assert [await followed.look() for _ in range(3)] == [1, 2, 2]
-        await followed.end()
 
-    run(go)
+    follow(tmp_path, go)
 
 
 def test_a_change_while_a_signal_has_it_read_is_taken_up(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
-        assert await followed.look() == 0
-        followed.file.write_text("two", encoding="utf-8")
+    async def go(followed: Followed) -> None:
+        followed.write("two")
         read = followed.files.read
 
         def late() -> Config:
             found = read()
-            followed.file.write_text("three", encoding="utf-8")
+            followed.write("three")
             followed.files.reloader._source.read = read  # noqa: SLF001 - just once
             return found
 
         followed.files.reloader._source.read = late  # noqa: SLF001
         await followed.files.reloader.reload()
         assert [await followed.look() for _ in range(3)] == [1, 2, 2]
-        await followed.end()
 
-    run(go)
+    follow(tmp_path, go)
 
 
 def test_what_is_set_back_while_it_is_read_does_not_stay_in_force(tmp_path: Path) -> None:
@@ -358,8 +330,7 @@ def test_what_is_set_back_while_it_is_read_does_not_stay_in_force(tmp_path: Path
             put("A")
         return GOOD
 
-    async def go() -> None:
-        files = Files()
+    async def go(files: Files) -> None:
         source = Source(reading, [str(file)])
         reloader = Reloader(source, files.adopt, files.telemetry, lambda: START)
         await reloader.reload()
@@ -392,18 +363,15 @@ def test_a_file_of_2_gib_is_looked_at_in_no_time_and_memory(tmp_path: Path) -> N
 
 
 def test_files_are_followed_through_a_link_that_is_pointed_elsewhere(tmp_path: Path) -> None:
-    async def go() -> None:
-        followed = Followed(tmp_path)
+    async def go(followed: Followed) -> None:
         other = tmp_path / "..data"
         other.write_text("two", encoding="utf-8")
-        await followed.look()
         followed.file.unlink()
         followed.file.symlink_to(other)
         await followed.look()
         assert await followed.look() == 1
-        await followed.end()
 
-    run(go)
+    follow(tmp_path, go)
 
 
 def test_a_change_while_the_process_starts_is_taken_up(tmp_path: Path) -> None:
@@ -412,19 +380,15 @@ def test_a_change_while_the_process_starts_is_taken_up(tmp_path: Path) -> None:
     files = Files(str(file))
     file.write_text("two", encoding="utf-8")
 
-    async def go() -> None:
-        looks = 0
+    looks = iter(range(2))
 
-        async def pause() -> None:
-            nonlocal looks
-            looks += 1
-            if looks > 2:
-                raise asyncio.CancelledError
+    async def pause() -> None:
+        if next(looks, None) is None:
+            raise EOFError
 
-        await asyncio.gather(files.reloader.follow(pause), return_exceptions=True)
-        assert files.adopted == [GOOD]
-
-    run(go)
+    with pytest.raises(EOFError):
+        asyncio.run(files.reloader.follow(pause))
+    assert files.adopted == [GOOD]
 
 
 def test_a_signal_while_the_process_starts_is_heard() -> None:
@@ -437,4 +401,4 @@ def test_a_signal_while_the_process_starts_is_heard() -> None:
             await asyncio.sleep(0.001)
         task.cancel()
 
-    run(go)
+    asyncio.run(go())
