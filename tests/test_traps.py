@@ -219,7 +219,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     ),
     "T96": (f"{HERE}a_bot_that_is_gone_takes_nothing_of_the_others_along",),
     "T97": (f"{POLLER}a_failed_report_is_asked_again_at_its_next_turn_and_not_before",),
-    "T99": (f"{CLIENT}a_redirect_is_never_followed",),
+    "T99": ("upstream/test_network.py::test_no_redirect_is_followed",),
 }
 """By trap: the tests that hold its reading."""
 

@@ -57,14 +57,14 @@ PROTECTIONS: Final = (
         "exporter/upstream/client.py",
         "follow_redirects=False,",
         "follow_redirects=True,",
-        ("tests/upstream/test_client.py",),
+        ("tests/upstream/test_network.py::test_no_redirect_is_followed",),
     ),
     Protection(
         "no proxy of the environment is used",
         "exporter/upstream/client.py",
         "trust_env=False,  # neither",
         "trust_env=True,  # neither",
-        ("tests/upstream/test_client.py", "tests/upstream/test_network.py"),
+        ("tests/upstream/test_network.py::test_a_proxy_of_the_environment_gets_nothing",),
     ),
     Protection(
         "an empty ca_file is not every public authority",

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gzip
 import json
 import socket
 import ssl
@@ -500,15 +499,3 @@ def test_an_answer_that_holds_the_key_is_on_no_page(tmp_path: Path) -> None:
     page = shown(name)
     assert "HTTP 200, with the key that was sent in it" in page
     assert "seasalt_label_usage_uses{" not in page
-
-
-def test_gzip_of_several_members_is_read() -> None:
-    whole = body(5)
-    content = gzip.compress(whole[:10]) + gzip.compress(b"") + gzip.compress(whole[10:])
-
-    def write(number: int, connection: socket.socket) -> None:
-        coding = ("gzip", "x-gzip", "X-GZIP")[number - 1]
-        connection.sendall(response(200, content, f"Content-Encoding: {coding}"))
-
-    with wire(write) as api:
-        assert asked(at(api.url()), 3) == [5, 5, 5]
