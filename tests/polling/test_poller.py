@@ -220,6 +220,27 @@ def test_however_the_clock_is_set_while_the_api_is_asked_no_days_values_are_anot
     run.lasts(timedelta(hours=1), *[look] * 90)
 
 
+def test_a_clock_that_is_set_back_while_the_api_is_asked_hides_what_comes_until_it_is_asked_again() -> (
+    None
+):
+    one = workspace(["communication_volume"], timezone="America/Los_Angeles")
+    left = [timedelta(hours=-24)]
+
+    def answer(_: dict[str, Any]) -> Answer | None:
+        if left:
+            run.world.start += left.pop()
+        return None
+
+    run = Run(one, answer, seconds=10)
+    run.lasts(timedelta(seconds=30))
+
+    # By the clock it came a day ago, and was asked for on the day after.
+    record = run.record("communication_volume")
+    assert record.last_success
+    assert record.last_success > run.world.now() + timedelta(hours=23)
+    assert "communication_volume_calls" not in run.page()
+
+
 def test_a_clock_that_is_set_back_within_the_minute_over_midnight_hides_what_came_after_it() -> (
     None
 ):

@@ -803,7 +803,7 @@ PROTECTIONS: Final = (
         "known = max(received.sent, self._now())",
         "known = self._now()",
         (
-            "tests/polling/test_poller.py::test_however_the_clock_is_set_while_the_api_is_asked_no_days_values_are_another_days",
+            "tests/polling/test_poller.py::test_a_clock_that_is_set_back_while_the_api_is_asked_hides_what_comes_until_it_is_asked_again",
         ),
     ),
     Protection(
