@@ -316,8 +316,8 @@ def test_with_two_thousand_discovered_bots_a_cycle_makes_exactly_the_planned_req
     store = Store()
 
     async def go() -> None:
-        poller = WorkspacePoller(one, store, Telemetry(), world.now, transport=api)
-        await polling(poller, cycle * 2 + timedelta(seconds=1))
+        async with WorkspacePoller(one, store, Telemetry(), world.now, transport=api) as poller:
+            await polling(poller, cycle * 2 + timedelta(seconds=1))
 
     world.run(go)
 

@@ -1,6 +1,5 @@
 """What a state file holds: read back it is what was kept, and any other bytes are no state."""
 
-import asyncio
 import json
 import random
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.api import FakeApi
+from support.polled import polling
 from support.states import real
 from support.virtual import World
 from support.workspaces import KEY, workspace
@@ -207,6 +207,16 @@ def whole(one: Workspace) -> tuple[dict[str, Any], list[Any]]:
     return memory, lines[1:]
 
 
+def resealed(memory: dict[str, Any], rows: list[Any]) -> State:
+    """What is read of the values of such lines.
+
+    Raises:
+        StateError: If they are no state.
+    """
+    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    return decoded(sealed(lines[:1], lines[1:]))
+
+
 def begins(state: State, one: Workspace) -> None:
     """Restore a state, poll from it, show a page, read the status and write it down again."""
 
@@ -226,14 +236,10 @@ def begins(state: State, one: Workspace) -> None:
             rendered(store, WORLD.now())
             telemetry.text(openmetrics=True)
             poller.status()
-            task = asyncio.ensure_future(poller.run())
-            await asyncio.sleep(30)
-            assert not task.done(), task.result()
+            await polling(poller, timedelta(seconds=30))
             rendered(store, WORLD.now())
             SnapshotRefresher(store, telemetry, WORLD.now)
             decoded(encoded(State((poller.memory,), tuple(store))))
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     WORLD.run(go)
 
@@ -267,43 +273,39 @@ def test_whatever_a_file_with_the_right_digest_says_it_is_begun_with_or_it_is_pu
     for _ in range(data.draw(st.integers(1, 3))):
         container, key = data.draw(st.sampled_from(everywhere))
         container[key] = data.draw(st.sampled_from(IMPOSSIBLE))
-    lines = [json.dumps(line).encode() for line in (memory, *rows)]
     state = None
     with suppress(StateError):
-        state = decoded(sealed(lines[:1], lines[1:]))
+        state = resealed(memory, rows)
     if state:
         begins(state, one)
 
 
 def test_a_state_that_nothing_was_done_to_is_begun_with() -> None:
     for one in (ONE, FOUND):
-        memory, rows = whole(one)
-        lines = [json.dumps(line).encode() for line in (memory, *rows)]
-        begins(decoded(sealed(lines[:1], lines[1:])), one)
+        begins(resealed(*whole(one)), one)
 
 
 @pytest.mark.parametrize(
-    ("where", "value"),
+    ("field", "value"),
     [
-        (("interval_seconds",), 0),
-        (("interval_seconds",), float("nan")),
-        (("interval_seconds",), -600),
-        (("duration_seconds",), float("inf")),
-        (("last_success",), "9999-12-31T23:59:59Z"),
-        (("last_success",), "2026-11-21T12:00:00"),
-        (("expires",), "0001-01-01T00:00:00Z"),
-        (("withdrawn",), "9999-12-31T23:59:59-14:00"),
-        (("left_out",), -1),
-        (("left_out",), 2**40),
-        (("since",), "2026-11-21T12:00:00"),
+        ("interval_seconds", 0),
+        ("interval_seconds", float("nan")),
+        ("interval_seconds", -600),
+        ("duration_seconds", float("inf")),
+        ("last_success", "9999-12-31T23:59:59Z"),
+        ("last_success", "2026-11-21T12:00:00"),
+        ("expires", "0001-01-01T00:00:00Z"),
+        ("withdrawn", "9999-12-31T23:59:59-14:00"),
+        ("left_out", -1),
+        ("left_out", 2**40),
+        ("since", "2026-11-21T12:00:00"),
     ],
 )
-def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: object) -> None:
+def test_a_record_that_cannot_be_is_no_state(field: str, value: object) -> None:
     memory, rows = whole(ONE)
-    rows[0][1][where[0]] = value
-    lines = [json.dumps(line).encode() for line in (memory, *rows)]
+    rows[0][1][field] = value
     with pytest.raises(StateError, match="says what cannot be"):
-        decoded(sealed(lines[:1], lines[1:]))
+        resealed(memory, rows)
 
 
 @pytest.mark.parametrize(
@@ -326,9 +328,8 @@ def test_a_record_that_cannot_be_is_no_state(where: tuple[str, ...], value: obje
 def test_a_memory_that_cannot_be_is_no_state(part: str, name: str, value: object) -> None:
     memory, rows = whole(ONE)
     memory[part][name] = value
-    lines = [json.dumps(line).encode() for line in (memory, *rows)]
     with pytest.raises(StateError, match="says what cannot be"):
-        decoded(sealed(lines[:1], lines[1:]))
+        resealed(memory, rows)
 
 
 def test_nothing_is_written_that_would_not_be_read_again() -> None:
@@ -345,10 +346,8 @@ def test_what_an_earlier_version_kept_is_read() -> None:
     plain["origin"] = plain["origin"][:4]
     for added in ("paused_key", "resting", "owed"):
         del plain["standing"][added]
-    line = json.dumps(plain).encode() + b"\n"
-    head = b"seasalt-exporter-state 1 %s %d 1\n" % (sha256(line).hexdigest().encode(), len(line))
 
-    [again] = decoded(head + line).memories
+    [again] = resealed(plain, []).memories
 
     assert again == memory
     assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))

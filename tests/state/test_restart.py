@@ -1,9 +1,7 @@
 """A process that ends and another that goes on: with a state, nobody can tell from the API's side."""
 
-import asyncio
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
@@ -12,6 +10,7 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.api import FakeApi, in_pieces
+from support.polled import polling
 from support.virtual import START, World
 from support.workspaces import workspace
 
@@ -42,67 +41,60 @@ class WithBots(FakeApi):
         return httpx.Response(200, content=in_pieces({"data": rows, "total": len(rows)}))
 
 
-@dataclass
 class Lives:
     """Processes one after the other, with one state.
 
     Attributes:
         now: When the next one starts.
+        api: What they ask.
         state: What the last one left.
+        store: What it knew.
+        world: Its clock.
         journal: What the API was asked by all of them.
         page: What the last one showed at its end.
         first_page: What it showed at its beginning.
+        ready: Whether it was ready then.
     """
 
-    now: datetime = START
-    state: State = field(default_factory=State)
-    journal: list[tuple[datetime, Mapping[str, Any]]] = field(default_factory=list)
-    page: str = ""
-    first_page: str = ""
-    ready: bool = False
+    def __init__(self, now: datetime = START, api: type[FakeApi] = WithBots) -> None:
+        self.now, self.api = now, api
+        self.state, self.store = State(), Store()
+        self.journal: list[tuple[datetime, Mapping[str, Any]]] = []
+        self.page = self.first_page = ""
+        self.ready = False
 
-    def live(self, one: Workspace, lasting: timedelta, *, down: timedelta = timedelta()) -> "Lives":
-        """Let a process live for so long, after none did for a while."""
-        world = World(self.now + down)
-        api, store = WithBots(world.now), Store()
-        self.state = decoded(encoded(self.state))
+    def live(
+        self,
+        one: Workspace,
+        lasting: timedelta,
+        *then: Callable[[], object],
+        down: timedelta = timedelta(),
+        killed: bool = False,
+        seconds: float = 0.2,
+    ) -> "Lives":
+        """Let a process live for so long, after none did for a while.
+
+        Args:
+            one: What it polls.
+            lasting: How long it lives.
+            then: What happens between equal parts of that.
+            down: How long there was none.
+            killed: Whether it is killed: what it had not written down by then is lost.
+            seconds: How long the API takes to answer.
+        """
+        world, store = World(self.now + down), Store()
+        self.world, self.store = world, store
+        api = self.api(world.now, seconds=seconds)
         for key, record in self.state.records:
             store.put(key, record)
         memory = next(iter(self.state.memories), Memory())
 
         async def go() -> None:
-            poller = WorkspacePoller(
-                one, store, Telemetry(), world.now, transport=api.transport, memory=memory
-            )
-            async with poller:
-                self.first_page, self.ready = rendered(store, world.now()), poller.answered
-                task = asyncio.ensure_future(poller.run())
-                await asyncio.sleep(lasting.total_seconds())
-                self.page = rendered(store, world.now())
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                self.state = State((poller.memory,), tuple(store))
+            def left() -> State:
+                return decoded(encoded(State((poller.memory,), tuple(store))))
 
-        world.run(go)
-        self.now = world.start + lasting
-        self.journal += api.journal
-        return self
-
-    def sent(self, metric: str) -> list[datetime]:
-        """When a metric was asked for."""
-        return [at for at, body in self.journal if metric in body["metrics"]]
-
-    def killed(self, one: Workspace, after: timedelta, *, seconds: float = 0.2) -> "Lives":
-        """Let a process live until it is killed: what it had not written down by then is lost."""
-        world = World(self.now)
-        api, store = WithBots(world.now, seconds=seconds), Store()
-        for key, record in self.state.records:
-            store.put(key, record)
-        memory = next(iter(self.state.memories), Memory())
-
-        async def go() -> None:
             async def noted() -> None:
-                self.state = decoded(encoded(State((poller.memory,), tuple(store))))
+                self.state = left()
 
             poller = WorkspacePoller(
                 *(one, store, Telemetry(), world.now),
@@ -111,15 +103,24 @@ class Lives:
                 memory=memory,
             )
             async with poller:
-                task = asyncio.ensure_future(poller.run())
-                await asyncio.sleep(after.total_seconds())
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                self.first_page, self.ready = self.shown(), poller.answered
+                await polling(poller, lasting, *then)
+                self.page = self.shown()
+                if not killed:
+                    self.state = left()
 
         world.run(go)
-        self.now = world.start + after
+        self.now = world.start + lasting
         self.journal += api.journal
         return self
+
+    def shown(self) -> str:
+        """The page as the last process would show it now."""
+        return rendered(self.store, self.world.now())
+
+    def sent(self, metric: str) -> list[datetime]:
+        """When a metric was asked for."""
+        return [at for at, body in self.journal if metric in body["metrics"]]
 
 
 def values(page: str) -> set[str]:
@@ -286,15 +287,6 @@ def test_a_name_that_is_hidden_on_the_page_is_hidden_in_the_state() -> None:
     assert "redacted" in lives.live(one, timedelta()).first_page
 
 
-def test_the_yearly_report_is_asked_four_times_a_day_however_often_the_process_starts() -> None:
-    one = workspace(["conversation_overview_yearly"], **FAST)
-    lives = Lives()
-    while lives.now < START + timedelta(days=1):
-        lives.live(one, timedelta(minutes=7), down=timedelta(seconds=5))
-
-    assert 3 <= len(lives.sent("conversation_overview_yearly")) <= 5
-
-
 @pytest.mark.parametrize("seconds", [0.2, 30.0], ids=["answered", "on its way"])
 def test_the_yearly_report_is_not_asked_more_often_because_the_process_is_killed(
     seconds: float,
@@ -302,9 +294,9 @@ def test_the_yearly_report_is_not_asked_more_often_because_the_process_is_killed
     one = workspace(["total_usage", "conversation_overview_yearly"], **FAST)
     lives, kills = Lives(), 0
     while lives.now < START + timedelta(days=1):
-        lives.killed(one, timedelta(minutes=20, seconds=kills % 11), seconds=seconds)
+        lives.live(one, timedelta(minutes=20, seconds=kills % 11), killed=True, seconds=seconds)
         for _ in range(4):
-            lives.killed(one, timedelta(seconds=1 + kills % 11 * 0.2), seconds=seconds)
+            lives.live(one, timedelta(seconds=1 + kills % 11 * 0.2), killed=True, seconds=seconds)
             kills += 1
 
     assert kills > 250
@@ -328,55 +320,32 @@ class Dated(FakeApi):
     day=st.dates(date(2024, 1, 2), date(2035, 12, 30)),
     before=st.integers(1, 1500),
     seconds=st.sampled_from([0.2, 20.0, 55.0]),
-    lives=st.lists(st.integers(1, 900), min_size=1, max_size=4),
+    ages=st.lists(st.integers(1, 900), min_size=1, max_size=4),
 )
 def test_yesterdays_number_is_never_shown_as_todays(
-    zone: str, day: date, before: int, seconds: float, lives: list[int]
+    zone: str, day: date, before: int, seconds: float, ages: list[int]
 ) -> None:
     one = workspace(
         ["total_usage"], timezone=zone, stale_after=1000, interval="2m", allow_fast_polling=True
     )
-    midnight = begins(day, one.zone)
-    now, state, seen = midnight - timedelta(seconds=before), State(), 0
+    midnight, seen = begins(day, one.zone), 0
+    lives = Lives(midnight - timedelta(seconds=before), Dated)
 
-    def look(store: Store, now: datetime) -> int:
-        told = re.findall(
-            r"^seasalt_total_usage_chat_responses{.*} (\d+)$", rendered(store, now), re.MULTILINE
-        )
+    def check(page: str, now: datetime) -> None:
+        nonlocal seen
+        told = re.findall(r"^seasalt_total_usage_chat_responses{.*} (\d+)$", page, re.MULTILINE)
         assert set(told) <= {str(local_day(now, one.zone).timetuple().tm_yday)}
-        return len(told)
+        seen += len(told)
 
-    for lasting in (*lives, 900):  # the last one begins after, or lives across midnight
-        world, store = World(now), Store()
-        api = Dated(world.now, seconds=seconds)
-        for key, record in state.records:
-            store.put(key, record)
-        memory = next(iter(state.memories), Memory())
+    def look() -> None:
+        check(lives.shown(), lives.world.now())
 
-        async def go(
-            world: World = world,
-            store: Store = store,
-            api: Dated = api,
-            memory: Memory = memory,
-            lasting: int = lasting,
-        ) -> tuple[State, int]:
-            poller = WorkspacePoller(
-                one, store, Telemetry(), world.now, transport=api.transport, memory=memory
-            )
-            found = 0
-            async with poller:
-                task = asyncio.ensure_future(poller.run())
-                for _ in range(lasting):
-                    found += look(store, world.now())
-                    await asyncio.sleep(1)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-            return State((poller.memory,), tuple(store)), found
-
-        left, found = world.run(go)
-        state, seen = decoded(encoded(left)), seen + found
-        now += timedelta(seconds=lasting)
-        look(store, max(now, midnight))
+    for age in (*ages, 900):  # the last one begins after, or lives across midnight
+        begun = lives.now
+        lives.live(one, timedelta(seconds=age), *[look] * (age - 1), seconds=seconds)
+        check(lives.first_page, begun)
+        end = max(lives.now, midnight)
+        check(rendered(lives.store, end), end)
     assert seen
 
 

@@ -17,17 +17,16 @@ from support.virtual import World
 async def polling(
     poller: WorkspacePoller, duration: timedelta, *then: Callable[[], object]
 ) -> None:
-    """Poll for so long; between equal parts of it, do something else."""
-    async with poller:
-        task = asyncio.ensure_future(poller.run())
-        for step in (*then, None):
-            await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
-            if task.done():
-                task.result()
-            if step:
-                step()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    """Poll for so long with what has begun; between equal parts of it, do something else."""
+    task = asyncio.ensure_future(poller.run())
+    for step in (*then, None):
+        await asyncio.sleep(duration.total_seconds() / (len(then) + 1))
+        if task.done():
+            task.result()
+        if step:
+            step()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def told(telemetry: Telemetry, series: str) -> float:
@@ -66,7 +65,8 @@ class Polled:
         """Poll for so long; between equal parts of it, do something else."""
 
         async def go() -> None:
-            await polling(self.start(), duration, *then)
+            async with self.start() as poller:
+                await polling(poller, duration, *then)
 
         self.world.run(go)
         return self

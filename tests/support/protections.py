@@ -1876,7 +1876,7 @@ PROTECTIONS: Final = (
         "exporter/state/file.py",
         "if not stat.S_ISREG(os.lstat(self._path).st_mode):",
         "if False:",
-        ("tests/state/test_file.py::test_beside_what_is_no_file_no_lock_is_left",),
+        ("tests/state/test_file.py::test_what_is_no_file_at_all_is_a_mistake_and_is_left_alone",),
     ),
     Protection(
         "what is set back while it is read does not stay in force",
