@@ -1,6 +1,3 @@
-import gzip
-import zlib
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +7,6 @@ from prometheus_client.parser import text_string_to_metric_families as textforma
 
 from exporter.config.validation import RESERVED_LABELS
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES, rendered
-from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Record, Store
 from exporter.model.bot_list import ENABLED
@@ -101,24 +97,6 @@ def test_a_report_that_never_brought_values_has_no_time_of_success() -> None:
     assert 'report="communication_volume",window="today"} 0\n' in page
 
 
-def test_families_are_contiguous_and_in_the_catalogues_order() -> None:
-    records = [
-        (Key(Target("seachat", "acme", f"b{n}", f"b{n}"), report, "today"), record(sample))
-        for n in range(3)
-        for report, sample in (
-            ("label_usage", LABELS.sample(n, "today", "x")),
-            ("communication_volume", CALLS.sample(n, "today", "inbound")),
-        )
-    ]
-
-    names = [
-        line.split("{")[0] for line in rendered(store(*records), NOW).splitlines() if line[0] != "#"
-    ]
-
-    order = [family.name for family in (*API_FAMILIES, *REPORT_FAMILIES)]
-    assert names == sorted(names, key=order.index)
-
-
 numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False))
 label_values = st.text().map(clean)
 
@@ -138,29 +116,6 @@ def test_what_the_official_parser_reads_back_is_what_was_stored(
     }
     assert found == labels
     assert {dict(labels_)["bot"] for _, labels_ in parsed(page)} == {bot}
-
-
-@given(st.lists(st.tuples(label_values, numbers), max_size=30), st.binary(max_size=3000))
-def test_one_gzip_member_holds_the_snapshot_and_the_exporters_own(
-    labels: Iterable[tuple[str, float]], own: bytes
-) -> None:
-    made = store(
-        (
-            VOLUME,
-            record(*(LABELS.sample(value, "today", name) for name, value in dict(labels).items())),
-        )
-    )
-    page = rendered(made, NOW).encode()
-    snap = snapshot(made.generation(), NOW).page
-
-    member = b"".join(Piece.joined((snap, Piece.of(own))).member())
-
-    assert gzip.decompress(member) == page + own
-    single = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    assert single.decompress(member) == page + own
-    assert (single.eof, single.unused_data) == (True, b"")
-    assert b"".join(snap.text()) == page
-    assert snap.size == len(page)
 
 
 def test_the_snapshot_reads_the_same_as_openmetrics() -> None:

@@ -1,12 +1,14 @@
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.polled import told
 from support.virtual import START, World
 from support.workspaces import workspace
 
@@ -47,6 +49,11 @@ class Kept:
         self._at_once -= 1
         return self.makes(make, *of)
 
+    def put(self, value: float, lasts: timedelta = timedelta(hours=1)) -> None:
+        """Let a report bring a value."""
+        self.store.put(KEY, record(value, lasts))
+        self.pages.changed()
+
     async def scrape(self) -> str:
         """The page as a scrape gets it now."""
         return b"".join((await self.pages.current()).page.text()).decode()
@@ -56,50 +63,60 @@ class Kept:
         return b"".join(self.pages.snapshot.page.text()).decode()
 
 
-def test_a_change_is_on_the_page_within_a_second() -> None:
+def keep_current(what: Callable[[Kept], Awaitable[None]], takes: float = 0) -> None:
+    """Let something happen while the pages are kept current."""
+
     async def go() -> None:
-        kept = Kept()
+        kept = Kept(takes)
         task = asyncio.ensure_future(kept.pages.run())
-        for value in range(1, 4):
-            kept.store.put(KEY, record(value, timedelta(hours=1)))
-            kept.pages.changed()
-            await asyncio.sleep(1)
-            assert f'direction="inbound"}} {value}\n' in kept.text()
+        await what(kept)
+        assert not task.done()
         task.cancel()
 
     World().run(go)
+
+
+@pytest.fixture
+def _three_seconds_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock that times it, a page takes three seconds to make."""
+    clock = SimpleNamespace(perf_counter=partial(next, count(0, 3)))
+    monkeypatch.setattr("exporter.metrics.snapshot_refresh.time", clock)
+
+
+def test_a_change_is_on_the_page_within_a_second() -> None:
+    async def go(kept: Kept) -> None:
+        for value in range(1, 4):
+            kept.put(value)
+            await asyncio.sleep(1)
+            assert f'direction="inbound"}} {value}\n' in kept.text()
+
+    keep_current(go)
 
 
 def test_a_value_leaves_the_page_when_it_expires_though_nothing_changes() -> None:
-    async def go() -> None:
-        kept = Kept()
-        kept.store.put(KEY, record(7, timedelta(minutes=5)))
-        task = asyncio.ensure_future(kept.pages.run())
-        kept.pages.changed()
+    async def go(kept: Kept) -> None:
+        kept.put(7, timedelta(minutes=5))
         await asyncio.sleep(299)
         assert "communication_volume_calls{" in kept.text()
+        assert kept.store.shares("acme").kept == 1
         await asyncio.sleep(2)
         assert "communication_volume_calls{" not in kept.text()
         assert "seasalt_report_success{" in kept.text()
-        task.cancel()
+        assert kept.store.shares("acme").kept == 0
 
-    World().run(go)
+    keep_current(go)
 
 
 def test_many_changes_at_once_are_one_page() -> None:
-    async def go() -> None:
-        kept = Kept()
-        task = asyncio.ensure_future(kept.pages.run())
+    async def go(kept: Kept) -> None:
         seen = set()
         for value in range(200):
-            kept.store.put(KEY, record(value, timedelta(hours=1)))
-            kept.pages.changed()
+            kept.put(value)
             await asyncio.sleep(0.005)
             seen.add(kept.text())
         assert len(seen) <= 12
-        task.cancel()
 
-    World().run(go)
+    keep_current(go)
 
 
 def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
@@ -107,88 +124,49 @@ def test_the_number_of_series_falls_to_zero_and_stays_on_the_page() -> None:
         kept = Kept()
         kept.store.put(KEY, record(7, timedelta(minutes=5)))
         await kept.pages.refresh()
-        line = 'seasalt_series{api="seachat",workspace="acme"} '
-        assert f"{line}1.0\n" in kept.telemetry.text(openmetrics=False).decode()
+        series = 'seasalt_series{api="seachat",workspace="acme"}'
+        assert told(kept.telemetry, series) == 1
         kept.store.expire([KEY], START + timedelta(hours=1))
         await kept.pages.refresh()
-        assert f"{line}0.0\n" in kept.telemetry.text(openmetrics=False).decode()
+        assert told(kept.telemetry, series) == 0
 
     World().run(go)
 
 
-def test_a_page_that_takes_long_to_make_is_made_in_a_tenth_of_the_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = count(0, 3)  # three seconds between two looks at it
-    monkeypatch.setattr(
-        "exporter.metrics.snapshot_refresh.time", SimpleNamespace(perf_counter=lambda: next(clock))
-    )
-
-    async def go() -> None:
-        kept = Kept()
-        task = asyncio.ensure_future(kept.pages.run())
+@pytest.mark.usefixtures("_three_seconds_a_page")
+def test_a_page_that_takes_long_to_make_is_made_in_a_tenth_of_the_time() -> None:
+    async def go(kept: Kept) -> None:
         seen = set()
         for value in range(300):
-            kept.store.put(KEY, record(value, timedelta(hours=1)))
-            kept.pages.changed()
+            kept.put(value)
             await asyncio.sleep(1)
             seen.add(kept.text())
         assert 9 <= len(seen) <= 11
-        task.cancel()
 
-    World().run(go)
+    keep_current(go)
 
 
-def test_a_value_that_expires_while_the_page_rests_is_not_served(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = count(0, 3)
-    monkeypatch.setattr(
-        "exporter.metrics.snapshot_refresh.time", SimpleNamespace(perf_counter=lambda: next(clock))
-    )
-
-    async def go() -> None:
-        kept = Kept()
-        kept.store.put(KEY, record(7, timedelta(seconds=10)))
-        task = asyncio.ensure_future(kept.pages.run())
-        kept.pages.changed()
+@pytest.mark.usefixtures("_three_seconds_a_page")
+def test_a_value_that_expires_while_the_page_rests_is_not_served() -> None:
+    async def go(kept: Kept) -> None:
+        kept.put(7, timedelta(seconds=10))
         await asyncio.sleep(9)
         assert "communication_volume_calls{" in await kept.scrape()
         await asyncio.sleep(1)
         assert "communication_volume_calls{" not in await kept.scrape()
-        task.cancel()
 
-    World().run(go)
+    keep_current(go)
 
 
 @pytest.mark.parametrize("hours", [11, -11])
 def test_a_clock_that_was_set_or_a_machine_that_slept_serves_nothing_old(hours: int) -> None:
-    async def go() -> None:
-        kept = Kept()
-        kept.store.put(KEY, record(7, timedelta(hours=10)))
-        task = asyncio.ensure_future(kept.pages.run())
-        kept.pages.changed()
+    async def go(kept: Kept) -> None:
+        kept.put(7, timedelta(hours=10))
         await asyncio.sleep(1)
         kept.world.start += timedelta(hours=hours)
         assert "communication_volume_calls{" not in await kept.scrape()
-        task.cancel()
 
-    World().run(go)
-
-
-def test_a_page_forgets_the_values_that_expired() -> None:
-    async def go() -> None:
-        kept = Kept()
-        kept.store.put(KEY, record(7, timedelta(minutes=5)))
-        task = asyncio.ensure_future(kept.pages.run())
-        kept.pages.changed()
-        await asyncio.sleep(299)
-        assert kept.store.shares("acme").kept == 1
-        await asyncio.sleep(2)
-        assert kept.store.shares("acme").kept == 0
-        task.cancel()
-
-    World().run(go)
+    keep_current(go)
 
 
 def test_the_size_of_the_page_is_told_as_it_is_and_compressed() -> None:
@@ -197,20 +175,19 @@ def test_the_size_of_the_page_is_told_as_it_is_and_compressed() -> None:
         samples = tuple(CALLS.sample(n, "today", f"direction {n}") for n in range(500))
         kept.store.put(KEY, Record(600.0, samples=samples, expires=START + timedelta(hours=1)))
         await kept.pages.refresh()
-        snapshot, told = kept.pages.snapshot, kept.telemetry.text(openmetrics=False).decode()
-        line = "seasalt_exporter_page_bytes"
-        assert f'{line}{{encoding="identity"}} {float(snapshot.page.size)}\n' in told
-        assert f'{line}{{encoding="gzip"}} {float(snapshot.page.compressed)}\n' in told
-        assert snapshot.page.compressed < snapshot.page.size / 3
+        size, compressed = (
+            told(kept.telemetry, f'seasalt_exporter_page_bytes{{encoding="{encoding}"}}')
+            for encoding in ("identity", "gzip")
+        )
+        assert size == len(kept.text())
+        assert compressed == kept.pages.snapshot.page.compressed < size / 3
 
     World().run(go)
 
 
 @pytest.mark.parametrize("takes", [0, 0.5, 8], ids=["at once", "half a second", "long"])
 def test_no_scrape_sees_a_value_after_its_expiry_however_long_a_page_takes(takes: float) -> None:
-    async def go() -> None:
-        kept = Kept(takes)
-        task = asyncio.ensure_future(kept.pages.run())
+    async def go(kept: Kept) -> None:
         ends = {}
         for number in range(40):  # one expires every three seconds, for as long as a page may take
             key = Key(KEY.target, f"report {number}", "today")
@@ -229,24 +206,19 @@ def test_no_scrape_sees_a_value_after_its_expiry_however_long_a_page_takes(takes
             early = timedelta(seconds=1 + 31 * takes)
             assert {n for n in ends if now + early < ends[n]} <= shown
         assert kept.most_at_once == 1
-        task.cancel()
 
-    World().run(go)
+    keep_current(go, takes)
 
 
 def test_what_changes_while_a_page_is_made_is_on_the_next_one() -> None:
-    async def go() -> None:
-        kept = Kept(takes=2)
-        task = asyncio.ensure_future(kept.pages.run())
+    async def go(kept: Kept) -> None:
         for value in (1, 2):
-            kept.store.put(KEY, record(value, timedelta(hours=1)))
-            kept.pages.changed()
+            kept.put(value)
             await asyncio.sleep(1)
         await asyncio.sleep(60)
         assert 'direction="inbound"} 2\n' in kept.text()
-        task.cancel()
 
-    World().run(go)
+    keep_current(go, 2)
 
 
 def test_a_refresh_that_is_waited_for_has_what_was_there_when_it_was_asked_for() -> None:
@@ -315,26 +287,20 @@ def test_a_workspace_that_is_gone_while_a_page_is_made_is_told_of_no_more() -> N
 
 
 def test_a_page_that_cannot_be_made_is_told_and_ends_nobodys_work() -> None:
-    async def go() -> None:
-        kept = Kept()
-        kept.store.put(KEY, record(1, timedelta(minutes=1)))
-        task = asyncio.ensure_future(kept.pages.run())
-        kept.pages.changed()
+    async def go(kept: Kept) -> None:
+        kept.put(1, timedelta(minutes=1))
         await asyncio.sleep(1)
         made, kept.makes = kept.makes, lambda *_: 1 / 0
-        kept.store.put(KEY, record(2, timedelta(minutes=1)))
-        kept.pages.changed()
+        kept.put(2, timedelta(minutes=1))
         await asyncio.sleep(10)
         assert 'direction="inbound"} 1\n' in await kept.scrape()  # which is still true
         await asyncio.sleep(60)
         with pytest.raises(ZeroDivisionError):  # an old value is not shown instead
             await kept.scrape()
-        assert not task.done()
         kept.makes = made
-        kept.store.put(KEY, record(3, timedelta(hours=1)))
+        kept.put(3)
         await asyncio.sleep(6)
         assert 'direction="inbound"} 3\n' in await kept.scrape()
         assert b'bugs_total{where="page"} 0' not in kept.telemetry.text(openmetrics=False)
-        task.cancel()
 
-    World().run(go)
+    keep_current(go)

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,12 +11,8 @@ from support.workspaces import workspace
 
 from exporter import __version__, logs
 from exporter.errors import Outcome
-from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.gzip_pieces import Piece
-from exporter.metrics.snapshot_refresh import SnapshotRefresher
-from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import PAUSED_UNTIL, RELOAD_SUCCESSFUL, Telemetry
-from exporter.model.targets import Key, Target
 
 PLACE = 'api="seachat"'
 
@@ -30,25 +27,20 @@ def begun(now: datetime = START, timezone: str = "UTC") -> Telemetry:
     return telemetry
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-def test_requests_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
-    line = f'seasalt_api_requests_total{{{PLACE},outcome="{outcome}",workspace="acme"}} 0.0'
-
-    assert line in page(begun())
-
-
-@pytest.mark.parametrize("outcome", Outcome)
-def test_repetitions_are_counted_from_0_by_every_outcome(outcome: Outcome) -> None:
-    line = f'seasalt_api_retries_total{{{PLACE},outcome="{outcome}",workspace="acme"}} 0.0'
-
-    assert line in page(begun())
-
-
-@pytest.mark.parametrize("reason", ["max_labels", "max_series", "max_bots"])
-def test_dropped_series_are_counted_from_0_by_every_reason(reason: str) -> None:
-    line = f'seasalt_series_dropped_total{{{PLACE},reason="{reason}",workspace="acme"}} 0.0'
-
-    assert line in page(begun())
+@pytest.mark.parametrize(
+    ("family", "label", "values"),
+    [
+        ("api_requests", "outcome", Outcome),
+        ("api_retries", "outcome", Outcome),
+        ("series_dropped", "reason", ["max_labels", "max_series", "max_bots"]),
+    ],
+)
+def test_requests_retries_and_dropped_series_are_counted_from_0_by_every_cause(
+    family: str, label: str, values: Iterable[str]
+) -> None:
+    for value in values:
+        line = f'seasalt_{family}_total{{{PLACE},{label}="{value}",workspace="acme"}} 0.0'
+        assert line in page(begun())
 
 
 @pytest.mark.parametrize(
@@ -116,21 +108,6 @@ def test_log_lines_that_were_not_written_are_counted_from_0_and_once(
         logs.lost[reason] += 3
         assert f"{line} 3.0" in page(telemetry)
         assert f"{line} 3.0" in page(telemetry)
-
-
-def test_the_size_of_the_page_is_what_is_served() -> None:
-    telemetry, store = Telemetry(), Store()
-    sample = API_FAMILIES[0].sample(7, *("x" for _ in API_FAMILIES[0].labels))
-    key = Key(Target("seachat", "acme"), "csat", "today")
-    later = START + timedelta(hours=1)
-    store.put(key, Record(600.0, success=True, samples=(sample,), expires=later))
-
-    pages = SnapshotRefresher(store, telemetry, lambda: START)
-
-    size = len(b"".join(pages.snapshot.page.text()))
-    assert size > 0
-    assert f'seasalt_exporter_page_bytes{{encoding="identity"}} {size:.1f}' in page(telemetry)
-    assert any('page_bytes{encoding="gzip"}' in line for line in page(telemetry))
 
 
 @pytest.mark.parametrize("openmetrics", [False, True], ids=["text", "openmetrics"])

@@ -1,7 +1,5 @@
 """An API that is down is asked by one probe at a time."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, strategies as st
 
@@ -38,20 +36,6 @@ def test_who_asks_little_is_never_held_back() -> None:
     assert after([True] * 1000, every=200.0).probe_at is None
 
 
-def test_while_it_is_open_there_is_one_probe_a_minute() -> None:
-    found = after([True] * 20)
-    sent, at = [], 20.0
-    while at < 3620:
-        if not found.wait(at):
-            found.sent(at)
-            sent.append(at)
-            found.ended(at + 2, failed=True)
-        at += 0.5
-
-    assert 50 <= len(sent) <= 60  # a minute after each verdict
-    assert all(later - earlier >= PROBE_EVERY for earlier, later in pairwise(sent))
-
-
 @pytest.mark.parametrize("deadline", [5.0, 60.0, 300.0])
 def test_a_probe_that_hangs_or_is_called_off_holds_up_the_next_for_its_deadline_alone(
     deadline: float,
@@ -74,13 +58,6 @@ def test_an_answer_closes_it_and_the_past_is_forgotten() -> None:
     for at in range(19):
         found.ended(102 + at, failed=True)
     assert found.wait(121) == 0
-
-
-def test_it_can_begin_open() -> None:
-    found = CircuitBreaker(60, probe_at=30.0)
-
-    assert found.wait(10) == 20
-    assert found.wait(30) == 0
 
 
 Event = tuple[str, float]
