@@ -55,15 +55,17 @@ PROTECTIONS: Final = (
     Protection(
         "no redirect is followed",
         "exporter/upstream/client.py",
-        "follow_redirects=False,",
+        "follow_redirects=False,  # a redirect would carry the key along\n"
+        '            event_hooks={"response": [_nowhere_else]},',
         "follow_redirects=True,",
         ("tests/upstream/test_network.py::test_no_redirect_is_followed",),
     ),
     Protection(
         "no proxy of the environment is used",
         "exporter/upstream/client.py",
-        "trust_env=False,  # neither",
-        "trust_env=True,  # neither",
+        "transport=transport or _transport(workspace, trusted),\n"
+        "            trust_env=False,  # neither",
+        "transport=transport,\n            trust_env=True,  # neither",
         ("tests/upstream/test_network.py::test_a_proxy_of_the_environment_gets_nothing",),
     ),
     Protection(
