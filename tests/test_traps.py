@@ -7,20 +7,20 @@ themselves and each other in these places; each test holds the reading that we c
 import ast
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
-from support.api import ANSWERS
+from support.api import ANSWERS, pieces
+from support.polled import told
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed
-from exporter.metrics.exposition import API_FAMILIES, rendered
+from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import api_paths
@@ -78,7 +78,10 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
         f"{LISTING}the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone",
     ),
     "T07": (f"{HERE}a_rejected_key_is_that_apis_alone_and_its_scope_is_named",),
-    "T08": (f"{HERE}a_key_that_is_replaced_while_polling_is_taken_up",),
+    "T08": (
+        "upstream/test_sender.py::test_a_new_key_is_sent_as_soon_as_it_is_there",
+        f"{POLLER}a_rotated_key_brings_everything_back_with_the_next_request",
+    ),
     "T09": (
         "upstream/test_request_budget.py::test_the_bucket_starts_empty",
         f"{CLIENT}a_status_has_its_outcome",
@@ -217,7 +220,7 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
         ("T90", "T91", "T92", "T93", "T94", "T95", "T98"),
         (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
     ),
-    "T96": (f"{HERE}a_bot_that_is_gone_takes_nothing_of_the_others_along",),
+    "T96": (f"{POLLER}a_bot_that_is_gone_leaves_the_page_after_two_turns_and_is_asked_hourly",),
     "T97": (f"{POLLER}a_failed_report_is_asked_again_at_its_next_turn_and_not_before",),
     "T99": ("upstream/test_network.py::test_no_redirect_is_followed",),
 }
@@ -280,11 +283,7 @@ def transport(handler: Handler, seen: list[httpx.Request], **headers: str) -> ht
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         status, content = handler(request)
-
-        async def body() -> AsyncIterator[bytes]:
-            yield content
-
-        return httpx.Response(status, content=body(), headers=headers)
+        return httpx.Response(status, content=pieces(content), headers=headers)
 
     return httpx.MockTransport(answer)
 
@@ -319,8 +318,8 @@ class Polled:
         self._workspaces = workspaces
         self._transport = transport(handler, self.seen)
 
-    def rounds(self, *between: Callable[[], object]) -> "Polled":
-        """Poll everything once, do something, poll it again."""
+    def once(self) -> "Polled":
+        """Poll everything once."""
 
         async def go() -> None:
             pollers = [
@@ -331,19 +330,15 @@ class Polled:
             ]
             for poller in pollers:
                 poller.begin()
-            for step in (*between, None):
-                for poller in pollers:
-                    await poller.once()
-                if step:
-                    step()
+            for poller in pollers:
+                await poller.once()
 
         self.world.run(go)
         return self
 
     def told(self, line: str) -> float:
         """The value of one of the exporter's own series."""
-        page = self.telemetry.text(openmetrics=False).decode()
-        return float(page.split(f"\n{line} ")[1].split("\n")[0])
+        return told(self.telemetry, line)
 
 
 def everything(api: str) -> Workspace:
@@ -359,7 +354,7 @@ def everything(api: str) -> Workspace:
 
 
 def test_nothing_but_what_is_documented_leaves_the_process() -> None:  # T02, T04, T16
-    polled = Polled(usual, *(everything(api) for api in APIS)).rounds()
+    polled = Polled(usual, *(everything(api) for api in APIS)).once()
     left = {(one.method, one.url.scheme, one.url.host, one.url.path) for one in polled.seen}
     assert left == {
         ("POST", "https", "chat.seasalt.ai", api_paths.SEACHAT_REPORT),
@@ -381,7 +376,7 @@ def test_a_rejected_key_is_that_apis_alone_and_its_scope_is_named() -> None:  # 
         return usual(request)
 
     one, two = (workspace(["total_usage"], api=api, name=api) for api in ("portal", "seachat"))
-    polled = Polled(handler, one, two).rounds()
+    polled = Polled(handler, one, two).once()
     for api, valid in (("portal", 0), ("seachat", 1)):
         place = f'{{api="{api}",workspace="{api}"}}'
         assert polled.told(f"seasalt_api_key_valid{place}") == valid
@@ -389,35 +384,6 @@ def test_a_rejected_key_is_that_apis_alone_and_its_scope_is_named() -> None:  # 
     assert len(polled.seen) == 2
     errors = [record.error for _, record in polled.store if record.error]
     assert errors == ["HTTP 401: the key is not accepted; its scope must be SeaContact"]
-
-
-def test_a_key_that_is_replaced_while_polling_is_taken_up(tmp_path: Path) -> None:  # T08
-    file = tmp_path / "key"
-    file.write_text("sk-old\n", encoding="utf-8")
-
-    def handler(request: httpx.Request) -> tuple[int, bytes]:
-        if request.headers["x-api-key"] != "sk-new":
-            return 401, b'{"detail":"Invalid API key"}'
-        return usual(request)
-
-    one = workspace(["total_usage"], api_key=None, api_key_file=str(file))
-    polled = Polled(handler, one).rounds(lambda: file.write_text("sk-new\n", encoding="utf-8"))
-    assert polled.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 1
-    assert [one.headers["x-api-key"] for one in polled.seen] == ["sk-old", "sk-new"]
-
-
-def test_a_bot_that_is_gone_takes_nothing_of_the_others_along() -> None:  # T96
-    def handler(request: httpx.Request) -> tuple[int, bytes]:
-        if json.loads(request.content).get("gptbot_id") == "b0":
-            return 404, b'{"detail":"Bot not found"}'
-        return usual(request)
-
-    one = workspace(["csat"], bots=2, requests_per_minute=600)
-    polled = Polled(handler, one).rounds(lambda: None)
-    page = rendered(polled.store, polled.world.now() + timedelta(seconds=1))
-    assert 'seasalt_csat_responses{api="seachat",workspace="acme",bot_id="b1"' in page
-    assert 'seasalt_csat_responses{api="seachat",workspace="acme",bot_id="b0"' not in page
-    assert [json.loads(one.content)["gptbot_id"] for one in polled.seen] == ["b0", "b1"] * 2
 
 
 CANARY: Final = "CANARY-KEY"

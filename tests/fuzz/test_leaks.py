@@ -11,7 +11,7 @@ import logging
 import random
 import re
 import traceback
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from support.api import in_pieces
 from support.entries import DATA, KNOWN, Documented
 from support.fuzz import times
 from support.virtual import World
@@ -175,14 +176,8 @@ class Api:
         self.asked += 1
         if isinstance(answer, dict) and (self.status != 200 or self.asked % 4 == 0):
             answer = {**answer, "headers": dict(request.headers)}
-        content = json.dumps(answer).encode()
-
-        async def body() -> AsyncIterator[bytes]:
-            yield content
-
-        return httpx.Response(
-            self.status, content=body(), headers={"x-echo": request.headers.get("x-api-key", "")}
-        )
+        echo = {"x-echo": request.headers.get("x-api-key", "")}
+        return httpx.Response(self.status, content=in_pieces(answer), headers=echo)
 
 
 def outputs(

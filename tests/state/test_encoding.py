@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.api import FakeApi
+from support.places import found_at, places
 from support.polled import polling
 from support.states import real
 from support.virtual import World
@@ -255,23 +256,16 @@ IMPOSSIBLE: Final[list[object]] = [
 ]
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - JSON
-    """Every container and key of a value."""
-    for key in list(value) if isinstance(value, dict) else range(len(value)):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from places(value[key])
-
-
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from([ONE, FOUND]), st.data())
 def test_whatever_a_file_with_the_right_digest_says_it_is_begun_with_or_it_is_put_aside(
     one: Workspace, data: st.DataObject
 ) -> None:
     memory, rows = whole(one)
-    everywhere = list(places([memory, *rows]))
+    lines = [memory, *rows]
+    containers = [(found_at(lines, place[:-1]), place[-1]) for place in places(lines)]
     for _ in range(data.draw(st.integers(1, 3))):
-        container, key = data.draw(st.sampled_from(everywhere))
+        container, key = data.draw(st.sampled_from(containers))
         container[key] = data.draw(st.sampled_from(IMPOSSIBLE))
     state = None
     with suppress(StateError):

@@ -25,11 +25,16 @@ ANSWERS: dict[str, object] = {
 }
 
 
-async def in_pieces(answer: object) -> AsyncIterator[bytes]:
-    """An answer that comes as from a network: unread, in two pieces."""
+async def pieces(*content: bytes) -> AsyncIterator[bytes]:
+    """A body that comes as from a network: unread, in pieces."""
+    for piece in content:
+        yield piece
+
+
+def in_pieces(answer: object) -> AsyncIterator[bytes]:
+    """An answer as JSON, in two pieces."""
     content = json.dumps(answer).encode()
-    yield content[: len(content) // 2]
-    yield content[len(content) // 2 :]
+    return pieces(content[: len(content) // 2], content[len(content) // 2 :])
 
 
 @dataclass

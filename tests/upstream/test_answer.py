@@ -7,13 +7,13 @@ import json
 import time
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given, strategies as st
+from support.api import pieces
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
@@ -95,10 +95,7 @@ def test_a_name_that_cannot_be_read_is_cleaned_and_drift(
     store, telemetry = Store(), Telemetry()
 
     async def go() -> None:
-        async def pieces() -> AsyncIterator[bytes]:
-            yield content
-
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=pieces()))
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=pieces(content)))
         one = workspace([metric], requests_per_minute=6000)
         now = lambda: datetime.now(UTC)  # noqa: E731
         async with WorkspacePoller(one, store, telemetry, now, transport=transport) as poller:
@@ -265,12 +262,10 @@ def test_the_largest_answers_of_the_documents_are_read(kind: str) -> None:
 
 def polling(one: Workspace, content: bytes) -> tuple[float, bool]:
     """How long the loop stood still at most, and whether all was read."""
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield gzip.compress(content, 1)
+    whole, headers = gzip.compress(content, 1), {"content-encoding": "gzip"}
 
     def respond(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=pieces(), headers={"content-encoding": "gzip"})
+        return httpx.Response(200, content=pieces(whole), headers=headers)
 
     async def go() -> tuple[float, bool]:
         worst, done = 0.0, False

@@ -20,6 +20,7 @@ import certifi
 import httpx
 import pytest
 from hypothesis import given, strategies as st
+from support.api import pieces
 from support.loopback import Authority
 from support.virtual import World
 from support.workspaces import KEY, workspace
@@ -39,11 +40,6 @@ from exporter.upstream.answer import (
 from exporter.upstream.client import Client, trust
 
 GOOD = b'{"total_usage": {"total_chat_responses": 1}}'
-
-
-async def pieces(*content: bytes) -> AsyncIterator[bytes]:
-    for piece in content:
-        yield piece
 
 
 def response(status: int = 200, *content: bytes, **headers: str) -> httpx.Response:

@@ -1,7 +1,7 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
+from support.api import pieces
 from support.polled import told
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
@@ -64,7 +65,7 @@ class Asked:
         self.keys.append(request.headers.get("x-api-key", ""))
         status = self.statuses(request.url.path, len(self.paths))
         await asyncio.sleep(self.seconds)
-        content = once(self.answer if status < 400 else self.refusal)
+        content = pieces(self.answer if status < 400 else self.refusal)
         return httpx.Response(status, content=content, headers=self.headers)
 
     def run(self, *steps: Callable[[Sender], Any]) -> list[object]:
@@ -105,11 +106,6 @@ class Asked:
         return self.told(
             f'seasalt_api_requests_total{{api="{api}",outcome="{outcome}",workspace="acme"}}'
         )
-
-
-async def once(content: bytes) -> AsyncIterator[bytes]:
-    """A body that comes in one part."""
-    yield content
 
 
 async def report(sender: Sender, *, readable: bool = True) -> None:
@@ -883,7 +879,7 @@ def read_in_real_time(
 
     async def go() -> None:
         client = Client(
-            one, httpx.MockTransport(lambda _: httpx.Response(200, content=once(content)))
+            one, httpx.MockTransport(lambda _: httpx.Response(200, content=pieces(content)))
         )
         sender = Sender(one, client, telemetry, lambda: START)
         sender.begin()
