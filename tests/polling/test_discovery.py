@@ -379,8 +379,9 @@ def test_whatever_a_list_leads_to_is_refused_told_as_a_bug_counted_and_the_last_
         raise Harm("canary")
 
     def grow() -> None:
-        """Let there be a bot more, which nothing can be made of."""
+        """Let there be a bot more and other names, which nothing can be made of."""
         run.api.bots.append("b3")
+        run.api.called = "New name of"
         monkeypatch.setattr(owner, name, harm)
 
     def mend() -> None:
@@ -399,6 +400,7 @@ def test_whatever_a_list_leads_to_is_refused_told_as_a_bug_counted_and_the_last_
     assert not any("canary" in Formatter("json").format(record) for record in caplog.records)
     assert "CRITICAL" in {record.levelname for record in caplog.records}
     assert 'bot_id="b3"' not in shown[0]
+    assert 'bot_info{api="seachat",workspace="acme",bot_id="b1",bot="Name of b1"' in shown[0]
     assert 'seasalt_report_success{api="seachat",workspace="acme",report="bots"} 0' in shown[0]
     assert run.asked()["b3"] >= 1  # the next list is taken
 
