@@ -107,8 +107,7 @@ def test_of_more_bots_than_may_be_the_first_are_polled_and_the_rest_is_told(
 
     assert run.asked().keys() == {f"b{number}" for number in range(120)}
     assert len(run.api.pages) == 2
-    labels = 'api="seachat",reason="max_bots",workspace="acme"'
-    assert run.told(f"seasalt_series_dropped_total{{{labels}}}") == 230
+    assert run.dropped("max_bots") == 230
     [told] = [
         one for one in caplog.records if one.getMessage() == "bots beyond max_bots are not polled"
     ]

@@ -68,21 +68,6 @@ class Run(Polled):
         """What is known of one report of the first target that has it."""
         return next(record for key, record in self.store if key.report == report)
 
-    def counted(self, outcome: str) -> float:
-        """How many requests ended so."""
-        labels = f'api="seachat",outcome="{outcome}",workspace="acme"'
-        return self.told(f"seasalt_api_requests_total{{{labels}}}")
-
-    def retried(self, outcome: str) -> float:
-        """How many were sent beyond the schedule because one before had ended so."""
-        labels = f'api="seachat",outcome="{outcome}",workspace="acme"'
-        return self.told(f"seasalt_api_retries_total{{{labels}}}")
-
-    def dropped(self, reason: str) -> float:
-        """How many series were left out for a reason."""
-        labels = f'api="seachat",reason="{reason}",workspace="acme"'
-        return self.told(f"seasalt_series_dropped_total{{{labels}}}")
-
 
 def nothing() -> None:
     """A step: let time pass."""

@@ -35,7 +35,39 @@ def told(telemetry: Telemetry, series: str) -> float:
     return float(page.split(f"\n{series} ")[1].split("\n")[0])
 
 
-class Polled:
+class Told:
+    """What is told of a workspace.
+
+    Attributes:
+        one: The workspace.
+        telemetry: Where it is told.
+    """
+
+    one: Workspace
+    telemetry: Telemetry
+
+    def told(self, series: str) -> float:
+        """The value of one of the exporter's own series."""
+        return told(self.telemetry, series)
+
+    def counted(self, outcome: str) -> float:
+        """How many requests ended so."""
+        return self._total("api_requests", "outcome", outcome)
+
+    def retried(self, outcome: str) -> float:
+        """How many were sent beyond the schedule because one before had ended so."""
+        return self._total("api_retries", "outcome", outcome)
+
+    def dropped(self, reason: str) -> float:
+        """How many series were left out for a reason."""
+        return self._total("series_dropped", "reason", reason)
+
+    def _total(self, family: str, label: str, value: str) -> float:
+        labels = f'api="{self.one.api}",{label}="{value}",workspace="{self.one.name}"'
+        return self.told(f"seasalt_{family}_total{{{labels}}}")
+
+
+class Polled(Told):
     """One workspace before a stand-in API.
 
     Attributes:
@@ -74,7 +106,3 @@ class Polled:
     def page(self, at: datetime | None = None) -> str:
         """The values that are shown at an instant, or now."""
         return rendered(self.store, at or self.world.now())
-
-    def told(self, series: str) -> float:
-        """The value of one of the exporter's own series."""
-        return told(self.telemetry, series)

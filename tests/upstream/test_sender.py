@@ -13,7 +13,7 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.api import pieces
-from support.polled import told
+from support.polled import Told
 from support.virtual import START, World
 from support.workspaces import KEY, workspace
 
@@ -29,7 +29,7 @@ from exporter.upstream.sender import Sender
 from exporter.upstream.shared_keys import SharedKeys
 
 
-class Asked:
+class Asked(Told):
     """A sender before an API that answers with a row of statuses.
 
     Attributes:
@@ -88,24 +88,6 @@ class Asked:
             return found
 
         return self.world.run(go)
-
-    def told(self, line: str) -> float:
-        """The value of one of the exporter's own series."""
-        return told(self.telemetry, line)
-
-    def retried(self, outcome: str) -> float:
-        """Requests beyond the schedule because one before had ended so."""
-        api = self.one.api
-        return self.told(
-            f'seasalt_api_retries_total{{api="{api}",outcome="{outcome}",workspace="acme"}}'
-        )
-
-    def counted(self, outcome: str) -> float:
-        """Requests that ended so."""
-        api = self.one.api
-        return self.told(
-            f'seasalt_api_requests_total{{api="{api}",outcome="{outcome}",workspace="acme"}}'
-        )
 
 
 async def report(sender: Sender, *, readable: bool = True) -> None:
