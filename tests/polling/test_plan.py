@@ -1,7 +1,6 @@
 from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings, strategies as st
