@@ -34,7 +34,8 @@ async def _listed(config: Config) -> int:
         if wrong:
             logs.say(f"workspace {workspace.name}: {wrong}")
             status = MENDABLE
-        tell("".join(f"{line}\n" for line in lines))
+        if lines:
+            tell("".join(f"{line}\n" for line in lines))
     return status
 
 

@@ -22,7 +22,7 @@ from exporter.model.bot_list import BOT_ID, DEFAULT_MOST
 from exporter.model.durations import Duration
 from exporter.model.entry import Entry
 from exporter.model.label_values import writable
-from exporter.model.report import Shape, matching, printable
+from exporter.model.report import Section, matching, printable
 from exporter.network_addresses import url_parts
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
@@ -156,7 +156,7 @@ StaticLabels = Annotated[
 ]
 
 
-class Http(Shape):
+class Http(Section):
     """The connection to the API; proxy and TLS environment variables are ignored."""
 
     proxy_url: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
@@ -171,7 +171,7 @@ class Http(Shape):
     )
 
 
-class Settings(Shape):
+class Settings(Section):
     """Settings for all workspaces, which each workspace can override."""
 
     interval: Duration = Field(
@@ -228,7 +228,7 @@ def _shown_as_it_is(name: str) -> str:
     return writable(name) if name.strip() else name
 
 
-class Bot(Shape):
+class Bot(Section):
     """One bot to poll."""
 
     id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] = Field(
@@ -251,7 +251,7 @@ def _bot(value: object) -> object:
     return value
 
 
-class Discovery(Shape):
+class Discovery(Section):
     """Which bots of the workspace's list are polled."""
 
     include: tuple[str, ...] = Field(

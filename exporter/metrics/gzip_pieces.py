@@ -90,7 +90,7 @@ NOTHING: Final = Piece()
 
 
 def _moved(crc: int, size: int) -> int:
-    """What a text contributes to the CRC-32 of a longer one, in which so many bytes follow it."""
+    """What a text contributes to the CRC-32 of a longer one, in which `size` bytes follow it."""
     power = 0
     while size:
         if size & 1:

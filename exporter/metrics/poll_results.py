@@ -20,7 +20,7 @@ from exporter.metrics.store import Record, Store
 from exporter.metrics.telemetry import SERIES_DROPPED, Telemetry
 from exporter.model.targets import Key
 
-_TOGETHER = 64
+_TOGETHER = 16
 """How many records are stored or cut before other tasks get a turn on the event loop."""
 
 
@@ -60,16 +60,14 @@ class Results:
 
     async def settle(self) -> None:
         """Cut stored values to a lowered `max_series`, in batches, before the first poll."""
-        limit, number = self._workspace.max_series, 0
-        while self._shares.kept > limit and (key := self._shares.largest()):
+        limit = self._workspace.max_series
+        while self._shares.kept > limit:
             level, _ = self._shares.level(limit)
-            self._cut(key, level)
-            number += 1
-            if number % _TOGETHER == 0:
-                self.changed()
-                await asyncio.sleep(0)
-        if number:
+            for _ in range(_TOGETHER):
+                if self._shares.kept > limit and (key := self._shares.largest()):
+                    self._cut(key, level)
             self.changed()
+            await asyncio.sleep(0)
 
     def dropped(self, reason: str, number: int) -> None:
         """Count dropped values, if any, under a reason."""

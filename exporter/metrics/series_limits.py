@@ -13,8 +13,8 @@ The level depends on how many values the reports have, not on what they are, so 
 Within a report, a value that is already shown has an advantage, so that two close values do not
 alternate between polls. Both keep series from flapping.
 
-A poll must not become slower as the store grows. So the level is found from the number of reports of
-each size, and there are never more sizes than the largest report has values. Reports above the
+A poll must not become slower as the store grows. So the level is found from the number of reports
+of each size, and there are never more sizes than the largest report has values. Reports above the
 level are not all cut at once: each report that needs room takes it from the largest ones, see
 `cut`.
 """

@@ -154,18 +154,18 @@ LabelName = Annotated[str, Field(min_length=1), AfterValidator(printable)]
 LabelNames = Annotated[tuple[LabelName, ...], Field(min_length=1)]
 
 
-class Shape(BaseModel):
+class Section(BaseModel):
     """A mapping in a configuration file; unknown keys are errors."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        defer_build=True,  # many models are not used: of other reports, or without a web file
+        defer_build=True,  # many models go unused, for example those of other reports
     )
 
 
-class Options(Shape):
+class Options(Section):
     """One item of `metrics:`; a report with options of its own adds them in a subclass."""
 
     metric: str = Field(description="Metric of the analytics API.")

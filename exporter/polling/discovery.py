@@ -94,7 +94,7 @@ class BotDiscovery:
     def begin(self, before: RememberedBots, workload: Workload | None = None) -> None:
         """Hand the poller the bots that are known from earlier lists.
 
-        If their workload was made already, it can be given.
+        `workload` is theirs, if it was made already.
         """
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))
@@ -192,7 +192,12 @@ class BotDiscovery:
         )
 
     def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
-        """What follows from a list that was complete at an instant, after so many seconds.
+        """What follows from a complete list.
+
+        Args:
+            listing: The list.
+            at: When it was complete.
+            seconds: How long all its requests took.
 
         Raises:
             ReplyError: If the list is suddenly empty.

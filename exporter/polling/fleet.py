@@ -192,7 +192,10 @@ class Fleet:
         return after
 
     def _tell_again(self, instead: Mapping[str, _Running]) -> None:
-        """Restore the metrics of the running pollers, in place of those of a new set of pollers."""
+        """Restore the metrics of the running pollers, in place of those of a new set of pollers.
+
+        The new set is complete as far as it was made when the error occurred.
+        """
         told = {old.place for old in self._running.values()}
         for new in instead.values():
             if new.place not in told:

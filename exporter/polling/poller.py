@@ -72,6 +72,10 @@ class Failure:
     key: Key
     error: RequestFailed
 
+    def __post_init__(self) -> None:
+        """Let go of the frames that the error passed: they hold the answer and the API key."""
+        self.error.__traceback__ = self.error.__context__ = None
+
     @property
     def unsent(self) -> bool:
         """Whether the request was not sent at all."""
@@ -197,9 +201,11 @@ class ReportPoller:
         self._results.changed()
 
     def report_load(self, workload: Workload | None = None) -> None:
-        """Set the load metric, and log the shortages of a workload that is about to be assigned.
+        """Set the load metric, and log shortages unless they are those of the present workload.
 
-        Unchanged shortages are not logged again. The default is the present workload.
+        Args:
+            workload: One that is about to be assigned; by default the present one, for which
+                nothing is logged.
         """
         workspace, before = self._workspace, self._queue.workload
         workload = workload or before

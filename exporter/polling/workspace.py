@@ -112,7 +112,7 @@ class WorkspacePoller:
     def begin(self, workload: Workload | None = None) -> None:
         """Create the workspace's metrics, and keep only the records that are still polled.
 
-        If `ahead` was called already, its result can be given.
+        `workload` is the result of `ahead`, if that was called already.
         """
         now, name = self._now(), self._workspace.name
         if self._foreign:

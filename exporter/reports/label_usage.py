@@ -79,7 +79,7 @@ def samples(reply: Usage, reading: Reading[LabelUsageOptions]) -> Iterator[Sampl
             if label.count is not None:
                 sums[label.name] = sums.get(label.name, 0) + label.count
         if len(made_of) > MOST_LABELS:
-            raise ReplyError("label_usage: more labels than any answer may hold")
+            raise ReplyError("label_usage: too many labels")
     for name, value in sums.items():
         yield USES.sample(value, reading.window, name)
 

@@ -98,7 +98,7 @@ def encoded(state: State, most: int = LARGEST) -> bytes:
     """The state as the content of the state file.
 
     Raises:
-        StateError: If the content would be larger than so many bytes.
+        StateError: If the content would be larger than `most` bytes.
     """
     lines: list[bytes] = []
     digest, size = sha256(), 0

@@ -63,7 +63,7 @@ LONGEST_TEXT: Final = 1024 * 1024
 LONGEST_NUMBER: Final = 100
 """From this many characters on a number is unreadable; the rest of the answer is still read."""
 
-_UNREADABLE_NUMBER: Final = b"9" * 40  # too large for `values.number`
+_UNREADABLE_NUMBER: Final = b"9" * 40  # too large for `reply_values.number`
 _AS_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _NUMBER_OR_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[-+.eE0-9]++', re.DOTALL)
 
@@ -207,7 +207,7 @@ def read(content: Content) -> object:
     """The parsed JSON of an answer.
 
     A string may contain invalid UTF-8, a lone surrogate or a raw control character. Marks replace
-    each of them, and `names.label_value` removes the marks from a name.
+    each of them, and `label_values.label_value` removes the marks from a name.
 
     Raises:
         Unfit: If it is not JSON in UTF-8, or exceeds a limit.
@@ -248,7 +248,7 @@ def _bounded(content: Content) -> None:
     parts = objects + lists + commas
     most = objects > MOST_OBJECTS or lists > MOST_LISTS or parts > MOST_PARTS
     if most or content.count(b'"') > MOST_QUOTES:
-        raise TooMuch("too many JSON values")
+        raise TooMuch("too many brackets, commas or quotes")
     if len(content) <= LONGEST_TEXT and parts <= _MANY_PARTS:
         return
     names: set[bytes] = set()
@@ -353,7 +353,7 @@ def holds(content: Content, answer: object, secrets: Iterable[str]) -> bool:
 def _of_a_key(one: str) -> str:
     """The characters that one character can contribute to a key; empty for an invisible one.
 
-    Full-width, circled and similar letters become plain ones, as they would in `names.label_value`
+    Full-width, circled and similar letters become plain ones, as they would in `label_values.label_value`
     or to a human reader.
     """
     return _NOT_OF_A_KEY.sub("", one if one.isascii() else normalize("NFKD", one))

@@ -14,7 +14,7 @@ rejected, the key rests again. A rotated key is another key with a history of it
 at once.
 
 A request is about a bot, named by its id, or about the workspace, named by an empty text. All times
-are seconds on the monotonic clock; `at` is the present.
+are seconds on the monotonic clock; `at` is the present, unless said otherwise.
 """
 
 from collections.abc import Callable
@@ -54,13 +54,13 @@ class KeyHealth:
     """A key, and whether the API has rejected it; the key itself never leaves memory.
 
     Args:
-        key: The key as configured.
+        key: The key, as last read from its file.
         rest: Seconds for which a rejected key is not sent; 95 % of it is kept.
         known: Looks up the judgement of a key, shared by all that use it.
         who: Distinguishes the requests of different users of a shared key.
 
     Attributes:
-        key: The key as configured.
+        key: The key, as last read from its file.
     """
 
     def __init__(

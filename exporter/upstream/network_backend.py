@@ -22,7 +22,9 @@ class NoEnd(ExporterError):
 
 
 class Streams:
-    """A network backend for httpcore, without its own retries, whose connections are `Stream`s.
+    """A network backend for httpcore whose connections are `Stream`s.
+
+    It cannot sleep: httpcore sleeps only before its own retries, which are off.
 
     Args:
         inner: The backend that makes the connections.

@@ -250,7 +250,7 @@ class Sender:
                 return received
 
     def early(self, outcome: Outcome) -> bool:
-        """Pay for a turn after one with this outcome, ahead of the regular one; whether it could."""
+        """Pay for an early turn after one that ended so; whether the retry budget was enough."""
         return self._extra(outcome, 1 + SHARE)  # the turn itself will earn a share
 
     async def bots(self, offset: int) -> Received:

@@ -86,6 +86,7 @@ class SharedKeys:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._own = blake2b(b"own", key=secret, digest_size=8).hexdigest()
+        # Caches as registries: an entry that was forgotten begins anew, which costs one request.
         self._pauses = lru_cache(MOST)(lambda *_: SharedPause())
         self._judgements = lru_cache(MOST)(lambda *_: Judgement())
 

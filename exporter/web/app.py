@@ -310,7 +310,7 @@ def _searched(scope: Scope) -> str:
     asked: dict[str, list[str]] = parse_qs(
         scope.get("query_string", b"")[:_LONGEST].decode("latin-1")
     )
-    return asked.get("q", [""])[0].strip()[:_LONGEST_SEARCH]
+    return asked.get("q", [""])[0].strip()[:_LONGEST_SEARCH].rstrip()
 
 
 def _target(scope: Scope) -> tuple[str, str]:

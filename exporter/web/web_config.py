@@ -21,7 +21,7 @@ from exporter.config.yaml_document import Document, Place, read
 from exporter.did_you_mean import did_you_mean
 from exporter.errors import ConfigError
 from exporter.files import LARGEST_PEM, Followed, reason
-from exporter.model.report import Shape
+from exporter.model.report import Section
 from exporter.tls import (
     CLIENT_AUTH,
     CURVES,
@@ -66,7 +66,7 @@ _PART: Final = r"([0-9]{1,19}(?:\.[0-9]{0,19})?)(ms|us|µs|ns|h|m|s)"
 
 _TLS: Final = ("tls_server_config",)
 
-ModelT = TypeVar("ModelT", bound=Shape)
+ModelT = TypeVar("ModelT", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ _ClientAuth = Annotated[
 ]
 
 
-class _Tls(Shape):
+class _Tls(Section):
     cert: str | None = None
     cert_file: str | None = None
     key: SecretStr | None = None
@@ -167,12 +167,12 @@ class _Tls(Shape):
     ] = ()
 
 
-class _Http(Shape):
+class _Http(Section):
     http2: Annotated[bool, AfterValidator(_http2)] = False
     headers: Mapping[str, Any] = {}
 
 
-class RateLimit(Shape):
+class RateLimit(Section):
     """The rate limit for requests, as a token bucket.
 
     Attributes:
@@ -184,7 +184,7 @@ class RateLimit(Shape):
     burst: int = Field(0, ge=0, le=1_000_000)
 
 
-class _File(Shape):
+class _File(Section):
     tls_server_config: Mapping[str, Any] = {}
     http_server_config: Mapping[str, Any] = {}
     basic_auth_users: Mapping[str, Any] = {}
@@ -272,11 +272,14 @@ class _Reader:
 
     def _users(self, data: Mapping[str, Any]) -> Mapping[bytes, bytes]:
         place = ("basic_auth_users",)
-        for name in data:
+        good = {}
+        for name, value in data.items():
             if not name or ":" in name or not name.isprintable():
                 text = "a user's name must be printable, without a colon in it"
                 self.document.wrong((*place, name), text)
-        users, _ = validated(self.document, _Users, data, place)
+            else:
+                good[name] = value
+        users, _ = validated(self.document, _Users, good, place)
         hashes = users.root.items() if users else ()
         return {name.encode(): value.get_secret_value().encode() for name, value in hashes}
 

@@ -1,5 +1,6 @@
 """A new configuration for a process that serves: by signal, by request, and by itself."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -120,6 +121,18 @@ def test_of_every_bad_file_nothing_is_taken_up_and_the_first_mistake_is_told(
         assert len(small_sandbox.requests) == asked + 1
     with capsys.disabled():
         print(f" [{len(BAD)} bad files, none taken up]", end="")
+
+
+def test_a_workspace_that_was_removed_is_not_on_the_next_page(
+    exporter: Command, small_sandbox: ServedSandbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "seasalt.yml"
+    with serving(exporter, small_sandbox, file, "--web.enable-lifecycle") as served:
+        served.write((SMALL + LABELS).replace("name: small", "name: other"))
+        assert get(f"{served.url}/-/reload", method="POST").status == 200
+        page = get(f"{served.url}/metrics").body.decode()
+        assert 'workspace="small"' not in page
+        assert re.search(r'^seasalt_api_requests_total\{.*workspace="other"', page, re.MULTILINE)
 
 
 def test_a_changed_file_is_noticed_where_that_is_asked_for(

@@ -77,6 +77,14 @@ def answering(status: int, content: object = None) -> Callable[[dict[str, Any]],
     return lambda _: (status, content or {"detail": "no"})
 
 
+def test_a_failure_keeps_neither_the_answer_nor_the_key() -> None:
+    failures = Run(workspace(), answering(500)).once()
+
+    assert failures
+    for error in (failure.error for failure in failures):  # frames hold both
+        assert (error.__traceback__, error.__context__) == (None, None)
+
+
 def test_a_week_of_polls_keeps_every_reports_interval() -> None:
     run = Run(workspace(["conversation_overview", {"metric": "csat", "interval": "30m"}], bots=3))
 

@@ -1,6 +1,5 @@
 """Replies have the keys, the order and the spelling of the documents' samples."""
 
-import calendar
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -45,8 +44,21 @@ VOLUME = {
     "inbound_non_voice_count": int,
 }
 USAGE = {"total_voice_minutes": float, "total_chat_responses": int}
-WEEKDAYS = list(calendar.day_name)
-MONTHS = list(calendar.month_name)[1:]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 
 def shape(value: dict[str, object]) -> dict[str, type]:

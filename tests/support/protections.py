@@ -2342,6 +2342,20 @@ PROTECTIONS: Final = (
         ("tests/polling/test_fleet.py",),
     ),
     Protection(
+        "the next page after a reload has the new configuration",
+        "exporter/commands/serve.py",
+        "await self.snapshots.renewed()",
+        "self.snapshots.changed()",
+        ("tests/e2e/test_reload.py::test_a_workspace_that_was_removed_is_not_on_the_next_page",),
+    ),
+    Protection(
+        "a failure keeps no answer and no key in memory",
+        "exporter/polling/poller.py",
+        "self.error.__traceback__ = self.error.__context__ = None",
+        "pass",
+        ("tests/polling/test_poller.py::test_a_failure_keeps_neither_the_answer_nor_the_key",),
+    ),
+    Protection(
         "nothing is asked after the signal to end",
         "exporter/commands/serve.py",
         "    await stop.wait()\n    for task in background:\n        task.cancel()\n    await fleet.close()",

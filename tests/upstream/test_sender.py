@@ -838,7 +838,7 @@ def test_answers_that_cost_too_much_open_the_breaker() -> None:
 
     *found, standing = asked.run(*[report] * 20, standing_of)
 
-    assert {str(one) for one in found} == {"HTTP 200, too many JSON values"}
+    assert {str(one) for one in found} == {"HTTP 200, too many brackets, commas or quotes"}
     assert isinstance(standing, SenderState)
     assert standing.open_until
 

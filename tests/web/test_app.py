@@ -341,6 +341,14 @@ def looked() -> tuple[Web, list[float]]:
     return app(status=status), looks
 
 
+def test_a_search_is_a_hundred_characters_at_most_without_space_around_it() -> None:
+    long = quote(f" {'a' * 99} {'b' * 99}")
+
+    page = ask(f"/?q={long}").text
+
+    assert f'value="{"a" * 99}"' in page
+
+
 def test_how_the_polling_goes_is_looked_at_once_a_second_for_all_who_ask() -> None:
     web, looks = looked()
 

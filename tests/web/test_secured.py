@@ -359,8 +359,12 @@ def test_over_tls_nothing_of_a_connection_outlives_its_reset(folder: Path, kind:
             wait_for(lambda: alive(sslproto.SSLProtocol) == 0, "some are still there", 3)
         finally:
             gc.enable()
-        gc.collect()
-        assert alive(Connection) == before
+
+        def gone() -> bool:
+            gc.collect()
+            return alive(Connection) == before
+
+        wait_for(gone, "connections are still there")
 
 
 def alive(kind: type) -> int:
@@ -579,6 +583,7 @@ def test_a_user_who_is_gone_or_has_another_password_is_known_no_more_on_a_kept_c
         wait_for(lambda: len(server.reloads) > 1, "the change is not seen")
         connection.sendall(request)
         assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
+        assert server.status(basic(user, password)) == 200
 
 
 def scrape(server: Serving, right: str) -> float:

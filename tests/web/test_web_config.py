@@ -19,6 +19,7 @@ from support.processes import finished
 
 from exporter.commands.configuration import configuration
 from exporter.commands.flags import parse
+from exporter.config import yaml_document
 from exporter.config.yaml_document import Document
 from exporter.errors import ConfigError, Mistake
 from exporter.files import Followed
@@ -273,15 +274,26 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     found = told(
         folder,
-        f"{PAIR}  curve_preferences: [X25519, CurveP256]\nhttp_server_config: {{http2: true}}\n"
+        "tls_server_config:\n  cert_file: none.pem\n  key_file: none.pem\n"
+        "  curve_preferences: [X25519, CurveP256]\nhttp_server_config: {http2: true}\n"
         "basic_auth_users: {a: b, c: d}\nrate_limit: {interval: soon}\nmore: 1\n",
     )
 
     assert [line.split(": ")[1] for line in found] == [
-        "tls_server_config.curve_preferences",
-        "http_server_config",
+        *("tls_server_config.cert_file", "tls_server_config.key_file"),
+        *("tls_server_config.curve_preferences", "http_server_config"),
         *("basic_auth_users.a", "basic_auth_users.c", "rate_limit.interval", "more"),
     ]
+
+
+def test_without_libyaml_a_users_name_that_has_no_bytes_is_told_as_well(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_document, "Loader", yaml_document.PureLoader)
+
+    (mistake,) = told(folder, f'basic_auth_users: {{"\\ud800": {HASH}}}\n')
+
+    assert "must be printable" in mistake
 
 
 # What it takes.
