@@ -344,7 +344,7 @@ def test_of_events_and_subjects_without_end_a_thousand_are_remembered() -> None:
     assert repeats.since(99_999, 1, 99_999) is None
     assert repeats.since(0, 1, 0) == 0
     # What the promise is about.
-    assert len(repeats._told) == len(repeats._last) == 1000  # noqa: SLF001
+    assert len(repeats._told) == len(repeats._last) == 1000  # noqa: SLF001 - its memory
 
 
 def test_the_failures_of_a_workspace_for_one_reason_are_one_event() -> None:

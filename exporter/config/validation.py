@@ -329,7 +329,7 @@ class _Reader:
         return self.document.found == before
 
     def _apart(self, entry: Entry, others: Mapping[int, Entry], place: Place) -> None:
-        """Record a mistake if an entry cannot be distinguished from an earlier one; only the first."""
+        """Record a mistake, and only one, if an entry cannot be told from earlier ones."""
         for index, other in others.items():
             if (entry.name, entry.window) == (other.name, other.window):
                 self.document.wrong(

@@ -29,6 +29,7 @@ class Results:
     """The destination of one workspace's results.
 
     Attributes:
+        _workspace: The workspace, with its limit.
         store: Receives the values; another one once the workspace is retired.
         telemetry: Receives the counts; likewise.
         changed: Called after values in the store have changed.

@@ -353,8 +353,8 @@ def holds(content: Content, answer: object, secrets: Iterable[str]) -> bool:
 def _of_a_key(one: str) -> str:
     """The characters that one character can contribute to a key; empty for an invisible one.
 
-    Full-width, circled and similar letters become plain ones, as they would in `label_values.label_value`
-    or to a human reader.
+    Full-width, circled and similar letters become plain ones, as they would in
+    `label_values.label_value` or to a human reader.
     """
     return _NOT_OF_A_KEY.sub("", one if one.isascii() else normalize("NFKD", one))
 

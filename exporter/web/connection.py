@@ -185,7 +185,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         super().handle_events()
 
     def on_response_complete(self) -> None:
-        """Continue with the next request; delay it if its complete head has arrived already."""
+        """Continue with the next request; delay it if it is pipelined, so its head is there."""
         self._slow.stop()
         if _HEAD_ENDS.search(self.conn._receive_buffer._data):  # noqa: SLF001 - no public way
             loop = asyncio.get_running_loop()

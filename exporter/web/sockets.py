@@ -241,6 +241,7 @@ class Admitted(socket.socket):
         """Record what the connection is doing from now on."""
         if standing != getattr(self, "standing", None):
             self.standing, turn = standing, next(_turns)
+            # The newest password check goes first, because the oldest is next in the queue.
             self.rank = standing, -turn if standing == DOUBTED else turn
 
     def asks(self) -> bool:

@@ -93,7 +93,7 @@ def fair_shares(sizes: Sequence[int], limit: int) -> list[int]:
     def fits(level: int) -> bool:
         return sum(min(size, level) for size in sizes) <= limit
 
-    level = bisect_left(range(1, limit + 1), True, key=lambda level: not fits(level))  # noqa: FBT003
+    level = bisect_left(range(1, limit + 1), True, key=lambda level: not fits(level))  # noqa: FBT003 - sought
     shares = [min(size, level) for size in sizes]
     over = limit - sum(shares)
     for index, size in enumerate(sizes):

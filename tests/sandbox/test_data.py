@@ -115,7 +115,7 @@ def test_events_after_now_stay_invisible_until_their_time_comes(
     clock = [START]
     sandbox = make_sandbox(now=lambda: clock[0], days=4, bots=2)
 
-    def ask(api: str, *metrics: str, **fields: object) -> Any:  # noqa: ANN401
+    def ask(api: str, *metrics: str, **fields: object) -> Any:  # noqa: ANN401 - JSON
         reply = post(api, {"metrics": metrics} | fields, sandbox)
         assert reply.status_code == 200, reply.text
         return reply.json()

@@ -27,7 +27,7 @@ async def empty() -> Snapshot:
     return snapshot(Store().generation(), NOW)
 
 
-def app(**others: Any) -> Web:  # noqa: ANN401
+def app(**others: Any) -> Web:  # noqa: ANN401 - of Web
     given: dict[str, Any] = {
         "snapshot": empty,
         "own": lambda openmetrics: [Piece.of(b"own 1\n# EOF\n" if openmetrics else b"own 1\n")],
