@@ -1231,7 +1231,7 @@ PROTECTIONS: Final = (
         "exporter/web/app.py",
         'return found if len(found) <= _LONGEST else ""',
         "return found",
-        ("tests/web/test_app.py::test_a_header_that_is_no_scrapers_takes_no_time",),
+        ("tests/web/test_app.py::test_a_header_longer_than_a_scrapers_is_not_read",),
     ),
     Protection(
         "names on the status page are no part of it",

@@ -482,3 +482,11 @@ def test_a_header_that_is_no_scrapers_takes_no_time() -> None:
         assert answer.status_code == 200
         assert "content-encoding" not in answer.headers
     assert time.perf_counter() - begun < 4
+
+
+def test_a_header_longer_than_a_scrapers_is_not_read() -> None:
+    assert ask("/metrics", headers={"accept-encoding": "br;q=0.1, " * 90 + "gzip"}).headers[
+        "content-encoding"
+    ]
+    longer = ask("/metrics", headers={"accept-encoding": "br;q=0.1, " * 110 + "gzip"})
+    assert "content-encoding" not in longer.headers
