@@ -56,14 +56,17 @@ class Entry:
 
     @cached_property
     def question(self) -> str:
-        """A fingerprint of what gives the values their meaning: report, time zone and options.
+        """A fingerprint of what gives the values their meaning: report, labels, time zone, options.
 
-        Values with another fingerprint are discarded after a reload or a restart. A four-byte
-        digest is enough to tell two questions apart, and too short to reveal the names in the
-        options.
+        Values with another fingerprint are discarded after a reload or a restart, and asked for
+        again at once. The labels are part of it because a kept value has its label values by their
+        order: after an upgrade that adds a label, it would be missing until the next poll. A
+        four-byte digest is enough to tell two questions apart, and too short to reveal the names in
+        the options.
         """
         options = self.options.model_dump_json(exclude={"name", "interval", "scope"})
-        asked = f"{self.report.name}\n{self.zone.key}\n{options}"
+        labels = [(family.name, *family.labels) for family in self.report.families]
+        asked = f"{self.report.name}\n{labels}\n{self.zone.key}\n{options}"
         return blake2b(asked.encode(), digest_size=4).hexdigest()
 
     @cached_property

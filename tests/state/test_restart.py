@@ -1,7 +1,8 @@
 """A process that ends and another that goes on: with a state, nobody can tell from the API's side."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
@@ -19,6 +20,8 @@ from exporter.metrics.exposition import rendered
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import api_paths
+from exporter.model.report import Options, Reading
+from exporter.model.samples import Sample
 from exporter.model.windows import begins, local_day
 from exporter.polling.workspace import WorkspacePoller
 from exporter.state.encoding import State, decoded, encoded
@@ -238,6 +241,26 @@ def test_values_are_never_shown_as_the_answer_to_another_question(changed: dict[
 
     assert "seasalt_conversation_overview_conversations{" not in lives.first_page
     assert len(lives.sent("conversation_overview")) == 2  # the new question is asked at once
+    assert "seasalt_conversation_overview_conversations{" in lives.page
+
+
+def test_after_an_upgrade_that_adds_a_label_a_report_is_asked_for_again_at_once() -> None:
+    one = workspace(["conversation_overview"], interval="6h", **FAST)
+    (entry,) = one.entries
+    report = entry.report
+    older = {family: replace(family, labels=family.labels[:-1]) for family in report.families}
+
+    def samples(reply: object, reading: Reading[Options]) -> Iterator[Sample]:
+        for family, labels, value in report.samples(reply, reading):
+            yield older[family].sample(value, *labels[:-1])
+
+    earlier = replace(report, families=tuple(older.values()), samples=samples)
+    lives = Lives().live(one.with_entries((replace(entry, report=earlier),)), HOUR)
+
+    lives.live(one, timedelta(minutes=1))
+
+    assert "seasalt_conversation_overview_conversations{" not in lives.first_page
+    assert len(lives.sent("conversation_overview")) == 2
     assert "seasalt_conversation_overview_conversations{" in lives.page
 
 

@@ -1577,6 +1577,15 @@ PROTECTIONS: Final = (
         ("tests/state/test_restart.py",),
     ),
     Protection(
+        "a report whose labels an upgrade changed is asked for at once",
+        "exporter/model/entry.py",
+        'asked = f"{self.report.name}\\n{labels}\\n',
+        'asked = f"{self.report.name}\\n',
+        (
+            "tests/state/test_restart.py::test_after_an_upgrade_that_adds_a_label_a_report_is_asked_for_again_at_once",
+        ),
+    ),
+    Protection(
         "a workspace that is as it was goes on undisturbed",
         "exporter/polling/fleet.py",
         "if old and old.likeness == new.likeness:",
