@@ -139,7 +139,10 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     "T30": (bad("label-relation-three-labels"), f"{RELATION}it_takes_exactly_two_labels"),
     "T31": (f"{USAGE}labels_are_shown_by_their_own_name_whatever_was_asked",),
     "T32": (f"{LABELS}it_takes_neither_dates_nor_a_zone_and_has_no_window",),
-    "T33": (f"{PLAN}every_parameter_is_sent_and_no_other",),
+    "T33": (
+        f"{PLAN}every_parameter_is_sent_and_no_other",
+        f"{OVERVIEW}what_is_told_without_empty_conversations_has_a_label",
+    ),
     "T34": (f"{YEARLY}the_label_is_the_year_that_was_sent",),
     "T35": ("fuzz/test_configurations.py::test_a_damaged_configuration_is_told_or_obeyed",),
     "T36": (f"{PLAN}every_parameter_is_sent_and_no_other",),

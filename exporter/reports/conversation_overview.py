@@ -13,12 +13,13 @@ from exporter.model.reply_values import Count, Number, Reply, Row, Rows, instant
 from exporter.model.report import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.model.samples import Family, Sample
 
-_LABELS: Final = ("window", "handling_status")
+_LABELS: Final = ("window", "handling_status", "exclude_empty_response")
 
 COUNTS: Final = {
     "conversations": Family(
         "seasalt_conversation_overview_conversations",
-        "Conversations in the window; on Portal those of the handling status, if one is asked for.",
+        "Conversations in the window, without those that handling_status or exclude_empty_response"
+        " leaves out.",
         _LABELS,
     ),
     "messages": Family(
@@ -53,17 +54,17 @@ _OPTIONAL: Final = frozenset(
 CHANGE: Final = Family(
     "seasalt_conversation_overview_change_ratio",
     "Change against the equally long window before, as the API gives it: 0.1 is ten per cent more.",
-    ("window", "of"),
+    ("window", "of", "exclude_empty_response"),
 )
 START: Final = Family(
     "seasalt_conversation_overview_period_start_timestamp_seconds",
     "Where the API lets the current or the previous period begin, in Unix time.",
-    ("window", "period"),
+    ("window", "period", "exclude_empty_response"),
 )
 END: Final = Family(
     "seasalt_conversation_overview_period_end_timestamp_seconds",
     "Where the API lets the current or the previous period end, in Unix time.",
-    ("window", "period"),
+    ("window", "period", "exclude_empty_response"),
 )
 
 
@@ -71,7 +72,9 @@ class ConversationOverviewOptions(Options):
     """How a conversation_overview is asked for."""
 
     exclude_empty_response: bool = Field(
-        default=False, description="Leaves out conversations that no bot or agent replied to."
+        default=False,
+        description="Leaves out conversations that no bot or agent replied to;"
+        " on SeaX, those without an inbound message.",
     )
     handling_status: Literal["RESOLVED", "PENDING", "FOLLOW_UP"] | None = Field(
         None, description="Portal: counts only conversations with this handling status."
@@ -110,26 +113,27 @@ class Overview(Reply):
 def samples(reply: Overview, reading: Reading[ConversationOverviewOptions]) -> Iterator[Sample]:
     """The totals, their changes, and the periods that the API compared."""
     status = reading.options.handling_status or ""
+    excluded = "true" if reading.options.exclude_empty_response else ""
     if reply.data is not None:
         sums = reading.sums(reply.data, ("count",))
         if "count" in sums:
-            yield COUNTS["conversations"].sample(sums["count"], reading.window, status)
+            yield COUNTS["conversations"].sample(sums["count"], reading.window, status, excluded)
         return
     for field, family in COUNTS.items():
         value = getattr(reply, field)
         if value is not None:
-            yield family.sample(value, reading.window, status)
+            yield family.sample(value, reading.window, status, excluded)
         change = getattr(reply, f"{field}_change_percentage")
         if change is not None and not status:  # its family has no label handling_status
             of = "users" if field == "distinct_user_count" else field
-            yield CHANGE.sample(change / 100, reading.window, of)
+            yield CHANGE.sample(change / 100, reading.window, of, excluded)
     for period in ("current", "previous") if not status else ():
         for family, edge in ((START, "start"), (END, "end")):
             field = f"{period}_period_{edge}"
             given = getattr(reply, field)
             at = instant(given, reading.zone)
             if at is not None:
-                yield family.sample(at.timestamp(), reading.window, period)
+                yield family.sample(at.timestamp(), reading.window, period, excluded)
             elif given is not None:
                 reading.drift.unreadable(field)
 
@@ -159,7 +163,13 @@ REPORT: Final = Report(
     reply=TypeAdapter(Overview),
     samples=samples,
     optional=lambda _: _OPTIONAL,
+    default_name=lambda options: (
+        "conversation_overview_exclude_empty_response"
+        if options.exclude_empty_response
+        else "conversation_overview"
+    ),
     collides=lambda one, two, _: (
-        (one.window, one.handling_status) == (two.window, two.handling_status)
+        (one.window, one.handling_status, one.exclude_empty_response)
+        == (two.window, two.handling_status, two.exclude_empty_response)
     ),
 )

@@ -171,9 +171,14 @@ class Account:
         empty = entry.get("exclude_empty_response")
         return f"AND {self.empty_without} < {self.books.now}" if empty else ""
 
+    def asked(self, entry: Entry) -> dict[str, Any]:
+        """The labels that say what a conversation_overview is about."""
+        excluded = "true" if entry.get("exclude_empty_response") else ""
+        return {"window": entry["window"], "exclude_empty_response": excluded}
+
     def conversation_overview(self, entry: Entry) -> Truths:
         """Conversations by their start, messages of all senders, and the same of the span before."""
-        name, window, kept = "conversation_overview", entry["window"], self.kept(entry)
+        name, asked, kept = "conversation_overview", self.asked(entry), self.kept(entry)
         live = f"{kept} AND live_agent_at < {self.books.now}"
 
         def numbers(of: Span) -> dict[str, int]:
@@ -185,17 +190,17 @@ class Account:
                 "live_agent_requests": self.conversations(of, live),
             }
 
-        span = self.books.range(window)
+        span = self.books.range(entry["window"])
         before = numbers(span.before)
         for of, value in numbers(span).items():
-            yield self.one(f"{name}_{of}", value, window=window)
-            yield self.one(f"{name}_change_ratio", change(value, before[of]), window=window, of=of)
+            yield self.one(f"{name}_{of}", value, **asked)
+            yield self.one(f"{name}_change_ratio", change(value, before[of]), of=of, **asked)
         users = self.conversations(span, kept, "count(DISTINCT user)")
-        yield self.one(f"{name}_users", users, window=window)
+        yield self.one(f"{name}_users", users, **asked)
         for period, edges in (("current", span), ("previous", span.before)):
             for edge, at in (("start", edges.since), ("end", edges.until)):
                 family = f"{name}_period_{edge}_timestamp_seconds"
-                yield self.one(family, at, window=window, period=period)
+                yield self.one(family, at, period=period, **asked)
 
     def communication_volume(self, entry: Entry) -> Truths:
         """Calls by direction, and messages from customers."""
@@ -367,11 +372,11 @@ class Portal(Account):
 
     def conversation_overview(self, entry: Entry) -> Truths:
         """Conversations of the window's days, and of one status; none where there are none."""
-        window, status = entry["window"], entry.get("handling_status", "")
+        status = entry.get("handling_status", "")
         end = self.kept(entry) + (f" AND handling_status = '{status}'" if status else "")
-        value = self.conversations(self.books.span(window), end)
+        value = self.conversations(self.books.span(entry["window"]), end)
         if value:
-            labels = {"window": window, "handling_status": status}
+            labels = self.asked(entry) | {"handling_status": status}
             yield self.one("conversation_overview_conversations", value, **labels)
 
     def today_communication_volume(self, _: Entry) -> Truths:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from e2e.books import Books, Entry, Portal, SeaChat, SeaX, Truth, Truths
 from e2e.programs import LOOPBACK, Command, Demo, served
 from support.pagecheck import Series
@@ -19,6 +20,7 @@ from support.processes import Running, answered, get, started, wait_for
 
 from exporter.sandbox import Sandbox
 
+ROOT: Final = Path(__file__).parents[2]
 WINDOWS: Final = ("today", "last_7_days", "last_30_days")
 LABELS: Final = ["Support", "Resolved by Bot"]
 OTHER_LABELS: Final = ["Billing", "Unanswered"]
@@ -62,7 +64,7 @@ SHARED: Final = [
 SEACHAT: Final = [
     *SHARED,
     *over("conversation_overview", "last_7_days", "last_30_days"),
-    *over("conversation_overview", "last_90_days", exclude_empty_response=True),
+    *over("conversation_overview", "last_30_days", "last_90_days", exclude_empty_response=True),
     *over("communication_volume", *WINDOWS),
     *over("label_relation", "last_30_days", labels=LABELS),
     *over("total_usage", "all"),
@@ -78,7 +80,7 @@ OF_ALL_BOTS: Final = [
 PORTAL: Final = [
     *SHARED,
     *over("conversation_overview", *WINDOWS),
-    *over("conversation_overview", "last_week", exclude_empty_response=True),
+    *over("conversation_overview", "last_week", "last_30_days", exclude_empty_response=True),
     *(
         entry
         for status in ("RESOLVED", "PENDING", "FOLLOW_UP")
@@ -100,7 +102,7 @@ PORTAL: Final = [
 SEAX: Final = [
     *SHARED,
     *over("conversation_overview", "last_day", "last_30_days"),
-    *over("conversation_overview", "last_7_days", exclude_empty_response=True),
+    *over("conversation_overview", "last_7_days", "last_30_days", exclude_empty_response=True),
     *over("communication_volume", *WINDOWS),
     *over("label_usage", "yesterday", labels=OTHER_LABELS, name="other_labels"),
     {"metric": "label_overview"},
@@ -319,6 +321,42 @@ def test_each_value_is_what_the_books_say(
     assert len(scraping.books) >= 1_000
     with capsys.disabled():
         print(f" [{len(found)} values of {api}]", end="")
+
+
+@pytest.mark.parametrize("scope", ['bot_id!=""', 'bot_id=""'], ids=["bots", "workspaces"])
+def test_the_documented_share_of_unanswered_conversations_is_the_books(
+    scraping: Prometheus, scope: str
+) -> None:
+    page = (ROOT / "docs" / "reading-the-numbers.md").read_text(encoding="utf-8")
+    _, _, told = page.partition("\n## The share of unanswered conversations\n")
+    section, _, _ = told.partition("\n## ")
+    (written,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    (query,) = re.findall(r"```promql\n(.*?)```", section, re.DOTALL)
+    polled = yaml.safe_load(written)["metrics"]
+    assert all(entry in entries for entry in polled for entries in (OF_A_BOT, PORTAL, SEAX))
+
+    found = {
+        (labels["workspace"], labels.get("bot_id", "")): share
+        for labels, share in scraping.ask(query.replace('bot_id!=""', scope))
+        if labels["job"] == "text"
+    }
+
+    books = {
+        (labels["workspace"], labels.get("bot_id", ""), "exclude_empty_response" in labels): truth
+        for (name, pairs), (truth, _) in scraping.books.items()
+        if name == "seasalt_conversation_overview_conversations"
+        and (labels := dict(pairs))["window"] == "last_30_days"
+        and "handling_status" not in labels
+    }
+    assert found == pytest.approx(
+        {
+            (workspace, bot): 1 - books[workspace, bot, True] / everyone
+            for (workspace, bot, without), everyone in books.items()
+            if everyone and not without and bool(bot) == (scope == 'bot_id!=""')
+        }
+    )
+    assert len(found) > 2
+    assert 0 < min(found.values()) <= max(found.values()) < 1
 
 
 def test_agents_statuses_that_go_on_last_until_the_poll(scraping: Prometheus) -> None:

@@ -34,7 +34,8 @@ from exporter.model.samples import Family, Sample
 from exporter.model.targets import Key, Target
 from exporter.reports.catalogue import REPORTS, of_api
 
-OVERVIEW: Final = ("window", "handling_status")
+OVERVIEW: Final = ("window", "handling_status", "exclude_empty_response")
+PERIOD: Final = ("window", "period", "exclude_empty_response")
 RELATION: Final = ("window", "base_label", "comparison_label")
 
 PROMISED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -45,9 +46,9 @@ PROMISED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "conversation_overview_agent_messages": OVERVIEW,
         "conversation_overview_live_agent_requests": OVERVIEW,
         "conversation_overview_users": OVERVIEW,
-        "conversation_overview_change_ratio": ("window", "of"),
-        "conversation_overview_period_start_timestamp_seconds": ("window", "period"),
-        "conversation_overview_period_end_timestamp_seconds": ("window", "period"),
+        "conversation_overview_change_ratio": ("window", "of", "exclude_empty_response"),
+        "conversation_overview_period_start_timestamp_seconds": PERIOD,
+        "conversation_overview_period_end_timestamp_seconds": PERIOD,
     },
     "communication_volume": {
         "communication_volume_calls": ("window", "direction"),

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 import pytest
 from support.entries import JANUARY, entry, read
+from support.workspaces import workspace
 
 from exporter.model.report import ABSENT, Windows
+from exporter.polling.plan import planned_calls
 
 METRIC = "conversation_overview"
 CONVERSATIONS = "conversation_overview_conversations"
@@ -46,6 +48,42 @@ def test_each_handling_status_is_an_entry_of_its_own() -> None:  # T41
 
 
 @pytest.mark.parametrize("api", ["seachat", "seax"])
+def test_what_is_told_without_empty_conversations_has_a_label(api: str) -> None:  # T33
+    part = {
+        "conversations": 138,
+        "conversations_change_percentage": 4,
+        "current_period_start": "2024-01-01T00:00:00Z",
+        "current_period_end": "2024-01-31T23:59:59Z",
+    }
+    found = read(api, METRIC, part, exclude_empty_response=True)
+    excluded = 'exclude_empty_response="true"'
+    assert found.series == {
+        f"{CONVERSATIONS}{{{excluded}}}": 138,
+        f'{CHANGE}{{of="conversations",{excluded}}}': 0.04,
+        f'{START}{{period="current",{excluded}}}': 1704067200,
+        f'{END}{{period="current",{excluded}}}': 1706745599,
+    }
+
+
+def test_portal_tells_of_a_status_without_empty_conversations() -> None:  # T33, T41
+    part = {"data": [{"date": "2024-06-01", "count": 6}]}
+    options: dict[str, Any] = {"handling_status": "PENDING", "exclude_empty_response": True}
+    found = read("portal", METRIC, part, JUNE, **options)
+    labels = 'handling_status="PENDING",exclude_empty_response="true"'
+    assert found.series == {f"{CONVERSATIONS}{{{labels}}}": 6}
+
+
+@pytest.mark.parametrize("api", ["seachat", "portal", "seax"])
+def test_all_conversations_and_those_that_are_not_empty_stand_beside_each_other(api: str) -> None:
+    both = [METRIC, {"metric": METRIC, "exclude_empty_response": True}]
+    one = workspace(both, api=api, bots=int(api == "seachat"))
+    calls = planned_calls(one, one.bots)
+    assert [call.body(JUNE.date())["exclude_empty_response"] for call in calls] == [False, True]
+    names = [entry.name for call in calls for entry in call.entries]
+    assert names == [METRIC, f"{METRIC}_exclude_empty_response"]
+
+
+@pytest.mark.parametrize("api", ["seachat", "seax"])
 def test_a_range_never_travels_with_dates(api: str) -> None:  # T27
     wanted = entry(api, METRIC)
     assert wanted.form.windows is Windows.RANGES
@@ -77,7 +115,7 @@ def test_the_window_that_the_api_means_is_shown_beside_the_one_that_was_asked() 
         f'{END}{{period="current"}}': 1706745599,
     }
     conversations = found.samples[0]
-    assert conversations.labels == ("last_30_days", "")
+    assert conversations.labels == ("last_30_days", "", "")
 
 
 @pytest.mark.usefixtures("_our_zones")

@@ -217,10 +217,18 @@ def test_yesterdays_today_is_not_shown_by_a_process_that_starts_after_midnight(z
     assert "seasalt_total_usage_chat_responses{" not in lives.first_page
 
 
+ANSWERED: Final = {
+    "metric": "conversation_overview",
+    "exclude_empty_response": True,
+    "name": "conversation_overview",
+}
+"""Another question under the name of the first."""
+
+
 @pytest.mark.parametrize(
     "changed",
     [
-        {"metrics": [{"metric": "conversation_overview", "exclude_empty_response": True}]},
+        {"metrics": [ANSWERED]},
         {"timezone": "Asia/Tokyo"},
         {"base_url": "https://another.seasalt.ai"},
         {"workspace_id": "ws-2"},

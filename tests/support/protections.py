@@ -1586,6 +1586,13 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "conversations that are not empty are never shown as all conversations",
+        "exporter/reports/conversation_overview.py",
+        'excluded = "true" if reading.options.exclude_empty_response else ""',
+        'excluded = ""',
+        ("tests/reports/test_conversation_overview.py", "tests/test_apart.py"),
+    ),
+    Protection(
         "a workspace that is as it was goes on undisturbed",
         "exporter/polling/fleet.py",
         "if old and old.likeness == new.likeness:",

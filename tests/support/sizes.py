@@ -31,9 +31,9 @@ def _reports() -> dict[tuple[str, str], list[tuple[Family, tuple[str, ...]]]]:
         found = [
             one
             for name in names
-            for one in _table(f"conversation_overview_{name}", (window,), ("",))
+            for one in _table(f"conversation_overview_{name}", (window,), ("",), ("",))
         ]
-        return [*found, *_table("conversation_overview_change_ratio", (window,), OF)]
+        return [*found, *_table("conversation_overview_change_ratio", (window,), OF, ("",))]
 
     hours = tuple(f"{hour:02}" for hour in range(24))
     months = tuple(f"{month:02}" for month in range(1, 13))
