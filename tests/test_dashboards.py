@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from support.promql import FILTERS
 
 from exporter.commands import demo
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
@@ -378,6 +379,8 @@ def test_every_selector_of_the_apis_pins_window_scope_and_api(uid: str) -> None:
                 operator, window = selector.labels["window"]
                 assert operator == "="
                 assert re.fullmatch(r"[a-z0-9_]+", window)
+            for label in LABELS[selector.name].intersection(FILTERS):
+                assert selector.labels[label][0] == "=", expression
 
 
 @each_board

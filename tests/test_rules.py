@@ -12,7 +12,7 @@ import pytest
 import yaml
 from e2e.programs import program
 from support.processes import finished
-from support.promql import Selector, labels, selectors
+from support.promql import FILTERS, Selector, labels, selectors
 
 from exporter.config import load
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
@@ -227,6 +227,8 @@ def problem(selector: Selector) -> str | None:
         scopes = {(sign, value) for label, sign, value in selector.matchers if label == "bot_id"}
         if scopes not in ({("=", "")}, {("!=", "")}):
             return "any scope"
+        if any(label in known and selector.pinned(label) is None for label in FILTERS):
+            return "any filter"
     return None
 
 
@@ -286,6 +288,9 @@ def test_where_the_clocks_were_changed_the_week_is_an_hour_shorter_or_longer() -
             assert (hours(forward), hours(back)) == (hours(whole) - 1, hours(whole) + 1)
 
 
+OVERVIEW: Final = 'conversation_overview_users{window="last_day",bot_id=""'
+
+
 @pytest.mark.parametrize(
     ("selector", "wrong"),
     [
@@ -296,6 +301,11 @@ def test_where_the_clocks_were_changed_the_week_is_an_hour_shorter_or_longer() -
         ('seasalt_csat_responses{window="all"}', "any scope"),
         ('seasalt_csat_responses{window="all",bot_id=~".*"}', "any scope"),
         ('seasalt_csat_responses{window="all",bot_id="",rating="1"}', "has no label {'rating'}"),
+        (f'seasalt_{OVERVIEW},handling_status="",exclude_empty_response=""}}', None),
+        (f'seasalt_{OVERVIEW},handling_status="",exclude_empty_response="true"}}', None),
+        (f'seasalt_{OVERVIEW},handling_status=""}}', "any filter"),
+        (f'seasalt_{OVERVIEW},exclude_empty_response=""}}', "any filter"),
+        (f'seasalt_{OVERVIEW},handling_status=~".*",exclude_empty_response=""}}', "any filter"),
         ("seasalt_csat_answers", "neither in the catalogue nor recorded"),
         ("seasalt_api_request_duration_seconds_count", None),
         ("seasalt_up", None),

@@ -57,7 +57,8 @@ def _once(
 ) -> str:
     name = f"seasalt_{family}"
     own = [label for label in LABELS[name] if label not in {"bot_id", "bot"}]
-    pinned = ({"handling_status": ""} if "handling_status" in own else {}) | dict(pins)
+    filters = ("handling_status", "exclude_empty_response")
+    pinned = {label: "" for label in filters if label in own} | dict(pins)
     if "window" in own:
         pinned = {"window": window} | pinned
     one = {label for label, value in pinned.items() if not value.startswith(_OPERATORS)}

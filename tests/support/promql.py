@@ -21,6 +21,9 @@ _WORDS: Final = re.compile(
     """,
     re.VERBOSE,
 )
+FILTERS: Final = ("handling_status", "exclude_empty_response")
+"""Labels that say what was left out: without pinning them, a sum counts the same several times."""
+
 _LISTING: Final = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 _WORDS_OF_THE_LANGUAGE: Final = _LISTING | {
     *("and", "or", "unless", "bool", "offset", "inf", "nan", "atan2", "start", "end")
