@@ -103,8 +103,9 @@ SERIES_DROPPED: Final = OwnFamily(
 SCHEMA_DRIFT: Final = OwnFamily(
     "counter",
     "seasalt_schema_drift_total",
-    "Parts of answers that the API's documents do not know, by documented field.",
-    ("api", "metric", "field"),
+    "Parts of answers that the API's documents do not know, and documented fields that are gone,"
+    " by documented field.",
+    (*_WORKSPACE, "metric", "field"),
 )
 LOAD: Final = OwnFamily(
     "gauge",
@@ -322,10 +323,10 @@ class Telemetry:
         if outcome in {Outcome.SUCCESS, Outcome.UNAUTHORIZED}:
             self.set(KEY_VALID, outcome is Outcome.SUCCESS, api, workspace)
 
-    def drifted(self, api: str, metric: str, drift: Drift) -> None:
+    def drifted(self, api: str, workspace: str, metric: str, drift: Drift) -> None:
         """Count a reply's deviations from the API's documents."""
         for field, times in drift.items():
-            self.count(SCHEMA_DRIFT, times, api, metric, field)
+            self.count(SCHEMA_DRIFT, times, api, workspace, metric, field)
 
     def reloaded(self, now: datetime) -> None:
         """Note that a valid configuration has been loaded."""

@@ -145,7 +145,8 @@ class BotDiscovery:
         except Exception as error:  # noqa: BLE001 - the bots are polled all the same
             text = "bots: polled, but not on the page because of a bug in the exporter"
             return self._bug(error, text)
-        self._results.telemetry.drifted(self._workspace.api, REPORT, drift)
+        place = (self._workspace.api, self._workspace.name)
+        self._results.telemetry.drifted(*place, REPORT, drift)
         self._results.changed()
         return None
 

@@ -375,7 +375,8 @@ class ReportPoller:
             self._remember_fields(key, part.drift)
             self._results.put(key, self._record(entry, part.samples, received))
             self._results.dropped("max_labels", part.dropped)
-        self._results.telemetry.drifted(call.target.api, entry.metric, part.drift)
+        target = call.target
+        self._results.telemetry.drifted(target.api, target.workspace, entry.metric, part.drift)
 
     def _remember_fields(self, key: Key, drift: Drift) -> None:
         """Remember an answer's fields, so that a later answer without them counts as drift."""

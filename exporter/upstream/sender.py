@@ -399,7 +399,7 @@ class Sender:
             raise self._bug(error) from None
         self.answered = True
         if answer.odd:
-            self.telemetry.drifted(self._workspace.api, "answer", Drift(other=1))
+            self.telemetry.drifted(*self._place, "answer", Drift(other=1))
         return Received(sent, self._time() - begun, answer, ended, self._bug)
 
     def _bug(self, error: Exception) -> RequestFailed:

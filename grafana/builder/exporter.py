@@ -258,7 +258,7 @@ LOST: Final = (
     ),
     Panel(
         title="Surprises in answers",
-        asks="How many parts of the API's answers are not as its documents say?",
+        asks="How many parts of the API's answers are missing, or not as its documents say?",
         window=_EACH_HOUR,
         queries=(
             Query(

@@ -13,6 +13,7 @@ from exporter import __version__, logs
 from exporter.errors import Outcome
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.telemetry import PAUSED_UNTIL, RELOAD_SUCCESSFUL, Telemetry
+from exporter.model.reply_values import Drift
 
 PLACE = 'api="seachat"'
 
@@ -54,6 +55,17 @@ def test_requests_retries_and_dropped_series_are_counted_from_0_by_every_cause(
 )
 def test_what_can_be_said_of_a_workspace_is_said_before_its_first_request(line: str) -> None:
     assert line in page(begun())
+
+
+def test_what_answers_have_beyond_the_documents_is_told_and_forgotten_by_workspace() -> None:
+    telemetry = Telemetry()
+    for name in ("acme", "other"):
+        telemetry.drifted("seachat", name, "csat", Drift(average_rating=2))
+    line = f'seasalt_schema_drift_total{{{PLACE},field="average_rating",metric="csat",workspace='
+
+    assert {f'{line}"acme"}} 2.0', f'{line}"other"}} 2.0'} < set(page(telemetry))
+    telemetry.forget("seachat", "acme")
+    assert [told for told in page(telemetry) if told.startswith(line)] == [f'{line}"other"}} 2.0']
 
 
 @pytest.mark.usefixtures("_our_zones")

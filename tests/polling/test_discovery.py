@@ -231,7 +231,7 @@ def test_rows_that_cannot_be_read_are_counted() -> None:
     run.lasts(timedelta(seconds=30))
 
     for field in ("id", "data"):
-        labels = f'api="seachat",field="{field}",metric="bots"'
+        labels = f'api="seachat",field="{field}",metric="bots",workspace="acme"'
         assert run.told(f"seasalt_schema_drift_total{{{labels}}}") == 1
     assert run.asked() == {"b1": 1}
 

@@ -536,7 +536,7 @@ def test_oddities_of_an_answer_are_counted_by_metric_and_field() -> None:
     run = Run(workspace(["total_usage"]), answering(200, odd))
     run.once()
 
-    labels = 'api="seachat",field="total_chat_responses",metric="total_usage"'
+    labels = 'api="seachat",field="total_chat_responses",metric="total_usage",workspace="acme"'
     assert run.told(f"seasalt_schema_drift_total{{{labels}}}") == 1
 
 

@@ -104,8 +104,11 @@ def test_a_name_that_cannot_be_read_is_cleaned_and_drift(
     asyncio.run(go())
 
     assert label in page(store, datetime.now(UTC))
-    drift = f'seasalt_schema_drift_total{{api="seachat",field="{field}",metric="{metric}"}} 1.0'
-    assert drift in telemetry.text(openmetrics=False).decode()
+    labels = f'api="seachat",field="{field}",metric="{metric}",workspace="acme"'
+    assert (
+        f"seasalt_schema_drift_total{{{labels}}} 1.0\n"
+        in telemetry.text(openmetrics=False).decode()
+    )
 
 
 JSON = st.recursive(

@@ -848,9 +848,8 @@ def test_json_of_another_media_type_is_counted_as_drift() -> None:
     asked.headers = {"content-type": "text/plain"}
 
     assert asked.run(report) == [None]
-    assert (
-        asked.told('seasalt_schema_drift_total{api="seachat",field="other",metric="answer"}') == 1
-    )
+    labels = 'api="seachat",field="other",metric="answer",workspace="acme"'
+    assert asked.told(f"seasalt_schema_drift_total{{{labels}}}") == 1
 
 
 def read_in_real_time(
