@@ -28,6 +28,7 @@ from typing import Final
 
 from exporter.metrics.packed_samples import Samples
 from exporter.metrics.series_limits import NOTHING, Held, Shares, largest
+from exporter.model.reply_values import Fields
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
 
@@ -66,6 +67,7 @@ class Record:
         question: The fingerprint of the question that the values answer, see `Entry.question`;
             empty for facts about a target.
         left_out: How many values of the last success were dropped for the workspace's limit.
+        fields: The fields that the answers had so far, to notice if one goes.
     """
 
     interval_seconds: float
@@ -79,6 +81,7 @@ class Record:
     question: str = ""
     left_out: int = 0
     since: datetime | None = None
+    fields: Fields = ()
 
     @property
     def held(self) -> Held:
@@ -269,6 +272,11 @@ class Store:
         """The stored values of a key; none if there is no record."""
         record = self._find(key)
         return record.samples if record else NONE
+
+    def fields(self, key: Key) -> Fields:
+        """The fields that the answers for a key had so far; none if there is no record."""
+        record = self._find(key)
+        return record.fields if record else ()
 
     def __iter__(self) -> Iterator[tuple[Key, Record]]:
         """Every record with its key."""

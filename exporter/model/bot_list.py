@@ -32,6 +32,11 @@ LONGEST_LIST: Final = MOST_PAGES * PAGE_SIZE
 UNREADABLE_PAGES: Final = 3
 """Consecutive pages without a readable row after which the list fails."""
 
+OPTIONAL: Final = frozenset(
+    {"total", "use_case", "default_response_language", "live_agent_transfer", "is_enabled"}
+)
+"""The fields that the OpenAPI document does not require."""
+
 DEFAULT_MOST: Final = 10_000
 """The default limit on the bots taken from a list."""
 

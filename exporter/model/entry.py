@@ -8,12 +8,12 @@ from hashlib import blake2b
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from exporter.model.reply_values import Fields
 from exporter.model.report import (
     ABSENT,
     AnyReport,
     Edge,
     Field_,
-    Fields,
     Form,
     Options,
     Reading,
@@ -94,7 +94,7 @@ class Entry:
         dates = self.form.windows in {Windows.DATES, Windows.DATES_OR_ALL}
         return dates and self.options.window not in {None, ALL}
 
-    def reading(self, at: datetime, before: Fields = frozenset()) -> Reading[Any]:
+    def reading(self, at: datetime, before: Fields = ()) -> Reading[Any]:
         """The context in which to read the response to a request sent at an instant."""
         days = self.options.window.days(local_day(at, self.zone)) if self._dated else None  # type: ignore[union-attr]  # dated: there is a window
         return Reading(self.options, self.window, days, self.zone, at, before=before)

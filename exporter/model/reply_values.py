@@ -15,7 +15,7 @@ row by row, to save memory.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
 from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias, TypeVar, get_args
@@ -27,6 +27,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
     PlainValidator,
     ValidationInfo,
     model_validator,
@@ -37,20 +38,33 @@ UNREADABLE: Final = math.nan
 LARGEST: Final = 2**53  # beyond it, a float cannot represent every integer
 
 
+Fields = tuple[tuple[str, ...], ...]
+"""Fields seen in replies: for each model its name, then the names of its fields, all sorted."""
+
+_UNDOCUMENTED: Final = "?"
+"""Stands among the names of fields for all those that the documents do not have."""
+
+
+@lru_cache(maxsize=1024)
+def shared(fields: Fields) -> Fields:
+    """One object for all equal values, because thousands of bots have the same fields."""
+    return fields
+
+
 class Drift(Counter[str]):
     """Counts a reply's deviations from the API's documents, by documented field.
 
     Attributes:
         unread: The number of unreadable values and rows.
         read: The number of readable rows, whatever their values.
-        had: The fields that were present, by the name of their model.
+        had: The fields that were present, by model; `?` if there were undocumented ones.
     """
 
     def __init__(self, *given: Any, **counts: int) -> None:  # noqa: ANN401 - Counter's signature
         super().__init__(*given, **counts)
         self.unread = 0
         self.read = 0
-        self.had: dict[str, set[str]] = {}
+        self.had: dict[type[BaseModel], set[str]] = {}
 
     def add(self, field: str | None) -> None:
         """Count one deviation at a documented field, or at `other` if the field is None."""
@@ -61,11 +75,40 @@ class Drift(Counter[str]):
         self.unread += 1
         self.add(field)
 
+    def missing(self, before: Fields, optional: AbstractSet[str]) -> None:
+        """Count the fields that earlier replies had and this one lacks; probably they were renamed.
+
+        An optional field counts only if there are undocumented fields now, and were none at first.
+        If a reply has no object of a kind, none of its fields counts.
+
+        Args:
+            before: The fields of earlier replies to the same request.
+            optional: The fields that this reply may lack.
+        """
+        known = {name: {*fields} for name, *fields in before}
+        for model, had in self.had.items():
+            earlier = known.get(model.__name__, set())
+            renamed = _UNDOCUMENTED in had - earlier
+            for field in earlier - had:
+                if field in model.model_fields and (renamed or field not in optional):
+                    self.add(field)
+
+    def fields(self, before: Fields) -> Fields:
+        """The fields of this reply and of earlier ones; undocumented ones if they were there first.
+
+        The others stay new for as long as they come, and so does what is missing.
+        """
+        known = {name: {*fields} for name, *fields in before}
+        for model, had in self.had.items():
+            now = had - _internal(model)
+            known.setdefault(model.__name__, {*now}).update(now - {_UNDOCUMENTED})
+        return shared(tuple(sorted((name, *sorted(fields)) for name, fields in known.items())))
+
 
 class Reply(BaseModel):
-    """The part of a response that belongs to one report; unknown fields are ignored.
+    """The part of a response that belongs to one report; undocumented fields are ignored.
 
-    Its validation context is a `Drift`.
+    Its validation context is a `Drift`, which notes the fields that are there.
     """
 
     model_config = ConfigDict(
@@ -75,18 +118,25 @@ class Reply(BaseModel):
         defer_build=True,  # most configurations use only a few reports
     )
 
-    @model_validator(mode="after")
-    def _note(self, info: ValidationInfo) -> Self:
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note(
+        cls, given: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        reply = handler(given)
         if isinstance(info.context, Drift):
-            info.context.had.setdefault(type(self).__name__, set()).update(
-                self.model_fields_set - _internal(type(self))
-            )
-        return self
+            had = info.context.had.setdefault(cls, set())
+            had |= reply.model_fields_set
+            if _UNDOCUMENTED not in had and isinstance(given, dict):
+                known = _documented(cls).known
+                if not (given.keys() <= known or known.issuperset(map(str.casefold, given))):
+                    had.add(_UNDOCUMENTED)
+        return reply
 
 
 @lru_cache(maxsize=64)
 def _internal(model: type[BaseModel]) -> frozenset[str]:
-    """The fields of a model that are not documented fields of the API; see `MadeOf`."""
+    """The fields of a model whose absence is not noticed; see `Unread` and `MadeOf`."""
     return frozenset(name for name, field in model.model_fields.items() if not field.repr)
 
 
@@ -281,12 +331,12 @@ class _Documented(NamedTuple):
 
     Attributes:
         names: The names of the fields in a reply.
-        folded: The same names, case-folded; `activity_trend` ignores case.
+        known: The same names and their case-folded forms; `activity_trend` ignores case.
         nested: The models of the fields that hold objects.
     """
 
     names: tuple[str, ...]
-    folded: frozenset[str]
+    known: frozenset[str]
     nested: dict[str, type[Reply]]
 
 
@@ -298,7 +348,7 @@ def _documented(model: type[Reply]) -> _Documented:
         spellings = alias.choices if isinstance(alias, AliasChoices) else (alias,)
         names |= {str(spelling): _nested(field.annotation) for spelling in spellings}
     nested = {name: inner for name, inner in names.items() if inner}
-    return _Documented(tuple(names), frozenset(map(str.casefold, names)), nested)
+    return _Documented(tuple(names), frozenset((*names, *map(str.casefold, names))), nested)
 
 
 def _kept(rows: list[Any], model: type[Reply]) -> list[Any]:
@@ -319,8 +369,8 @@ def _said(value: object, model: type[Reply] | None, *, deep: bool = True) -> obj
     if type(value) is bool:
         return bool, value  # so that True and 1 differ
     if type(value) is dict and model:
-        names, folded, nested = _documented(model)
-        others = [name for name in value if name not in names and name.casefold() in folded]
+        names, known, nested = _documented(model)
+        others = [name for name in value if name not in names and name.casefold() in known]
         return (
             *[
                 _said(value[name], nested.get(name), deep=deep)
@@ -349,6 +399,9 @@ ManyRows = Annotated[Iterable[T], _Distinct(), Field(default=())]
 
 A long list therefore needs no memory for its validated rows, only for what is made of them.
 """
+
+Unread = Annotated[object, Field(default=None, repr=False)]
+"""A documented field without use, declared only so that it is not taken for an undocumented one."""
 
 Lenient = Annotated[T | Annotated[None, PlainValidator(_of_another_shape)], _IN_ORDER]
 """A nested object or list; None if absent, null or of another shape (the latter is drift)."""

@@ -25,7 +25,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from exporter.errors import ReplyError
 from exporter.model.durations import Duration
-from exporter.model.reply_values import Drift, Period, Reply, RowT
+from exporter.model.reply_values import Drift, Fields, Period, Reply, RowT
 from exporter.model.samples import Family, Sample
 from exporter.model.windows import ALL, CALENDAR, RANGE_TYPES, TODAY, Window, window
 
@@ -188,8 +188,6 @@ class Options(Section):
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
-Fields = AbstractSet[tuple[str, str]]
-"""Fields seen in replies, each as the name of its model and the name of the field."""
 ReplyT = TypeVar("ReplyT")
 
 
@@ -213,7 +211,7 @@ class Reading(Generic[OptionsT]):
     zone: tzinfo
     at: datetime
     drift: Drift = field(default_factory=Drift)
-    before: Fields = frozenset()
+    before: Fields = ()
 
     def inside(self, rows: Iterable[RowT]) -> Iterable[RowT]:
         """The rows that overlap the requested days; the others are dropped and counted as drift.
@@ -300,7 +298,7 @@ class Report(Generic[OptionsT, ReplyT]):
         window: The window that its values describe; None if they have none.
         default_name: Its default name in `seasalt_report_*`.
         optional: The fields that this reply may lack although earlier replies had them; mostly
-            figures computed over items of which there are none.
+            figures computed over items of which there are none. See `Drift.missing`.
         collides: Whether two entries of one scope could write the same series, today or later.
     """
 
@@ -346,7 +344,7 @@ class Report(Generic[OptionsT, ReplyT]):
             if isinstance(reply, BaseModel) and not reply.model_fields_set:
                 raise ReplyError(f"{self.name}: none of the documented fields")
             given = tuple(self.samples(reply, reading))  # this validates lazy rows
-            self._miss(reply, reading)
+            reading.drift.missing(reading.before, self.optional(reply))
         except ValidationError:
             # The error itself would quote the response: its locations contain object keys.
             raise ReplyError(f"{self.name}: not of the documented shape") from None
@@ -356,14 +354,6 @@ class Report(Generic[OptionsT, ReplyT]):
         if not kept and (given or (reading.drift.unread and not reading.drift.read)):
             raise ReplyError(f"{self.name}: nothing in it can be read")
         return kept
-
-    def _miss(self, reply: ReplyT, reading: Reading[OptionsT]) -> None:
-        """Count fields that earlier replies had and this one lacks as drift: probably renamed."""
-        had = reading.drift.had
-        for name, missing in reading.before:
-            # If this reply has no such object, none of its fields counts as missing.
-            if missing not in had.get(name, {missing}) and missing not in self.optional(reply):
-                reading.drift.add(missing)
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:

@@ -11,8 +11,8 @@ from exporter.errors import Outcome, ReplyError, RequestFailed
 from exporter.metrics.packed_samples import Samples
 from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, undone_if_it_fails
-from exporter.model.bot_list import DEFAULT_MOST, MOST_PAGES, REPORT, Listing, page
-from exporter.model.reply_values import Drift
+from exporter.model.bot_list import DEFAULT_MOST, MOST_PAGES, OPTIONAL, REPORT, Listing, page
+from exporter.model.reply_values import Drift, Fields
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
 from exporter.polling.known_bots import KnownBots
@@ -131,8 +131,12 @@ class BotDiscovery:
             listing, seconds = await whole_list(
                 self._sender, drift, self._most, self._known_bots.known
             )
+            before = self._results.store.fields(self._key)
+            drift.missing(before, OPTIONAL)
             # In a thread, because thousands of bots take a while.
-            found = await asyncio.to_thread(self._taken, listing, self._now(), seconds)
+            found = await asyncio.to_thread(
+                self._taken, listing, drift.fields(before), self._now(), seconds
+            )
             self._take_up(found)
         except RequestFailed as error:
             return self._failed(error)
@@ -192,11 +196,12 @@ class BotDiscovery:
             extra={"workspace": self._workspace.name, "reason": reason},
         )
 
-    def _taken(self, listing: Listing, at: datetime, seconds: float) -> "_Found":
+    def _taken(self, listing: Listing, fields: Fields, at: datetime, seconds: float) -> "_Found":
         """What follows from a complete list.
 
         Args:
             listing: The list.
+            fields: The fields that this list and earlier ones had.
             at: When it was complete.
             seconds: How long all its requests took.
 
@@ -212,6 +217,7 @@ class BotDiscovery:
                 duration_seconds=seconds,
                 last_success=at,
                 samples=Samples.of(samples),
+                fields=fields if key is self._key else (),
             )
             found.records[key] = record.paced(self._interval, self._workspace.stale_after)
         return found

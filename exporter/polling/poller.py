@@ -1,7 +1,7 @@
 """The polling loop of one workspace: send what is due, read the answer, store the samples.
 
 Values flow one way: turn queue, sender, report, results. Between two turns of a call, the poller
-remembers when the call is due, what the API refuses, and which fields earlier answers had.
+remembers when the call is due and what the API refuses.
 """
 
 import asyncio
@@ -18,8 +18,7 @@ from exporter.metrics.series_limits import largest_names
 from exporter.metrics.store import Record, expiry
 from exporter.metrics.telemetry import LOAD
 from exporter.model.entry import Entry
-from exporter.model.reply_values import Drift
-from exporter.model.report import Fields
+from exporter.model.reply_values import Drift, Fields
 from exporter.model.samples import Sample
 from exporter.model.targets import Key
 from exporter.model.windows import local_day
@@ -148,8 +147,6 @@ class ReportPoller:
         self._refused: dict[Key, datetime] = {}
         self._split_in_vain: dict[str, datetime] = {}
         self._missing_bots = MissingBots()
-        self._had: dict[Key, frozenset[tuple[str, str]]] = {}
-        self._known_fields: dict[Fields, frozenset[tuple[str, str]]] = {}  # most are equal
         self._slots = asyncio.Semaphore(workspace.concurrency)
 
     def recall(self, turns: RememberedTurns) -> None:
@@ -177,7 +174,6 @@ class ReportPoller:
         # Everything that may fail comes first and changes nothing, so nothing is left half done.
         turns, known = self._queue.placed(workload), self._queue.known
         wanted, before = workload.wanted, self._queue.workload.wanted
-        had = {key: had for key, had in self._had.items() if key in wanted}
         refused = {
             key: until
             for key, until in self._refused.items()
@@ -196,7 +192,7 @@ class ReportPoller:
             store.adjust(key, entry.question, entry.interval, stale_after)
         self.report_load(workload)
         self._queue.assign(workload, turns)
-        self._refused, self._split_in_vain, self._had = refused, split_in_vain, had
+        self._refused, self._split_in_vain = refused, split_in_vain
         self._missing_bots.keep({call.target.bot_id for call in workload.calls.values()})
         self._results.changed()
 
@@ -331,11 +327,12 @@ class ReportPoller:
             with await self._sender.report(
                 lambda sent: call.body(local_day(sent, zone), entries), bot
             ) as received:
-                shown = [self._results.store.samples(call.key(entry)) for entry in entries]
+                store, keys = self._results.store, [call.key(entry) for entry in entries]
+                known = [(store.samples(key), store.fields(key)) for key in keys]
                 parts = await received.made(
                     lambda answer: [
-                        self._part(call, entry, answer, received, before)
-                        for entry, before in zip(entries, shown, strict=True)
+                        self._part(call, entry, answer, received, *before)
+                        for entry, before in zip(entries, known, strict=True)
                     ]
                 )
                 failures = [
@@ -354,11 +351,16 @@ class ReportPoller:
         return tuple(failures)
 
     def _part(
-        self, call: Call, entry: Entry, answer: object, received: Received, shown: Iterable[Sample]
+        self,
+        call: Call,
+        entry: Entry,
+        answer: object,
+        received: Received,
+        shown: Iterable[Sample],
+        fields: Fields,
     ) -> _Part:
         """One report's part of an answer; changes nothing, because it may run in a thread."""
-        before = self._had.get(call.key(entry), frozenset())
-        reading = entry.reading(received.sent, before)
+        reading = entry.reading(received.sent, fields)
         try:
             samples = entry.report.read(call.api.part(answer, entry.metric), reading)
         except ReplyError as error:
@@ -372,20 +374,15 @@ class ReportPoller:
             yield self._failed(call, entry, part.samples)
         elif self._wanted(call):
             key = call.key(entry)
-            self._remember_fields(key, part.drift)
-            self._results.put(key, self._record(entry, part.samples, received))
+            fields = part.drift.fields(self._results.store.fields(key))
+            self._results.put(key, self._record(entry, part.samples, received, fields))
             self._results.dropped("max_labels", part.dropped)
         target = call.target
         self._results.telemetry.drifted(target.api, target.workspace, entry.metric, part.drift)
 
-    def _remember_fields(self, key: Key, drift: Drift) -> None:
-        """Remember an answer's fields, so that a later answer without them counts as drift."""
-        had = self._had.get(key, frozenset()) | {
-            (name, one) for name, fields in drift.had.items() for one in fields
-        }
-        self._had[key] = self._known_fields.setdefault(had, had)
-
-    def _record(self, entry: Entry, samples: Sequence[Sample], received: Received) -> Record:
+    def _record(
+        self, entry: Entry, samples: Sequence[Sample], received: Received, fields: Fields
+    ) -> Record:
         withdrawn = entry.withdrawn(received.sent)
         # If the clock was set back since the request, the age of the values is unknown. They are
         # then not shown before the clock reaches the instant of the request again.
@@ -400,6 +397,7 @@ class ReportPoller:
             withdrawn=withdrawn,
             since=entry.since(received.sent),
             question=entry.question,
+            fields=fields,
         )
 
     def _failed(self, call: Call, entry: Entry, error: RequestFailed) -> Failure:

@@ -9,7 +9,16 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
-from exporter.model.reply_values import UNREADABLE, Count, Drift, ManyRows, Number, Reply, Row
+from exporter.model.reply_values import (
+    UNREADABLE,
+    Count,
+    Drift,
+    ManyRows,
+    Number,
+    Reply,
+    Row,
+    Unread,
+)
 from exporter.model.report import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.model.samples import Family, Sample
 
@@ -79,6 +88,8 @@ class Trend(Reply):
 
     data: ManyRows[Activity]
     change_percent: Number = None
+    metric: Unread
+    time_unit: Unread
 
 
 def samples(reply: Trend, reading: Reading[ActivityTrendOptions]) -> Iterator[Sample]:

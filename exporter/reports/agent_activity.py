@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import Field, TypeAdapter
 
 from exporter.model.label_values import Text, unredacted_label_value
-from exporter.model.reply_values import Lenient, ManyRows, Reply, instant
+from exporter.model.reply_values import Lenient, ManyRows, Reply, Unread, instant
 from exporter.model.report import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
 from exporter.model.windows import DAY, begins
@@ -57,6 +57,7 @@ class Session(Reply):
     status: str | None = None
     start_time: object = None
     end_time: object = None
+    duration_seconds: Unread
 
 
 class Activity(Reply):

@@ -35,7 +35,7 @@ from exporter.errors import StateError
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.store import Record
 from exporter.model.bot_list import BOT_ID
-from exporter.model.reply_values import Drift
+from exporter.model.reply_values import Drift, shared
 from exporter.model.samples import Family, Sample
 from exporter.model.targets import Key, Target
 from exporter.state.workspace_memory import Memory
@@ -178,6 +178,7 @@ def _possible(key: Key, record: Record) -> bool:
         and 0 < record.interval_seconds <= _MOST_SECONDS
         and 0 <= record.duration_seconds <= _MOST_SECONDS
         and 0 <= record.left_out <= _MOST_LEFT_OUT
+        and all(record.fields)  # each begins with a name
         and all(abs(value) <= float_info.max for _, _, value in record.samples)
     )
 
@@ -203,4 +204,4 @@ def _record(line: bytes) -> tuple[Key, Record]:
         for name, labels, value in plain
         if (family := _FAMILIES.get(name)) and len(labels) == len(family.labels)
     )
-    return key, replace(record, samples=samples)
+    return key, replace(record, samples=samples, fields=shared(record.fields))

@@ -1,18 +1,20 @@
 """The exporter with a state file, killed and started again."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from e2e.programs import LISTENING, LOOPBACK, SMALL, Command, ServedSandbox
+import pytest
+from e2e.programs import LISTENING, LOOPBACK, SMALL, Command, ServedSandbox, served
 from support.pagecheck import problems, series
 from support.processes import PATIENCE, Running, get, started, wait_for
 
 from exporter.metrics.exposition import rendered
+from exporter.sandbox import Sandbox
 from exporter.state.encoding import decoded
 from exporter.state.file import WRITE_EVERY
 
@@ -22,6 +24,13 @@ interval: 1d  # no turn of it comes by chance
     workspace_id: ${{WORKSPACE_ID}}
     discover_bots: {{interval: 1d}}
     metrics: [label_overview, total_usage]
+"""
+RATED: Final = f"""\
+interval: 1s
+allow_fast_polling: true
+{SMALL}\
+    bots: [{{id: "${{BOT_ID}}"}}]
+    metrics: [{{metric: csat, window: all}}]
 """
 YEARLY: Final = f"{SMALL}    metrics: [conversation_overview_yearly]\n"
 
@@ -129,3 +138,52 @@ def test_an_exporter_that_ended_well_has_kept_everything(
         assert values(url) == before
         assert len(small_sandbox.requests) == asked
         assert process.end(within=10).status == 0
+
+
+class Renaming(Sandbox):
+    """A sandbox that at some time gives a field another name of the same length."""
+
+    renamed = False
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        """Answer a request."""
+
+        async def changed(message: MutableMapping[str, Any]) -> None:
+            if self.renamed and "body" in message:
+                message["body"] = message["body"].replace(b"average_rating", b"average_number")
+            await send(message)
+
+        await super().__call__(scope, receive, changed)
+
+
+def test_a_renamed_field_is_missed_at_every_poll_also_by_the_next_process(
+    exporter: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> dict[str, float]:
+        return {
+            name: value
+            for (name, labels), value in series(get(f"{url}/metrics").body).items()
+            if name == "seasalt_csat_average_rating" or ("field", "average_rating") in labels
+        }
+
+    def missed_twice() -> bool:
+        return look().get("seasalt_schema_drift_total", 0) >= 2
+
+    with served(Renaming.make(now=lambda: datetime.now(UTC), bots=1, days=60)) as sandbox:
+        with serving(exporter, sandbox, tmp_path, RATED) as (process, url):
+            wait_for(look, "no rating")
+            assert look().keys() == {"seasalt_csat_average_rating"}
+            monkeypatch.setattr(Renaming, "renamed", True)
+            wait_for(missed_twice, "not missed")
+            assert look().keys() == {"seasalt_schema_drift_total"}
+            assert process.end(within=10).status == 0
+        with serving(exporter, sandbox, tmp_path, RATED) as (process, url):
+            wait_for(missed_twice, "not missed")
+            monkeypatch.setattr(Renaming, "renamed", False)
+            wait_for(lambda: "seasalt_csat_average_rating" in look(), "not back")
+            assert process.end(within=10).status == 0

@@ -19,6 +19,7 @@ from exporter.model.reply_values import (
     LARGEST,
     Count,
     Drift,
+    Fields,
     Lenient,
     Number,
     Percent,
@@ -26,6 +27,7 @@ from exporter.model.reply_values import (
     Ratio,
     Reply,
     Row,
+    Unread,
     count,
     instant,
     number,
@@ -202,6 +204,106 @@ def test_drift_without_a_name_is_other() -> None:
     drift.add("period")
     drift.add(None)
     assert drift == {"other": 2, "period": 1}
+
+
+# Fields that were there
+
+
+class Inner(Reply):
+    """An object in an answer."""
+
+    value: Count = None
+    spare: Count = None
+
+
+class Outer(Reply):
+    """An answer."""
+
+    a: Count = None
+    b: Count = None
+    unread: Unread
+    inner: Lenient[tuple[Inner, ...]] = None
+
+
+def after(*answers: object, optional: frozenset[str] = frozenset()) -> dict[str, int]:
+    """What the last of some answers counts as missing."""
+    fields: Fields = ()
+    for answer in answers:
+        _, drift = read(Outer, answer)
+        drift.missing(fields, optional)
+        fields = drift.fields(fields)
+    return dict(drift)
+
+
+@pytest.mark.parametrize(
+    ("answers", "missing"),
+    [
+        pytest.param([{"a": 1}], {}, id="first"),
+        pytest.param([{"a": 1}, {"a": 1, "b": 1}], {}, id="more"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1}], {"b": 1}, id="gone"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1}, {"a": 1}], {"b": 1}, id="still-gone"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1}, {"b": 1, "a": 2}], {}, id="back"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1, "b": None}], {}, id="null"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1, "b": "x"}], {"b": 1}, id="unreadable"),
+        pytest.param([{"a": 1, "unread": 1}, {"a": 1}], {}, id="unread"),
+        pytest.param([{"a": 1, "new": 1}, {"a": 1}], {}, id="undocumented"),
+        pytest.param(
+            [{"inner": [{"value": 1, "spare": 1}]}, {"inner": [{"value": 1}]}],
+            {"spare": 1},
+            id="in-rows",
+        ),
+        pytest.param(
+            [{"inner": [{"value": 1, "spare": 1}]}, {"inner": [{"value": 1}, {"spare": 2}]}],
+            {},
+            id="in-one-row",
+        ),
+        pytest.param([{"inner": [{"value": 1}]}, {"inner": []}], {}, id="no-rows"),
+    ],
+)
+def test_a_field_that_earlier_answers_had_is_missed_and_no_other(
+    answers: list[object], missing: dict[str, int]
+) -> None:
+    assert after(*answers) == missing
+
+
+@pytest.mark.parametrize(
+    ("answers", "missing"),
+    [
+        pytest.param([{"a": 1, "b": 1}, {"a": 1}], {}, id="gone"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1, "c": 1}], {"b": 1}, id="renamed"),
+        pytest.param([{"a": 1, "b": 1}, *[{"a": 1, "c": 1}] * 3], {"b": 1}, id="still-renamed"),
+        pytest.param([{"a": 1, "b": 1, "c": 1}, {"a": 1, "c": 1}], {}, id="there-from-the-start"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1, "B": 1}], {}, id="only-its-case"),
+        pytest.param([{"a": 1, "b": 1}, {"a": 1, "unread": 1}], {}, id="documented"),
+        pytest.param([{"a": 1}, {"a": 1, "c": 1}], {}, id="never-there"),
+        pytest.param(
+            [{"a": 1, "b": 1, "inner": [{"value": 1}]}, {"a": 1, "inner": [{"new": 1}]}],
+            {"value": 1},
+            id="in-another-object",
+        ),
+    ],
+)
+def test_an_optional_field_is_missed_if_an_undocumented_one_came_in_its_place(
+    answers: list[object], missing: dict[str, int]
+) -> None:
+    assert after(*answers, optional=frozenset({"b"})) == missing
+
+
+def test_a_field_of_an_earlier_version_of_the_exporter_is_not_missed() -> None:
+    _, drift = read(Outer, {"a": 1})
+    drift.missing((("Another", "x"), ("Outer", "a", "of_a_version_before")), frozenset())
+    assert drift == {}
+
+
+def test_undocumented_names_are_not_remembered() -> None:
+    _, drift = read(Outer, {"a": 1, "+1 206 555 0100": 1, "inner": [{"CANARY": 1}]})
+    assert "CANARY" not in repr(drift.fields(()))
+    assert "555" not in repr(drift.fields(()))
+
+
+def test_the_fields_of_many_bots_are_one_object() -> None:
+    one, other = (read(Outer, {"a": number, "b": number})[1].fields(()) for number in (1, 2))
+    assert one is other
 
 
 # Periods

@@ -236,6 +236,24 @@ def test_rows_that_cannot_be_read_are_counted() -> None:
     assert run.asked() == {"b1": 1}
 
 
+@pytest.mark.parametrize(
+    ("field", "missed"), [("name", True), ("is_enabled", False)], ids=["required", "optional"]
+)
+def test_a_field_that_every_bot_of_the_list_lacks_is_missed_if_it_is_a_required_one(
+    field: str, missed: bool
+) -> None:
+    run = Run(["b1", "b2"])
+
+    def renamed() -> None:
+        run.api.renamed = field
+
+    run.lasts(timedelta(hours=2), renamed)
+
+    labels = f'api="seachat",field="{field}",metric="bots",workspace="acme"'
+    page = run.telemetry.text(openmetrics=False).decode()
+    assert (f"seasalt_schema_drift_total{{{labels}}}" in page) == missed
+
+
 def test_a_list_without_an_end_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporter.polling.discovery.MOST_PAGES", 7)
     run = Run(["b1"])

@@ -351,6 +351,24 @@ def test_counters_grow_on_through_a_change() -> None:
     assert counts[-1] == len(run.api.journal)
 
 
+def test_a_field_that_is_gone_is_missed_through_a_change() -> None:
+    run = Run()
+
+    def renamed() -> None:
+        run.api.answer = lambda _: (200, {"csat": {"total_responses": 2, "mean_rating": 3.5}})
+
+    run.through(
+        config(acme(["csat"], bots=1)), renamed, config(acme(["csat"], bots=1, concurrency=5))
+    )
+
+    labels = 'api="seachat",field="average_rating",metric="csat",workspace="acme"'
+    counts = [
+        float(page.partition(f"seasalt_schema_drift_total{{{labels}}} ")[2].partition("\n")[0] or 0)
+        for page in run.shown
+    ]
+    assert counts == [0, 0, 6, 6, 12]
+
+
 def test_a_rejected_key_is_told_through_a_change_until_an_answer_says_otherwise() -> None:
     run = Run()
     run.api.answer = lambda _: (401, {"detail": "x"})

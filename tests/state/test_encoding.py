@@ -119,6 +119,7 @@ records = st.builds(
     error=names,
     withdrawn=st.none() | instants,
     question=names,
+    fields=st.lists(st.lists(names, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple),
 )
 keys = st.builds(
     Key,
@@ -292,6 +293,7 @@ def test_a_state_that_nothing_was_done_to_is_begun_with() -> None:
         ("withdrawn", "9999-12-31T23:59:59-14:00"),
         ("left_out", -1),
         ("left_out", 2**40),
+        ("fields", [[]]),
         ("since", "2026-11-21T12:00:00"),
     ],
 )
@@ -345,3 +347,17 @@ def test_what_an_earlier_version_kept_is_read() -> None:
 
     assert again == memory
     assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))
+
+
+def test_a_record_of_an_earlier_version_has_no_fields() -> None:
+    memory, rows = whole(ONE)
+    for row in rows:
+        assert row[1].pop("fields")
+
+    assert [record.fields for _, record in resealed(memory, rows).records] == [()] * len(rows)
+
+
+def test_the_fields_of_many_bots_are_read_as_one_object() -> None:
+    state = decoded(encoded(real()))
+    known = {record.fields for _, record in state.records}
+    assert len({id(record.fields) for _, record in state.records}) == len(known)

@@ -52,6 +52,7 @@ class Lives:
         api: What they ask.
         state: What the last one left.
         store: What it knew.
+        telemetry: What it counted.
         world: Its clock.
         journal: What the API was asked by all of them.
         page: What the last one showed at its end.
@@ -61,7 +62,7 @@ class Lives:
 
     def __init__(self, now: datetime = START, api: type[FakeApi] = WithBots) -> None:
         self.now, self.api = now, api
-        self.state, self.store = State(), Store()
+        self.state, self.store, self.telemetry = State(), Store(), Telemetry()
         self.journal: list[tuple[datetime, Mapping[str, Any]]] = []
         self.page = self.first_page = ""
         self.ready = False
@@ -85,8 +86,8 @@ class Lives:
             killed: Whether it is killed: what it had not written down by then is lost.
             seconds: How long the API takes to answer.
         """
-        world, store = World(self.now + down), Store()
-        self.world, self.store = world, store
+        world, store, telemetry = World(self.now + down), Store(), Telemetry()
+        self.world, self.store, self.telemetry = world, store, telemetry
         api = self.api(world.now, seconds=seconds)
         for key, record in self.state.records:
             store.put(key, record)
@@ -100,7 +101,7 @@ class Lives:
                 self.state = left()
 
             poller = WorkspacePoller(
-                *(one, store, Telemetry(), world.now),
+                *(one, store, telemetry, world.now),
                 noted=noted,
                 transport=api.transport,
                 memory=memory,
@@ -308,6 +309,52 @@ def test_discovered_bots_are_polled_without_reading_their_list_again() -> None:
         "b1",
         "b2",
     }
+
+
+class Renaming(WithBots):
+    """The API, which at some time renames a field of csat."""
+
+    renamed = False
+
+    def _usual(self, _: dict[str, Any]) -> object:
+        rating = "mean_rating" if self.renamed else "average_rating"
+        return {"csat": {"total_responses": 2, rating: 3.5}}
+
+
+def missed(lives: Lives) -> float:
+    """How often the last process has missed the field."""
+    page = lives.telemetry.text(openmetrics=False).decode()
+    labels = 'api="seachat",field="average_rating",metric="csat",workspace="acme"'
+    found = re.search(rf"(?m)^seasalt_schema_drift_total\{{{labels}\}} (.*)$", page)
+    return float(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with a state", "without one"])
+def test_a_field_that_went_while_nobody_was_there_is_missed_if_there_is_a_state(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = workspace(["csat"], bots=2, **FAST)
+    lives = Lives(api=Renaming).live(one, HOUR)
+    assert missed(lives) == 0
+    monkeypatch.setattr(Renaming, "renamed", True)
+    for _ in range(2):  # and the process after that misses it still
+        if not kept:
+            lives.state = State()
+        lives.live(one, HOUR, down=timedelta(minutes=20))
+        assert missed(lives) == (2 * 7 if kept else 0)  # an overdue poll of each bot, and six more
+    monkeypatch.setattr(Renaming, "renamed", False)
+    assert missed(lives.live(one, HOUR)) == 0
+
+
+def test_a_field_is_not_missed_in_the_answer_to_another_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lives = Lives(api=Renaming).live(workspace(["csat"], bots=2, **FAST), HOUR)
+    monkeypatch.setattr(Renaming, "renamed", True)
+
+    asked = workspace(["csat"], bots=2, timezone="Asia/Tokyo", **FAST)
+
+    assert missed(lives.live(asked, HOUR)) == 0
 
 
 def test_a_name_that_is_hidden_on_the_page_is_hidden_in_the_state() -> None:

@@ -25,6 +25,7 @@ class Listed(FakeApi):
     status: int = 200
     more: int = 0  # bots that it says it has, and has not
     again: bool = False
+    renamed: str = ""  # a field that goes by another name
     pages: list[tuple[datetime, httpx.Request]]
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -34,7 +35,12 @@ class Listed(FakeApi):
         self.pages.append((self.now(), request))
         await asyncio.sleep(self.seconds)
         offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
-        rows = [{"id": bot, "name": f"{self.called} {bot}"} for bot in self.bots]
+        rows: list[dict[str, object]] = [
+            {"id": bot, "name": f"{self.called} {bot}", "is_enabled": True, "model_config": {}}
+            for bot in self.bots
+        ]
+        for row in rows if self.renamed else ():
+            row["renamed"] = row.pop(self.renamed)
         total = len(rows) + self.more + len(self.odd)
         offset = 0 if self.again else offset
         body = {"data": [*rows[offset : offset + limit], *self.odd], "total": total}

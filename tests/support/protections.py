@@ -564,10 +564,55 @@ PROTECTIONS: Final = (
     Protection(
         "fields of our own are no drift",
         "exporter/model/reply_values.py",
-        "self.model_fields_set - _internal(type(self))",
-        "self.model_fields_set",
+        "now = had - _internal(model)",
+        "now = {*had}",
         (
             "tests/reports/test_label_usage.py::test_a_label_without_a_name_is_drift_in_documented_fields_alone",
+        ),
+    ),
+    Protection(
+        "an optional field that seems renamed is told",
+        "exporter/model/reply_values.py",
+        "renamed = _UNDOCUMENTED in had - earlier",
+        "renamed = False",
+        (
+            "tests/reports/test_vanished_fields.py::test_whichever_field_an_answer_renames_it_is_told_or_a_failure",
+        ),
+    ),
+    Protection(
+        "a field that was undocumented from the start says nothing of the others",
+        "exporter/model/reply_values.py",
+        "_UNDOCUMENTED in had - earlier",
+        "_UNDOCUMENTED in had",
+        (
+            "tests/reports/test_vanished_fields.py::test_fields_that_the_documents_do_not_have_are_no_drift",
+        ),
+    ),
+    Protection(
+        "a renamed field is told for as long as it is gone",
+        "exporter/model/reply_values.py",
+        ".update(now - {_UNDOCUMENTED})",
+        ".update(now)",
+        (
+            "tests/reports/test_vanished_fields.py::test_whichever_field_an_answer_renames_it_is_told_or_a_failure",
+        ),
+    ),
+    Protection(
+        "a field that this version does not read is not missed",
+        "exporter/model/reply_values.py",
+        "field in model.model_fields and (",
+        "(",
+        (
+            "tests/model/test_reply_values.py::test_a_field_of_an_earlier_version_of_the_exporter_is_not_missed",
+        ),
+    ),
+    Protection(
+        "a field that went while no process ran is told",
+        "exporter/state/encoding.py",
+        "fields=shared(record.fields))",
+        "fields=())",
+        (
+            "tests/state/test_restart.py::test_a_field_that_went_while_nobody_was_there_is_missed_if_there_is_a_state",
         ),
     ),
     Protection(
@@ -602,18 +647,19 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "a field that is gone is told",
-        "exporter/model/report.py",
-        "reading.drift.add(missing)",
-        "pass",
+        "exporter/model/reply_values.py",
+        "for field in earlier - had:",
+        "for field in ():",
         ("tests/polling/test_poller.py::test_a_field_that_was_there_and_is_renamed_is_drift",),
     ),
     Protection(
         "what an answer may lack is not told",
-        "exporter/model/report.py",
-        " and missing not in self.optional(reply):",
-        ":",
+        "exporter/model/reply_values.py",
+        "(renamed or field not in optional)",
+        "True",
         (
             "tests/polling/test_poller.py::test_what_an_answer_may_lack_by_the_documents_is_no_drift",
+            "tests/reports/test_vanished_fields.py::test_answers_as_the_documents_allow_them_miss_no_field",
         ),
     ),
     Protection(
