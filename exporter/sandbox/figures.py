@@ -124,7 +124,7 @@ stretch (since, until, ahead) AS MATERIALIZED (
   SELECT survey_answer.*
   FROM stretch CROSS JOIN asked CROSS JOIN survey_answer USING (bot)
   WHERE created_at >= since AND created_at < until
-), judged AS (
+), judged AS NOT MATERIALIZED (
   -- A reply or an inbound message that is still to come does not keep its conversation.
   SELECT number, CASE :kept
     WHEN 'replied' THEN coalesce(first_reply_at < :now, 0)
