@@ -3,7 +3,7 @@
 # ARGS are passed on:  make test ARGS="-k csat"     make fast ARGS=-x
 
 .DEFAULT_GOAL := help
-.PHONY: help environment test fast lint types imports docs bench endure switch-off rewrite demo
+.PHONY: help environment test fast lint types imports docs bench endure switch-off rewrite demo demo-big
 
 bin := .venv/bin
 pytest := $(bin)/python -m pytest
@@ -48,3 +48,6 @@ rewrite: environment ## regenerate schema, references, tables and dashboards
 
 demo: environment ## serve a made-up company on http://127.0.0.1:9877
 	$(bin)/seasalt-exporter demo $(ARGS)
+
+demo-big: environment ## serve four made-up companies with fifty bots, and trouble
+	$(bin)/seasalt-exporter demo --bots=50 --trouble $(ARGS)

@@ -60,7 +60,7 @@ TARGETS: Final = targets()
 
 
 def test_the_makefile_has_a_target_for_each_of_the_projects_commands() -> None:
-    wanted = "test fast lint types imports docs bench endure switch-off rewrite demo"
+    wanted = "test fast lint types imports docs bench endure switch-off rewrite demo demo-big"
     assert set(wanted.split()) <= TARGETS.keys()
     (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     assert set(phony.split()) == TARGETS.keys()

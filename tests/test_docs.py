@@ -1,6 +1,7 @@
 """What the documentation says, held to what the code does."""
 
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from exporter.config import load
 from exporter.config.settings import Workspace
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.sandbox.companies import Traits
+from exporter.sandbox.many_bots import make_many
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +53,16 @@ def test_every_flag_is_told_with_its_default(flag: Flag) -> None:
     line, *_ = [line for line in lines if line.startswith("|") and f"`--{flag.name}`" in line]
 
     assert not flag.default or f"`{flag.default}`" in line
+
+
+def test_the_page_on_the_sandbox_describes_the_bots_that_are_there() -> None:
+    page = DOCS["sandbox"]
+    for workspace in make_many(1, 50, 0.0):
+        short = workspace.name.partition(" ")[0].lower()
+        assert f"| `{short}` | {workspace.timezone} | {len(workspace.bots)} |" in page
+        for bot in workspace.bots:
+            usual = replace(bot.traits, conversations_per_day=None) == Traits()
+            assert (usual and bot.is_enabled) or f"| {bot.name} |" in page, bot
 
 
 @pytest.mark.parametrize("command", COMMANDS)

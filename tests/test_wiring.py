@@ -554,11 +554,23 @@ def test_compose_starts_each_program_with_flags_that_it_has() -> None:
 def test_compose_starts_the_exporter_where_others_reach_it(command: str) -> None:
     told = SERVICES["exporter"]
     assert told["command"] == ["${SEASALT_COMMAND:-demo}"]
-    own = {name: value for name, value in told["environment"].items() if name.startswith("SEASALT")}
+    unset = re.compile(r"\$\{\w+(?::-([^}]*)|:\+[^}]*)\}")  # as without a file .env
+    own = {
+        name: unset.sub(lambda found: found[1] or "", value)
+        for name, value in told["environment"].items()
+        if name.startswith("SEASALT")
+    }
     assert own.keys() <= {flag.variable for flag in FLAGS}
     invocation = parse([command], own)
     assert invocation.one("web.listen-address") == ":9877"
     assert "web.listen-address" in invocation.given
+    assert (invocation.one("bots"), invocation.one("trouble")) == ("4", "")
+
+
+def test_compose_can_start_the_demo_with_many_bots_and_trouble() -> None:
+    told = SERVICES["exporter"]["environment"]
+    for name in ("SEASALT_EXPORTER_BOTS", "SEASALT_EXPORTER_TROUBLE"):
+        assert told[name] == f"${{{name}:-}}"
 
 
 def test_compose_mounts_the_folder_of_the_configuration() -> None:

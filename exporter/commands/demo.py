@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -10,15 +11,22 @@ from urllib.parse import quote
 from exporter.commands.configuration import now
 from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.commands.output import tell
-from exporter.commands.sandbox import beside, make
+from exporter.commands.sandbox import beside, make, troubles
 from exporter.commands.serve import serve
 from exporter.config import Config, load
-from exporter.sandbox import Sandbox
+from exporter.sandbox import Sandbox, SandboxWorkspace
 from exporter.shutdown import signalled
 from exporter.web.sockets import bound, listen
 
 CONFIGURATION: Final = Path(__file__).with_name("demo.yml")
 _LISTEN: Final = "127.0.0.1:9877"
+_INTERVAL: Final = "15s"
+_MANY_INTERVAL: Final = "1m"
+"""How often reports are polled, of one company and of several.
+
+A round of fifty bots is six hundred requests. Counting their messages keeps one core busy for about
+ten seconds.
+"""
 
 
 def run(invocation: Invocation) -> int:
@@ -30,26 +38,53 @@ def run(invocation: Invocation) -> int:
     with closing(make(invocation)) as sandbox:
         config = configuration(sandbox, url)
         with beside(sandbox, api[0]):
-            asyncio.run(_until_signalled(config, invocation, sockets, url))
+            asyncio.run(_until_signalled(config, invocation, sockets, url, sandbox))
     return DONE
 
 
-def configuration(sandbox: Sandbox, url: str) -> Config:
-    """The demo's own configuration, for a sandbox at this URL."""
-    workspace = sandbox.workspaces[0]
-    environment = {
+def configuration(
+    sandbox: Sandbox, url: str, file: Path = CONFIGURATION, at: datetime | None = None
+) -> Config:
+    """The demo's own configuration, for a sandbox at this URL.
+
+    Args:
+        sandbox: Whose companies are polled: the first one over all APIs, the others over SeaChat.
+        url: Where it is.
+        file: The configuration of one company.
+        at: The present; that of the system if None.
+    """
+    first, *others = sandbox.workspaces
+    interval = _MANY_INTERVAL if others else _INTERVAL
+    today = (at or now()).date()
+    config = load([str(file)], _environment(first, url, interval), today)
+    found, warnings = list(config.workspaces), list(config.warnings)
+    for company in others:
+        config = load([str(file)], _environment(company, url, interval), today)
+        found += [one for one in config.workspaces if one.api == "seachat"]
+        warnings += config.warnings
+    return Config(tuple(found), tuple(warnings))
+
+
+def _environment(company: SandboxWorkspace, url: str, interval: str) -> dict[str, str]:
+    """The variables for the configuration of one company."""
+    return {
         "SANDBOX_URL": url,
-        "SEACHAT_API_KEY": workspace.seachat_key,
-        "PORTAL_API_KEY": workspace.portal_key,
-        "SEAX_API_KEY": workspace.seax_key,
-        "WORKSPACE_ID": workspace.id,
-        "WORKSPACE_TIMEZONE": workspace.timezone,
+        "INTERVAL": interval,
+        "SEACHAT_API_KEY": company.seachat_key,
+        "PORTAL_API_KEY": company.portal_key,
+        "SEAX_API_KEY": company.seax_key,
+        "WORKSPACE_NAME": company.name.partition(" ")[0].lower(),
+        "WORKSPACE_ID": company.id,
+        "WORKSPACE_TIMEZONE": company.timezone,
     }
-    return load([str(CONFIGURATION)], environment, now().date())
 
 
 async def _until_signalled(
-    config: Config, invocation: Invocation, sockets: list[socket.socket], url: str
+    config: Config,
+    invocation: Invocation,
+    sockets: list[socket.socket],
+    url: str,
+    sandbox: Sandbox,
 ) -> None:
     stop = signalled()
     page = quote(prefix(invocation)) + invocation.one("web.telemetry-path")
@@ -59,5 +94,9 @@ async def _until_signalled(
     tell(f"Sandbox API  {url} (a stand-in for Seasalt's, made-up data)\n")
     tell(f"Metrics      http://{bound(sockets[0])}{page}\n")
     tell(f"Polls        {polled}, as {CONFIGURATION.name} says\n")
+    if len(sandbox.workspaces) > 1:
+        tell("First round  takes some seconds, until which values are missing\n")
+    for line in troubles(sandbox.trouble) if sandbox.trouble else ():
+        tell(f"Trouble      {line}\n")
     tell("Ctrl-C ends both.\n")
     await serve(config, invocation, sockets, stop)

@@ -27,6 +27,10 @@ ON: Final = ("true", "yes", "on", "1")
 OFF: Final = ("false", "no", "off", "0", "")
 """Values for the environment variable of a switch, case-insensitive."""
 
+FEW_BOTS: Final = 4
+MANY_BOTS: Final = (20, 200)
+"""How many bots the sandbox has: the default, or a number in a range."""
+
 COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",
     "demo": "starts the sandbox API and the exporter against it; no account needed",
@@ -151,6 +155,20 @@ FLAGS: Final = (
         name="sandbox.seed",
         default="1",
         help="seed of the made-up data, a number",
+        commands=_SANDBOXED,
+    ),
+    Flag(
+        name="bots",
+        default=str(FEW_BOTS),
+        help=f"bots of the sandbox; {MANY_BOTS[0]} to {MANY_BOTS[1]} are spread over four companies in four"
+        " time zones, and differ in names and sizes",
+        commands=_SANDBOXED,
+    ),
+    Flag(
+        name="trouble",
+        help="let faults of the sandbox come and go: a rejected key, rate limits, failures, slow"
+        " answers",
+        switch=True,
         commands=_SANDBOXED,
     ),
     Flag(
@@ -298,6 +316,9 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     yield of == "config.file" and not value, "be the name of a file"
     yield bool(flag.choices) and value not in flag.choices, f"be one of {', '.join(flag.choices)}"
     yield of == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value), "be a whole number"
+    few, many = FEW_BOTS, MANY_BOTS
+    bots = f"be {few}, or a whole number from {many[0]} to {many[1]}"
+    yield of == "bots" and not _is_bots(value), bots
     yield of.endswith("-address") and not _is_address(value), "be host:port or :port"
     path = of.endswith(("-path", "-prefix"))
     yield path and not _is_path(value), "be a path that begins with /"
@@ -309,6 +330,12 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     yield folder, "be the name of a file, not of a folder"
     home = of.endswith(".file") and value.startswith("~")
     yield home, "be a whole path: nobody expands the ~ in it"
+
+
+def _is_bots(value: str) -> bool:
+    fewest, most = MANY_BOTS
+    number = int(value) if re.fullmatch("[0-9]{1,4}", value) else 0
+    return number == FEW_BOTS or fewest <= number <= most
 
 
 def _is_address(value: str) -> bool:

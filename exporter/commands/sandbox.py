@@ -5,11 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 
 from exporter.commands.configuration import now
-from exporter.commands.flags import DONE, Invocation
+from exporter.commands.flags import DONE, FEW_BOTS, Invocation
 from exporter.commands.output import tell
-from exporter.sandbox import Sandbox
+from exporter.sandbox import Sandbox, Trouble
 from exporter.shutdown import signalled
 from exporter.web.server import Server
 from exporter.web.sockets import TRUSTED, bound, listen
@@ -24,8 +25,28 @@ def run(invocation: Invocation) -> int:
 
 
 def make(invocation: Invocation) -> Sandbox:
-    """The sandbox with the seed from the flags."""
-    return Sandbox.make(seed=int(invocation.one("sandbox.seed")), now=now)
+    """The sandbox that the flags ask for."""
+    seed, bots = int(invocation.one("sandbox.seed")), int(invocation.one("bots"))
+    trouble = bool(invocation.one("trouble"))
+    if bots == FEW_BOTS:
+        return Sandbox.make(seed=seed, now=now, trouble=trouble)
+    tell(f"Making up a quarter's data of {bots} bots, which takes some seconds...\n")
+    return Sandbox.make_big(seed=seed, now=now, bots=bots, trouble=trouble)
+
+
+def troubles(trouble: Trouble) -> Iterator[str]:
+    """What will go wrong and when, in one line each; times are in the system's time zone."""
+    for spell, what in (
+        (trouble.rejections, f"the SeaChat key of {trouble.rejected.name} is rejected"),
+        (trouble.limits, f"{trouble.limited.name} gets HTTP 429"),
+        (trouble.slowness, f"answers take {trouble.SLOW:.0f} s"),
+    ):
+        first = (trouble.start + timedelta(seconds=spell.first)).astimezone()
+        yield (
+            f"{what} from {first:%H:%M:%S %Z} for {spell.lasts:.0f} s,"
+            f" again every {spell.every:.0f} s"
+        )
+    yield f"{trouble.failing.name} ({trouble.failing.id}) always gets HTTP 500"
 
 
 async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> None:
@@ -37,6 +58,8 @@ async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> No
             tell(f"    {api} key {getattr(workspace, f'{api}_key')}\n")
         for bot in workspace.bots:
             tell(f"    bot {bot.id} ({bot.name})\n")
+    for line in troubles(sandbox.trouble) if sandbox.trouble else ():
+        tell(f"Trouble      {line}\n")
     tell("Ctrl-C ends it.\n")
     await Server(sandbox, limits=TRUSTED).serve_until(stop, sockets)
 

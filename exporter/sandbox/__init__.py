@@ -2,5 +2,6 @@
 
 from exporter.sandbox.app import Sandbox
 from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
+from exporter.sandbox.troubles import Trouble
 
-__all__ = ["Sandbox", "SandboxBot", "SandboxWorkspace"]
+__all__ = ["Sandbox", "SandboxBot", "SandboxWorkspace", "Trouble"]

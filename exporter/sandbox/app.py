@@ -1,17 +1,27 @@
 """The stand-in for Seasalt's APIs as one ASGI application: routing, keys, errors."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from exporter.model import api_paths
-from exporter.sandbox import bots as bots_list, companies, fill_database, portal, seachat, seax
+from exporter.sandbox import (
+    bots as bots_list,
+    companies,
+    fill_database,
+    many_bots,
+    portal,
+    seachat,
+    seax,
+)
 from exporter.sandbox.companies import SandboxWorkspace
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.requests import Refusal, json_object
+from exporter.sandbox.troubles import Trouble
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -19,6 +29,9 @@ Send = Callable[[Message], Awaitable[None]]
 Report = Callable[[dict[str, object], Scope], object]
 Handler = Callable[[Message, bytes], object]
 """Answers a request, given its ASGI scope and its body."""
+
+_SILENT_FOR: Final = timedelta(hours=30)
+"""Longer than a local day, so that the silent bot has no message of today."""
 
 
 class Sandbox:
@@ -30,6 +43,7 @@ class Sandbox:
     Attributes:
         workspaces: The workspaces with their bots and keys.
         connection: The database from which all figures are computed, see `schema.sql`.
+        trouble: The faults that come and go; None if there are none.
     """
 
     def __init__(
@@ -38,8 +52,10 @@ class Sandbox:
         workspaces: tuple[SandboxWorkspace, ...],
         now: Callable[[], datetime],
         since: int,
+        trouble: Trouble | None = None,
     ) -> None:
         self.connection = connection
+        self.trouble = trouble
         self.workspaces = workspaces
         self._now = now
         self._since = since
@@ -62,6 +78,7 @@ class Sandbox:
         days: int = 400,
         ahead_days: int = 3,
         conversations_per_day: float = 12.0,
+        trouble: bool = False,
     ) -> "Sandbox":
         """Create a sandbox with its data; the same seed and start give the same data.
 
@@ -74,27 +91,81 @@ class Sandbox:
             days: Local days of data before the day of `now`.
             ahead_days: Local days of data after it, which become visible as time passes.
             conversations_per_day: Conversations of an average bot on an average day.
+            trouble: Whether faults come and go, see `Trouble`.
 
         Raises:
             ValueError: If `now` returns a naive datetime.
             sqlite3.OperationalError: If the database already has tables.
         """
-        start = now()
-        if start.utcoffset() is None:
-            raise ValueError("now must give an aware datetime")
         made = companies.make_workspaces(seed, workspaces, bots)
+        plan = fill_database.Plan(seed, now(), days, ahead_days, conversations_per_day)
+        return cls._filled(made, plan, now, path, trouble=trouble)
+
+    @classmethod
+    def make_big(  # noqa: PLR0913 - keyword-only, and all but the clock have defaults
+        cls,
+        *,
+        seed: int = 1,
+        now: Callable[[], datetime],
+        path: str = ":memory:",
+        bots: int = 50,
+        days: int = 91,
+        ahead_days: int = 3,
+        silent_since: datetime | None = None,
+        trouble: bool = False,
+    ) -> "Sandbox":
+        """Create a sandbox with many bots in four workspaces, see `many_bots`.
+
+        It has a quarter's data by default. Four hundred days of fifty bots would take four times as
+        long to fill and to count, and half a gigabyte. To thin out all but the last weeks would
+        look like growth that no bot had, so the companies began a quarter ago.
+
+        Args:
+            seed: As for `make`.
+            now: As for `make`.
+            path: As for `make`.
+            bots: The number of bots in all workspaces together.
+            days: As for `make`.
+            ahead_days: As for `make`.
+            silent_since: When the silent bot fell silent, aware; 30 hours before `now` if None.
+            trouble: As for `make`.
+
+        Raises:
+            ValueError: If `now` returns a naive datetime, or for too few or too many bots.
+            sqlite3.OperationalError: If the database already has tables.
+        """
+        start = now()
+        silent = (silent_since or start - _SILENT_FOR).timestamp()
+        made = many_bots.make_many(seed, bots, silent)
+        # Each bot has its own volume.
+        plan = fill_database.Plan(seed, start, days, ahead_days, conversations_per_day=0)
+        return cls._filled(made, plan, now, path, trouble=trouble)
+
+    @classmethod
+    def _filled(
+        cls,
+        workspaces: tuple[SandboxWorkspace, ...],
+        plan: fill_database.Plan,
+        now: Callable[[], datetime],
+        path: str,
+        *,
+        trouble: bool,
+    ) -> "Sandbox":
+        """The sandbox with these workspaces, and a new database with their data."""
+        if plan.now.utcoffset() is None:
+            raise ValueError("now must give an aware datetime")
         # The sandbox may be served in another thread than this one.
         connection = sqlite3.connect(path, check_same_thread=False)
         try:
             connection.execute("PRAGMA synchronous = OFF")
-            plan = fill_database.Plan(seed, start, days, ahead_days, conversations_per_day)
-            fill_database.fill(connection, made, plan)
+            fill_database.fill(connection, workspaces, plan)
         except BaseException:
             connection.close()  # no sandbox owns it yet
             raise
         # One day more than local days can differ from those of UTC.
-        since = int(start.timestamp()) - (days + 2) * 86_400
-        return cls(connection, made, now, since)
+        since = int(plan.now.timestamp()) - (plan.days + 2) * 86_400
+        faults = Trouble(plan.seed, plan.now, workspaces) if trouble else None
+        return cls(connection, workspaces, now, since, faults)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request.
@@ -109,6 +180,8 @@ class Sandbox:
             message = await receive()
             asked += message.get("body", b"")
             more = message.get("more_body", False)
+        if self.trouble:
+            await asyncio.sleep(self.trouble.delay(self._now()))
         status, headers, found = self._answer(scope, asked)
         body = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
         lines = {"content-type": "application/json", "content-length": str(len(body))} | headers
@@ -134,26 +207,33 @@ class Sandbox:
         try:
             return 200, {}, handler(scope, body)
         except Refusal as refusal:
-            return refusal.status, {}, refusal.body
+            return refusal.status, refusal.headers, refusal.body
 
     def _report(self, report: Report, key: str) -> Handler:
         """The handler of an analytics endpoint; `key` is the attribute with the key for it."""
         owners = {getattr(workspace, key): workspace for workspace in self.workspaces}
 
         def handler(scope: Message, body: bytes) -> object:
-            workspace = owners.get(_header(scope, b"x-api-key"))
-            if workspace is None:
+            workspace, now = owners.get(_header(scope, b"x-api-key")), self._now()
+            trouble = self.trouble if key == "seachat_key" else None
+            if workspace is None or (trouble and trouble.rejects(workspace, now)):
                 raise Refusal(401, "Invalid API key")
             given = json_object(body, _header(scope, b"content-type"))
-            now = int(self._now().timestamp())
-            return report(given, Scope(self.connection, workspace, None, self._since, now))
+            at = int(now.timestamp())
+            reply = report(given, Scope(self.connection, workspace, None, self._since, at))
+            if trouble:
+                trouble.refuse(workspace, given.get("gptbot_id"), now)
+            return reply
 
         return handler
 
     def _bots(self, scope: Message, _body: bytes) -> object:
         """The handler of the list of bots, whose key is a bearer token."""
         scheme, _, token = _header(scope, b"authorization").partition(" ")
+        now = self._now()
         for workspace in self.workspaces:
+            if self.trouble and self.trouble.rejects(workspace, now):
+                continue
             if scheme.lower() == "bearer" and token == workspace.seachat_key:
                 query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
                 return bots_list.listing(workspace, query, self.connection)

@@ -24,7 +24,7 @@ _COMPANIES: Final = (
     "Summit Hardware",
     "Tidewater Bank",
 )
-_BOTS: Final = (
+KINDS: Final = (
     ("Customer Care", "Customer Service", "Answers questions about orders and accounts."),
     ("Order Desk", "Menu Ordering", "Takes orders and says where they are."),
     ("Store Guide", "Recommend Products", "Helps to choose a product."),
@@ -34,6 +34,7 @@ _BOTS: Final = (
     ("Visit Survey", "Customer Satisfaction Survey", "Asks how a visit went."),
     ("Returns Desk", "Customer Service", "Handles returns and refunds."),
 )
+"""The kinds of bots: name, use case, description."""
 _LANGUAGES: Final = ("default", "en-US", "default", "zh-TW", "en-GB")
 AGENTS: Final = (
     "maria.lopez@example.com",
@@ -64,8 +65,27 @@ _TWO_YEARS: Final = 730 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What sets a bot apart from the average one.
+
+    Attributes:
+        conversations_per_day: On an average day; None for about the sandbox's mean.
+        good: A factor on the chance of a 4 or a 5 in its survey; None for a random one.
+        surveyed: Whether its users are asked for a rating.
+        campaigns: Whether it is advertised for three days every few weeks.
+        silent_since: When it fell silent, in UTC epoch seconds; None if it did not.
+    """
+
+    conversations_per_day: float | None = None
+    good: float | None = None
+    surveyed: bool = True
+    campaigns: bool = False
+    silent_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxBot:
-    """A bot as in the table `bot`; `created_at` is in UTC epoch seconds."""
+    """A bot; `created_at` is in UTC epoch seconds."""
 
     number: int
     id: str
@@ -76,11 +96,15 @@ class SandboxBot:
     live_agent_transfer: bool
     is_enabled: bool
     created_at: int
+    traits: Traits = Traits()
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxWorkspace:
-    """A workspace with a key for each API; `timezone` is an IANA name."""
+    """A workspace with a key for each API.
+
+    `timezone` is an IANA name. `holidays` says whether it has a public holiday every few weeks.
+    """
 
     id: str
     name: str
@@ -90,6 +114,7 @@ class SandboxWorkspace:
     portal_key: str
     seax_key: str
     number: int
+    holidays: bool = False
 
 
 def _token(rng: Random, letters: int) -> str:
@@ -135,8 +160,8 @@ def _workspace(seed: int, place: int, bots: int) -> SandboxWorkspace:
 def _bot(seed: int, workspace: int, number: int) -> SandboxBot:
     rng = Random(f"{seed}/bot/{number}")  # noqa: S311 - made-up data, no secrets
     place = number & 0xFFFF
-    lap, kind = divmod(place, len(_BOTS))
-    name, use_case, description = _BOTS[kind]
+    lap, kind = divmod(place, len(KINDS))
+    name, use_case, description = KINDS[kind]
     return SandboxBot(
         id=f"bot-{workspace}-{_token(rng, 12)}",
         name=name + (f" {lap + 1}" if lap else ""),

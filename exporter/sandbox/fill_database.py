@@ -1,14 +1,16 @@
 """Generates the events: conversations, calls, labels, ratings and agents' days.
 
 Each (bot, local day) and (agent, local day) has its own random generator. So two sandboxes that
-start at different times have the same data for the days that they share.
+start at different times have the same data for the days that they share. Holidays and campaigns
+follow from the day as well. Only the instant at which a bot falls silent comes from outside.
 """
 
 import math
 import sqlite3
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from importlib.resources import files
 from itertools import accumulate
@@ -41,6 +43,20 @@ _EPOCH: Final = date(1970, 1, 1)
 _GROWTH_FROM: Final = date(2024, 1, 1).toordinal()
 _MOST_A_DAY: Final = 4095  # a conversation's number has twelve bits for its place in the day
 _HOUR: Final = 3600
+_AGAIN: Final = 26
+"""Days from one holiday to the next, and from one campaign to the next.
+
+Less than four weeks, so that there is always one in the last four weeks. Not a number of weeks, so
+that the same weekday four weeks earlier is an ordinary one.
+"""
+_HOLIDAY: Final = (0,)
+_CAMPAIGN: Final = (20, 21, 22)
+"""The days of a holiday and of a campaign: days since 1970, modulo `_AGAIN`."""
+_ON_A_HOLIDAY: Final = 0.3
+_IN_A_CAMPAIGN: Final = 3.0
+"""What a workspace's traffic on a holiday, and a bot's in a campaign, is of the usual one."""
+_RATED: Final = 0.12
+"""The share of conversations that are rated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +83,12 @@ class _Habits:
     a_day: float
     calls_a_day: float
     live: float
+    rated: float
     ratings: tuple[float, ...]
     channels: tuple[str, ...]
     labels: tuple[int, ...]
+    campaigns: bool
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +114,70 @@ def fill(
         for script in stock
         for place, (after, sender) in enumerate(script.lines)
     ]
-    rows["label"] = companies.make_labels(plan.seed, workspaces)
+    labels = companies.make_labels(plan.seed, workspaces)
+    rows["label"] = labels
     for workspace in workspaces:
-        calendar = _calendar(ZoneInfo(workspace.timezone), plan)
-        own = [number for number, owner, *_ in rows["label"] if owner == workspace.number]
+        calendar = _calendar(workspace, plan)
+        own = [number for number, owner, *_ in labels if owner == workspace.number]
         for bot in workspace.bots:
-            rows["bot"].append((*astuple(bot), workspace.number))
+            rows["bot"].append(_bot_row(bot, workspace))
             _fill_bot(rows, _habits(bot, own, plan), bot, calendar)
+            _insert(connection, rows)  # one bot at a time, as its rows take far less as a table
+            _insert_messages(connection, bot)
         _fill_agents(rows, workspace, calendar, plan.seed)
+    _insert(connection, rows)
+    connection.execute("CREATE INDEX conversation_start ON conversation (bot, started_at)")
+    connection.commit()
+
+
+def _insert(connection: sqlite3.Connection, rows: _Rows) -> None:
+    """Move the rows to their tables."""
     for table, found in rows.items():
         marks = ", ".join("?" * len(found[0]))
         connection.executemany(
             f"INSERT INTO {table} VALUES ({marks})",  # noqa: S608 - a table of schema.sql
             found,
         )
+    rows.clear()
+
+
+def _insert_messages(connection: sqlite3.Connection, bot: SandboxBot) -> None:
+    """Insert what is said in a bot's conversations."""
     # Sorted by the primary key, so that the table is only appended to.
     connection.execute(
         "INSERT INTO message SELECT bot, started_at + after * pace / 4 AS at, number, line, sender"
-        " FROM conversation CROSS JOIN script_line USING (script) ORDER BY bot, at, number, line"
+        " FROM conversation CROSS JOIN script_line USING (script)"
+        " WHERE number >= :bot << 28 AND number < (:bot + 1) << 28 ORDER BY at, number, line",
+        {"bot": bot.number},
     )
-    connection.execute("CREATE INDEX conversation_start ON conversation (bot, started_at)")
-    connection.commit()
 
 
-def _calendar(zone: ZoneInfo, plan: Plan) -> list[_Day]:
+def _bot_row(bot: SandboxBot, workspace: SandboxWorkspace) -> tuple[Any, ...]:
+    return (
+        bot.number,
+        bot.id,
+        bot.name,
+        bot.description,
+        bot.use_case,
+        bot.default_response_language,
+        bot.live_agent_transfer,
+        bot.is_enabled,
+        bot.created_at,
+        workspace.number,
+    )
+
+
+def _calendar(workspace: SandboxWorkspace, plan: Plan) -> list[_Day]:
+    zone = ZoneInfo(workspace.timezone)
     today = plan.now.astimezone(zone).date()
     around = range(-plan.days, plan.ahead_days + 1)
-    return [_day(zone, today + timedelta(days=away)) for away in around]
+    days = [_day(zone, today + timedelta(days=away)) for away in around]
+    return [_scaled(day, _ON_A_HOLIDAY, _HOLIDAY) for day in days] if workspace.holidays else days
+
+
+def _scaled(day: _Day, factor: float, which: Collection[int]) -> _Day:
+    """The day with its volume times the factor, if it is one of `which`, modulo `_AGAIN`."""
+    return replace(day, volume=day.volume * factor) if day.number % _AGAIN in which else day
 
 
 def _day(zone: ZoneInfo, day: date) -> _Day:
@@ -139,18 +195,27 @@ def _day(zone: ZoneInfo, day: date) -> _Day:
 
 def _habits(bot: SandboxBot, labels: Iterable[int], plan: Plan) -> _Habits:
     rng = Random(f"{plan.seed}/habits/{bot.id}")  # noqa: S311 - made-up data, no secrets
-    a_day = plan.conversations_per_day * rng.uniform(0.5, 1.5) * bot.is_enabled
-    good = rng.uniform(0.7, 1.6)
-    people_known = max(6, round(plan.conversations_per_day * 25))
+    traits = bot.traits
+    near, good = rng.uniform(0.5, 1.5), rng.uniform(0.7, 1.6)
+    mean, a_day = plan.conversations_per_day, plan.conversations_per_day * near
+    if traits.conversations_per_day is not None:
+        mean = a_day = traits.conversations_per_day
+    if traits.good is not None:
+        good = traits.good
+    a_day *= bot.is_enabled
+    people_known = max(6, round(mean * 25))
     return _Habits(
         bot=bot.number,
         seed=f"{plan.seed}/{bot.id}",
         a_day=a_day,
         calls_a_day=a_day * rng.choice((0.0, 0.15, 0.3)),
         live=rng.uniform(0.1, 0.3) if bot.live_agent_transfer else 0.0,
+        rated=_RATED if traits.surveyed else 0.0,
         ratings=tuple(accumulate((6, 6, 14, 34 * good, 40 * good))),
         channels=tuple(rng.choices(_CHANNELS, cum_weights=_CHANNEL_WEIGHTS, k=people_known)),
         labels=tuple(labels),
+        campaigns=traits.campaigns,
+        until=math.inf if traits.silent_since is None else traits.silent_since,
     )
 
 
@@ -168,16 +233,19 @@ def _fill_bot(rows: _Rows, habits: _Habits, bot: SandboxBot, calendar: Iterable[
     ]
     if not habits.a_day:
         return
-    for day in calendar:
-        rng = Random(f"{habits.seed}/{day.text}")  # noqa: S311 - made-up data, no secrets
+    for each in calendar:
+        rng = Random(f"{habits.seed}/{each.text}")  # noqa: S311 - made-up data, no secrets
+        day = _scaled(each, _IN_A_CAMPAIGN, _CAMPAIGN) if habits.campaigns else each
         _fill_conversations(rows, habits, day, rng)
         _fill_calls(rows, habits, day, rng)
 
 
-def _instants(a_day: float, day: _Day, rng: Random) -> list[int]:
+def _instants(a_day: float, day: _Day, until: float, rng: Random) -> list[int]:
+    """When something begins on a day, in order; nothing does at or after `until`."""
     often = min(_MOST_A_DAY, int(a_day * day.volume * rng.uniform(0.7, 1.3) + rng.random()))
     hours = rng.choices(day.hours, cum_weights=_HOURS, k=often)
-    return sorted(hour + int(rng.random() * _HOUR) for hour in hours)
+    found = sorted(hour + int(rng.random() * _HOUR) for hour in hours)
+    return found[: bisect_left(found, until)]
 
 
 def _user_number(bot: int, place: int) -> int:
@@ -200,7 +268,7 @@ def _choose_script(habits: _Habits, rng: Random) -> Script:
 
 def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) -> None:
     random, bot, known = rng.random, habits.bot, len(habits.channels)
-    for place, started_at in enumerate(_instants(habits.a_day, day, rng)):
+    for place, started_at in enumerate(_instants(habits.a_day, day, habits.until, rng)):
         # Numbers ascend by bot, local day and place in the day.
         number = (bot << 28) | (day.number << 12) | place
         # Squared, so that some users return often.
@@ -218,7 +286,7 @@ def _fill_conversations(rows: _Rows, habits: _Habits, day: _Day, rng: Random) ->
         ended_at = started_at + script.lines[-1][0] * pace // 4
         for label in _choose_labels(script, habits.labels, rng):
             rows["label_application"].append((bot, ended_at + int(random() * 600), number, label))
-        if script.kind != "unanswered" and random() < 0.12:
+        if script.kind != "unanswered" and random() < habits.rated:
             rating = rng.choices((1, 2, 3, 4, 5), cum_weights=habits.ratings)[0]
             comment = rng.choice(_COMMENTS[rating - 1]) if random() < 0.4 else ""
             answered_at = ended_at + 30 + int(random() * 1800)
@@ -237,7 +305,7 @@ def _choose_labels(script: Script, own: Sequence[int], rng: Random) -> set[int]:
 
 
 def _fill_calls(rows: _Rows, habits: _Habits, day: _Day, rng: Random) -> None:
-    for place, started_at in enumerate(_instants(habits.calls_a_day, day, rng)):
+    for place, started_at in enumerate(_instants(habits.calls_a_day, day, habits.until, rng)):
         direction = "inbound" if rng.random() < 0.7 else "outbound"
         seconds = 15 + int(rng.expovariate(1 / 210))
         rows["call"].append((habits.bot, started_at, place, direction, seconds))

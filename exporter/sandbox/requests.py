@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -31,11 +32,19 @@ _YEAR: Final = re.compile(r"\d{4}", re.ASCII)
 
 
 class Refusal(Exception):
-    """The request is answered with an error; has the HTTP status and the body."""
+    """The request is answered with an error; has the HTTP status, more headers, and the body."""
 
-    def __init__(self, status: int, detail: object, **more: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: object,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        **more: object,
+    ) -> None:
         super().__init__(detail)
         self.status = status
+        self.headers = dict(headers)
         self.body = {"detail": detail} | more
 
 

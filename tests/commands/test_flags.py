@@ -36,7 +36,7 @@ def test_without_a_sub_command_it_serves_with_the_defaults() -> None:
 
 @pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
 def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
-    odd = {"web.external-url": "http://x/y", "sandbox.seed": "7"}
+    odd = {"web.external-url": "http://x/y", "sandbox.seed": "7", "bots": "50"}
     value = "[::1]:0" if flag.name.endswith("address") else odd.get(flag.name, "/x")
     value = flag.choices[-1] if flag.choices else "true" if flag.switch else value
 
@@ -190,6 +190,7 @@ REFUSED: Final = {
     ("state.file", WHOLE): ["~root/state"],
     ("state.file", "must be the name of a file, not of a folder"): ["/", ".", "./", "..", "state/"],
     ("sandbox.seed", "must be a whole number"): ["x"],
+    ("bots", "must be 4, or a whole number from 20 to 200"): ["x", "0", "5", "19", "201", "5e1"],
     ("web.listen-address", "must be host:port or :port"): ["9877"],
     ("web.telemetry-path", PATH): ["metrics", "/m?x", "//m"],
     (
@@ -210,7 +211,7 @@ REFUSED: Final = {
     [(*about, value) for about, values in REFUSED.items() for value in values],
 )
 def test_a_value_that_cannot_be_right_is_one_line(flag: str, says: str, value: str) -> None:
-    command = "demo" if flag.startswith("sandbox.") else "serve"
+    command = "demo" if flag.startswith(("sandbox.", "bots")) else "serve"
     with pytest.raises(StartError) as caught:
         parse([command, f"--{flag}={value}"], {})
 

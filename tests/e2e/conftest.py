@@ -1,6 +1,7 @@
 """What the end-to-end tests share: the command, a running demo, a small sandbox."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +9,18 @@ from typing import Final
 
 import pytest
 from e2e.programs import ANYWHERE, Command, Demo, ServedSandbox, program, served
-from support.processes import get, started, wait_for
+from support.pagecheck import series
+from support.processes import PATIENCE, get, started, wait_for
 
 from exporter.sandbox import Sandbox
 
 QUIET: Final = 2.0
 """Seconds without a new report after which the demo's first round counts as over."""
+MANY: Final = 50
+"""Bots of the big demo."""
+REPORTS: Final = 22
+"""Reports of each of its bots."""
+POLLED: Final = "seasalt_report_success"
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +58,32 @@ def demo(exporter: Command) -> Iterator[Demo]:
 
         wait_for(quiet, "the first round of polls does not end", more=lambda: process.stderr)
         yield Demo(page, process)
+
+
+@pytest.fixture(scope="session")
+def big_demo(exporter: Command) -> Iterator[Demo]:
+    """A demo with fifty bots and with trouble, each report of which has been polled once."""
+    with started([*exporter, "demo", f"--bots={MANY}", "--trouble", *ANYWHERE]) as process:
+        page = process.said(r"^Metrics +(\S+)$", 3 * PATIENCE)
+
+        def reports() -> Counter[str]:
+            """How many reports of each bot have been polled."""
+            found = (dict(labels) for name, labels in series(get(page).body) if name == POLLED)
+            return Counter(labels["bot_id"] for labels in found if labels.get("bot_id"))
+
+        def polled() -> bool:
+            found = reports()
+            return len(found) == MANY and set(found.values()) == {REPORTS}
+
+        wait_for(polled, "not every report is polled", 3 * PATIENCE, more=reports)
+        yield Demo(page, process)
+
+
+@pytest.fixture(scope="session", params=["demo", "big_demo"], ids=["four", "fifty"])
+def each_demo(request: pytest.FixtureRequest) -> Demo:
+    """The demo with four bots, and the one with fifty and with trouble."""
+    found: Demo = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="session")

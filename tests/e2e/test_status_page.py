@@ -61,9 +61,9 @@ def test_the_page_in_a_browser_shows_every_workspace_and_bot(
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["desk", "telephone"])
 def test_the_page_can_be_drawn_on_a_desk_and_on_a_telephone(
-    chromium: str, demo: Demo, tmp_path: Path, size: tuple[int, int]
+    chromium: str, each_demo: Demo, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    png = picture(chromium, tmp_path, demo.page.removesuffix("metrics"), size)
+    png = picture(chromium, tmp_path, each_demo.page.removesuffix("metrics"), size)
 
     assert struct.unpack(">II", png[16:24]) == size
     assert len(png) > 10_000  # more than an empty sheet

@@ -19,7 +19,7 @@ import httpx
 import yaml
 
 from exporter.commands import demo
-from exporter.config import Config, load
+from exporter.config import Config
 from exporter.metrics.snapshot import snapshot
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import PAGE_BYTES, SERIES, Telemetry
@@ -66,11 +66,18 @@ def polled(place: int, moment: datetime) -> datetime:
 def sandbox(
     moments: Sequence[datetime],
     now: Callable[[], datetime],
-    **given: Any,  # noqa: ANN401 - keywords of Sandbox.make
+    *,
+    big: bool = False,
+    **given: Any,  # noqa: ANN401 - keywords of Sandbox.make or Sandbox.make_big
 ) -> Sandbox:
-    """The sandbox of the instants, the same at each call: its clock must begin at `start`."""
-    ahead = (moments[-1] - start(moments)).days + 3
-    return Sandbox.make(**({"ahead_days": ahead} | given), now=now)
+    """The sandbox of the instants, the same at each call: its clock must begin at `start`.
+
+    In a big one, the silent bot has been silent for thirty hours at the last instant.
+    """
+    more: dict[str, Any] = {"ahead_days": (moments[-1] - start(moments)).days + 3} | given
+    if big:
+        more = {"silent_since": moments[-1] - timedelta(hours=30)} | more
+    return (Sandbox.make_big if big else Sandbox.make)(**more, now=now)
 
 
 def start(moments: Sequence[datetime]) -> datetime:
@@ -85,17 +92,19 @@ def write(
     configuration: Mapping[str, Any] | None = None,
     turns: Sequence[Turn] = (),
     beside: Sequence[str] = ("up 1",),
-    **given: Any,  # noqa: ANN401 - keywords of Sandbox.make
+    **given: Any,  # noqa: ANN401 - keywords of `sandbox`
 ) -> int:
     """Write the page of each instant, scraped some minutes after a round of polls.
 
     Args:
         path: The file to write.
         instants: Rising, aware, at least ten minutes apart.
-        configuration: As a file has it, with the demo's variables; None is `as_demo()`.
+        configuration: Of one company, as a file has it, with the demo's variables; None is
+            `as_demo()`.
         turns: What happens to the sandbox, done before the first page that is later.
         beside: More samples for every page, without a time.
-        given: Of `Sandbox.make`, beside its clock. `days` are those before the first instant.
+        given: Of `sandbox`, beside the instants and the clock: `big=True` for the demo with many
+            bots. `days` are those before the first instant.
 
     Returns:
         The number of samples.
@@ -103,7 +112,9 @@ def write(
     moments = list(instants)
     world = World(start(moments))
     made = sandbox(moments, world.now, **given)
-    config = _loaded(as_demo() if configuration is None else configuration, made, world.start)
+    # The largest workspace of the big demo sends 41,000 requests a day.
+    usual = as_demo(budget=100_000) if given.get("big") else as_demo()
+    config = _loaded(usual if configuration is None else configuration, made, world.start)
 
     async def pages(out: IO[str]) -> int:
         async with AsyncExitStack() as stack:
@@ -236,19 +247,10 @@ async def _until(world: World, instant: datetime) -> None:
 
 
 def _loaded(configuration: Mapping[str, Any], sandbox: Sandbox, at: datetime) -> Config:
-    workspace = sandbox.workspaces[0]
-    environment = {
-        "SANDBOX_URL": "http://127.0.0.1:1",
-        "SEACHAT_API_KEY": workspace.seachat_key,
-        "PORTAL_API_KEY": workspace.portal_key,
-        "SEAX_API_KEY": workspace.seax_key,
-        "WORKSPACE_ID": workspace.id,
-        "WORKSPACE_TIMEZONE": workspace.timezone,
-    }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "seasalt.yml")
         file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-        return load([str(file)], environment, at.date())
+        return demo.configuration(sandbox, "http://127.0.0.1:1", file, at)
 
 
 class _Slow(httpx.ASGITransport):
