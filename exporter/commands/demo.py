@@ -95,7 +95,9 @@ async def _until_signalled(
     tell(f"Metrics      http://{bound(sockets[0])}{page}\n")
     tell(f"Polls        {polled}, as {CONFIGURATION.name} says\n")
     if len(sandbox.workspaces) > 1:
-        tell("First round  takes some seconds, until which values are missing\n")
+        tell(
+            "First round  a value is missing until its report has been polled for the first time\n"
+        )
     for line in troubles(sandbox.trouble) if sandbox.trouble else ():
         tell(f"Trouble      {line}\n")
     tell("Ctrl-C ends both.\n")

@@ -43,10 +43,15 @@ def troubles(trouble: Trouble) -> Iterator[str]:
     ):
         first = (trouble.start + timedelta(seconds=spell.first)).astimezone()
         yield (
-            f"{what} from {first:%H:%M:%S %Z} for {spell.lasts:.0f} s,"
-            f" again every {spell.every:.0f} s"
+            f"{what} from {first:%H:%M:%S %Z} for {_shown(spell.lasts)},"
+            f" again every {_shown(spell.every)}"
         )
     yield f"{trouble.failing.name} ({trouble.failing.id}) always gets HTTP 500"
+
+
+def _shown(seconds: float) -> str:
+    """A duration in minutes, or in seconds if it is less than one."""
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
 async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> None:

@@ -164,7 +164,8 @@ class Sandbox:
             raise
         # One day more than local days can differ from those of UTC.
         since = int(plan.now.timestamp()) - (plan.days + 2) * 86_400
-        faults = Trouble(plan.seed, plan.now, workspaces) if trouble else None
+        # To fill the database may have taken a while.
+        faults = Trouble(plan.seed, now(), workspaces) if trouble else None
         return cls(connection, workspaces, now, since, faults)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

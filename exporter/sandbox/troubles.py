@@ -16,7 +16,7 @@ from typing import Final
 from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
 from exporter.sandbox.requests import Refusal
 
-_HALF_AN_HOUR: Final = 1800.0
+_MINUTE: Final = 60.0
 _FAILING: Final = 3
 
 
@@ -44,7 +44,7 @@ class Trouble:
 
     Args:
         seed: Determines when the faults begin.
-        start: When the sandbox started, aware.
+        start: When the sandbox had its data, aware.
         workspaces: Those of the sandbox, at least one.
 
     Attributes:
@@ -68,10 +68,10 @@ class Trouble:
         # The smallest workspace loses its key, and not the one that is limited, where there are
         # several, so that each fault is seen alone.
         self.rejected, self.limited = workspaces[-1], workspaces[-2:][0]
-        # Ten minutes are longer than values and alerts of the demo take to notice.
-        self.rejections = Spell(rng.uniform(120, 180), 600, _HALF_AN_HOUR)
-        self.limits = Spell(rng.uniform(60, 100), 20, _HALF_AN_HOUR)
-        self.slowness = Spell(rng.uniform(30, 60), 2, 60)
+        # The alert on a rejected key waits until 20 minutes without an answer have lasted 5 more.
+        self.rejections = Spell(rng.uniform(120, 180), 30 * _MINUTE, 60 * _MINUTE)
+        self.limits = Spell(rng.uniform(60, 100), 20, 30 * _MINUTE)
+        self.slowness = Spell(rng.uniform(30, 60), 2, _MINUTE)
 
     def rejects(self, workspace: SandboxWorkspace, at: datetime) -> bool:
         """Whether the workspace's SeaChat key is rejected at an instant."""

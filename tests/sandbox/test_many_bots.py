@@ -236,6 +236,19 @@ def test_the_small_sandbox_has_none_of_this(make_sandbox: Make) -> None:
     assert small.trouble is None
 
 
+def test_the_overview_of_one_bot_does_not_read_the_conversations_of_all(
+    big: Sandbox, post: Callable[..., httpx.Response]
+) -> None:
+    smallest = min(bots(big), key=lambda bot: bot.traits.conversations_per_day or 0)
+    body = {"metrics": ["conversation_overview"], "range_type": "last_day"}
+    thousands: list[None] = []
+    big.connection.set_progress_handler(lambda: thousands.append(None), 1000)
+    post("seachat", {**body, "gptbot_id": smallest.id}, big).raise_for_status()
+    big.connection.set_progress_handler(None, 0)
+    conversations = counted(big, "SELECT count(*) FROM conversation")
+    assert 1000 * len(thousands) < conversations  # of SQLite's instructions
+
+
 def test_the_reports_of_an_api_count_the_big_sandboxs_bots(
     big: Sandbox, post: Callable[..., httpx.Response]
 ) -> None:

@@ -95,7 +95,7 @@ def test_a_spell_begins_and_ends_again_and_again() -> None:
     spell = Spell(first=10, lasts=3, every=20)
     for elapsed in (10, 12.9, 30, 32, 1_000_012):
         assert spell.on(elapsed)
-    for elapsed in (-5, 0, 9.9, 13, 29, 33, 1_000_013):
+    for elapsed in (-9, -5, 0, 9.9, 13, 29, 33, 1_000_013):
         assert not spell.on(elapsed)
 
 
@@ -117,12 +117,12 @@ def test_whoever_starts_with_the_sandbox_gets_its_first_values(seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_key_is_rejected_for_ten_minutes_of_each_half_hour(seed: int) -> None:
+def test_a_key_is_rejected_for_half_of_each_hour(seed: int) -> None:
     workspaces = make_workspaces(seed, 4, 4)
     trouble = Trouble(seed, START, workspaces)
     for workspace in workspaces:
-        seconds = 600 if workspace is trouble.rejected else 0
-        assert sum(rejected(trouble, workspace, 1800)) == pytest.approx(seconds, abs=1)
+        seconds = 1800 if workspace is trouble.rejected else 0
+        assert sum(rejected(trouble, workspace, 3600)) == pytest.approx(seconds, abs=1)
     assert trouble.rejected is not trouble.limited
     assert trouble.failing in workspaces[0].bots
 
@@ -224,7 +224,7 @@ def test_the_exporter_sees_the_key_rejected_and_accepted_again() -> None:
             workspace, Store(), telemetry, world.now, transport=transport
         ) as poller:
             task = asyncio.ensure_future(poller.run())
-            for _ in range(16):
+            for _ in range(40):
                 await asyncio.sleep(60)
                 keys.append(told(telemetry, KEY))
             task.cancel()
@@ -236,5 +236,5 @@ def test_the_exporter_sees_the_key_rejected_and_accepted_again() -> None:
     rejected = [minute for minute, valid in enumerate(keys, start=1) if not valid]
     assert set(keys) == {0.0, 1.0}
     assert rejected == list(range(rejected[0], rejected[-1] + 1))
-    assert 9 <= len(rejected) <= 11
+    assert 29 <= len(rejected) <= 31
     assert keys[-1] == 1
