@@ -152,11 +152,19 @@ def instants() -> list[datetime]:
 
 @contextmanager
 def filled(
-    prometheus: str, promtool: str, folder: Path, moments: list[datetime], *beside: str
+    prometheus: str,
+    promtool: str,
+    folder: Path,
+    moments: list[datetime],
+    *beside: str,
+    **given: Any,  # noqa: ANN401 - as `write` takes it
 ) -> Iterator[Served]:
-    """The demo's pages of some instants, and what the recording rules make of them."""
+    """The demo's pages of some instants, and what the recording rules make of them.
+
+    With `big=True`, they are those of the demo with many bots.
+    """
     data = folder / "data"
-    write(folder / "pages.txt", moments, beside=("up 1", *beside), days=DAYS)
+    write(folder / "pages.txt", moments, beside=("up 1", *beside), days=DAYS, **given)
     blocks(promtool, folder / "pages.txt", data)
     # A page of every half hour is seen until the next one comes.
     flags = ("--query.lookback-delta=61m",)
@@ -193,14 +201,17 @@ def history(
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[{}, {"big": True, "bots": 20}], ids=["four", "twenty"])
 def new(
-    prometheus: str, promtool: str, tmp_path_factory: pytest.TempPathFactory
+    prometheus: str,
+    promtool: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Served]:
-    """The demo half an hour after it was installed, on the same afternoon."""
+    """A demo half an hour after it was installed, on the same afternoon: the small and a big one."""
     folder = tmp_path_factory.mktemp("new")
     moments = list(every(timedelta(minutes=10), END - STEP, END))
-    with filled(prometheus, promtool, folder, moments, WATCHDOG) as found:
+    with filled(prometheus, promtool, folder, moments, WATCHDOG, **request.param) as found:
         yield found
 
 
