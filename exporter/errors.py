@@ -30,6 +30,35 @@ class Outcome(StrEnum):
     INVALID = "invalid"
 
 
+class Cause(StrEnum):
+    """Why a report has no new values: finer than an outcome, so that it tells who can act."""
+
+    KEY_REJECTED = "key_rejected"
+    NO_KEY = "no_key"
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+    BUDGET_SPENT = "budget_spent"
+    RATE_LIMITED = "rate_limited"
+    BLOCKED = "blocked"
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    INVALID = "invalid"
+    BUG = "bug"
+
+
+_CAUSES: Final = {
+    Outcome.UNAUTHORIZED: Cause.KEY_REJECTED,
+    Outcome.RATE_LIMITED: Cause.RATE_LIMITED,
+    Outcome.CLIENT_ERROR: Cause.REFUSED,
+    Outcome.SERVER_ERROR: Cause.SERVER_ERROR,
+    Outcome.TIMEOUT: Cause.TIMEOUT,
+    Outcome.CONNECT: Cause.CONNECT,
+    Outcome.INVALID: Cause.INVALID,
+}
+"""The usual cause of each outcome; whoever knows better says so."""
+
+
 class ExporterError(Exception):
     """The base class of all errors that are raised on purpose."""
 
@@ -87,6 +116,7 @@ class RequestFailed(ExporterError):
             same status; without this flag, the status says nothing about the request.
         fault: Whether the circuit breaker counts the failure whatever its outcome, because the
             answer was too expensive to read.
+        cause: Why the reports of the request have no new values.
         seconds: The time until the failure.
     """
 
@@ -99,6 +129,7 @@ class RequestFailed(ExporterError):
         *,
         own: bool = False,
         fault: bool = False,
+        cause: Cause | None = None,
     ) -> None:
         self.outcome = outcome
         self.status = status
@@ -107,6 +138,7 @@ class RequestFailed(ExporterError):
         self.fault = fault
         self.seconds = 0.0
         super().__init__(text)
+        self.cause = cause or (Cause.NOT_FOUND if self.missing else _CAUSES[outcome])
 
     @property
     def refused(self) -> bool:
@@ -134,7 +166,7 @@ class NoKey(NotSent):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(Outcome.CLIENT_ERROR, text)
+        super().__init__(Outcome.CLIENT_ERROR, text, cause=Cause.NO_KEY)
 
 
 class Ending(ExporterError):

@@ -389,6 +389,14 @@ class Workspace(Settings):
         return self.key
 
     @property
+    def key_settings(self) -> tuple[str, str]:
+        """The names of the settings that hold the keys for the reports and for the bot list."""
+        key = "api_key_file" if self.api_key_file else "api_key"
+        if self.bots_api_key_file:
+            return key, "bots_api_key_file"
+        return key, "bots_api_key" if self.bots_api_key else key
+
+    @property
     def bots_url(self) -> str:
         """The URL of the list of bots."""
         return (self.base_url or self.dialect.base_url) + BOTS

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
 
+from exporter.errors import Cause, RequestFailed
 from exporter.metrics.packed_samples import Samples
 from exporter.metrics.series_limits import NOTHING, Held, Shares, largest
 from exporter.model.reply_values import Fields
@@ -68,6 +69,9 @@ class Record:
             empty for facts about a target.
         left_out: How many values of the last success were dropped for the workspace's limit.
         fields: The fields that the answers had so far, to notice if one goes.
+        failing_since: When the first poll failed after the last success; None if the last poll
+            succeeded, or if nobody knows any more.
+        cause: Why the last poll failed; None if it succeeded, or if nobody knows any more.
     """
 
     interval_seconds: float
@@ -82,6 +86,8 @@ class Record:
     left_out: int = 0
     since: datetime | None = None
     fields: Fields = ()
+    failing_since: datetime | None = None
+    cause: Cause | None = None
 
     @property
     def held(self) -> Held:
@@ -182,16 +188,19 @@ class Store:
         self._set(key, record)
 
     def fail(
-        self, key: Key, error: str, *, duration_seconds: float, interval_seconds: float
+        self, key: Key, error: RequestFailed, *, now: datetime, interval_seconds: float
     ) -> None:
         """Note a failed poll; the values of the last success stay until they expire."""
         before = self._find(key) or Record(interval_seconds)
         after = replace(
             before,
             success=False,
-            error=error,
-            duration_seconds=duration_seconds,
+            error=str(error),
+            duration_seconds=error.seconds,
             interval_seconds=interval_seconds,
+            # A failure that was restored without its beginning keeps it unknown.
+            failing_since=before.failing_since if before.error else now,
+            cause=error.cause,
         )
         self._set(key, after)
 

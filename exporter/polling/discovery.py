@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from exporter.config import Discovery, Workspace
-from exporter.errors import Outcome, ReplyError, RequestFailed
+from exporter.errors import Cause, Outcome, ReplyError, RequestFailed
 from exporter.metrics.packed_samples import Samples
 from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, undone_if_it_fails
@@ -168,15 +168,12 @@ class BotDiscovery:
     def _bug(self, error: Exception, text: str) -> Failure:
         """Report an unexpected exception; the failure for the caller."""
         self._results.telemetry.bug("discovery", error, log, self._workspace.name)
-        return self._failed(RequestFailed(Outcome.INVALID, text))
+        return self._failed(RequestFailed(Outcome.INVALID, text, cause=Cause.BUG))
 
     def _failed(self, error: RequestFailed) -> Failure:
         """Record and log that reading the list failed; the last-known-good list stays in force."""
         self._results.store.fail(
-            self._key,
-            str(error),
-            duration_seconds=error.seconds,
-            interval_seconds=self._interval.total_seconds(),
+            self._key, error, now=self._now(), interval_seconds=self._interval.total_seconds()
         )
         failure = Failure(self._key, error)
         failure.log(log)

@@ -216,6 +216,11 @@ class ReportPoller:
         return self._queue.workload.requests_per_minute
 
     @property
+    def load(self) -> float:
+        """The requests that the intervals lead to, as a share of the allowed ones."""
+        return self._queue.workload.load
+
+    @property
     def due(self) -> DueByKey:
         """A function that returns when each report is polled next, see `TurnQueue.by_key`."""
         return self._queue.by_key()
@@ -404,10 +409,7 @@ class ReportPoller:
         key = call.key(entry)
         if self._wanted(call):
             self._results.store.fail(
-                key,
-                str(error),
-                duration_seconds=error.seconds,
-                interval_seconds=entry.interval.total_seconds(),
+                key, error, now=self._now(), interval_seconds=entry.interval.total_seconds()
             )
         return Failure(key, error)
 

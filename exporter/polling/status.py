@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
+from exporter.errors import Cause
 from exporter.metrics.store import Record
 from exporter.model.targets import Key, Target
 
@@ -28,8 +28,7 @@ class ReportState(StrEnum):
     OK = "ok"
 
 
-@dataclass(frozen=True, slots=True)
-class ReportStatus:
+class ReportStatus(NamedTuple):  # which is made in a third of the time of a frozen dataclass
     """The status of one report of one target.
 
     Attributes:
@@ -42,6 +41,12 @@ class ReportStatus:
         next_poll: When the next poll is due; None while a request is in flight.
         values: The number of values that are exported now.
         error: Why the last poll failed, in words; empty if it succeeded.
+        cause: Why the last poll failed; None if it succeeded, or if nobody knows any more.
+        failing_since: When the first poll failed after the last success; None if the last poll
+            succeeded, or if nobody knows any more.
+        values_until: When the values of the last success leave the metrics page, if no further poll
+            succeeds; None without a success.
+        lost: Whether it has no values to show because polls fail or are late.
     """
 
     report: str
@@ -53,6 +58,17 @@ class ReportStatus:
     next_poll: datetime | None
     values: int
     error: str
+    cause: Cause | None = None
+    failing_since: datetime | None = None
+    values_until: datetime | None = None
+    lost: bool = False
+
+    @property
+    def late_since(self) -> datetime | None:
+        """When a report that has not failed became late; None if it is not late."""
+        if self.state is not ReportState.LATE or self.last_success is None:
+            return None
+        return self.last_success + timedelta(seconds=LATE * self.interval_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,13 @@ class WorkspaceStatus:
         requests_per_day: The limit per day; None for no limit.
         requests_per_minute: The rate limit.
         answered: Whether the API has answered any request yet.
+        load: The requests that the intervals lead to, as a share of the allowed ones.
+        paused_until: When the pause ends that the API requested; None without one.
+        probe_at: When the open circuit breaker lets the next request through; None while it is
+            closed.
+        key_valid: Whether the API accepts the key; None if it has not said so.
+        key_settings: The names of the settings that hold the keys for the reports and for the bot
+            list.
     """
 
     name: str
@@ -88,6 +111,11 @@ class WorkspaceStatus:
     requests_per_day: int | None
     requests_per_minute: int
     targets: tuple[TargetStatus, ...]
+    load: float = 0.0
+    paused_until: datetime | None = None
+    probe_at: datetime | None = None
+    key_valid: bool | None = None
+    key_settings: tuple[str, str] = ("api_key", "api_key")
 
     @property
     def state(self) -> ReportState:
@@ -112,9 +140,7 @@ class Status:
                 shown = {
                     "bot_id": target.bot_id,
                     "bot": target.bot,
-                    "reports": [
-                        dict(zip(_REPORT, _values(one), strict=True)) for one in target.reports
-                    ],
+                    "reports": [report._asdict() for report in target.reports],
                     "state": target.state,
                 }
                 yield f"{',' if place else ''}{_ENCODER.encode(shown)}"
@@ -128,8 +154,6 @@ def _instant(value: object) -> str:
     raise TypeError(value)
 
 
-_REPORT: Final = tuple(one.name for one in fields(ReportStatus))
-_values: Final = attrgetter(*_REPORT)
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_instant)
 
 
@@ -174,21 +198,32 @@ def targets(
 
 
 def _report(key: Key, record: Record, turn: datetime | None, now: datetime) -> ReportStatus:
-    age = (now - record.last_success).total_seconds() if record.last_success else None
+    last = record.last_success
+    age = None if last is None else (now - last).total_seconds()
+    valid = last is not None and record.valid(now)
+    lost = False
     if record.error:
         state = ReportState.FAILING
+        # The values of a bot that is gone were withdrawn, although they would still be valid.
+        lost = not valid or (record.cause is Cause.NOT_FOUND and not record.samples)
     elif age is None:
         state = ReportState.WAITING
+    elif age > LATE * record.interval_seconds:
+        state, lost = ReportState.LATE, not valid
     else:
-        state = ReportState.LATE if age > LATE * record.interval_seconds else ReportState.OK
+        state = ReportState.OK
     return ReportStatus(
         key.report,
         key.window,
         state,
-        record.last_success,
+        last,
         age,
         record.interval_seconds,
         turn,
-        len(record.shown(now)),
+        len(record.samples) if valid else 0,
         record.error,
+        record.cause,
+        record.failing_since,
+        None if last is None else record.expires,
+        lost,
     )

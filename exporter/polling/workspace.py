@@ -169,6 +169,8 @@ class WorkspacePoller:
         """
         polled, found = self.reports.due, self._discovery.turns if self._discovery else {}
         now, answered, requests_today = self._now(), self.answered, self._sender.requests_today
+        load, key_valid = self.reports.load, self._sender.key_valid
+        paused_until, probe_at = self._sender.held_back
 
         def status(rest: Rest) -> WorkspaceStatus:
             return WorkspaceStatus(
@@ -180,6 +182,11 @@ class WorkspacePoller:
                 requests_per_day=self._workspace.requests_per_day,
                 requests_per_minute=self._workspace.requests_per_minute,
                 targets=targets(polled() | found, records, now, rest),
+                load=load,
+                paused_until=paused_until,
+                probe_at=probe_at,
+                key_valid=key_valid,
+                key_settings=self._workspace.key_settings,
             )
 
         return status

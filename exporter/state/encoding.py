@@ -171,7 +171,10 @@ def _possible_memory(memory: Memory) -> bool:
 
 def _possible(key: Key, record: Record) -> bool:
     """Whether a process of ours could have written this record."""
-    instants = (record.last_success, record.expires, record.withdrawn, record.since)
+    instants = (
+        *(record.last_success, record.expires, record.withdrawn),
+        *(record.since, record.failing_since),
+    )
     return (
         _target(key.target)
         and all(map(_instant, instants))

@@ -22,7 +22,7 @@ import httpx
 from exporter import __version__
 from exporter.config import Workspace
 from exporter.config.settings import Http
-from exporter.errors import Outcome, RequestFailed, StartError
+from exporter.errors import Cause, Outcome, RequestFailed, StartError
 from exporter.files import LARGEST_PEM, Unfit as UnfitFile, read as read_file, reason as why_unread
 from exporter.model.bot_list import PAGE_SIZE
 from exporter.tls import NO_CERTIFICATES, held, no_pair
@@ -247,11 +247,12 @@ class Client:
             form = "not in the API's form" if found is not None else _not_json(media)
             why = "which asks to wait" if asked else form
             text = f"HTTP {status} from something before the API, {why}"
-            return RequestFailed(Outcome.RATE_LIMITED, text, status, wish)
+            return RequestFailed(Outcome.RATE_LIMITED, text, status, wish, cause=Cause.BLOCKED)
         text = f"HTTP {status}: the proxy wants a password" if status == 407 else f"HTTP {status}"
         if status < 400:
             wish = None
-        return RequestFailed(_outcome(status), text, status, wish, own=own)
+        cause = Cause.CONNECT if status == 407 else None
+        return RequestFailed(_outcome(status), text, status, wish, own=own, cause=cause)
 
     def _rejected(self, status: int) -> RequestFailed:
         scope = self._workspace.dialect.key_scope

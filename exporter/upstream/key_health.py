@@ -96,6 +96,14 @@ class KeyHealth:
             raise NotSent(Outcome.UNAUTHORIZED, text)
         return key
 
+    @property
+    def valid(self) -> bool | None:
+        """Whether the API accepts the key; None if it has not said so, or there is no key."""
+        with suppress(RequestFailed):
+            judgement = self._known(self.key.read())
+            return False if judgement.why else judgement.works or None
+        return None
+
     def rests_until(self, at: float) -> float:
         """When the key's rest ends; 0 if it does not rest."""
         until = self._first_rests_until

@@ -31,7 +31,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from exporter.config import Workspace
-from exporter.errors import NotSent, Outcome
+from exporter.errors import Cause, NotSent, Outcome, RequestFailed
 from exporter.upstream.circuit_breaker import PROBE_EVERY, CircuitBreaker
 from exporter.upstream.request_budget import RequestBudget
 from exporter.upstream.retries import Uniform
@@ -106,6 +106,8 @@ class Limiter:
         parked = self._ahead(standing.not_before, LONGEST)
         self._requested_pause = RequestedPause(time() if parked is None else parked, uniform)
         self._breaker = CircuitBreaker(self._timeout, self._ahead(standing.open_until, PROBE_EVERY))
+        # A request that is held back has the cause of those that made it so.
+        self._parked_by, self._opened_by = Cause.RATE_LIMITED, Cause.SERVER_ERROR
         self._name = workspace.name
         self._shared = SharedPause()
 
@@ -139,29 +141,34 @@ class Limiter:
         at = self._time()
         if self._requested_pause.wait(at) > self._timeout:
             text = f"paused until {self._shown(self._requested_pause.until)} as the API asked"
-            return NotSent(Outcome.RATE_LIMITED, text)
+            return NotSent(Outcome.RATE_LIMITED, text, cause=self._parked_by)
         now = self._now()
         tomorrow = self.budget.until_tomorrow(now)
         if tomorrow > self._timeout:
             until = now + timedelta(seconds=tomorrow)
             text = f"daily request limit reached; next request at {until:%Y-%m-%d %H:%M:%S} UTC"
-            return NotSent(Outcome.RATE_LIMITED, text)
+            return NotSent(Outcome.RATE_LIMITED, text, cause=Cause.BUDGET_SPENT)
         if behind and self._breaker.wait(at):
             text = f"circuit breaker open; next probe at {self._shown(self._breaker.probe_at)}"
-            return NotSent(Outcome.SERVER_ERROR, text)
+            return NotSent(Outcome.SERVER_ERROR, text, cause=self._opened_by)
         return None
 
-    def learn(self, outcome: Outcome, wish: float | None, *, fault: bool = False) -> None:
+    def learn(self, outcome: Outcome, failure: RequestFailed | None = None) -> None:
         """Adjust breaker, budget and pause to the result of a request.
 
         Args:
             outcome: How the request ended.
-            wish: The pause that the API requested, in seconds; None if it requested none.
-            fault: Whether the breaker counts the request as failed, whatever the outcome.
+            failure: Its failure, with the pause that the API requested; None if it was answered.
         """
-        at = self._time()
-        self._breaker.ended(at, failed=fault or outcome in _BROKEN)
+        at, wish = self._time(), failure.wish if failure else None
+        failed = outcome in _BROKEN or (failure is not None and failure.fault)
+        self._breaker.ended(at, failed=failed)
+        if failure and failed:
+            self._opened_by = failure.cause
+        if failure and (wish is not None or outcome is Outcome.RATE_LIMITED):
+            self._parked_by = failure.cause
         if outcome is Outcome.SUCCESS:
+            self._parked_by = Cause.RATE_LIMITED
             self._requested_pause.succeeded()
             self.budget.speed_up(at)
         elif outcome is Outcome.RATE_LIMITED:
@@ -185,6 +192,17 @@ class Limiter:
         return self._requested_pause.until
 
     @property
+    def paused_until(self) -> datetime | None:
+        """When the pause ends that the API requested; None without one."""
+        at, until = self._time(), self._requested_pause.until
+        return self.instant(until) if self._requested_pause.wait(at) else None
+
+    @property
+    def probe_at(self) -> datetime | None:
+        """When the open breaker lets the next probe through; None while it is closed."""
+        return self._instant(self._breaker.probe_at)
+
+    @property
     def pause(self) -> float:
         """Seconds until the pause and the breaker let a request through; 0 if they do now."""
         at = self._time()
@@ -193,10 +211,10 @@ class Limiter:
     @property
     def standing(self) -> SenderState:
         """The state to keep over a restart or a reload; the sender adds its own fields."""
-        spent, parked = self.budget.spent(self._now()), self._requested_pause.wait(self._time()) > 0
+        spent = self.budget.spent(self._now())
         return SenderState(
-            not_before=self._instant(self._requested_pause.until) if parked else None,
-            open_until=self._instant(self._breaker.probe_at),
+            not_before=self.paused_until,
+            open_until=self.probe_at,
             day=self.budget.day,
             spent=spent,
         )

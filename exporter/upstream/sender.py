@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from exporter.config import Workspace
-from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import Cause, NotSent, Outcome, ReplyError, RequestFailed
 from exporter.metrics.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.model.reply_values import Drift
 from exporter.upstream.answer import Answer
@@ -165,6 +165,16 @@ class Sender:
     def requests_today(self) -> int:
         """The requests sent on the workspace's current local day."""
         return self._limiter.budget.spent(self._now())
+
+    @property
+    def held_back(self) -> tuple[datetime | None, datetime | None]:
+        """When the pause that the API requested ends, and when the open breaker sends a probe."""
+        return self._limiter.paused_until, self._limiter.probe_at
+
+    @property
+    def key_valid(self) -> bool | None:
+        """Whether the API accepts the key of the reports; None if it has not said so."""
+        return self._key.valid
 
     @property
     def standing(self) -> SenderState:
@@ -380,9 +390,9 @@ class Sender:
         """
         begun = self._time()
 
-        def ended(outcome: Outcome, wish: float | None = None, *, fault: bool = False) -> None:
+        def ended(outcome: Outcome, failure: RequestFailed | None = None) -> None:
             self.telemetry.requested(*self._place, outcome, self._time() - begun)
-            self._limiter.learn(outcome, wish, fault=fault)
+            self._limiter.learn(outcome, failure)
             if judged:
                 self.telemetry.judged(*self._place, outcome)
 
@@ -392,7 +402,7 @@ class Sender:
         except RequestFailed as failure:
             failure.seconds = self._time() - begun
             self.answered = self.answered or failure.status is not None
-            ended(failure.outcome, failure.wish, fault=failure.fault)
+            ended(failure.outcome, failure)
             raise
         except Exception as error:  # noqa: BLE001 - no failed request ends the process
             ended(Outcome.INVALID)
@@ -405,7 +415,8 @@ class Sender:
     def _bug(self, error: Exception) -> RequestFailed:
         """Report an unexpected exception, and return the error for the caller."""
         self.telemetry.bug("answer", error, log, self._workspace.name)
-        return RequestFailed(Outcome.INVALID, "rejected because of a bug in the exporter")
+        text = "rejected because of a bug in the exporter"
+        return RequestFailed(Outcome.INVALID, text, cause=Cause.BUG)
 
     def _pause(
         self, failure: RequestFailed, tried: int, key_health: KeyHealth, key: str

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as textformat
+from support.failures import failed
 
 from exporter.config.validation import RESERVED_LABELS
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES, rendered
@@ -89,7 +90,7 @@ def test_an_expired_value_is_not_shown_but_its_report_is() -> None:
 
 def test_a_report_that_never_brought_values_has_no_time_of_success() -> None:
     made = Store()
-    made.fail(VOLUME, "HTTP 500", duration_seconds=1.0, interval_seconds=600.0)
+    made.fail(VOLUME, failed(), now=NOW, interval_seconds=600.0)
 
     page = rendered(made, NOW)
 

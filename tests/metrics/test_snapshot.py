@@ -12,6 +12,7 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from support.failures import failed
 from support.sizes import INTERVAL, polled, targets
 from support.virtual import START
 
@@ -127,9 +128,7 @@ class Life(RuleBasedStateMachine):
     @rule(bot=bots, report=reports)
     def fail(self, bot: int, report: int) -> None:
         """A poll brings nothing."""
-        self.store.fail(
-            self._key(bot, report), "HTTP 500", duration_seconds=1.5, interval_seconds=600.0
-        )
+        self.store.fail(self._key(bot, report), failed(), now=self.now, interval_seconds=600.0)
 
     @rule(bot=bots, report=reports)
     def withdraw(self, bot: int, report: int) -> None:

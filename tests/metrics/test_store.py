@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, strategies as st
+from support.failures import failed
 from support.virtual import START
 
+from exporter.errors import Cause
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.metrics.series_limits import Room
 from exporter.metrics.store import Record, Store
@@ -97,9 +99,32 @@ def test_what_fails_still_claims_the_room_of_the_values_that_stay() -> None:
     store = Store()
     store.put(ONE, replace(record(6), left_out=100))
 
-    store.fail(ONE, "HTTP 500", duration_seconds=1, interval_seconds=600)
+    store.fail(ONE, failed(), now=START, interval_seconds=600)
 
     assert store.shares("acme").room(store.held(TWO), 10, 12) == Room(level=6, share=6, above=0)
+
+
+def test_a_report_fails_since_the_first_failure_after_its_last_success(store: Store) -> None:
+    store.put(ONE, record(1))
+    for minutes in (1, 2, 3):
+        store.fail(ONE, failed(), now=START + timedelta(minutes=minutes), interval_seconds=600)
+    found = dict(store)[ONE]
+    assert (found.failing_since, found.cause) == (
+        START + timedelta(minutes=1),
+        Cause.SERVER_ERROR,
+    )
+
+    store.put(ONE, record(1))
+
+    assert (dict(store)[ONE].failing_since, dict(store)[ONE].cause) == (None, None)
+
+
+def test_since_when_a_report_fails_stays_unknown_if_that_was_not_kept(store: Store) -> None:
+    store.put(ONE, replace(record(1), success=False, error="HTTP 500"))
+
+    store.fail(ONE, failed(), now=START, interval_seconds=600)
+
+    assert dict(store)[ONE].failing_since is None
 
 
 @pytest.mark.parametrize("at", [datetime.max, datetime.min, datetime(9000, 1, 1)])  # noqa: DTZ001, DTZ901
@@ -127,7 +152,7 @@ def test_of_the_parts_of_a_generation_only_those_are_others_in_which_something_c
     assert len(before.parts) == 16
 
     store.put(keys[0], record(2))
-    store.fail(keys[1], "HTTP 500", duration_seconds=1, interval_seconds=600)
+    store.fail(keys[1], failed(), now=START, interval_seconds=600)
     after = store.generation()
 
     places = {int(key.target.place * 16) for key in keys[:2]}
@@ -153,7 +178,7 @@ def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, 
             if step == "succeed":
                 store.put(key, record(bot))
             elif step == "fail":
-                store.fail(key, "HTTP 500", duration_seconds=bot, interval_seconds=600)
+                store.fail(key, failed(seconds=bot), now=START, interval_seconds=600)
             elif step == "withdraw":
                 store.withdraw(key)
             elif step == "keep":

@@ -1,16 +1,15 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
 
+from exporter.errors import Cause
 from exporter.metrics.store import Record
 from exporter.model.samples import Family
 from exporter.model.targets import Key, Target
 from exporter.polling.status import ReportState, Status, TargetStatus, WorkspaceStatus, targets
-from exporter.web.status_page import MANY, SHOWN, page
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BOT = Target("seachat", "acme", "b1", "Support")
@@ -24,8 +23,10 @@ def record(age: float = 60, *, error: str = "", values: int = 2) -> Record:
         success=not error,
         last_success=NOW - timedelta(seconds=age),
         samples=tuple(FAMILY.sample(1) for _ in range(values)),
-        expires=NOW + timedelta(minutes=5),
+        expires=NOW + timedelta(seconds=1800 - age),
         error=error,
+        cause=Cause.SERVER_ERROR if error else None,
+        failing_since=NOW - timedelta(minutes=1) if error else None,
     )
 
 
@@ -46,10 +47,6 @@ def status(*found: TargetStatus, **others: Any) -> Status:  # noqa: ANN401 - fie
         "targets": found,
     }
     return Status("0.1.0", NOW, (WorkspaceStatus(**(given | others)),))
-
-
-def text(shown: Status, query: str = "") -> str:
-    return "".join(page(shown, metrics="/metrics", api="/api/v1/status", query=query))
 
 
 @pytest.mark.parametrize(
@@ -106,165 +103,48 @@ def test_the_json_has_instants_in_iso_8601_and_states_in_words() -> None:
         "next_poll": None,
         "values": 2,
         "error": "",
+        "cause": None,
+        "failing_since": None,
+        "values_until": "2026-11-21T12:29:00+00:00",
+        "lost": False,
     }
 
 
-def test_the_page_says_in_words_what_a_person_wants_to_know() -> None:
-    found = targets(
-        {CSAT: (600.0, NOW + timedelta(seconds=90))},
-        {CSAT: record(3725, error="HTTP 500")},
-        NOW,
+def test_the_json_says_since_when_and_why_a_report_fails() -> None:
+    found = status(*targets({CSAT: (600.0, None)}, {CSAT: record(error="HTTP 500")}, NOW))
+    report = json.loads("".join(found.json()))["workspaces"][0]["targets"][0]["reports"][0]
+
+    assert (report["cause"], report["failing_since"]) == (
+        "server_error",
+        "2026-11-21T11:59:00+00:00",
     )
-    html = text(status(*found, requests_per_day=5000, answered=False))
-
-    for said in (
-        "acme",
-        "1,234 of 5,000 requests today, 60 a minute allowed; days in UTC.",
-        "The API has not answered yet.",
-        "Support",
-        "csat",
-        "last_30_days",
-        "failing",
-        "HTTP 500",
-        ">1h 2m <",
-        ">10m<",
-        ">in 1m 30s<",
-        'title="2026-11-21 10:57:55 UTC"',
-    ):
-        assert said in html
 
 
-def many(number: int, error: str = "") -> tuple[TargetStatus, ...]:
-    keys = [
-        Key(Target("seachat", "acme", f"b{n}", f"Bot {n:04}"), "csat", "") for n in range(number)
-    ]
-    records = {key: record(error=error if n == number - 1 else "") for n, key in enumerate(keys)}
-    return targets(dict.fromkeys(keys, (600.0, None)), records, NOW)
-
-
-def test_with_many_bots_there_is_a_search_that_needs_no_script() -> None:
-    assert "<form" not in text(status(*many(MANY - 1)))
-    html = text(status(*many(MANY)), "bot 0007")
-
-    assert "<form" in html
-    assert 'value="bot 0007"' in html
-    assert "Bot 0007" in html
-    assert "Bot 0008" not in html
-
-
-@pytest.mark.parametrize("query", ["timed out", "b29", "CSAT", "acme", "failing"])
-def test_the_search_looks_at_names_ids_reports_states_and_errors(query: str) -> None:
-    assert "Bot 0029" in text(status(*many(30, error="timed out")), query)
-
-
-def test_of_very_many_bots_the_worst_are_shown_and_the_rest_counted() -> None:
-    html = text(status(*many(2000, error="HTTP 500")))
-
-    assert html.count("<details") == SHOWN
-    assert "Bot 1999" in html
-    assert "And 1,800 more" in html
-
-
-def test_the_search_looks_at_windows() -> None:
-    found = targets({CSAT: (600.0, None)}, {CSAT: record()}, NOW)
-
-    assert "Support" in text(status(*found, *many(30)), "last_30")
-    assert "Bot 0001" not in text(status(*found, *many(30)), "last_30")
-
-
-def test_a_search_that_finds_nothing_says_so_and_leads_back() -> None:
-    html = text(status(*many(30)), "<zzz>")
-
-    assert 'Nothing matches “&lt;zzz&gt;”. <a href="?">Show everything</a>' in html
-    assert "<details" not in html
-    assert "Nothing matches" not in text(status(*many(30)), "bot")
-    assert "Nothing matches" not in text(status())
-
-
-def test_a_glance_at_the_top_says_how_many_need_a_look() -> None:
-    html = text(status(*many(30, error="HTTP 500")))
-
-    assert "As of 2026-11-21 12:00:00 UTC: 30 targets, 1 failing, 29 ok.</p>" in html
-    assert "UTC: 1 target, 1 ok.</p>" in text(status(*many(1)))
-    assert "UTC: no target.</p>" in text(status())
-
-
-def two(first: WorkspaceStatus, second: WorkspaceStatus) -> Status:
-    return Status("0.1.0", NOW, (first, second))
-
-
-def test_the_workspace_that_needs_a_look_comes_first() -> None:
-    [good] = status(*many(2), name="good").workspaces
-    [bad] = status(*many(2, error="HTTP 500"), name="bad").workspaces
-
-    assert text(two(good, bad)).index("<h2>bad") < text(two(good, bad)).index("<h2>good")
-
-
-def test_however_many_workspaces_there_are_no_more_are_shown_at_once() -> None:
-    [one] = status(*many(150), name="one").workspaces
-    [other] = status(*many(150), name="other").workspaces
-
-    html = text(two(one, other))
-    assert html.count("<details") == SHOWN
-    assert "And 100 more" in html
-
-
-def test_of_a_bot_that_needs_a_look_what_is_ok_is_folded() -> None:
-    other = CSAT._replace(report="total_usage")
-    found = targets(
-        {CSAT: (600.0, None), other: (600.0, None)},
-        {CSAT: record(error="HTTP 500"), other: record()},
-        NOW,
-    )
-    html = text(status(*found))
-
-    assert "2 reports, 1 not ok" in html
-    folded = html.index("<details><summary><small>1 more, ok</small>")
-    assert html.index("HTTP 500") < folded < html.index("total_usage")
-
-
-def test_when_values_came_can_be_read_on_a_telephone_that_cannot_point_at_it() -> None:
-    found = targets({CSAT: (600.0, None)}, {CSAT: record(3725)}, NOW)
-
-    assert "1h 2m <small>2026-11-21 10:57</small>" in text(status(*found))
-
-
-class Parsed(HTMLParser):
-    """Tags and attributes of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag and where it leads."""
-        self.tags.add(tag)
-        self.addresses += [
-            value or "" for name, value in attrs if name in {"src", "href", "action"}
-        ]
-
-
-@settings(deadline=None)
-@given(st.text(), st.text(), st.text())
-def test_whatever_the_names_are_nothing_of_them_becomes_a_part_of_the_page(
-    name: str, error: str, query: str
+@pytest.mark.parametrize(
+    ("known", "lost"),
+    [
+        pytest.param(None, False, id="never-tried"),
+        pytest.param(record(600), False, id="ok"),
+        pytest.param(record(1200), False, id="late"),
+        pytest.param(record(1801), True, id="late-and-expired"),
+        pytest.param(record(1799, error="HTTP 500"), False, id="failed-with-values"),
+        pytest.param(record(60, error="HTTP 500", values=0), False, id="failed-without-a-value"),
+        pytest.param(record(1801, error="HTTP 500"), True, id="failed-and-expired"),
+        pytest.param(Record(600.0, error="HTTP 401"), True, id="failed-from-the-start"),
+        pytest.param(
+            replace(record(60, error="HTTP 404", values=0), cause=Cause.NOT_FOUND),
+            True,
+            id="gone-and-withdrawn",
+        ),
+    ],
+)
+def test_a_report_has_lost_its_values_if_it_fails_or_is_late_and_none_may_be_shown(
+    known: Record | None, lost: bool
 ) -> None:
-    plain = Parsed(text(status(*many(30)), "x")).tags | Parsed(text(status(*many(30)))).tags
-    bad = '"><script>'  # what a text of chance hardly ever is
-    key = Key(Target("seachat", "acme", f"b{bad}", f"{bad}{name}"), f"csat{bad}", bad)
-    found = targets({key: (600.0, None)}, {key: record(error=f"{bad}{error}")}, NOW)
-    shown = status(*found, *many(30), name=f"{bad}{name}")
-
-    for asked in ("", f"{bad}{query}", bad):  # all, probably nothing, and those that hold it
-        parsed = Parsed(text(shown, asked))
-        assert parsed.tags <= plain | {"div"}
-        assert "script" not in parsed.tags
+    assert shown(known).lost is lost
 
 
-def test_the_page_fetches_nothing_from_elsewhere() -> None:
-    parsed = Parsed(text(status(*many(30))))
-
-    assert parsed.addresses == ["/metrics", "/api/v1/status"]
-    assert not parsed.tags & {"script", "img", "link", "iframe"}
+def test_a_report_is_late_from_one_and_a_half_intervals_after_its_last_success_on() -> None:
+    assert shown(record(1000)).late_since == NOW - timedelta(seconds=100)
+    assert shown(record(600)).late_since is None
+    assert shown(record(1000, error="HTTP 500")).late_since is None

@@ -19,7 +19,7 @@ from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
-from exporter.errors import StateError
+from exporter.errors import Cause, StateError
 from exporter.metrics.exposition import API_FAMILIES, rendered
 from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Record, Store
@@ -120,6 +120,8 @@ records = st.builds(
     withdrawn=st.none() | instants,
     question=names,
     fields=st.lists(st.lists(names, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple),
+    failing_since=st.none() | instants,
+    cause=st.none() | st.sampled_from(Cause),
 )
 keys = st.builds(
     Key,
@@ -295,6 +297,7 @@ def test_a_state_that_nothing_was_done_to_is_begun_with() -> None:
         ("left_out", 2**40),
         ("fields", [[]]),
         ("since", "2026-11-21T12:00:00"),
+        ("failing_since", "2026-11-21T12:00:00"),
     ],
 )
 def test_a_record_that_cannot_be_is_no_state(field: str, value: object) -> None:
@@ -342,10 +345,15 @@ def test_what_an_earlier_version_kept_is_read() -> None:
     plain["origin"] = plain["origin"][:4]
     for added in ("paused_key", "resting", "owed"):
         del plain["standing"][added]
+    rows = whole(ONE)[1]
+    for _, record, _ in rows:
+        del record["failing_since"], record["cause"]
 
-    [again] = resealed(plain, []).memories
+    state = resealed(plain, rows)
 
+    [again] = state.memories
     assert again == memory
+    assert {(record.failing_since, record.cause) for _, record in state.records} == {(None, None)}
     assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))
 
 

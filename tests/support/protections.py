@@ -184,7 +184,7 @@ PROTECTIONS: Final = (
     Protection(
         "an error does not quote what was refused",
         "exporter/upstream/client.py",
-        "return RequestFailed(_outcome(status), text, status, wish, own=own)",
+        "return RequestFailed(_outcome(status), text, status, wish, own=own, cause=cause)",
         'return RequestFailed(_outcome(status), f"{text}: {found}", status, wish, own=own)',
         ("tests/upstream/test_client.py", "tests/test_traps.py"),
     ),
@@ -340,8 +340,8 @@ PROTECTIONS: Final = (
     Protection(
         "a fault is counted by the breaker",
         "exporter/upstream/limiter.py",
-        "failed=fault or outcome in _BROKEN",
-        "failed=outcome in _BROKEN",
+        "outcome in _BROKEN or (failure is not None and failure.fault)",
+        "outcome in _BROKEN",
         ("tests/upstream/test_sender.py",),
     ),
     Protection(

@@ -18,7 +18,7 @@ from support.virtual import START, World
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
-from exporter.errors import NotSent, ReplyError, RequestFailed
+from exporter.errors import Cause, NotSent, ReplyError, RequestFailed
 from exporter.metrics.telemetry import Telemetry
 from exporter.model import api_paths
 from exporter.upstream.client import Client
@@ -704,6 +704,122 @@ def test_a_breaker_that_waits_for_its_next_probe_alone_is_told_as_no_pause() -> 
     assert told == [standing.open_until.timestamp() if standing.open_until else None, 0]
 
 
+# Why a request failed.
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "cause"),
+    [
+        (401, b'{"detail": "no"}', {}, Cause.KEY_REJECTED),
+        (403, b"<html>", {}, Cause.BLOCKED),
+        (403, b'{"detail": "no"}', {"retry-after": "600"}, Cause.BLOCKED),
+        (404, b'{"detail": "no"}', {}, Cause.NOT_FOUND),
+        (404, b"<html>", {}, Cause.REFUSED),
+        (407, b"", {}, Cause.CONNECT),
+        (422, b'{"detail": "no"}', {}, Cause.REFUSED),
+        (429, b"", {}, Cause.RATE_LIMITED),
+        (500, b"", {}, Cause.SERVER_ERROR),
+        (302, b"", {}, Cause.INVALID),
+    ],
+)
+def test_a_failure_says_who_can_act_on_it(
+    status: int, body: bytes, headers: dict[str, str], cause: Cause
+) -> None:
+    asked = Asked(busy(), lambda *_: status)
+    asked.refusal, asked.headers = body, headers
+
+    [failure] = asked.run(report)
+
+    assert isinstance(failure, RequestFailed)
+    assert failure.cause is cause
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(429, Cause.RATE_LIMITED), (503, Cause.SERVER_ERROR), (403, Cause.BLOCKED)],
+)
+def test_what_waits_for_the_end_of_a_pause_has_the_cause_of_the_pause(
+    status: int, cause: Cause
+) -> None:
+    asked = Asked(busy(), lambda *_: status)
+    asked.headers = {"retry-after": "600"}
+
+    failures = asked.run(report, report)
+
+    assert [one.cause for one in failures if isinstance(one, RequestFailed)] == [cause] * 2
+    assert isinstance(failures[1], NotSent)
+
+
+def test_after_a_success_an_earlier_pause_explains_no_later_one() -> None:
+    asked = Asked(busy(), lambda _, number: {1: 403, 3: 429}.get(number, 200))
+    asked.headers = {"retry-after": "600"}
+    asked.answer = b"{}"
+
+    failures = asked.run(
+        *(report, lambda sender: later(sender, 700), report, report, report),
+    )
+
+    causes = [one.cause for one in failures if isinstance(one, RequestFailed)]
+    assert causes == [Cause.BLOCKED, Cause.RATE_LIMITED, Cause.RATE_LIMITED]
+
+
+def test_what_an_open_breaker_holds_back_has_the_cause_that_opened_it() -> None:
+    asked = Asked(busy(), lambda *_: 200, seconds=100.0)
+
+    async def together(sender: Sender) -> tuple[object, ...]:
+        found = await asyncio.gather(*(report(sender) for _ in range(25)), return_exceptions=True)
+        return tuple(found)
+
+    _, after = asked.run(together, together)
+
+    assert isinstance(after, tuple)
+    held_back = [one for one in after if isinstance(one, NotSent)]
+    assert held_back
+    assert {one.cause for one in held_back} == {Cause.TIMEOUT}
+
+
+def test_what_the_day_has_no_budget_for_says_so() -> None:
+    asked = Asked(busy(requests_per_day=1), lambda *_: 200)
+
+    _, failure = asked.run(report, report)
+
+    assert isinstance(failure, NotSent)
+    assert failure.cause is Cause.BUDGET_SPENT
+
+
+def test_whoever_looks_sees_until_when_nothing_is_sent_and_what_the_api_makes_of_the_key() -> None:
+    asked = Asked(busy(), lambda _, number: {2: 429}.get(number, 200))
+    asked.headers = {"retry-after": "600"}
+    seen: list[tuple[bool, bool, bool | None]] = []
+
+    async def look(sender: Sender) -> None:
+        paused_until, probe_at = sender.held_back
+        seen.append((bool(paused_until), bool(probe_at), sender.key_valid))
+
+    asked.run(look, report, look, report, look, lambda sender: later(sender, 700), look)
+
+    assert seen == [
+        (False, False, None),
+        (False, False, True),
+        (True, False, True),
+        (False, False, True),
+    ]
+
+
+def test_a_key_is_not_valid_once_it_is_rejected_and_unknown_while_one_rejection_may_be_chance() -> (
+    None
+):
+    asked = Asked(busy(), lambda _, number: 200 if number == 1 else 401)
+    seen: list[bool | None] = []
+
+    async def look(sender: Sender) -> None:
+        seen.append(sender.key_valid)
+
+    asked.run(report, look, report, look, report, look)
+
+    assert seen == [True, None, False]
+
+
 # Keys.
 
 
@@ -822,10 +938,10 @@ def test_a_page_from_before_the_api_pauses_and_leaves_the_key_valid() -> None:
 
     found = asked.run(report, report, report)
 
-    assert [str(one)[:30] for one in found] == [
+    assert [str(one)[:27] for one in found] == [
         "None",
-        "HTTP 403 from something before",
-        "paused until 2026-11-21 12:10:",
+        "HTTP 403 from something bef",
+        "paused until 2026-11-21 12:",  # 10 to 11 minutes later
     ]
     assert asked.told('seasalt_api_key_valid{api="seachat",workspace="acme"}') == 1
     assert asked.counted("rate_limited") == 1
