@@ -136,6 +136,16 @@ FLAGS: Final = (
         commands=_REACHING,
     ),
     Flag(
+        name="web.runbooks-url",
+        help="the URL of the runbooks, which the status page then links",
+        commands=_SERVING,
+    ),
+    Flag(
+        name="web.grafana-url",
+        help="the URL of Grafana, whose dashboards the status page then links",
+        commands=_SERVING,
+    ),
+    Flag(
         name="state.file",
         help="file that keeps values and poll times over restarts",
         commands=("serve",),
@@ -325,7 +335,7 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     other = of == "web.telemetry-path" and unquote(value) in OTHER_ROUTES
     yield other, f"not be {', '.join(OTHER_ROUTES)}"
     url = "be a URL like https://metrics.internal/seasalt"
-    yield of == "web.external-url" and not _is_url(value), url
+    yield of.endswith("-url") and not _is_url(value), url
     folder = of == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}
     yield folder, "be the name of a file, not of a folder"
     home = of.endswith(".file") and value.startswith("~")

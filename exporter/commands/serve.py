@@ -230,6 +230,8 @@ def _web(invocation: Invocation, polling: _Polling, reloader: Reloader | None) -
         telemetry_path=unquote(invocation.one("web.telemetry-path")),
         route_prefix=prefix(invocation),
         external_url=invocation.one("web.external-url"),
+        runbooks_url=invocation.one("web.runbooks-url").rstrip("/"),
+        grafana_url=invocation.one("web.grafana-url").rstrip("/"),
     )
 
 

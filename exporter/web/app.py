@@ -9,7 +9,7 @@ scrape must not suffer from that, so three rules apply:
 - Rendering rests. It runs in a thread, but a thread that computes without pause competes with the
   event loop for the interpreter lock. So after every few milliseconds of work, the thread sleeps
   three times as long (`_Rests`).
-- Pages are shared. Only one is rendered at a time. Everybody who asks for the same page within a
+- Pages are shared. Only one is rendered at a time. Everybody who asks for the same view within a
   second gets the same one, kept compressed. If all who wait for a page disconnect before its
   rendering has begun, it is cancelled (`_Shared`).
 - Sending is paced. Large status pages share a fixed bandwidth, first come, first served.
@@ -22,13 +22,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import Snapshot
 from exporter.network_addresses import literal
 from exporter.polling.status import Rest, Status
-from exporter.web import status_page
+from exporter.web.status_page import page
+from exporter.web.status_view import Links, View
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -59,7 +60,8 @@ _SCRAPERS: Final = 32
 _LONGEST: Final = 1000
 """Maximum length of a header or query to parse; longer ones are slow, and scrapers send none."""
 
-_LONGEST_SEARCH: Final = 100
+_LONGEST_QUERY: Final = 4000
+"""Bytes of a query that are parsed; a workspace's name may take 1,440."""
 
 HELD: Final = 1.0
 """Seconds for which a status page is shared by all who ask for it."""
@@ -114,6 +116,8 @@ class Web:
         telemetry_path: The path of the metrics page.
         route_prefix: The prefix of every route, without a trailing slash.
         external_url: The URL under which a reverse proxy exposes the exporter; empty without one.
+        runbooks_url: The URL of the folder of runbooks; empty if the status page does not link it.
+        grafana_url: The URL of Grafana; likewise.
     """
 
     snapshot: Callable[[], Awaitable[Snapshot]]
@@ -124,6 +128,8 @@ class Web:
     telemetry_path: str = "/metrics"
     route_prefix: str = ""
     external_url: str = ""
+    runbooks_url: str = ""
+    grafana_url: str = ""
 
     def __post_init__(self) -> None:
         self._routes: Mapping[str, Callable[[Scope], Awaitable[Answer]]] = {
@@ -198,31 +204,32 @@ class Web:
 
     async def _looked(self, scope: Scope, *, json: bool = False) -> Answer:
         """A status page."""
-        page = await self._pages.get(None if json else _searched(scope))
+        made = await self._pages.get(None if json else _view(scope))
         if scope["method"] == "GET":
-            await self._pages.pace(page.compressed if _takes_gzip(scope) else page.size)
+            await self._pages.pace(made.compressed if _takes_gzip(scope) else made.size)
         kind = b"application/json" if json else b"text/html; charset=utf-8"
-        return Answer(200, page, kind, ((b"vary", b"Accept-Encoding"), *_GUARDED))
+        return Answer(200, made, kind, ((b"vary", b"Accept-Encoding"), *_GUARDED))
 
-    async def _made(self, query: str | None) -> Piece:
-        """The HTML page for a search, or the JSON for None; rendered in a thread."""
-        return await asyncio.to_thread(self._written, self.status(), query)
+    async def _made(self, view: View | None) -> Piece:
+        """The HTML page of a view, or the JSON for None; rendered in a thread."""
+        return await asyncio.to_thread(self._written, self.status(), view)
 
-    def _written(self, status: Look, query: str | None) -> Piece:
+    def _written(self, status: Look, view: View | None) -> Piece:
         rest = _Rests()
         found = status(rest)
-        if query is None:
+        texts: Iterable[str]
+        if view is None:
             texts = found.json()
         else:
             # Relative to the landing page, so that the links work behind any proxy.
             metrics = quote(self.telemetry_path.removeprefix("/"))
-            links = {"metrics": metrics, "api": "api/v1/status"}
-            texts = status_page.page(found, query=query, rest=rest, **links)
+            links = Links(metrics, "api/v1/status", self.runbooks_url, self.grafana_url)
+            texts = page(found, view, links, rest)
         # Compressed portion by portion, so that the whole text is never in memory.
         portions = _portions(text.encode() for text in rest.after(texts))
-        page = Piece.joined(map(Piece.of, portions))
+        made = Piece.joined(map(Piece.of, portions))
         rest.now()
-        return page
+        return made
 
 
 @dataclass(slots=True, eq=False)
@@ -243,18 +250,18 @@ class _Page:
 class _Shared:
     """The status pages of the last second; compressed, because a slow reader may hold one long."""
 
-    def __init__(self, make: Callable[[str | None], Awaitable[Piece]]) -> None:
+    def __init__(self, make: Callable[[View | None], Awaitable[Piece]]) -> None:
         self._make = make
         self._one = asyncio.Lock()
         self._sending = asyncio.Lock()
-        self._held: dict[str | None, _Page] = {}
+        self._held: dict[View | None, _Page] = {}
 
-    async def get(self, query: str | None) -> Piece:
-        """The page for a search, rendered at most a second ago."""
-        page = self._held.get(query)
+    async def get(self, view: View | None) -> Piece:
+        """The page of a view, rendered at most a second ago."""
+        page = self._held.get(view)
         if page is None:
-            page = self._held[query] = _Page()
-            page.made = asyncio.ensure_future(self._fresh(query, page))
+            page = self._held[view] = _Page()
+            page.made = asyncio.ensure_future(self._fresh(view, page))
         page.readers += 1
         try:
             return await asyncio.shield(page.made)  # a disconnect must not cancel it for the others
@@ -262,7 +269,7 @@ class _Shared:
             page.readers -= 1
             if not (page.readers or page.begun):
                 page.made.cancel()
-                del self._held[query]
+                del self._held[view]
 
     async def pace(self, size: int) -> None:
         """Wait for bandwidth to send `size` bytes, first come, first served; a few need no wait."""
@@ -271,15 +278,15 @@ class _Shared:
         async with self._sending:  # a client that disconnects while waiting uses no bandwidth
             await asyncio.sleep(size / _BYTES_A_SECOND)
 
-    async def _fresh(self, query: str | None, page: _Page) -> Piece:
+    async def _fresh(self, view: View | None, page: _Page) -> Piece:
         async with self._one:
             page.begun = True
             try:
-                made = await self._make(query)
+                made = await self._make(view)
             except BaseException:
-                del self._held[query]
+                del self._held[view]
                 raise
-            asyncio.get_running_loop().call_later(HELD, self._held.pop, query)
+            asyncio.get_running_loop().call_later(HELD, self._held.pop, view)
             return made
 
 
@@ -305,12 +312,9 @@ class _Rests:
             self()
 
 
-def _searched(scope: Scope) -> str:
-    """The search text of the request."""
-    asked: dict[str, list[str]] = parse_qs(
-        scope.get("query_string", b"")[:_LONGEST].decode("latin-1")
-    )
-    return asked.get("q", [""])[0].strip()[:_LONGEST_SEARCH].rstrip()
+def _view(scope: Scope) -> View:
+    """The view that the request asks for."""
+    return View.parsed(scope.get("query_string", b"")[:_LONGEST_QUERY].decode("latin-1"))
 
 
 def _target(scope: Scope) -> tuple[str, str]:

@@ -1,183 +1,196 @@
-"""The status as one HTML page without scripts or external resources, for any screen. Pure."""
+"""The status as one HTML page without scripts or external resources, for any screen. Pure.
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
-from html import escape
-from typing import Final
+The page answers the questions of somebody on call in their order. What is wrong, since when, whose
+side is it on, are the values still there, what is to be done? Then each workspace, then each bot with
+a sign for each of its reports. Everything leads to a view of its own, see `View`.
 
-from exporter.model.durations import show
-from exporter.polling.status import (
-    RANKS,
-    ReportState,
-    ReportStatus,
-    Rest,
-    Status,
-    TargetStatus,
-    WorkspaceStatus,
-)
-
-MANY: Final = 20
-"""The page has a search box from this number of targets on."""
-
-SHOWN: Final = 200
-"""Maximum targets on a page; those in the worst state come first."""
-
-_STYLE: Final = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881;--ok:#2e7d32;--late:#b26a00;--failing:#c62828;--waiting:#607d8b}
-@media(prefers-color-scheme:dark){:root{--ok:#81c784;--late:#ffb74d;--failing:#ef9a9a;--waiting:#90a4ae}}
-body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:1rem;overflow-wrap:anywhere}
-h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .3rem}
-p{margin:.3rem 0}nav a{margin-right:1rem}
-details{border:1px solid var(--line);border-radius:.4rem;margin:.5rem 0;padding:.2rem .7rem}
-details details{border:0;margin:0;padding:0}
-summary{cursor:pointer;padding:.25rem 0}summary b{margin-right:.5rem}
-table{border-collapse:collapse;width:100%;margin:.4rem 0}
-th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-top:1px solid var(--line);vertical-align:top}
-th{font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.s{font-weight:600}.ok{color:var(--ok)}.late{color:var(--late)}.failing{color:var(--failing)}.waiting{color:var(--waiting)}
-.e{color:var(--failing)}small{opacity:.75}time small{display:none}
-input{font:inherit;padding:.35rem .5rem;width:min(24rem,65%)}button{font:inherit;padding:.35rem .8rem}
-@media(max-width:42rem){thead{display:none}tr{display:block;border-top:1px solid var(--line);padding:.4rem 0}
-td,td.n{display:block;border:0;padding:0;text-align:left}time small{display:inline}
-td[data-l]::before{content:attr(data-l) ": ";opacity:.75}}
+One pass over the reports counts them and gathers the problems (`Survey`). Whatever the number of
+bots, a page shows some hundreds of rows at most (`status_sections`).
 """
 
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
 
-def page(
-    status: Status, *, metrics: str, api: str, query: str = "", rest: Rest = lambda: None
-) -> Iterator[str]:
-    """The page in parts, with everything if the query is empty; calls `rest` regularly."""
-    yield "<!DOCTYPE html><html lang=en><head><meta charset=utf-8>"
-    yield '<meta name=viewport content="width=device-width,initial-scale=1">'
-    yield f"<title>seasalt-exporter</title><style>{_STYLE}</style></head><body>"
-    yield f"<h1>seasalt-exporter <small>{escape(status.version)}</small></h1>"
-    yield f'<nav><a href="{escape(metrics)}">Metrics</a><a href="{escape(api)}">JSON</a></nav>'
-    every = [target for workspace in status.workspaces for target in workspace.targets]
-    yield f"<p>As of {_instant(status.at)} UTC: {_counted(every)}.</p>"
-    if len(every) >= MANY or query:
-        yield '<form role=search><label>Search <input type=search name=q value="'
-        yield f'{escape(query)}" placeholder="bot, report, state or error"></label> '
-        yield "<button>Find</button></form>"
-    left, matched = SHOWN, False
-    for workspace in sorted(status.workspaces, key=lambda one: RANKS[one.state]):
-        found = []
-        for one in workspace.targets:
-            if _matches(workspace, one, query.casefold()):
-                found.append(one)
-            rest()
-        if found or not query:
-            found.sort(key=lambda target: RANKS[target.state])
-            yield from _workspace(workspace, found, left, status.at)
-            left, matched = max(0, left - len(found)), True
-    if query and not matched:
-        yield f'<p>Nothing matches “{escape(query)}”. <a href="?">Show everything</a></p>'
-    yield "</body></html>"
+from exporter.polling.status import ReportState, Rest, Status, TargetStatus, WorkspaceStatus
+from exporter.web import status_words as words
+from exporter.web.html import NOTHING, Html, html, joined
+from exporter.web.status_problems import ADVICE
+from exporter.web.status_sections import (
+    problems_section,
+    reports_table,
+    targets_section,
+    workspaces_section,
+)
+from exporter.web.status_style import STYLE
+from exporter.web.status_survey import Survey, survey
+from exporter.web.status_view import STATES, Level, Links, View
+from exporter.web.status_words import CELLS, SIGNS
+
+_REFRESHES: Final = (30, 300)
 
 
-def _workspace(
-    workspace: WorkspaceStatus, found: Sequence[TargetStatus], most: int, now: datetime
-) -> Iterator[str]:
-    """A workspace and its first `most` matching targets, which are sorted worst first."""
-    yield f"<h2>{escape(workspace.name)} <small>{escape(workspace.api)}</small> "
-    yield f"{_word(workspace.state)}</h2>"
-    budget = "" if workspace.requests_per_day is None else f" of {workspace.requests_per_day:,}"
-    yield f"<p>{_counted(workspace.targets)}; "
-    yield f"{workspace.requests_today:,}{budget} requests today, "
-    yield f"{workspace.requests_per_minute:,} a minute allowed; days in {escape(workspace.timezone)}."
-    if not workspace.answered:
-        yield " The API has not answered yet."
-    yield "</p>"
-    for target in found[:most]:
-        yield from _target(target, now, open_=len(found) <= 3 or target.state is not ReportState.OK)
-    if len(found) > most:
-        yield f"<p>And {len(found) - most:,} more; search for them, or see the JSON.</p>"
+def page(status: Status, view: View, links: Links, rest: Rest = lambda: None) -> Iterator[Html]:
+    """The page in parts; calls `rest` regularly."""
+    found = survey(status, view, rest)
+    title = _title(found, view)
+    yield html('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">')
+    yield html('<meta name="viewport" content="width=device-width,initial-scale=1">')
+    if view.refresh:
+        yield html('<meta http-equiv="refresh" content="{seconds}">', seconds=view.refresh)
+    yield html("<title>{title} · seasalt-exporter</title>", title=title)
+    yield html("<style>{style}</style></head><body>", style=STYLE)
+    yield from _header(status, view, links)
+    yield html("<main>")
+    yield from _trail(view)
+    yield html("<h1>{title}</h1>", title=title)
+    if not view.bot:
+        yield from _filters(found, view)
+    if view.filters:
+        yield from _filtered(found, view, links, status.at)
+    elif view.bot:
+        yield from _one_target(found, view, links, status.at)
+    elif view.workspace:
+        yield from _one_workspace(found, view, links, status.at)
+    else:
+        yield from _everything(found, view, links, status.at)
+    yield html("</main></body></html>")
 
 
-def _matches(workspace: WorkspaceStatus, target: TargetStatus, query: str) -> bool:
-    texts = (workspace.name, target.bot, target.bot_id)
-    reports = (
-        text
-        for report in target.reports
-        for text in (report.report, report.window, report.state, report.error)
+def _title(found: Survey, view: View) -> str:
+    """The heading: the name of what is shown, or else how things stand."""
+    if view.filters:
+        return f"{len(found.rows):,} of {words.all_of(found.number)}"
+    if view.bot or view.workspace:
+        if not found.reports:
+            return "Not polled here"
+        names = [words.shown_name(*row) for row in found.rows]
+        return names[0] if view.bot and names else view.workspace
+    wrong = [one for one in found.problems if one.kind != ReportState.WAITING]
+    if wrong:
+        return words.counted(len(wrong), "problem")
+    waiting = found.count(Level.WAITING)
+    if waiting:
+        return f"Starting: {words.counted(waiting, 'report')} not polled yet"
+    return "Everything is up to date" if found.number else "Nothing is polled"
+
+
+def _header(status: Status, view: View, links: Links) -> Iterator[Html]:
+    home = View(refresh=view.refresh).link
+    yield html(
+        '<header><p><a href="{home}"><b>seasalt-exporter</b></a> <small>{version}</small></p>'
+        '<nav aria-label="Elsewhere"><a href="{metrics}">Metrics</a><a href="{api}">JSON</a>',
+        home=home,
+        version=status.version,
+        metrics=links.metrics,
+        api=links.api,
     )
-    return any(query in text.casefold() for text in (*texts, *reports))
+    if links.grafana:
+        yield html('<a href="{url}" rel="noreferrer">Grafana</a>', url=links.grafana)
+    yield html(
+        "</nav><p>As of {at} UTC · Refresh: {choices}</p></header>",
+        at=f"{status.at:%Y-%m-%d %H:%M:%S}",
+        choices=joined(_refreshes(view), " · "),
+    )
 
 
-def _target(target: TargetStatus, now: datetime, *, open_: bool) -> Iterator[str]:
-    name = target.bot or "whole workspace"
-    bot_id = f" <small>{escape(target.bot_id)}</small>" if target.bot_id else ""
-    ordered = sorted(target.reports, key=lambda report: RANKS[report.state])
-    wrong = [report for report in ordered if report.state is not ReportState.OK]
-    right = ordered[len(wrong) :]
-    count = _number(len(ordered), "report") + (f", {len(wrong)} not ok" if wrong else "")
-    yield f"<details{' open' if open_ else ''}><summary><b>{escape(name)}</b>{bot_id} "
-    yield f"{_word(target.state)} <small>{count}</small></summary>"
-    yield from _table(wrong or right, now)
-    if wrong and right:
-        yield f"<details><summary><small>{len(right)} more, ok</small></summary>"
-        yield from _table(right, now)
-        yield "</details>"
-    yield "</details>"
+def _refreshes(view: View) -> Iterator[Html]:
+    for seconds in sorted({0, *_REFRESHES, view.refresh}):
+        text = f"every {words.span(seconds)}" if seconds else "off"
+        if seconds == view.refresh:
+            yield html("<b>{text}</b>", text=text)
+        else:
+            yield words.linked(text, view.refreshed(seconds))
 
 
-def _table(reports: Iterable[ReportStatus], now: datetime) -> Iterator[str]:
-    yield "<table><thead><tr><th>report<th>state<th class=n>age<th class=n>interval"
-    yield "<th class=n>next poll<th class=n>values</tr></thead><tbody>"
-    for report in reports:
-        yield from _row(report, now)
-    yield "</tbody></table>"
+def _trail(view: View) -> Iterator[Html]:
+    """The way back from a view."""
+    if not (view.filters or view.workspace):
+        return
+    yield html('<nav aria-label="Back">{all}', all=words.linked("Everything", view.at()))
+    if view.workspace and (view.bot or view.filters):
+        yield words.linked(view.workspace, view.at(workspace=view.workspace))
+    yield html("</nav>")
 
 
-def _row(report: ReportStatus, now: datetime) -> Iterator[str]:
-    window = f" <small>{escape(report.window)}</small>" if report.window else ""
-    yield f"<tr><td>{escape(report.report)}{window}"
-    if report.error:
-        yield f"<div class=e>{escape(report.error)}</div>"
-    yield f"<td data-l=state>{_word(report.state)}"
-    yield f"<td class=n data-l=age>{_age(report)}"
-    yield f"<td class=n data-l=interval>{show(timedelta(seconds=report.interval_seconds))}"
-    yield f'<td class=n data-l="next poll">{_next(report, now)}'
-    yield f"<td class=n data-l=values>{report.values:,}</tr>"
+def _everything(found: Survey, view: View, links: Links, now: datetime) -> Iterator[Html]:
+    yield from problems_section(found.problems, view, links, now)
+    yield from workspaces_section(found.reports, view, now)
+    yield from targets_section(found, view, now)
 
 
-def _age(report: ReportStatus) -> str:
-    if report.last_success is None:
-        return "never"
-    age = _span(report.age_seconds or 0)
-    at = _instant(report.last_success)
-    return f'<time title="{at} UTC">{age} <small>{at[:16]}</small></time>'
+def _one_workspace(found: Survey, view: View, links: Links, now: datetime) -> Iterator[Html]:
+    if not found.reports:
+        yield html("<p>The configuration has no workspace of this name.</p>")
+        return
+    ((workspace, _),) = found.reports
+    yield _more(view, links, workspace)
+    yield from problems_section(found.problems, view, links, now)
+    yield from workspaces_section(found.reports, view, now)
+    own = [target for _, target in found.rows if not target.bot_id]
+    for target in own:
+        yield html("<h2>Reports of the whole workspace</h2>")
+        yield from reports_table(target, workspace, now)
+    found.rows = [row for row in found.rows if row[1].bot_id]
+    if found.rows:
+        yield from targets_section(found, view, now)
 
 
-def _next(report: ReportStatus, now: datetime) -> str:
-    if report.next_poll is None:
-        return "now"
-    seconds = (report.next_poll - now).total_seconds()
-    when = f"in {_span(seconds)}" if seconds >= 1 else "now"
-    return f'<time title="{_instant(report.next_poll)} UTC">{when}</time>'
+def _one_target(found: Survey, view: View, links: Links, now: datetime) -> Iterator[Html]:
+    if not found.rows:
+        yield html("<p>No workspace here has a bot with this id.</p>")
+    for workspace, target in found.rows:
+        yield _more(view, links, workspace, target)
+    yield from problems_section(found.problems, view, links, now)
+    for workspace, target in found.rows:
+        yield html("<h2>Reports</h2>")
+        yield from reports_table(target, workspace, now)
 
 
-def _counted(targets: Sequence[TargetStatus]) -> str:
-    """The number of targets, and how many are in each state."""
-    states = Counter(target.state for target in targets)
-    said = [f"{states[state]:,} {state}" for state in ReportState if states[state]]
-    return f"{_number(len(targets), 'target')}, {', '.join(said)}" if said else "no target"
+def _filtered(found: Survey, view: View, links: Links, now: datetime) -> Iterator[Html]:
+    told = [
+        *([f"state: {SIGNS[STATES[view.state]].word}"] if view.state else []),
+        *([f"cause: {ADVICE[view.cause].short}"] if view.cause else []),
+        *([f"search: “{view.q}”"] if view.q else []),
+        *([f"workspace: {view.workspace}"] if view.workspace else []),
+    ]
+    yield html("<p>{told}</p>", told=", ".join(told))
+    if view.cause:
+        yield from problems_section(found.problems, view, links, now)
+    yield from targets_section(found, view, now)
 
 
-def _number(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def _more(
+    view: View, links: Links, workspace: WorkspaceStatus, target: TargetStatus | None = None
+) -> Html:
+    """What a workspace or a bot is, and the way to its dashboard."""
+    facts = [html("{api}", api=words.api(workspace))]
+    if target:
+        here = words.linked(workspace.name, view.at(workspace=workspace.name))
+        facts = [
+            html("<code>{bot_id}</code>", bot_id=target.bot_id),
+            html("bot of {here}", here=here),
+            *facts,
+        ]
+    facts.append(html("days begin in {zone}", zone=workspace.timezone))
+    if links.grafana:
+        url = links.dashboard(workspace.name, target.bot if target else "")
+        facts.append(html('<a href="{url}" rel="noreferrer">Dashboard</a>', url=url))
+    return html("<p>{facts}</p>", facts=words.dotted(facts))
 
 
-def _word(state: ReportState) -> str:
-    return f'<span class="s {state}">{state}</span>'
-
-
-def _span(seconds: float) -> str:
-    """A duration in its two largest units."""
-    whole = show(timedelta(seconds=round(seconds)))
-    return " ".join(re.findall(r"\d+[a-z]", whole)[:2])
-
-
-def _instant(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}"
+def _filters(found: Survey, view: View) -> Iterator[Html]:
+    """How many targets are how bad, each number as a link to them."""
+    choices = {"": (NOTHING, words.all_of(found.number))} | {
+        state: (CELLS[here], f"{found.targets[here]:,} {SIGNS[here].short}")
+        for state, here in STATES.items()
+        if found.targets[here]
+    }
+    yield html('<nav aria-label="Filter by state">')
+    for state, (cell, text) in choices.items():
+        if state == view.state and not (view.cause or view.q):
+            yield html("<b>{cell}{text}</b>", cell=cell, text=text)
+        else:
+            link = words.linked(text, view.at(workspace=view.workspace, state=state))
+            yield html("<span>{cell}{link}</span>", cell=cell, link=link)
+    yield html("</nav>")

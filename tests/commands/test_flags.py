@@ -36,7 +36,8 @@ def test_without_a_sub_command_it_serves_with_the_defaults() -> None:
 
 @pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
 def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
-    odd = {"web.external-url": "http://x/y", "sandbox.seed": "7", "bots": "50"}
+    urls = dict.fromkeys(("web.external-url", "web.grafana-url", "web.runbooks-url"), "http://x/y")
+    odd = urls | {"sandbox.seed": "7", "bots": "50"}
     value = "[::1]:0" if flag.name.endswith("address") else odd.get(flag.name, "/x")
     value = flag.choices[-1] if flag.choices else "true" if flag.switch else value
 
@@ -201,6 +202,12 @@ REFUSED: Final = {
     ("web.external-url", "must be a URL like https://metrics.internal/seasalt"): [
         *("http://[", "http://[::1]evil.com/", "http://u:p@metrics.internal/", "http://x//y"),
         *("localhost:9877/x", "http://x/?q", "http://x:port/"),
+    ],
+    ("web.runbooks-url", "must be a URL like https://metrics.internal/seasalt"): [
+        *("javascript:alert(1)", "docs/runbooks", "http://x/#y"),
+    ],
+    ("web.grafana-url", "must be a URL like https://metrics.internal/seasalt"): [
+        *("javascript:alert(1)", "grafana:3000"),
     ],
 }
 """By flag and what is said of them: values that cannot be right."""

@@ -38,7 +38,8 @@ from exporter.metrics.telemetry import Telemetry
 from exporter.polling.poller import Failure
 from exporter.polling.status import Status
 from exporter.polling.workspace import WorkspacePoller
-from exporter.web import status_page
+from exporter.web.status_page import page
+from exporter.web.status_view import Links, View
 
 SHOWN_KEYS: Final = frozenset({"name", "id"})
 """Fields whose values may be labels: of labels, of channels, of bots."""
@@ -190,13 +191,14 @@ def outputs(
     """Everything that a person or a scraper could see of what happened."""
     now = world.now()
     yield rendered(store, now)
-    page = SnapshotRefresher(store, telemetry, world.now)
-    yield from (piece.decode() for piece in page.snapshot.page.text())
+    pages = SnapshotRefresher(store, telemetry, world.now)
+    yield from (piece.decode() for piece in pages.snapshot.page.text())
     for openmetrics in (False, True):
         own = telemetry.text(openmetrics=openmetrics).decode()
         yield re.sub(r"^(python|process)_.*$", "", own, flags=re.MULTILINE)
     status = Status(__version__, now, (poller.status(),))
-    yield "".join(status_page.page(status, metrics="/metrics", api="/api"))
+    for view in (View(), View(workspace="acme"), View(bot="b0"), View(q="csat")):
+        yield "".join(page(status, view, Links("/metrics", "/api")))
     yield "".join(status.json())
     for failure in failures:
         yield f"{failure} {failure!r}"

@@ -108,9 +108,10 @@ def test_the_links_of_the_page_lead_to_what_they_say_behind_a_proxy_too(
     page = ask(f"{quote(prefix)}/", web=web)
 
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for link, kind in zip(
-        re.findall('href="([^"]+)"', page.text), ("text/", "application/"), strict=True
-    ):
+    links = dict.fromkeys(re.findall('href="([^"]+)"', page.text))
+    kinds = [*["text/html"] * 3, "text/plain", "application/json"]
+    assert len(links) == len(kinds)
+    for link, kind in zip(sorted(links, key=lambda one: one[0] != "?"), kinds, strict=True):
         found = urljoin(f"http://x{outside}{quote(prefix)}/", link)
         inside = found.removeprefix("http://x").removeprefix(outside)
         answer = ask(inside, web=web)
@@ -130,7 +131,11 @@ def test_the_status_is_there_as_json_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/?q=x", "/?q=%ff%00", "/?q=" + "x" * 5000, "/api/v1/status"]
+    "path",
+    [
+        *("/", "/?q=x", "/?q=%ff%00", "/?q=" + "x" * 5000, "/?state=failing&cause=timeout&page=9"),
+        *("/?workspace=acme&bot=b1", "/?refresh=30", "/api/v1/status"),
+    ],
 )
 def test_nothing_on_the_status_page_is_run_or_fetched(path: str) -> None:
     answer = ask(path)
@@ -347,6 +352,12 @@ def test_a_search_is_a_hundred_characters_at_most_without_space_around_it() -> N
     page = ask(f"/?q={long}").text
 
     assert f'value="{"a" * 99}"' in page
+
+
+def test_an_address_may_name_the_longest_workspace_in_any_script() -> None:
+    name = "😀" * 120
+
+    assert name in ask(f"/?workspace={quote(name)}&q=x").text
 
 
 def test_how_the_polling_goes_is_looked_at_once_a_second_for_all_who_ask() -> None:
