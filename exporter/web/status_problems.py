@@ -112,7 +112,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
     ),
     Cause.RATE_LIMITED: Advice(
         "rate limited",
-        "{api} asks for a pause",
+        "{api} asks to slow down",
         NOBODYS,
         "If it comes back, lower `requests_per_minute` or raise `interval`, and look for another client"
         " that uses the same key.",

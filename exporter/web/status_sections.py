@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from exporter.errors import Cause
 from exporter.polling.status import ReportState, ReportStatus, TargetStatus, WorkspaceStatus
 from exporter.web import status_words as words
 from exporter.web.html import NOTHING, Html, html, joined
@@ -53,7 +54,7 @@ def _problem(problem: Problem, view: View, links: Links, now: datetime) -> Itera
         title=problem.title,
         whose=problem.advice.whose,
     )
-    waiting = problem.kind == ReportState.WAITING
+    waiting, spent = problem.kind == ReportState.WAITING, problem.kind == Cause.BUDGET_SPENT
     held = (
         words.held_back(hits[0].workspace, now)
         if len(hits) == 1 and problem.kind in HELD
@@ -63,7 +64,7 @@ def _problem(problem: Problem, view: View, links: Links, now: datetime) -> Itera
         _how_many(problem, hits, view),
         words.since(whole, now),
         held,
-        NOTHING if waiting or held else words.retry(whole, now),
+        NOTHING if waiting or held or spent else words.retry(whole, now),
     )
     yield html("{facts}</p>", facts=words.dotted(facts))
     if values := NOTHING if waiting else words.values(whole, now):
@@ -166,7 +167,7 @@ def _load(problem: Problem) -> Html:
         html(
             " {name} needs {load} of what is allowed.",
             name=hit.workspace.name,
-            load=f"{hit.workspace.load:.0%}",
+            load=f"{hit.workspace.load:,.0%}",
         )
         for hit in problem.overloaded[:HITS]
     ]
@@ -233,9 +234,9 @@ def _workspace(
         told=", ".join(told) or "none",
         today=_budget(workspace.requests_today, most),
         load=html(
-            "{load} of {rate}",
-            load=f"{workspace.load:.0%}",
-            rate=f"{workspace.requests_per_minute:,}/min",
+            "{load} <small>at most {rate}/min</small>",
+            load=f"{workspace.load:,.0%}",
+            rate=f"{workspace.requests_per_minute:,}",
         ),
         key=_key(workspace),
         pause=words.held_back(workspace, now) or html("none"),

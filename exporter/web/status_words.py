@@ -151,7 +151,7 @@ def held_back(workspace: WorkspaceStatus, now: datetime) -> Html:
     """Whether the workspace may not send now, and until when."""
     if workspace.paused_until and workspace.paused_until > now:
         until = instant(workspace.paused_until, now)
-        return html("the API asked for a pause until {until}", until=until)
+        return html("paused until {until}", until=until)
     if not workspace.probe_at:
         return NOTHING
     when = html("at {at}", at=instant(workspace.probe_at, now))

@@ -144,7 +144,7 @@ def test_a_cause_that_hits_many_workspaces_is_one_problem_with_a_line_for_the_wo
 
 def test_what_a_workspace_waits_for_is_told_where_it_matters() -> None:
     paused = {"paused_until": NOW + timedelta(minutes=14)}
-    pause = "the API asked for a pause until 03:00 UTC (in 14m)"
+    pause = "paused until 03:00 UTC (in 14m)"
 
     limited = words(shown(status(acme([failing(Cause.RATE_LIMITED)], **paused))))
     refused = words(shown(status(acme([failing(Cause.REFUSED)], **paused))))
@@ -268,13 +268,13 @@ def test_a_workspace_says_its_budget_its_load_its_key_and_its_pause() -> None:
 
     for said in (
         "1,234 of 5,000 3,766 left",
-        "45% of 60/min",
+        "45% at most 60/min",
         "rejected",
-        "the API asked for a pause until 03:46 UTC (in 1h)",
+        "paused until 03:46 UTC (in 1h)",
         "The API has not answered yet.",
     ):
         assert said in text
-    assert "SeaChat 1 ok 1,234 45% of 60/min accepted none" in words(
+    assert "SeaChat 1 ok 1,234 45% at most 60/min accepted none" in words(
         shown(status(acme([ok()], requests_per_day=None)))
     )
 
