@@ -20,11 +20,6 @@ STEP: Final = 600
 
 DAY: Final = 86_400 // STEP
 WEEK: Final = 7 * DAY
-WEEKS: Final = 8
-"""Four for what is usual, and four that are judged."""
-
-JUDGED: Final = 4 * WEEK
-"""The first step that is judged."""
 
 _MONTH: Final = 30
 """Days of ratings that a reply covers; so many came before the first step, too."""
@@ -116,13 +111,16 @@ def workspaces(bots: int, seed: int) -> list[Workspace]:
     return [Workspace(name, zones[name] * 3600, tuple(of)) for name, of in made.items() if of]
 
 
-def days(workspace: Workspace, seed: int, *, ordinary: bool) -> dict[str, list[float]]:
-    """How lively each local day of each bot is, from the first step's on."""
-    number = WEEKS * 7 + 2
+def days(
+    workspace: Workspace, weeks: int, seed: int, *, ordinary: bool
+) -> dict[str, list[float]]:
+    """How lively each local day of each bot is, from the one before the first step's."""
+    number = weeks * 7 + 3
     shared = Random(f"{seed}/{workspace.name}")  # noqa: S311 - a simulation
     alike = [shared.gauss(0, _SHARED_SPREAD) for _ in range(number)]
-    holiday = shared.choice([day for day in range(28, number - 2) if _WEEKDAYS[day % 7] >= 1])
-    campaign = shared.randrange(28, number - 2 - _CAMPAIGN_DAYS)
+    late = range(number // 2, number - 2 - _CAMPAIGN_DAYS)
+    holiday = shared.choice([day for day in late if _WEEKDAYS[(day - 1) % 7] >= 1])
+    campaign = shared.choice(late)
     chosen = shared.choice(workspace.bots).id
     found = {}
     for bot in workspace.bots:
@@ -156,8 +154,8 @@ class _Ratings:
             self.points += dice.choice((4, 5, 5) if pleased else (1, 2, 3))
 
 
-def series(
-    bot: Bot, offset: int, lively: Sequence[float], seed: int, trouble: Trouble
+def series(  # noqa: PLR0913, PLR0917 - a life has as many sides
+    bot: Bot, offset: int, lively: Sequence[float], steps: int, seed: int, trouble: Trouble
 ) -> Iterator[tuple[str, Mapping[str, str], Values]]:
     """The series of a bot: name, further labels, a value for each step."""
     dice = Random(f"{seed}/{bot.id}/life")  # noqa: S311 - a simulation
@@ -167,7 +165,7 @@ def series(
         day.add(poisson(usual * _RATES * 0.9, dice), bot.satisfied, dice)
     today, conversations, requests = 0.0, [0], [0]
     shown: dict[str, list[float | None]] = {name: [] for name in _SHOWN}
-    for step in range(WEEKS * WEEK):
+    for step in range(steps):
         day, moment = divmod(step + offset // STEP, DAY)
         if moment == 0:
             today = 0.0
