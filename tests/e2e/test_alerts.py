@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 from e2e.programs import LOOPBACK, ROOT, Command, program, served
+from support.alerting import with_templates
 from support.history import LABELS, Turn, blocks, every, layers, record, write
 from support.processes import Running, answered, free_port, get, started, wait_for
 from support.webhook import Webhook, filled_in, listening
@@ -241,10 +242,10 @@ def copy_prometheus(target: Path, addresses: dict[str, str]) -> None:
 def copy_alertmanager(target: Path, receiver: Webhook) -> None:
     """The configuration of Alertmanager with other addresses, and faster."""
     source = CONFIG / "alertmanager/alertmanager.yml"
-    content = yaml.safe_load(filled_in(source.read_text(encoding="utf-8")))
+    content = yaml.safe_load(filled_in(with_templates(source.read_text(encoding="utf-8"))))
     for route in (content["route"], *content["route"]["routes"]):
         route |= {"group_wait": "1s", "group_interval": "1s", "repeat_interval": "1h"}
-    for hook in (hook for one in content["receivers"] for hook in one["webhook_configs"]):
+    for hook in (hook for one in content["receivers"] for hook in one.get("webhook_configs", ())):
         hook["url"] = re.sub(r"^http://[^/]+", receiver.url, hook["url"])
     target.write_text(yaml.safe_dump(content))
 

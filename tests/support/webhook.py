@@ -10,9 +10,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
-def filled_in(config: str) -> str:
-    """Alertmanager's configuration with the webhooks that are comments in it."""
-    return re.sub(r"^    # (?=webhook_configs:|  )", "    ", config, flags=re.MULTILINE)
+def filled_in(config: str, *blocks: str) -> str:
+    """Alertmanager's configuration with blocks that are comments in it.
+
+    Args:
+        config: Its text.
+        blocks: The first line of each, without what follows its colon; the webhooks if there is none.
+    """
+
+    def uncommented(block: re.Match[str]) -> str:
+        return re.sub(r"^( +)# ", r"\1", block[0], flags=re.MULTILINE)
+
+    for block in blocks or ("webhook_configs",):
+        config = re.sub(
+            rf"^( +)# {re.escape(block)}(?::.*)?\n(?:\1#  .*\n)+",
+            uncommented,
+            config,
+            flags=re.MULTILINE,
+        )
+    return config
 
 
 @dataclass
@@ -32,7 +48,7 @@ class Webhook:
         return [
             (path.strip("/"), alert)
             for path, message in list(self.messages)
-            for alert in message["alerts"]
+            for alert in message.get("alerts", ())  # none in what is made for Slack
         ]
 
 
@@ -46,6 +62,7 @@ def listening() -> Iterator[Webhook]:
             webhook.messages.append((self.path, json.loads(content)))
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b"ok")  # what Slack says
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
