@@ -253,6 +253,9 @@ def test_a_hostile_name_stays_a_name(desk: Desk) -> None:
         assert "&lt;!channel&gt;" in text
         assert "\u202e" not in text
         assert "\r" not in text
+    for text in (str(mail["Subject"]), part(mail, "plain"), part(mail, "html")):
+        assert "\u202e" not in text
+        assert "\nBcc" not in text
     assert mail["Bcc"] is None
     assert "\n" not in str(mail["Subject"])
     page = Page(part(mail, "html"))

@@ -2,7 +2,8 @@
 
 Weeks of the exporter's pages are loaded into Prometheus: normal days, then in the last hours a bot
 without a message and a bot with bad ratings. The exporter goes on polling the same sandbox, whose
-clock is now the real one. What the rules read of their own past is backfilled with them. No expression is changed; what has to last an hour lasts eleven seconds.
+clock is now the real one. What the rules read of their own past is backfilled too. No expression is
+changed; what has to last an hour lasts eleven seconds.
 """
 
 import json
