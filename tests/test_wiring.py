@@ -384,6 +384,22 @@ def test_hidden_alerts_are_not_told_until_what_hides_them_is_over(
     wait_for(lambda: unseen <= alerting.told("firing"), "still hidden", more=alerting.say)
 
 
+def test_a_workspace_that_lost_messages_hides_that_its_bots_did(alerting: Alerting) -> None:
+    job = "lost"
+    alerting.post(firing("SeasaltVolumeDropped", job, **WORKSPACE))
+    told = ("SeasaltVolumeDropped", job)
+    wait_for(lambda: told in alerting.told("firing"), "not told", more=alerting.say)
+    alerting.post(firing("SeasaltVolumeDropped", job, **BOT))
+    wait_for(lambda: alerting.suppressed(job) == {"SeasaltVolumeDropped"}, "not hidden")
+    alerting.post(firing("SeasaltVolumeDropped", job, **WORKSPACE), ended=True)
+
+    def told_of_the_bot() -> bool:
+        labels = [alert["labels"] for _, alert in alerting.webhook.alerts()]
+        return any(each.get("job") == job and "bot_id" in each for each in labels)
+
+    wait_for(told_of_the_bot, "still hidden", more=alerting.say)
+
+
 def test_an_alert_that_ends_while_it_is_hidden_is_not_told_to_be_over(alerting: Alerting) -> None:
     job = "over"
     down = firing("SeasaltExporterDown", job)
