@@ -41,7 +41,7 @@ ALLOWED: Final = 2.0
 WITHIN: Final = 30
 """Minutes after the data can show it, in which an incident must be told."""
 
-_SAMPLE: Final = re.compile(r'(\w*)(\{[^}]*\}) ([-+.\dE]+)')
+_SAMPLE: Final = re.compile(r"(\w*)(\{[^}]*\}) ([-+.\dE]+)")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _RECORDED: Final = re.compile(r"\w+(?::\w+)+")
 

@@ -111,9 +111,7 @@ def workspaces(bots: int, seed: int) -> list[Workspace]:
     return [Workspace(name, zones[name] * 3600, tuple(of)) for name, of in made.items() if of]
 
 
-def days(
-    workspace: Workspace, weeks: int, seed: int, *, ordinary: bool
-) -> dict[str, list[float]]:
+def days(workspace: Workspace, weeks: int, seed: int, *, ordinary: bool) -> dict[str, list[float]]:
     """How lively each local day of each bot is, from the one before the first step's."""
     number = weeks * 7 + 3
     shared = Random(f"{seed}/{workspace.name}")  # noqa: S311 - a simulation
@@ -177,9 +175,7 @@ def series(  # noqa: PLR0913, PLR0917 - a life has as many sides
         rated = binomial(begun, _RATES * trouble.rates(step), dice)
         ratings[-1].add(rated, bot.satisfied * trouble.satisfied(step), dice)
         conversations.append(conversations[-1] + begun)
-        requests.append(
-            requests[-1] + binomial(begun, min(1, bot.asks * trouble.asks(step)), dice)
-        )
+        requests.append(requests[-1] + binomial(begun, min(1, bot.asks * trouble.asks(step)), dice))
         month = ratings[-_MONTH:]
         number = sum(one.number for one in month)
         since = max(0, step + 1 - DAY)
