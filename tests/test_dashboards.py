@@ -34,7 +34,8 @@ UIDS: Final = (
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 TARGET: Final = {"job", "api", "workspace", "bot_id", "bot"}
 NOT_OURS: Final = {
-    "ALERTS": {"alertname", "alertstate", "workspace"},
+    "ALERTS": TARGET
+    | {"alertname", "alertstate", "severity", "category", "report", "window", "channel"},
     "seasalt:address:runbooks": set(),
     "process_resident_memory_bytes": {"job", "instance"},
 }
@@ -102,10 +103,14 @@ def queries(uid: str) -> list[str]:
 def every_query(uid: str) -> list[str]:
     """Of panels, annotations and variables."""
     variables = [
-        inside[1]
+        inside[1] or inside[2]
         for one in board(uid)["templating"]["list"]
         if one["type"] == "query"
-        and (inside := re.fullmatch(r"label_values\((.*), \w+\)", one["query"]["query"]))
+        and (
+            inside := re.fullmatch(
+                r"(?:label_values\((.*), \w+|query_result\((.*))\)", one["query"]["query"]
+            )
+        )
     ]
     annotations = [one["target"]["expr"] for one in board(uid)["annotations"]["list"]]
     return [*queries(uid), *variables, *annotations]
@@ -368,7 +373,7 @@ def test_every_selector_of_the_apis_pins_window_scope_and_api(uid: str) -> None:
         for selector in selectors(expression):
             if selector.name not in API_NAMES:
                 continue
-            assert selector.labels["bot_id"] in {("=", ""), ("!=", "")}, expression
+            assert selector.labels["bot_id"] in {("=", ""), ("=~", "$bot")}, expression
             operator, apis = selector.labels["api"]
             assert operator in {"=", "=~"}
             assert set(apis.split("|")) <= set(APIS)
@@ -403,8 +408,22 @@ def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
             labels = LABELS.get(selector.name) or recorded()[selector.name]
             if "workspace" in labels:
                 assert selector.labels["workspace"] == ("=~", "$workspace")
-            if selector.labels.get("bot_id") == ("!=", ""):
-                assert selector.labels["bot"] == ("=~", "$bot")
+            # By id, never by name: bots of one name would be one.
+            assert "bot" not in selector.labels
+            if {"bot_id", "bot"} <= labels:
+                assert selector.labels["bot_id"] in {("=", ""), ("=~", "$bot"), ("=~", "$bot|")}
+
+
+@each_board
+def test_wherever_bots_are_told_apart_it_is_by_their_ids(uid: str) -> None:
+    """Three bots of one name are three rows and three lines."""
+    for expression in every_query(uid):
+        for listed in re.findall(r"\b(?:by|on|ignoring) \(([^()]*)\)", expression):
+            labels = re.split(r", ?", listed)
+            if "bot" in labels and "report_success" not in expression:
+                assert "bot_id" in labels, expression
+        for joined in re.findall(r'"who", (.*?)\)', expression):
+            assert '"bot_id"' in joined, "each row of a matrix is one bot"
 
 
 @each_board
@@ -444,7 +463,7 @@ def test_the_variables_are_chained_and_follow_the_time_range(uid: str) -> None:
     assert found["datasource"]["query"] == "prometheus"
     for (before, _), (name, variable) in pairwise(list(found.items())[1:]):
         assert f"${before}" in variable["query"]["query"]
-        assert variable["allValue"] == ".*"
+        assert variable["allValue"] == {"workspace": ".*", "bot": ".+"}[name]
         assert variable["label"] == name.title()
     assert found["job"]["allValue"] == ".+"
     for name in ("job", "workspace", "bot"):

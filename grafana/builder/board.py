@@ -1,5 +1,6 @@
 """Rows of panels, and the dashboard around them."""
 
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,7 +11,7 @@ TAG: Final = "seasalt"
 _COLUMNS: Final = 24
 FIRING: Final = (
     'ALERTS{alertname=~"Seasalt.*",alertname!="SeasaltWatchdog",alertstate="firing",'
-    'workspace=~"$workspace|"}'
+    'workspace=~"$workspace|",bot_id=~"$bot|"}'
 )
 """Alerts of the chosen workspaces and of the exporter; the watchdog fires when all is well."""
 
@@ -56,7 +57,7 @@ class Board:
             "refresh": "5m",
             "schemaVersion": 39,
             "tags": [TAG],
-            "templating": {"list": _variables(one_bot=self.one_bot)},
+            "templating": {"list": _variables(self._used(), one_bot=self.one_bot)},
             "time": {"from": self.since, "to": "now"},
             "timepicker": {},
             "timezone": "browser",
@@ -91,6 +92,11 @@ class Board:
                 left, highest = left + width, max(highest, height)
             top += highest
         return found
+
+    def _used(self) -> set[str]:
+        """The variables that a panel asks for: the marks alone are no reason to offer one."""
+        asked = (query.expr for row in self.rows for panel in row.panels for query in panel.queries)
+        return set(re.findall(r"\$(\w+)", " ".join(asked)))
 
     def _id(self, title: str) -> int:
         """A number that stays when panels move, as links to a panel hold it."""
@@ -129,13 +135,26 @@ def _annotation() -> Json:
     }
 
 
-def _variables(*, one_bot: bool) -> list[Json]:
-    chosen = 'job=~"$job",workspace=~"$workspace"'
-    bot = _variable("bot", f'label_values(seasalt_report_success{{{chosen},bot_id!=""}}, bot)')
+_EACH_BOT: Final = (
+    "count by (workspace, bot_id, bot)"
+    ' (seasalt_report_success{job=~"$job",workspace=~"$workspace",bot_id!=""})'
+)
+_ALIKE: Final = f"on (workspace, bot) (count by (workspace, bot) ({_EACH_BOT}) > 1)"
+"""Bots of one workspace that share a name are told apart by their ids."""
+_BOTS: Final = (
+    f'query_result(label_join({_EACH_BOT} unless {_ALIKE}, "shown", " / ", "bot", "workspace")'
+    f' or label_join({_EACH_BOT} and {_ALIKE}, "shown", " / ", "bot", "workspace", "bot_id"))'
+)
+# The labels come sorted and unescaped: a name may hold any character.
+_SHOWN: Final = r'/bot_id="(?<value>[^"]*)",shown="(?<text>.*)",workspace="/'
+
+
+def _variables(used: set[str], *, one_bot: bool) -> list[Json]:
+    bot = _variable("bot", _BOTS, ".+") | {"regex": _SHOWN}
     if one_bot:
         # Where All can be chosen Grafana begins with it, and the sum of fifty bots is no bot's.
         bot |= {"includeAll": False, "current": {}}
-    return [
+    found = [
         {
             "current": {},
             "hide": 0,
@@ -153,6 +172,7 @@ def _variables(*, one_bot: bool) -> list[Json]:
         _variable("workspace", 'label_values(seasalt_up{job=~"$job"}, workspace)'),
         bot,
     ]
+    return [one for one in found if one["name"] in {"datasource", *used}]
 
 
 def _variable(name: str, query: str, every: str = ".*") -> dict[str, Any]:

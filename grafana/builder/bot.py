@@ -97,7 +97,7 @@ DAY: Final = (
         window=f"{TODAY} The dashed line needs the recording rules. {AXIS}",
         queries=(
             Query(messages_today(), "today"),
-            Query(total(recorded("bot:seasalt_messages_today:avg4w")), "mean of four weeks"),
+            Query(total(recorded("target:seasalt_messages_today:usual")), "usual"),
         ),
         decimals=0,
         overrides=(DASHED,),

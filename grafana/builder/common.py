@@ -13,7 +13,7 @@ from grafana.builder.words import (
     SATISFIED_STEPS,
 )
 
-BOT: Final = "workspace, bot"
+BOT: Final = "workspace, bot_id, bot"
 BOT_LEGEND: Final = "{{bot}} ({{workspace}})"
 MONTH: Final = "last_30_days"
 FOUR_WEEKS: Final = "last_28_days"
@@ -21,7 +21,7 @@ WEEK: Final = "last_7_days"
 _TO_BOT: Final = (
     "/d/seasalt-bot?${datasource:queryparam}&${job:queryparam}"
     "&var-workspace=${__data.fields.Workspace:percentencode}"
-    "&var-bot=${__data.fields.Bot:percentencode}&${__url_time_range}"
+    "&var-bot=${__data.fields.Id:percentencode}&${__url_time_range}"
 )
 TO_BOT: Final[Json] = {"title": "This bot in detail", "url": _TO_BOT, "targetBlank": False}
 
@@ -122,7 +122,7 @@ PERCENT: Final[Json] = {"unit": "percentunit", "decimals": 0}
 
 RATING_COLOURS: Final = ("red", "orange", "yellow", "light-green", "green")
 DASHED: Final[Json] = {
-    "matcher": {"id": "byName", "options": "mean of four weeks"},
+    "matcher": {"id": "byName", "options": "usual"},
     "properties": [
         {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}},
         {"id": "custom.fillOpacity", "value": 0},

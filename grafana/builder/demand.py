@@ -173,7 +173,7 @@ def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, .
         title=title,
         asks=asks,
         window=f"{LAST_28_DAYS} Each row adds up to 100%: the stronger the colour, the more of its messages.",
-        queries=(Query(f'label_join({share}, "who", " / ", "workspace", "bot")'),),
+        queries=(Query(f'label_join({share}, "who", " / ", "bot", "workspace", "bot_id")'),),
         unit="percentunit",
         decimals=0,
         custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 40},
@@ -251,7 +251,7 @@ TREND: Final = (
         ),
         queries=(
             Query(
-                f"max by (workspace) ({recorded('workspace:seasalt_messages_today:vs_avg4w')})",
+                f"max by (workspace) ({recorded('target:seasalt_messages_today:ratio', bots=False)})",
                 "{{workspace}}",
             ),
         ),

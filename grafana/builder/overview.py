@@ -41,13 +41,10 @@ from grafana.builder.words import (
 )
 
 _SMALL: Final = (6, 3)
-_USUAL: Final = recorded("bot:seasalt_messages_today:avg4w")
-_SO_FAR: Final = (
-    f"({recorded('bot:seasalt_messages_today:sum')} or 0 * {_USUAL}"
-    f" and {recorded('target:seasalt_today_age_intervals:max')} <= {LATE:g})"
-)
-"""The API may leave out a bot without messages: that is 0 where it was asked lately and answered."""
-_VS_USUAL: Final = f"max by ({BOT}) ({recorded('bot:seasalt_messages_today:vs_avg4w')})"
+_USUAL: Final = recorded("target:seasalt_messages_today:usual")
+_SO_FAR: Final = recorded("target:seasalt_messages_today:sum")
+"""0 for a bot that the API leaves out, if it was asked lately and answered."""
+_VS_USUAL: Final = f"max by ({BOT}) ({recorded('target:seasalt_messages_today:ratio')})"
 _CONVERSATIONS: Final = total(bots("conversation_overview_conversations", WEEK))
 _BEFORE: Final = total(bots("conversation_overview_conversations", WEEK, at=" offset 1w"))
 _USUAL_STEPS: Final = (
@@ -166,7 +163,7 @@ ALERTS: Final = Panel(
     window=f"{NOW} A dash: of all bots, or of the exporter.",
     queries=(
         Query(
-            f"max by (alertname, severity, workspace, bot) ({FIRING})"
+            f"max by (alertname, severity, workspace, bot_id, bot) ({FIRING})"
             f" * on () group_left (url) {_ADDRESS}"
         ),
     ),
@@ -190,8 +187,6 @@ ALERTS: Final = Panel(
         },
         "Severity": {"mappings": [_SEVERITIES], "custom__cellOptions": {"type": "color-text"}},
         "Bot": link_column(),
-        # Grafana 12 and older know the first, newer ones the second.
-        "Runbooks": {"custom__hidden": True, "custom__hideFrom": {"viz": True}},
     },
     options={"sortBy": [{"displayName": "Severity", "desc": False}]},
     size=(24, 5),
@@ -257,7 +252,7 @@ VOLUME: Final = (
         window=f"{TODAY} The dashed line needs the recording rules. {AXIS}",
         queries=(
             Query(messages_today(), "today"),
-            Query(total(_USUAL), "mean of four weeks"),
+            Query(total(_USUAL), "usual"),
         ),
         decimals=0,
         overrides=(DASHED,),

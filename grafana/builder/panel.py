@@ -44,7 +44,14 @@ _OPTIONS: Final[Mapping[Kind, Json]] = {
         "text": {"titleSize": 12, "valueSize": 16},
         "valueMode": "text",
     },
-    "table": {"cellHeight": "sm", "showHeader": True},
+    # Grafana 13 knows enablePagination and frozenColumns here, 12 and older the pagination of the footer.
+    "table": {
+        "cellHeight": "sm",
+        "enablePagination": True,
+        "footer": {"enablePagination": True, "fields": "", "reducer": [], "show": False},
+        "frozenColumns": {"left": 0},
+        "showHeader": True,
+    },
     "barchart": {
         "barRadius": 0,
         "barWidth": 0.8,
@@ -79,7 +86,7 @@ _CUSTOM: Final[Mapping[Kind, Json]] = {
     "table": {
         "align": "auto",
         "cellOptions": {"type": "auto"},
-        "filterable": False,
+        "filterable": True,
         "minWidth": 90,
     },
     "barchart": {"fillOpacity": 80, "lineWidth": 0},
@@ -130,6 +137,7 @@ class Panel:
         size: Columns of 24, and rows.
         names: Columns of a table, and the titles that they get, in this order.
         columns: Further settings of a column, by its title: any field option.
+        first: Transformations before those that make one table of several queries.
     """
 
     title: str
@@ -149,6 +157,7 @@ class Panel:
     custom: Json = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Json] = field(default_factory=dict)
+    first: tuple[Json, ...] = ()
     transformations: tuple[Json, ...] = ()
     overrides: tuple[Json, ...] = ()
 
@@ -181,6 +190,14 @@ class Panel:
             "title": self.title,
             "transformations": self._transformations(),
             "type": self.kind,
+        }
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """The columns, with the bot's id wherever there is a bot: rows are told apart by it."""
+        return {
+            **self.names,
+            **({"bot_id": "Id"} if {"bot", "workspace"} <= self.names.keys() else {}),
         }
 
     def _needs(self) -> str:
@@ -225,16 +242,17 @@ class Panel:
     def _transformations(self) -> list[Json]:
         if not self.names:
             return list(self.transformations)
-        order = {name: place for place, name in enumerate(self.names)}
+        order = {name: place for place, name in enumerate(self.shown)}
         return [
+            *self.first,
             {"id": "merge", "options": {}},
-            {"id": "filterFieldsByName", "options": {"include": {"names": list(self.names)}}},
+            {"id": "filterFieldsByName", "options": {"include": {"names": list(self.shown)}}},
             {
                 "id": "organize",
                 "options": {
                     "excludeByName": {},
                     "indexByName": order,
-                    "renameByName": dict(self.names),
+                    "renameByName": dict(self.shown),
                 },
             },
             *self.transformations,
@@ -242,13 +260,33 @@ class Panel:
 
     def _overrides(self) -> list[Json]:
         # Grafana writes 2026 as 2,026 wherever a text looks like a number.
-        texts = [title for name, title in self.names.items() if not name.startswith("Value")]
+        texts = [
+            title for name, title in self.names.items() if not name.startswith(("Value", "Trend"))
+        ]
+        hidden = [
+            title
+            for name, title in self.shown.items()
+            if name in {"url", "bot_id"} and title not in self.columns
+        ]
+        long = [title for title in texts if title in {"Bot", "Label", "Report"}]
         return [
             *((_CELLS,) if self.kind == "table" else ()),
             *self.overrides,
             *(named(title, unit="string") for title in texts),
+            *(named(title, **_tooltip(title)) for title in long if self.kind == "table"),
+            *(named(title, **HIDDEN) for title in hidden),
             *(named(title, **settings) for title, settings in self.columns.items()),
         ]
+
+
+# Grafana 12 and older know the first, newer ones the second.
+HIDDEN: Final = {"custom__hidden": True, "custom__hideFrom": {"viz": True}}
+"""Settings of a column that only links read."""
+
+
+def _tooltip(field_name: str) -> Json:
+    """A cell that is cut off shows its whole text under the mouse; Grafana 13 knows it."""
+    return {"custom__tooltip": {"field": field_name, "placement": "auto"}}
 
 
 def named(name: str, **settings: object) -> Json:

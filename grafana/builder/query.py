@@ -18,7 +18,8 @@ LABELS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _OPERATORS: Final = ("=~", "!~", "!=")
 CHOSEN: Final = {"job": "=~$job", "workspace": "=~$workspace"}
-BOTS: Final = {"bot_id": "!=", "bot": "=~$bot"}
+BOTS: Final = {"bot_id": "=~$bot"}
+"""By id: several bots may have one name."""
 
 
 def selector(name: str, labels: Mapping[str, str], at: str = "") -> str:
@@ -67,9 +68,10 @@ def _once(
 
 
 def reports(family: str, **pins: str) -> str:
-    """What is told of each report of the chosen workspaces."""
+    """What is told of each report of the chosen bots, and of whole workspaces."""
     by = "api, workspace, bot_id, bot, report, window"
-    return f"max by ({by}) ({selector(f'seasalt_report_{family}', CHOSEN | pins)})"
+    chosen = CHOSEN | {"bot_id": "=~$bot|"} | pins
+    return f"max by ({by}) ({selector(f'seasalt_report_{family}', chosen)})"
 
 
 def own(name: str, by: str = "", *, of: str = "max", over: str = "", **pins: str) -> str:
@@ -90,10 +92,18 @@ def own(name: str, by: str = "", *, of: str = "max", over: str = "", **pins: str
     return f"{of} by ({by}) ({found})" if by else found
 
 
-def recorded(rule: str) -> str:
-    """A recorded series of the chosen bots or workspaces."""
-    chosen = CHOSEN | (BOTS if rule.startswith(("bot:", "channel:")) else {})
-    return selector(rule, chosen)
+def recorded(rule: str, at: str = "", *, bots: bool = True, api: str = "") -> str:
+    """A recorded series of the chosen bots, or of whole workspaces.
+
+    Args:
+        rule: Its name.
+        at: A modifier, see `bots`.
+        bots: Whether to take the bots, where the level of the rule has both.
+        api: Of one API alone.
+    """
+    level = rule.partition(":")[0]
+    scope = {"bot": BOTS, "target": BOTS if bots else {"bot_id": ""}}.get(level, {})
+    return selector(rule, CHOSEN | ({"api": api} if api else {}) | scope, at)
 
 
 def total(expression: str, by: str = "") -> str:

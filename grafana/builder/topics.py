@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import BOT, MONTH, PERCENT, WEEK, change
+from grafana.builder.common import BOT, MONTH, PERCENT, WEEK, change, link_column
 from grafana.builder.panel import Panel, Query
 from grafana.builder.query import bots, total, whole
 from grafana.builder.words import (
@@ -85,7 +85,7 @@ MATRIX: Final = (
         title="Labels of each bot, 30 days",
         asks="Which SeaChat bot is asked about what?",
         window=f"{LAST_30_DAYS} The stronger the colour, the larger the share of the bot's labels; {_MOST} labels.",
-        queries=(Query(f'label_join({_BY_BOT}, "who", " / ", "workspace", "bot")'),),
+        queries=(Query(f'label_join({_BY_BOT}, "who", " / ", "bot", "workspace", "bot_id")'),),
         unit="percentunit",
         decimals=0,
         custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 90},
@@ -110,7 +110,7 @@ MATRIX: Final = (
     ),
 )
 
-_PAIR: Final = "workspace, bot, base_label, comparison_label"
+_PAIR: Final = "workspace, bot_id, bot, base_label, comparison_label"
 OVERLAP: Final = (
     Panel(
         kind="table",
@@ -123,6 +123,7 @@ OVERLAP: Final = (
             Query(f"max by ({_PAIR}) ({bots('label_relation_ratio', 'this_month')})"),
         ),
         names={
+            "workspace": "Workspace",
             "bot": "Bot",
             "base_label": "First label",
             "Value #A": "Conversations",
@@ -130,8 +131,8 @@ OVERLAP: Final = (
             "Value #B": "With both",
             "Value #C": "Share",
         },
-        columns={"Share": PERCENT},
-        options={"sortBy": [{"displayName": "Share", "desc": True}]},
+        columns={"Bot": link_column(), "Share": PERCENT},
+        options={"sortBy": [{"displayName": "With both", "desc": True}]},
         size=(14, 11),
     ),
     Panel(

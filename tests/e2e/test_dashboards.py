@@ -107,7 +107,7 @@ class Served:
 
 
 def resolved(expression: str, rate: str) -> str:
-    every_one = {"$job": ".+", "$workspace": ".*", "$bot": ".*", "$__rate_interval": rate}
+    every_one = {"$job": ".+", "$workspace": ".*", "$bot": ".+", "$__rate_interval": rate}
     for name, value in every_one.items():
         expression = expression.replace(name, value)
     assert "$" not in expression
@@ -247,7 +247,7 @@ def test_every_query_finds_something_in_weeks_of_history(history: Served, uid: s
 def test_on_a_new_installation_only_what_needs_a_past_or_an_alert_is_empty(
     new: Served, uid: str
 ) -> None:
-    left = [ask for ask in empty(new, uid) if not re.search(r"offset 1w|avg4w", ask.expr)]
+    left = [ask for ask in empty(new, uid) if not re.search(r"offset 1w|:usual|:ratio", ask.expr)]
     assert [ask.panel for ask in left] == ["Which alerts"] * (uid == "seasalt-overview")
 
 
@@ -427,7 +427,7 @@ def test_what_is_empty_on_a_new_installation_says_what_it_waits_for(uid: str) ->
     (board,) = (one.json() for one in BOARDS if one.uid == uid)
     for panel in board["panels"]:
         exprs = [target["expr"] for target in panel.get("targets", ())]
-        if exprs and all(re.search(r"offset 1w|avg4w", expr) for expr in exprs):
+        if exprs and all(re.search(r"offset 1w|:usual|:ratio", expr) for expr in exprs):
             said = panel["description"] + panel["fieldConfig"]["defaults"]["noValue"]
             assert "history" in said, panel["title"]
 
@@ -451,6 +451,8 @@ def test_the_variables_bring_what_there_is(history: Served) -> None:
     (board, *_) = (one.json() for one in BOARDS)
     found: dict[str, list[str]] = {}
     for one in board["templating"]["list"][1:]:
+        if one["name"] == "bot":
+            continue
         inside = re.fullmatch(r"label_values\((.*), (\w+)\)", one["query"]["query"])
         assert inside
         span = {"start": (END - STEP).timestamp(), "end": END.timestamp()}
@@ -458,16 +460,62 @@ def test_the_variables_bring_what_there_is(history: Served) -> None:
         found[one["name"]] = history.get(f"label/{inside[2]}/values", **selector, **span)["data"]
     assert found["job"] == ["seasalt"]
     assert found["workspace"] == ["harbor", "harbor-portal", "harbor-seax"]
-    assert len(found["bot"]) == 4
+
+
+def offered(found: Iterable[Json], regex: str) -> dict[str, str]:
+    """What Grafana makes of the answer to a `query_result` variable: its values, as shown."""
+    pattern = re.compile(regex.strip("/").replace("(?<", "(?P<"))
+    shown = {}
+    for series in found:
+        # As Grafana writes a series: its labels in the order of the answer, nothing escaped.
+        labels = ",".join(f'{name}="{value}"' for name, value in series["metric"].items())
+        hit = pattern.search(f"{{{labels}}} 1 1700000000000")
+        assert hit
+        shown[hit["value"]] = hit["text"]
+    return shown
+
+
+def test_bots_of_one_name_are_offered_one_by_one(
+    prometheus: str, promtool: str, tmp_path: Path
+) -> None:
+    """By id, and where workspace and name are the same the id is shown as well."""
+    names = {
+        ("harbor", "bot-1"): "Customer Care",
+        ("harbor", "bot-2"): "Customer Care",
+        ("orchard", "bot-3"): "Customer Care",
+        ("orchard", "bot-4"): r'Sales "Plan B", \ {Outlet}',
+    }
+    at = int(END.timestamp())
+    page = tmp_path / "page.txt"
+    lines = []
+    for (workspace, bot), name in names.items():
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        lines += [
+            f'seasalt_report_success{{workspace="{workspace}",bot_id="{bot}",bot="{escaped}",report="{report}"}} 1 {at}\n'
+            for report in ("csat", "activity_trend")
+        ]
+    page.write_text("".join((*lines, "# EOF\n")))
+    blocks(promtool, page, tmp_path / "data")
+    (variable,) = (one for one in BOARDS[0].json()["templating"]["list"] if one["name"] == "bot")
+    query = variable["query"]["query"].removeprefix("query_result(").removesuffix(")")
+    with prometheus_on(prometheus, tmp_path / "data", {}) as url:
+        served = Served(url, span=WEEK, step=STEP, rate="2h")
+        found = served.series(Ask("", query, frozenset(), over_time=False))
+    assert offered(found, variable["regex"]) == {
+        "bot-1": "Customer Care / harbor / bot-1",
+        "bot-2": "Customer Care / harbor / bot-2",
+        "bot-3": "Customer Care / orchard",
+        "bot-4": r'Sales "Plan B", \ {Outlet} / orchard',
+    }
 
 
 @pytest.mark.parametrize(
-    ("messages", "age", "shown"),
-    [("50", "1", 0.25), ("_", "1", 0.0), ("_", "5", None), ("50", "5", 0.5)],
+    ("messages", "other", "shown"),
+    [("50", "0", 0.25), ("0", "0", 0.0), ("_", "_", None), ("50", "_", 0.5)],
     ids=["one bot is silent", "both are", "nothing is known of either", "nothing is known of one"],
 )
 def test_a_silent_bot_has_none_of_the_usual_and_a_late_one_does_not_count(
-    promtool: str, tmp_path: Path, messages: str, age: str, shown: float | None
+    promtool: str, tmp_path: Path, messages: str, other: str, shown: float | None
 ) -> None:
     def series(name: str, bot: str, value: str) -> Json:
         labels = f'job="seasalt",api="seachat",workspace="acme",bot_id="{bot}",bot="{bot}"'
@@ -478,9 +526,9 @@ def test_a_silent_bot_has_none_of_the_usual_and_a_late_one_does_not_count(
     case = {
         "interval": "1m",
         "input_series": [
-            series("bot:seasalt_messages_today:sum", "one", messages),
-            *(series("bot:seasalt_messages_today:avg4w", bot, "100") for bot in ("one", "two")),
-            *(series("target:seasalt_today_age_intervals:max", bot, age) for bot in ("one", "two")),
+            series("target:seasalt_messages_today:sum", "one", messages),
+            series("target:seasalt_messages_today:sum", "two", other),
+            *(series("target:seasalt_messages_today:usual", bot, "100") for bot in ("one", "two")),
         ],
         "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": samples}],
     }
@@ -524,14 +572,15 @@ def test_of_two_exporters_the_one_that_is_broken_is_seen(
     ids=["overview", "bot"],
 )
 def test_a_bot_has_one_change_since_last_week_wherever_it_stands(
-    history: Served, uid: str, title: str
+    history: Served, books: Books, uid: str, title: str
 ) -> None:
     shown = column(history, only(uid, title), "Change vs last week")
     assert len(shown) == 4
     for bot, change in shown.items():
         for board in ("overview", "bot"):
             (target,) = only(board, "vs last week")["targets"]
-            expr = target["expr"].replace("$bot", bot)
+            (bot_id,) = {one.id for one in books.bots if one.name == bot}
+            expr = target["expr"].replace("$bot", bot_id)
             (series,) = history.series(Ask("", expr, frozenset(), over_time=False))
             assert float(series["value"][1]) == pytest.approx(change)
 
