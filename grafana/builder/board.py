@@ -5,15 +5,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 
+from grafana.builder.attention import FIRING
 from grafana.builder.panel import DATASOURCE, Json, Panel
 
 TAG: Final = "seasalt"
 _COLUMNS: Final = 24
-FIRING: Final = (
-    'ALERTS{alertname=~"Seasalt.*",alertname!="SeasaltWatchdog",alertstate="firing",'
-    'workspace=~"$workspace|",bot_id=~"$bot|"}'
-)
-"""Alerts of the chosen workspaces and of the exporter; the watchdog fires when all is well."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class Board:
             "links": [_links()],
             "panels": self._panels(),
             "refresh": "5m",
-            "schemaVersion": 39,
+            "schemaVersion": 42,
             "tags": [TAG],
             "templating": {"list": _variables(self._used(), one_bot=self.one_bot)},
             "time": {"from": self.since, "to": "now"},

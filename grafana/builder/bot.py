@@ -13,6 +13,7 @@ from grafana.builder.common import (
     MONTH,
     PERCENT,
     SATISFIED,
+    TEN_WORST,
     UNSATISFIED,
     VS_LAST_WEEK,
     WEEK,
@@ -31,7 +32,7 @@ from grafana.builder.query import bots, ratio, recorded, total
 from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,
-    LAST_28_DAYS,
+    LAST_29_DAYS,
     LAST_30_DAYS,
     NOW,
     RANGE_7_DAYS,
@@ -128,9 +129,9 @@ MIX: Final = (
     ),
     Panel(
         kind="bargauge",
-        title="Users by channel, 28 days",
+        title="Users by channel, 29 days",
         asks="Through which channels do people come? Who uses two counts twice.",
-        window=LAST_28_DAYS,
+        window=LAST_29_DAYS,
         queries=(
             Query(
                 "sort_desc("
@@ -158,9 +159,9 @@ MIX: Final = (
 LIKED: Final = (
     Panel(
         title="CSAT of 30 days over time",
-        asks="Do users rate the chosen bots better or worse than before? The ten worst.",
+        asks="Do users rate the chosen bots better or worse than before? " + TEN_WORST,
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
-        queries=(Query(worst("csat_average_rating"), BOT_LEGEND),),
+        queries=(Query(worst("average_rating"), BOT_LEGEND),),
         unit="none",
         decimals=2,
         minimum=1,

@@ -18,6 +18,10 @@ BOARDS: Final[tuple[Board, ...]] = (
 )
 
 UNUSED: Final[Mapping[str, str]] = {
+    "seasalt_up": (
+        "tells of the last request alone: a coin flip where one bot of ten fails; the share of reports"
+        " that succeed does not depend on which came last"
+    ),
     "seasalt_activity_trend_calls": (
         "the same calls as seasalt_communication_volume_calls, which is there on quiet days too"
     ),

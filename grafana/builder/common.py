@@ -1,13 +1,14 @@
 """What several dashboards have in common: sums, tables by bot, and the links of their rows."""
 
-from typing import Final
+from typing import Any, Final
 
 from exporter.model.apis import APIS
 from grafana.builder.panel import NOTHING, Json, Panel, Query, named
-from grafana.builder.query import bots, ratio, total
+from grafana.builder.query import bots, ratio, total, whole
 from grafana.builder.words import (
     LAST_30_DAYS,
     LEAST_ANSWERS,
+    RATING_STDDEV,
     RATING_STEPS,
     SATISFACTION_LOW,
     SATISFIED_STEPS,
@@ -16,13 +17,22 @@ from grafana.builder.words import (
 BOT: Final = "workspace, bot_id, bot"
 BOT_LEGEND: Final = "{{bot}} ({{workspace}})"
 MONTH: Final = "last_30_days"
-FOUR_WEEKS: Final = "last_28_days"
+FOUR_WEEKS: Final = "last_29_days"
+"""With today; `whole_days` takes it away."""
 WEEK: Final = "last_7_days"
 _TO_BOT: Final = (
     "/d/seasalt-bot?${datasource:queryparam}&${job:queryparam}"
     "&var-workspace=${__data.fields.Workspace:percentencode}"
     "&var-bot=${__data.fields.Id:percentencode}&${__url_time_range}"
 )
+TO_WORKSPACE: Final[Json] = {
+    "title": "This workspace's reports",
+    "url": (
+        "/d/seasalt-exporter?${datasource:queryparam}&${job:queryparam}"
+        "&var-workspace=${__data.fields.Workspace:percentencode}&var-bot=$__all&${__url_time_range}"
+    ),
+    "targetBlank": False,
+}
 TO_BOT: Final[Json] = {"title": "This bot in detail", "url": _TO_BOT, "targetBlank": False}
 
 
@@ -42,10 +52,58 @@ def weighted(family: str, by: str = "", window: str = MONTH, at: str = "") -> st
     return ratio(total(f"{bots(family, window, at=at)} * {answers}", by), total(answers, by))
 
 
+def _most(of: str, at: str = "") -> str:
+    """What a mean of csat is at most, with a probability of 95 %: few answers say little."""
+    mean, answers = bots(f"csat_{of}", MONTH, at=at), bots("csat_responses", MONTH, at=at)
+    if of == "average_rating":
+        return f"{mean} + 1.64 * {RATING_STDDEV:g} / sqrt({answers} > 0)"
+    return f"{mean} + 1.64 * sqrt({mean} * (1 - {mean}) / ({answers} > 0))"
+
+
+def whole_days(family: str, by: str, api: str = "", **pins: str) -> str:
+    """The messages of four whole weeks by hour or weekday: no day is there in part."""
+
+    def of(window: str) -> str:
+        return whole(family, window, api=api, **pins) if api else bots(family, window, **pins)
+
+    return total(f"clamp_min({of(FOUR_WEEKS)} - {of('today')}, 0) or {of(FOUR_WEEKS)}", by)
+
+
+def surely_unsatisfied(by: str) -> str:
+    """The share that is unsatisfied at least, which puts many bad answers before a few worse ones."""
+    enough = f"{total(bots('csat_responses', MONTH), by)} >= {LEAST_ANSWERS:g}"
+    return f"clamp_min(1 - max by ({by}) ({_most('satisfaction_ratio')}), 0) and {enough}"
+
+
 def unsatisfied(by: str) -> str:
     """The share of answers that are not a 4 or a 5; none of so few that no alert heeds them."""
     enough = f"{total(bots('csat_responses', MONTH), by)} >= {LEAST_ANSWERS:g}"
     return f"1 - {weighted('csat_satisfaction_ratio', by)} and {enough}"
+
+
+def _price(family: str, price: str, per: int, at: str = "") -> str:
+    """By workspace and currency: what the bots used in a window costs."""
+    window = "this_month" if not at else "all"
+    used = total(bots(f"total_usage_{family}", window), "workspace")
+    if at:
+        used = f"({used} - {total(bots(f'total_usage_{family}', window, at=at), 'workspace')})"
+    return (
+        f"{used} / {per} * on (workspace) group_right ()"
+        f" max by (workspace, currency) (seasalt:price:{price}{{}})"
+    )
+
+
+def cost(at: str = "") -> str:
+    """By currency: this month's cost, or with ` offset 30d` that of thirty days."""
+    voice, chat = (
+        _price("voice_seconds", "voice_minute", 60, at),
+        _price("chat_responses", "chat_response", 1, at),
+    )
+    # A workspace may have one price and not the other.
+    return f"sum by (currency) (({voice}) + ({chat}) or ({voice}) or ({chat}))"
+
+
+COST_THIS_MONTH: Final = cost()
 
 
 def change(expression: str, before: str) -> str:
@@ -63,14 +121,23 @@ def busiest(expression: str, last: str, count: int = 10) -> str:
     return f"{expression} and topk({count}, {last})"
 
 
-def worst(family: str, count: int = 10) -> str:
-    """The lowest series of csat, as they are at the end of the time range."""
-    return f"{bots(family, MONTH)} and bottomk({count}, {bots(family, MONTH, at=' @ end()')})"
+def worst(of: str, count: int = 10) -> str:
+    """The lowest series of csat at the end of the time range, of those with enough answers."""
+    now = " @ end()"
+    enough = f"{bots('csat_responses', MONTH, at=now)} >= {LEAST_ANSWERS:g}"
+    return f"{bots(f'csat_{of}', MONTH)} and bottomk({count}, {_most(of, now)} and {enough})"
+
+
+def alone(by: str = "", window: str = WEEK) -> str:
+    """The share of conversations in which nobody asked for a person."""
+    of = "conversation_overview_"
+    asked = total(bots(f"{of}live_agent_requests", window), by)
+    return f"1 - {ratio(asked, total(bots(f'{of}conversations', window), by))}"
 
 
 def link_column() -> Json:
     """The column of bots: each leads to its page."""
-    return {"links": [TO_BOT], "custom__minWidth": 150}
+    return {"links": [TO_BOT], "custom__minWidth": 190}
 
 
 def coloured(steps: tuple[tuple[float | None, str], ...], **settings: object) -> Json:
@@ -97,6 +164,7 @@ def states(no: str, yes: str) -> Json:
 
 
 RATING: Final = coloured(RATING_STEPS, unit="none", decimals=2)
+SURELY_UNSATISFIED: Final[Json] = {"unit": "percentunit", "decimals": 0}
 UNSATISFIED: Final = coloured(
     ((None, "text"), (1 - SATISFACTION_LOW, "orange")),
     unit="percentunit",
@@ -115,6 +183,7 @@ API: Final[Json] = {
     ]
 }
 """The column of APIs, as their makers spell them."""
+TEN_WORST: Final = f"Of the bots with {LEAST_ANSWERS:g} answers the ten that are worst even if chance was against them."
 FEW_ANSWERS: Final = (
     f"The unsatisfied gave 3 or less, and are told from {LEAST_ANSWERS:g} answers on."
 )
@@ -130,6 +199,53 @@ DASHED: Final[Json] = {
     ],
 }
 """The look of what is usual."""
+
+
+# White on the blues has a contrast of 4.5 and more in both themes; the lightest lets the page through.
+MATRIX_COLOURS: Final = ("transparent", "rgba(50, 116, 217, 0.2)", "#2a66c4", "#1d4a94", "#123066")
+
+
+def matrix(label: str, values: tuple[str, ...] = (), *, usual: float) -> dict[str, Any]:
+    """The settings of a table of bots against something, a colour for the share of the bot's own.
+
+    Args:
+        label: What the columns are.
+        values: Its values in order, where they have one.
+        usual: The share of each if all had the same.
+    """
+    corner = f"who\\{label}"
+    steps = ((None, 0.0), *((at * usual, at) for at in (0.75, 1.25, 1.75, 2.5)))
+    return {
+        "custom": {"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 50},
+        "steps": tuple(
+            (start, colour) for (start, _), colour in zip(steps, MATRIX_COLOURS, strict=True)
+        ),
+        "transformations": (
+            {
+                "id": "groupingToMatrix",
+                "options": {"rowField": "who", "columnField": label, "valueField": "Value"},
+            },
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {},
+                    "indexByName": {name: place for place, name in enumerate((corner, *values))},
+                    "renameByName": {corner: "Bot"},
+                },
+            },
+        ),
+        "columns": {
+            "Bot": {
+                "custom__cellOptions": {"type": "auto"},
+                "custom__width": 260,
+                "custom__tooltip": {"field": "Bot", "placement": "auto"},
+                "thresholds": {
+                    "mode": "absolute",
+                    "steps": [{"color": "text", "value": None}],
+                },
+            }
+        },
+    }
 
 
 def painted(name: str, colour: str) -> Json:

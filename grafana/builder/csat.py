@@ -1,5 +1,6 @@
 """How satisfied people are: the average, who answers, which bots are behind it."""
 
+from dataclasses import replace
 from typing import Final
 
 from grafana.builder.board import Board, Row
@@ -12,12 +13,15 @@ from grafana.builder.common import (
     RATING,
     RATING_COLOURS,
     SATISFIED,
+    SURELY_UNSATISFIED,
+    TEN_WORST,
     UNSATISFIED,
     WEEK,
     average_rating,
     link_column,
     painted,
     ratings,
+    surely_unsatisfied,
     unsatisfied,
     weighted,
     worst,
@@ -30,9 +34,10 @@ from grafana.builder.words import (
     CSAT_LOW,
     LAST_7_DAYS,
     LAST_30_DAYS,
+    SATISFACTION_LOW,
 )
 
-_SMALL: Final = (4, 4)
+_SMALL: Final = (6, 4)
 _AVERAGE: Final = "csat_average_rating"
 _ANSWERS: Final = "csat_responses"
 
@@ -41,15 +46,33 @@ GLANCE: Final = (
     average_rating(
         "Rating, 30 days",
         "Which rating from 1 to 5 do users give the chosen bots, weighted by answers?",
+        size=(8, 4),
+    ),
+    average_rating(
+        "Rating, all time", "And which since there are answers?", "all", ALL_TIME, (8, 4)
     ),
     average_rating(
         "Rating, 7 days",
         "And which in the last week? Few answers make it jump.",
         WEEK,
         LAST_7_DAYS,
+        (8, 4),
     ),
-    average_rating("Rating, all time", "And which since there are answers?", "all", ALL_TIME),
-    SATISFIED,
+    replace(SATISFIED, size=_SMALL),
+    Panel(
+        kind="stat",
+        title="Budget used, 30 days",
+        asks=(
+            "How much of the unsatisfied answers that the alert's threshold allows has there been?"
+            " From 100% on fewer than the threshold's share are satisfied."
+        ),
+        window=LAST_30_DAYS,
+        queries=(Query(f"(1 - {weighted('csat_satisfaction_ratio')}) / {1 - SATISFACTION_LOW:g}"),),
+        unit="percentunit",
+        decimals=0,
+        steps=((None, "text"), (1.0, "orange")),
+        size=_SMALL,
+    ),
     Panel(
         kind="stat",
         title="Answers, 30 days",
@@ -81,9 +104,9 @@ _LINE: Final = {"thresholdsStyle": {"mode": "dashed"}}
 TIME: Final = (
     Panel(
         title="Rating by bot, 30 days",
-        asks="Whose rating falls? The dashed line is where the alert begins; ten worst bots.",
+        asks=f"Whose rating falls? The dashed line is where the alert begins. {TEN_WORST}",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
-        queries=(Query(worst(_AVERAGE), BOT_LEGEND),),
+        queries=(Query(worst("average_rating"), BOT_LEGEND),),
         unit="none",
         decimals=2,
         minimum=1,
@@ -94,12 +117,11 @@ TIME: Final = (
     ),
     Panel(
         title="Satisfied by bot, 30 days",
-        asks="Whose share of 4 and 5 falls? Ten worst bots.",
+        asks=f"Whose share of 4 and 5 falls? {TEN_WORST}",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
-        queries=(Query(worst("csat_satisfaction_ratio"), BOT_LEGEND),),
+        queries=(Query(worst("satisfaction_ratio"), BOT_LEGEND),),
         unit="percentunit",
-        decimals=0,
-        maximum=1,
+        minimum=None,
         size=(12, 9),
     ),
 )
@@ -134,6 +156,7 @@ TABLE: Final = Panel(
         Query(f"{_NOW} - {weighted(_AVERAGE, BOT, at=' offset 1w')}"),
         Query(weighted(_AVERAGE, BOT, window=WEEK)),
         Query(unsatisfied(BOT)),
+        Query(surely_unsatisfied(BOT)),
         Query(total(bots(_ANSWERS, MONTH), BOT)),
         Query(
             ratio(
@@ -149,8 +172,9 @@ TABLE: Final = Panel(
         "Value #B": "Against a week ago",
         "Value #C": "Rating, 7 days",
         "Value #D": "Unsatisfied, 30 days",
-        "Value #E": "Answers, 30 days",
-        "Value #F": "Response rate, 30 days",
+        "Value #E": "At least, 30 days",
+        "Value #F": "Answers, 30 days",
+        "Value #G": "Response rate, 30 days",
     },
     columns={
         "Bot": link_column(),
@@ -158,10 +182,29 @@ TABLE: Final = Panel(
         "Against a week ago": {"unit": "none", "decimals": 2, "min": -4},
         "Rating, 7 days": {"unit": "none", "decimals": 2},
         "Unsatisfied, 30 days": UNSATISFIED,
+        "At least, 30 days": SURELY_UNSATISFIED,
         "Response rate, 30 days": PERCENT,
     },
-    options={"sortBy": [{"displayName": "Unsatisfied, 30 days", "desc": True}]},
+    options={"sortBy": [{"displayName": "At least, 30 days", "desc": True}]},
     size=(24, 10),
+)
+
+SILENT: Final = Panel(
+    kind="table",
+    title="Bots without answers, 30 days",
+    asks="Which bots have conversations, and nobody has answered the survey?",
+    window=f"{LAST_30_DAYS} Conversations: the API's own last_30_days. Those that csat is polled for.",
+    queries=(
+        Query(
+            f"({total(bots('conversation_overview_conversations', MONTH), BOT)} > 0)"
+            f" and on (workspace, bot_id) {bots('csat_responses', MONTH)} == 0"
+        ),
+    ),
+    empty="Every bot with conversations has answers",
+    names={"workspace": "Workspace", "bot": "Bot", "Value": "Conversations, 30 days"},
+    columns={"Bot": link_column()},
+    options={"sortBy": [{"displayName": "Conversations, 30 days", "desc": True}]},
+    size=(24, 7),
 )
 
 BOARD: Final = Board(
@@ -172,7 +215,7 @@ BOARD: Final = Board(
         Row("SeaChat bots at a glance", GLANCE),
         Row("Over time", TIME),
         Row("Ratings", RATINGS),
-        Row("Bot by bot", (TABLE,)),
+        Row("Bot by bot", (TABLE, SILENT)),
     ),
     since="now-30d",
 )

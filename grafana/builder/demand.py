@@ -3,13 +3,13 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import API, BOT, FOUR_WEEKS, MONTH, PERCENT, WEEK, link_column
+from grafana.builder.common import API, BOT, MONTH, PERCENT, WEEK, link_column, matrix, whole_days
 from grafana.builder.panel import Json, Panel, Query
 from grafana.builder.query import bots, ratio, recorded, total, whole
 from grafana.builder.words import (
     AXIS,
+    FOUR_WEEKS as WORDS,
     LAST_7_DAYS,
-    LAST_28_DAYS,
     LEAST_EXPECTED,
     NEEDS_RULES,
     RANGE_30_DAYS,
@@ -17,12 +17,12 @@ from grafana.builder.words import (
     TODAY,
 )
 
-_SMALL: Final = (8, 3)
+_SMALL: Final = (8, 4)
 _HOUR: Final = "conversation_breakdown_hour_messages"
 _WEEKDAY: Final = "conversation_breakdown_weekday_messages"
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
-_HOUR_RATE: Final = total(bots(_HOUR, FOUR_WEEKS), "hour")
+_HOUR_RATE: Final = whole_days(_HOUR, "hour")
 
 
 def _most(title: str, asks: str, expression: str, label: str) -> Panel:
@@ -31,7 +31,7 @@ def _most(title: str, asks: str, expression: str, label: str) -> Panel:
         kind="stat",
         title=title,
         asks=asks,
-        window=LAST_28_DAYS,
+        window=WORDS,
         queries=(Query(f"topk(1, {expression})", label),),
         options={"textMode": "name"},
         size=_SMALL,
@@ -40,23 +40,21 @@ def _most(title: str, asks: str, expression: str, label: str) -> Panel:
 
 GLANCE: Final = (
     _most(
-        "Busiest hour, 28 days", "At what hour do most messages come?", _HOUR_RATE, "{{hour}}:00"
+        "Busiest hour, four weeks", "At what hour do most messages come?", _HOUR_RATE, "{{hour}}:00"
     ),
     _most(
-        "Busiest weekday, 28 days",
+        "Busiest weekday, four weeks",
         "On which day of the week do most messages come?",
-        total(bots(_WEEKDAY, FOUR_WEEKS), "weekday"),
+        whole_days(_WEEKDAY, "weekday"),
         "{{weekday}}",
     ),
     Panel(
         kind="stat",
-        title="Outside 8 to 18 o'clock, 28 days",
+        title="Outside 8 to 18 o'clock, four weeks",
         asks="Which share of the messages comes before 8 or from 18 on, whatever the weekday?",
-        window=LAST_28_DAYS,
+        window=WORDS,
         queries=(
-            Query(
-                f"1 - {total(bots(_HOUR, FOUR_WEEKS, hour='=~0[89]|1[0-7]'))} / {total(bots(_HOUR, FOUR_WEEKS))}"
-            ),
+            Query(f"1 - {whole_days(_HOUR, '', hour='=~0[89]|1[0-7]')} / {whole_days(_HOUR, '')}"),
         ),
         unit="percentunit",
         decimals=0,
@@ -113,7 +111,7 @@ def _bars(title: str, asks: str, expression: str, label: str) -> Panel:
         kind="barchart",
         title=title,
         asks=asks,
-        window=LAST_28_DAYS,
+        window=WORDS,
         queries=(Query(expression),),
         names={label: label.title(), "Value": "Messages"},
         transformations=(_sorted(label.title()),),
@@ -127,35 +125,32 @@ def _sorted(by: str) -> Json:
 
 BY_CLOCK: Final = (
     _bars(
-        "Messages by hour, SeaChat bots, 28 days",
+        "Messages by hour, SeaChat bots, four weeks",
         "At what hours do users write to the chosen bots?",
         _HOUR_RATE,
         "hour",
     ),
     Panel(
         kind="bargauge",
-        title="Messages by weekday, SeaChat bots, 28 days",
+        title="Messages by weekday, SeaChat bots, four weeks",
         asks="On which days do users write to the chosen bots?",
-        window=LAST_28_DAYS,
-        queries=tuple(
-            Query(total(bots(_WEEKDAY, FOUR_WEEKS, weekday=day)), day) for day in _WEEKDAYS
-        ),
+        window=WORDS,
+        queries=tuple(Query(whole_days(_WEEKDAY, "", weekday=day), day) for day in _WEEKDAYS),
         options={"orientation": "vertical"},
     ),
     _bars(
-        "Messages by hour, Portal, 28 days",
+        "Messages by hour, Portal, four weeks",
         "At what hours do users write, as Portal tells it of whole workspaces?",
-        total(whole(_HOUR, FOUR_WEEKS, api="portal"), "hour"),
+        whole_days(_HOUR, "hour", "portal"),
         "hour",
     ),
     Panel(
         kind="bargauge",
-        title="Messages by weekday, Portal, 28 days",
+        title="Messages by weekday, Portal, four weeks",
         asks="On which days do users write, as Portal tells it of whole workspaces?",
-        window=LAST_28_DAYS,
+        window=WORDS,
         queries=tuple(
-            Query(total(whole(_WEEKDAY, FOUR_WEEKS, api="portal", weekday=day)), day)
-            for day in _WEEKDAYS
+            Query(whole_days(_WEEKDAY, "", "portal", weekday=day), day) for day in _WEEKDAYS
         ),
         options={"orientation": "vertical"},
     ),
@@ -165,55 +160,32 @@ BY_CLOCK: Final = (
 def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, ...]) -> Panel:
     """Bots against hours or weekdays, a colour for the share of the bot's own messages."""
     share = (
-        f"{total(bots(family, FOUR_WEEKS), f'{BOT}, {label}')}"
-        f" / on ({BOT}) group_left () ({total(bots(family, FOUR_WEEKS), BOT)} > 0)"
+        f"{whole_days(family, f'{BOT}, {label}')}"
+        f" / on ({BOT}) group_left () ({whole_days(family, BOT)} > 0)"
     )
     return Panel(
         kind="table",
         title=title,
         asks=asks,
-        window=f"{LAST_28_DAYS} Each row adds up to 100%: the stronger the colour, the more of its messages.",
+        window=f"{WORDS} Each row adds up to 100%: the stronger the colour, the more of its messages.",
         queries=(Query(f'label_join({share}, "who", " / ", "bot", "workspace", "bot_id")'),),
         unit="percentunit",
         decimals=0,
-        custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 40},
-        transformations=(
-            {
-                "id": "groupingToMatrix",
-                "options": {"rowField": "who", "columnField": label, "valueField": "Value"},
-            },
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": {},
-                    "indexByName": {
-                        name: place for place, name in enumerate((f"who\\{label}", *values))
-                    },
-                    "renameByName": {f"who\\{label}": "Bot"},
-                },
-            },
-        ),
-        overrides=(
-            {
-                "matcher": {"id": "byType", "options": "number"},
-                "properties": [{"id": "color", "value": {"mode": "continuous-blues"}}],
-            },
-        ),
-        columns={"Bot": {"custom__cellOptions": {"type": "auto"}, "custom__width": 220}},
-        size=(24, 10),
+        **matrix(label, values, usual=1 / len(values)),
+        size=(24, 14),
     )
 
 
 MATRICES: Final = (
     _matrix(
-        "Hours of each bot, 28 days",
+        "Hours of each bot, four weeks",
         "Which SeaChat bot is busy at which hour?",
         _HOUR,
         "hour",
         _HOURS,
     ),
     _matrix(
-        "Weekdays of each bot, 28 days",
+        "Weekdays of each bot, four weeks",
         "Which SeaChat bot is busy on which day?",
         _WEEKDAY,
         "weekday",
@@ -222,24 +194,31 @@ MATRICES: Final = (
 )
 
 _CHANGE: Final = bots("activity_trend_change_ratio", WEEK, of="messages")
+_MESSAGES: Final = total(bots("activity_trend_messages", WEEK), BOT)
 TREND: Final = (
     Panel(
         kind="table",
         title="Messages, 7 days against the 7 before",
-        asks="Which SeaChat bots are asked more, and which less, than in the 7 days before?",
+        asks="Which SeaChat bots moved most against the 7 days before, in messages and not in per cent?",
         window=LAST_7_DAYS,
         queries=(
-            Query(total(bots("activity_trend_messages", WEEK), BOT)),
+            Query(_MESSAGES),
             Query(f"max by ({BOT}) ({_CHANGE})"),
+            Query(f"abs({_MESSAGES} - {_MESSAGES} / (1 + max by ({BOT}) ({_CHANGE}) > 0))"),
         ),
         names={
             "workspace": "Workspace",
             "bot": "Bot",
             "Value #A": "Messages",
             "Value #B": "Change",
+            "Value #C": "Moved by",
         },
-        columns={"Bot": link_column(), "Change": {**PERCENT, "min": -1}},
-        options={"sortBy": [{"displayName": "Change", "desc": True}]},
+        columns={
+            "Workspace": {"custom__width": 110},
+            "Bot": link_column(),
+            "Change": {**PERCENT, "min": -1},
+        },
+        options={"sortBy": [{"displayName": "Moved by", "desc": True}]},
         size=(12, 10),
     ),
     Panel(
@@ -257,7 +236,6 @@ TREND: Final = (
         ),
         empty=NEEDS_RULES,
         unit="percentunit",
-        decimals=0,
         size=(12, 10),
     ),
 )

@@ -4,14 +4,14 @@ from typing import Final
 
 from exporter.model.apis import APIS
 from grafana.builder.board import Board, Row
-from grafana.builder.common import API as API_NAMES, coloured, painted, states
+from grafana.builder.common import API as API_NAMES, PERCENT, coloured, painted, states
 from grafana.builder.panel import SPACES, Panel, Query
 from grafana.builder.query import own, reports, total
-from grafana.builder.words import ANY_STEPS, LATE, NOW, SHOWN
+from grafana.builder.words import ANY_STEPS, LATE, NOW, SHARE_STEPS, SHOWN
 
 _SMALL: Final = (3, 4)
 _PLACE: Final = "workspace, api"
-_UP: Final = own("seasalt_up", _PLACE, of="min")
+_SUCCESS: Final = reports("success")
 _KEY: Final = own("seasalt_api_key_valid", _PLACE, of="min")
 _AGE: Final = f"(time() - {reports('last_success_timestamp_seconds')})"
 _LATE: Final = f"{_AGE} / {reports('interval_seconds')} > bool {LATE:g}"
@@ -36,14 +36,18 @@ def _stat(title: str, asks: str, expression: str, **settings: object) -> Panel:
 
 GLANCE: Final = (
     _stat(
-        "Answering",
-        "From how many workspaces did the last request bring a valid answer?",
-        total(_UP),
+        "Reports succeed",
+        "Which share of the reports succeeded when they were last tried?",
+        f"avg({_SUCCESS})",
+        unit="percentunit",
+        decimals=1,
+        maximum=1,
+        steps=SHARE_STEPS,
     ),
     _stat(
-        "Not answering",
-        "And from how many not?",
-        total(f"{_UP} == bool 0"),
+        "Workspaces hit",
+        "In how many workspaces does a report fail?",
+        total(f"min by ({_PLACE}) ({_SUCCESS}) == bool 0"),
         steps=ANY_STEPS,
     ),
     _stat(
@@ -91,10 +95,10 @@ TABLES: Final = (
     Panel(
         kind="table",
         title="Workspaces",
-        asks="Is a workspace's API answering, and how much of the day's budget is left?",
-        window=f"{NOW} The budget is of the local day, where there is one. Of several exporters the worst answer, key and budget count.",
+        asks="Which share of a workspace's reports succeed, and how much of the day's budget is left?",
+        window=f"{NOW} The budget is of the local day, where there is one. Of several exporters the worst key and the least budget count.",
         queries=(
-            Query(_UP),
+            Query(f"avg by ({_PLACE}) ({_SUCCESS})"),
             Query(_KEY),
             Query(f"count by ({_PLACE}) ({reports('success')})"),
             Query(total(f"{reports('success')} == bool 0", _PLACE)),
@@ -105,7 +109,7 @@ TABLES: Final = (
         names={
             "workspace": "Workspace",
             "api": "API",
-            "Value #A": "Answers",
+            "Value #A": "Succeed",
             "Value #B": "Key",
             "Value #C": "Reports",
             "Value #D": "Failing",
@@ -115,21 +119,22 @@ TABLES: Final = (
         },
         columns={
             "API": API_NAMES,
-            "Answers": states("No", "Yes"),
+            "Succeed": coloured(SHARE_STEPS, **PERCENT),
             "Key": states("Rejected", "Taken"),
             "Failing": coloured(ANY_STEPS),
             "Late": coloured(ANY_STEPS),
         },
-        size=(24, 6),
+        options={"sortBy": [{"displayName": "Failing", "desc": True}]},
+        size=(24, 9),
     ),
     Panel(
         kind="table",
         title="Reports, the oldest first",
-        asks="Which reports are behind, measured by their own intervals? The twenty oldest.",
+        asks="Which reports are behind, measured by their own intervals? The hundred oldest.",
         window=NOW,
         queries=(
-            Query(f"topk(20, {_AGE} / {reports('interval_seconds')})"),
-            Query(f"{_AGE} and topk(20, {_AGE} / {reports('interval_seconds')})"),
+            Query(f"topk(100, {_AGE} / {reports('interval_seconds')})"),
+            Query(f"{_AGE} and topk(100, {_AGE} / {reports('interval_seconds')})"),
         ),
         names={
             "workspace": "Workspace",
@@ -214,8 +219,7 @@ API: Final = (
             ),
         ),
         unit="percentunit",
-        decimals=0,
-        maximum=1,
+        custom={"axisSoftMax": 0.1},
         size=(8, 8),
     ),
     Panel(
@@ -284,7 +288,13 @@ LOST: Final = (
         title="Memory",
         asks="Does the exporter's memory grow without end?",
         window=SHOWN,
-        queries=(Query(own("process_resident_memory_bytes", "instance"), "{{instance}}"),),
+        queries=(
+            Query(
+                f"{own('process_resident_memory_bytes', 'instance')}"
+                f" and on (instance) {own('seasalt_exporter_build_info', 'instance')}",
+                "{{instance}}",
+            ),
+        ),
         unit="bytes",
         decimals=0,
         size=(6, 7),

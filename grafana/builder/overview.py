@@ -1,52 +1,65 @@
 """For somebody who runs fifty bots and has ten minutes in the morning."""
 
+from dataclasses import replace
 from typing import Final
 
-from grafana.builder.board import FIRING, Board, Row
+from grafana.builder.attention import HEEDED, NUMBER, SINCE, TREND, WORST as WORST_ALERT
+from grafana.builder.board import Board, Row
 from grafana.builder.common import (
     A_WEEK_AGO,
     API,
     BOT,
     BOT_LEGEND,
+    COST_THIS_MONTH,
     DASHED,
     FEW_ANSWERS,
+    MONTH,
     PERCENT,
-    RATING,
+    SATISFIED,
+    SURELY_UNSATISFIED,
+    TO_WORKSPACE,
     UNSATISFIED,
     VS_LAST_WEEK,
     WEEK,
+    alone,
     average_rating,
     busiest,
-    change,
     coloured,
     link_column,
     messages_today,
     overview,
     states,
+    surely_unsatisfied,
     unsatisfied,
-    weighted,
 )
 from grafana.builder.panel import Panel, Query
-from grafana.builder.query import bots, own, ratio, recorded, reports, total, whole
+from grafana.builder.query import bots, own, recorded, reports, total, whole
 from grafana.builder.words import (
+    AGE_STEPS,
     ANY_STEPS,
     AXIS,
+    LAST_30_DAYS,
     LATE,
     LEAST_EXPECTED,
+    LEAST_REQUESTS,
+    NEEDS_RULES,
     NOW,
     RANGE_7_DAYS,
+    RANGE_30_DAYS,
+    SHARE_STEPS,
+    SHOWN,
+    THIS_MONTH,
     TODAY,
     VOLUME_DROPPED,
     VOLUME_SPIKED,
 )
 
-_SMALL: Final = (6, 3)
+_SMALL: Final = (4, 4)
 _USUAL: Final = recorded("target:seasalt_messages_today:usual")
 _SO_FAR: Final = recorded("target:seasalt_messages_today:sum")
 """0 for a bot that the API leaves out, if it was asked lately and answered."""
 _VS_USUAL: Final = f"max by ({BOT}) ({recorded('target:seasalt_messages_today:ratio')})"
 _CONVERSATIONS: Final = total(bots("conversation_overview_conversations", WEEK))
-_BEFORE: Final = total(bots("conversation_overview_conversations", WEEK, at=" offset 1w"))
 _USUAL_STEPS: Final = (
     (None, "text"),
     (0.0, "red"),
@@ -59,12 +72,91 @@ LATE_REPORTS: Final = f"({_AGE}) / {reports('interval_seconds')} > bool {LATE:g}
 _SEVERITIES: Final = {
     "type": "value",
     "options": {
-        name: {"color": colour, "index": place, "text": name}
-        for place, (name, colour) in enumerate((("critical", "red"), ("warning", "orange")))
+        str(rank): {"color": colour, "index": place, "text": name}
+        for place, (rank, name, colour) in enumerate(
+            ((3, "Critical", "red"), (2, "Warning", "orange"), (1, "Info", "text"))
+        )
     },
 }
+_ADDRESS: Final = "topk(1, max by (url) (seasalt:address:runbooks{}))"
+ATTENTION: Final = Panel(
+    kind="table",
+    title="Needs attention",
+    asks="What is wrong, with which bot or workspace, and since when? The alert leads to what to do.",
+    window=(
+        f"{NOW} A row for each bot or workspace with its worst alert, without what Alertmanager"
+        " inhibits. Messages an hour: over the time range above; the trend needs Grafana 10.3."
+    ),
+    queries=(
+        Query(f"{WORST_ALERT} * on () group_left (url) {_ADDRESS}"),
+        Query(NUMBER),
+        Query(SINCE),
+        Query(TREND, trend=True),
+    ),
+    empty="No alert is firing, or the alert rules are missing",
+    names={
+        "Value #A": "Severity",
+        "workspace": "Workspace",
+        "bot": "Bot",
+        "alertname": "Why",
+        "Value #B": "Alerts",
+        "Value #C": "Since",
+        "Trend #D": "Messages an hour",
+        "url": "Runbooks",
+    },
+    first=({"id": "timeSeriesTable", "options": {"D": {"stat": "lastNotNull"}}},),
+    columns={
+        "Severity": {
+            "mappings": [_SEVERITIES],
+            "custom__cellOptions": {"type": "color-text"},
+            "custom__align": "left",
+            "custom__width": 110,
+        },
+        "Workspace": {"links": [TO_WORKSPACE], "custom__minWidth": 130},
+        "Why": {
+            "links": [
+                {
+                    "title": "What to do",
+                    "url": "${__data.fields.Runbooks:raw}/${__data.fields.Why:raw}.md",
+                    "targetBlank": True,
+                }
+            ],
+            "custom__minWidth": 200,
+        },
+        "Bot": link_column(),
+        "Alerts": {"custom__width": 100},
+        "Since": {"unit": "s", "decimals": 0, "custom__width": 120},
+        "Messages an hour": {
+            "custom__cellOptions": {"type": "sparkline", "fillOpacity": 10, "lineWidth": 2},
+            "custom__minWidth": 220,
+        },
+    },
+    options={
+        "sortBy": [
+            {"displayName": "Severity", "desc": True},
+            {"displayName": "Since", "desc": True},
+        ],
+        "frozenColumns": {"left": 0},
+    },
+    size=(24, 11),
+)
 
 GLANCE: Final = (
+    Panel(
+        kind="stat",
+        title="To look at",
+        asks="How many bots and workspaces need attention? The rows of the table above.",
+        window=NOW,
+        queries=(
+            Query(
+                f"count({NUMBER}) or"
+                ' 0 * count(ALERTS{alertname="SeasaltWatchdog",alertstate="firing"})'
+            ),
+        ),
+        empty="Needs the rules",
+        steps=ANY_STEPS,
+        size=_SMALL,
+    ),
     Panel(
         kind="stat",
         title="Conversations, 7 days",
@@ -75,14 +167,21 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
-        title="vs last week",
-        asks="Do the SeaChat bots have more or fewer conversations than a week ago?",
-        window=f"{RANGE_7_DAYS} {A_WEEK_AGO}",
-        queries=(Query(change(_CONVERSATIONS, _BEFORE)),),
-        empty="Needs a week of history",
+        title="Handled by bots, 7 days",
+        asks="In which share of the conversations did nobody ask for a person?",
+        window=RANGE_7_DAYS,
+        queries=(Query(alone()),),
         unit="percentunit",
         decimals=0,
-        minimum=None,
+        size=_SMALL,
+    ),
+    replace(SATISFIED, size=_SMALL),
+    Panel(
+        kind="stat",
+        title="Answers, 30 days",
+        asks="How many answers to the survey are behind it?",
+        window=LAST_30_DAYS,
+        queries=(Query(total(bots("csat_responses", MONTH))),),
         size=_SMALL,
     ),
     Panel(
@@ -127,6 +226,30 @@ GLANCE: Final = (
     ),
     Panel(
         kind="stat",
+        title="Cost this month",
+        asks="What has this month cost so far, at the prices in thresholds.yml?",
+        window=THIS_MONTH,
+        queries=(Query(COST_THIS_MONTH, "{{currency}}"),),
+        empty="No prices are set",
+        decimals=0,
+        options={"textMode": "value_and_name"},
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
+        title="Reports that succeed",
+        asks="Which share of the reports, of any API, succeeded when last tried?",
+        window=NOW,
+        queries=(Query(f"avg({reports('success')})"),),
+        empty="Not scraped",
+        unit="percentunit",
+        decimals=0,
+        maximum=1,
+        steps=SHARE_STEPS,
+        size=_SMALL,
+    ),
+    Panel(
+        kind="stat",
         title="Data age",
         asks="How old is the oldest report about today, of any API?",
         window=NOW,
@@ -136,131 +259,128 @@ GLANCE: Final = (
         empty="Not scraped",
         unit="s",
         decimals=0,
-        size=_SMALL,
-    ),
-    Panel(
-        kind="stat",
-        title="Alerts firing",
-        asks="How many alerts are firing, of the chosen workspaces and of the exporter?",
-        window=NOW,
-        queries=(
-            Query(
-                f"count({FIRING}) or"
-                ' 0 * count(ALERTS{alertname="SeasaltWatchdog",alertstate="firing"})'
-            ),
-        ),
-        empty="Needs the alert rules",
-        steps=ANY_STEPS,
+        steps=AGE_STEPS,
         size=_SMALL,
     ),
 )
 
-_ADDRESS: Final = "topk(1, max by (url) (seasalt:address:runbooks{}))"
-ALERTS: Final = Panel(
-    kind="table",
-    title="Which alerts",
-    asks="What is firing, and where? An alert leads to its runbook, a bot to its page.",
-    window=f"{NOW} A dash: of all bots, or of the exporter.",
-    queries=(
-        Query(
-            f"max by (alertname, severity, workspace, bot_id, bot) ({FIRING})"
-            f" * on () group_left (url) {_ADDRESS}"
-        ),
-    ),
-    empty="No alert is firing, or the alert rules are missing",
-    names={
-        "alertname": "Alert",
-        "severity": "Severity",
-        "workspace": "Workspace",
-        "bot": "Bot",
-        "url": "Runbooks",
-    },
-    columns={
-        "Alert": {
-            "links": [
-                {
-                    "title": "What to do",
-                    "url": "${__data.fields.Runbooks:raw}/${__data.fields.Alert:raw}.md",
-                    "targetBlank": True,
-                }
-            ]
-        },
-        "Severity": {"mappings": [_SEVERITIES], "custom__cellOptions": {"type": "color-text"}},
-        "Bot": link_column(),
-    },
-    options={"sortBy": [{"displayName": "Severity", "desc": False}]},
-    size=(24, 5),
-)
-
+_Z: Final = recorded("target:seasalt_messages_today:zscore")
 WORST: Final = Panel(
     kind="table",
-    title="Bots, the least satisfied first",
+    title="Bots, those with alerts first",
     asks="Which SeaChat bots need a look? A bot's name leads to its page.",
     window=(
-        f"{RANGE_7_DAYS} {A_WEEK_AGO} CSAT: the last 30 days with today. {FEW_ANSWERS}"
-        " Messages: today; usual is the same hour of the last four weeks, and needs the recording rules."
+        f"{RANGE_7_DAYS} {A_WEEK_AGO} Then: the share that is unsatisfied at least, chance taken off."
+        f" Answers: the last 30 days with today. {FEW_ANSWERS} Messages: today; usual is the same hour of"
+        " the last four weeks, and needs the recording rules. Beyond chance: standard deviations."
     ),
     queries=(
-        Query(overview("conversations")),
-        Query(VS_LAST_WEEK),
+        Query(
+            f"count by ({BOT}) ({HEEDED}) and on (workspace, bot_id) {bots('bot_enabled')}"
+            f" or 0 * {overview('conversations')}"
+        ),
         Query(f"{messages_today(BOT)} or 0 * {_VS_USUAL}"),
         Query(_VS_USUAL),
-        Query(ratio(overview("live_agent_requests"), overview("conversations"))),
-        Query(weighted("csat_average_rating", BOT)),
+        Query(f"max by ({BOT}) ({_Z})"),
+        Query(overview("conversations")),
+        Query(VS_LAST_WEEK),
+        Query(f"{alone(BOT)} and {overview('conversations')} >= {LEAST_REQUESTS:g}"),
         Query(unsatisfied(BOT)),
+        Query(surely_unsatisfied(BOT)),
         Query(total(bots("csat_responses", "last_30_days"), BOT)),
     ),
     names={
         "workspace": "Workspace",
         "bot": "Bot",
-        "Value #A": "Conversations, 7 days",
-        "Value #B": "Change vs last week",
-        "Value #C": "Messages today",
-        "Value #D": "Today vs usual",
-        "Value #E": "Agent asked, 7 days",
-        "Value #F": "CSAT, 30 days",
-        "Value #G": "Unsatisfied, 30 days",
-        "Value #H": "Answers, 30 days",
+        "Value #A": "Alerts",
+        "Value #B": "Messages today",
+        "Value #C": "Today vs usual",
+        "Value #D": "Beyond chance",
+        "Value #E": "Conversations, 7 days",
+        "Value #F": "Change vs last week",
+        "Value #G": "Alone, 7 days",
+        "Value #H": "Unsatisfied, 30 days",
+        "Value #I": "At least, 30 days",
+        "Value #J": "Answers, 30 days",
     },
     columns={
         "Bot": link_column(),
         "Workspace": {"custom__width": 100},
+        "Alerts": coloured(ANY_STEPS, custom__width=90),
+        "Messages today": {"custom__minWidth": 130},
+        "Beyond chance": {"unit": "none", "decimals": 1, "min": None, "custom__minWidth": 125},
         "Conversations, 7 days": {"custom__minWidth": 165},
         "Change vs last week": {"custom__minWidth": 155, **PERCENT, "min": -1},
-        "Today vs usual": coloured(_USUAL_STEPS, **PERCENT),
-        "Agent asked, 7 days": PERCENT,
-        "CSAT, 30 days": RATING,
+        "Today vs usual": coloured(_USUAL_STEPS, **PERCENT, custom__minWidth=125),
+        "Alone, 7 days": {**PERCENT, "custom__minWidth": 120},
         "Unsatisfied, 30 days": UNSATISFIED,
-        "Answers, 30 days": {"custom__width": 130},
+        "At least, 30 days": {**SURELY_UNSATISFIED, "custom__minWidth": 140},
+        "Answers, 30 days": {"custom__width": 140},
     },
-    options={"sortBy": [{"displayName": "Unsatisfied, 30 days", "desc": True}]},
-    size=(24, 11),
+    options={
+        "sortBy": [
+            {"displayName": "Alerts", "desc": True},
+            {"displayName": "At least, 30 days", "desc": True},
+        ]
+    },
+    size=(24, 13),
 )
 
-_BY_BOT: Final = messages_today(BOT)
+UNUSED_BOTS: Final = Panel(
+    kind="table",
+    title="Switched on, and no conversations in 30 days",
+    asks="Which SeaChat bots are switched on in the list, and nobody uses them?",
+    window=RANGE_30_DAYS,
+    queries=(
+        Query(
+            f"max by ({BOT}) ({bots('bot_enabled')}) == 1 and on (workspace, bot_id)"
+            f" {overview('conversations', MONTH)} == 0"
+        ),
+    ),
+    empty="Every bot that is switched on has had conversations",
+    names={"workspace": "Workspace", "bot": "Bot", "Value": "Switched on"},
+    columns={"Bot": link_column(), "Switched on": states("No", "Yes")},
+    size=(24, 5),
+)
+
+_HOUR: Final = recorded("target:seasalt_messages_1h:sum")
+_BY_BOT: Final = f"max by ({BOT}) ({_HOUR})"
+_A_DAY: Final = f"max_over_time(({messages_today(BOT)})[1d:1h])"
 VOLUME: Final = (
     Panel(
-        title="Messages today by bot, the ten busiest",
+        title="Messages an hour by bot, the ten busiest today",
         asks="How does the day go for the SeaChat bots with most messages?",
-        window=f"{TODAY} {AXIS}",
+        window=f"{TODAY} Each point counts what came within an hour. {NEEDS_RULES}. {AXIS}",
         queries=(Query(busiest(_BY_BOT, messages_today(BOT, " @ end()")), BOT_LEGEND),),
+        empty=NEEDS_RULES,
+        size=(24, 9),
+    ),
+    Panel(
+        title="Messages an hour, all chosen bots",
+        asks="Is it as busy as at the same hours of the last four weeks, whatever the time zones?",
+        window=f"{SHOWN} Each point counts what came within an hour. {NEEDS_RULES}.",
+        queries=(
+            Query(total(_HOUR), "messages an hour"),
+            Query(total(recorded("target:seasalt_messages_1h:usual")), "usual"),
+        ),
+        empty=NEEDS_RULES,
+        overrides=(DASHED,),
         size=(12, 9),
     ),
     Panel(
-        title="Messages today, all chosen bots",
-        asks="Is the day of all chosen SeaChat bots together like the same days of four weeks?",
-        window=f"{TODAY} The dashed line needs the recording rules. {AXIS}",
-        queries=(
-            Query(messages_today(), "today"),
-            Query(total(_USUAL), "usual"),
-        ),
-        decimals=0,
-        overrides=(DASHED,),
+        title="Messages a day, today's until now",
+        asks="How many messages does a day bring the chosen SeaChat bots?",
+        window=f"{SHOWN} The largest count of a day, in each workspace's time zone; today is unfinished.",
+        queries=(Query(f"sum({_A_DAY})", "messages a day"),),
+        interval="1d",
+        custom={"drawStyle": "bars", "fillOpacity": 60, "lineWidth": 0, "spanNulls": False},
         size=(12, 9),
     ),
 )
 
 _CHANNEL: Final = "conversation_breakdown_channel_messages"
+_INBOUND: Final = bots(_CHANNEL, "today", direction="inbound")
+_AN_HOUR_AGO: Final = bots(_CHANNEL, "today", at=" offset 1h", direction="inbound")
 CHANNELS: Final = (
     Panel(
         kind="bargauge",
@@ -276,11 +396,11 @@ CHANNELS: Final = (
         size=(8, 8),
     ),
     Panel(
-        title="Inbound messages today by channel over time",
+        title="Inbound messages an hour by channel",
         asks="Does a channel of the SeaChat bots fall silent?",
-        window=f"{TODAY} {AXIS}",
+        window=f"{SHOWN} Each point counts what came within an hour; needs an hour of history.",
         queries=(
-            Query(total(bots(_CHANNEL, "today", direction="inbound"), "channel"), "{{channel}}"),
+            Query(total(f"clamp_min({_INBOUND} - {_AN_HOUR_AGO}, 0)", "channel"), "{{channel}}"),
         ),
         size=(16, 8),
     ),
@@ -310,16 +430,19 @@ WHOLE: Final = (
             "Value #B": "Inbound texts today",
             "Value #C": "Calls today",
         },
-        columns={"API": API},
-        size=(12, 6),
+        columns={
+            "Inbound texts today": {"custom__minWidth": 145},
+            "API": {**API, "custom__width": 80},
+        },
+        size=(12, 10),
     ),
     Panel(
         kind="table",
         title="State of the workspaces",
         asks="Is every workspace's API answering, with a key that is taken and reports in time?",
-        window=f"{NOW} A report is late after {LATE:g} of its intervals. Of several exporters the worst answer and key count.",
+        window=f"{NOW} A report is late after {LATE:g} of its intervals. Of several exporters the worst key counts.",
         queries=(
-            Query(own("seasalt_up", _EACH, of="min")),
+            Query(f"avg by ({_EACH}) ({reports('success')})"),
             Query(own("seasalt_api_key_valid", _EACH, of="min")),
             Query(f"count by ({_EACH}) ({reports('success')})"),
             Query(total(f"{reports('success')} == bool 0", _EACH)),
@@ -328,7 +451,7 @@ WHOLE: Final = (
         names={
             "workspace": "Workspace",
             "api": "API",
-            "Value #A": "Answers",
+            "Value #A": "Succeed",
             "Value #B": "Key",
             "Value #C": "Reports",
             "Value #D": "Failing",
@@ -336,13 +459,14 @@ WHOLE: Final = (
         },
         columns={
             "API": API,
-            "Answers": states("No", "Yes"),
+            "Succeed": coloured(SHARE_STEPS, **PERCENT),
             "Key": states("Rejected", "Taken"),
             "Failing": coloured(ANY_STEPS),
             "Late": coloured(ANY_STEPS),
         },
+        options={"sortBy": [{"displayName": "Failing", "desc": True}]},
         custom={"minWidth": 70},
-        size=(12, 6),
+        size=(12, 10),
     ),
 )
 
@@ -351,8 +475,9 @@ BOARD: Final = Board(
     title="Overview",
     about="All bots at a glance: volume, satisfaction, and whether the numbers can be believed.",
     rows=(
-        Row("SeaChat bots at a glance", (*GLANCE, ALERTS)),
-        Row("Which bots need a look", (WORST,)),
+        Row("What is wrong", (ATTENTION,)),
+        Row("SeaChat bots at a glance", GLANCE),
+        Row("Which bots need a look", (WORST, UNUSED_BOTS)),
         Row("Volume of the SeaChat bots", VOLUME),
         Row("Channels of the SeaChat bots", CHANNELS),
         Row("Workspaces", WHOLE),

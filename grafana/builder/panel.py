@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from exporter.reports.catalogue import REPORTS
+from grafana.builder.query import at_end
 
 Json = dict[str, Any]
 Kind = Literal["stat", "timeseries", "bargauge", "table", "barchart", "state-timeline"]
@@ -21,8 +22,9 @@ _TOOLTIP: Final = {"mode": "multi", "sort": "desc"}
 _OPTIONS: Final[Mapping[Kind, Json]] = {
     "stat": {
         "colorMode": "value",
-        "graphMode": "none",
+        "graphMode": "area",
         "justifyMode": "auto",
+        "percentChangeColorMode": "same_as_value",
         "orientation": "auto",
         "reduceOptions": _REDUCE,
         "showPercentChange": False,
@@ -86,7 +88,7 @@ _CUSTOM: Final[Mapping[Kind, Json]] = {
     "table": {
         "align": "auto",
         "cellOptions": {"type": "auto"},
-        "filterable": True,
+        "filterable": False,
         "minWidth": 90,
     },
     "barchart": {"fillOpacity": 80, "lineWidth": 0},
@@ -109,16 +111,25 @@ SPACES: Final[Json] = {
 """Names of the API's own as a person would write them."""
 
 
+_WIDE: Final = 6
+"""Columns of a table from which on it may have to be moved sideways."""
 _SHORT: Final = {"Nothing": "None today", "Needs": "Not polled"}
 """What stands in a number's panel instead of the long text, by its first word."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query and what its result is called; every kind but lines and states asks for now alone."""
+    """A query and what its result is called.
+
+    Attributes:
+        expr: In PromQL.
+        legend: With labels in double braces.
+        trend: Whether a table shows it as a small line; else a table asks for now alone.
+    """
 
     expr: str
     legend: str = ""
+    trend: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +146,7 @@ class Panel:
         unit: Grafana's id; `locale` writes 12,345.
         steps: Thresholds as (from, colour), where somebody acts; the first one is from -infinity.
         size: Columns of 24, and rows.
+        interval: The least step between two points.
         names: Columns of a table, and the titles that they get, in this order.
         columns: Further settings of a column, by its title: any field option.
         first: Transformations before those that make one table of several queries.
@@ -153,6 +165,7 @@ class Panel:
     steps: tuple[tuple[float | None, str], ...] = ()
     mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     size: tuple[int, int] = (12, 8)
+    interval: str = ""
     options: Json = field(default_factory=dict)
     custom: Json = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
@@ -179,13 +192,21 @@ class Panel:
             defaults["color"] = {"mode": "thresholds"} if self.steps or self.mappings else fixed
         # Without it, not with an empty list, Grafana's linter looks at the unit.
         defaults |= {"mappings": found} if (found := self._mappings()) else {}
-        limits = {"decimals": self.decimals, "min": self.minimum, "max": self.maximum}
+        # Whole percents on an axis leave it two labels, 0 and 100%.
+        rough = self.kind == "timeseries" and self.unit == "percentunit"
+        limits = {
+            "decimals": None if rough else self.decimals,
+            "min": self.minimum,
+            "max": self.maximum,
+        }
         defaults |= {name: value for name, value in limits.items() if value is not None}
         return {
             "datasource": DATASOURCE,
             "description": f"{self.asks} {self.window}{about}",
             "fieldConfig": {"defaults": defaults, "overrides": self._overrides()},
-            "options": {**_OPTIONS[self.kind], **self.options},
+            "options": {**_OPTIONS[self.kind], **self._means(), **self.options},
+            **({"maxDataPoints": 60} if self._sparkles() else {}),
+            **({"interval": self.interval} if self.interval else {}),
             "targets": [self._target(place, query) for place, query in enumerate(self.queries)],
             "title": self.title,
             "transformations": self._transformations(),
@@ -199,6 +220,21 @@ class Panel:
             **self.names,
             **({"bot_id": "Id"} if {"bot", "workspace"} <= self.names.keys() else {}),
         }
+
+    def _sparkles(self) -> bool:
+        """Whether a number has its line behind it; a name has none."""
+        return self.kind == "stat" and self.options.get("textMode") != "name" and not self.mappings
+
+    def _means(self) -> Json:
+        """Grafana's own means: the change over the time range, columns that stay."""
+        if self.kind == "stat":
+            # What begins anew each day or month has no change that means anything.
+            sliding = all('window="last_' in query.expr for query in self.queries)
+            graph = "area" if self._sparkles() else "none"
+            return {"graphMode": graph, "showPercentChange": self._sparkles() and sliding}
+        wide = len(self.names) > _WIDE or not self.names
+        left = list(self.shown).index("bot") + 1 if "bot" in self.names else 1
+        return {"frozenColumns": {"left": left}} if self.kind == "table" and wide else {}
 
     def _needs(self) -> str:
         """Which report with which window fills the panel."""
@@ -227,12 +263,17 @@ class Panel:
         return [{"type": "value", "options": shown}]
 
     def _target(self, place: int, query: Query) -> Json:
-        now = self.kind not in {"timeseries", "state-timeline"}
+        now = not (self.kind in {"timeseries", "state-timeline"} or self._sparkles() or query.trend)
+        # The line ends with a value of now, or there is neither: never an old value as the number.
+        expr = (
+            f"({query.expr}) and on () ({at_end(query.expr)})" if self._sparkles() else query.expr
+        )
+        table = self.kind in {"table", "barchart"} and not query.trend
         return {
             "datasource": DATASOURCE,
             "editorMode": "code",
-            "expr": query.expr,
-            "format": "table" if self.kind in {"table", "barchart"} else "time_series",
+            "expr": expr,
+            "format": "table" if table else "time_series",
             "instant": now,
             "legendFormat": query.legend,
             "range": not now,
@@ -268,11 +309,12 @@ class Panel:
             for name, title in self.shown.items()
             if name in {"url", "bot_id"} and title not in self.columns
         ]
+        filtered = {"custom__filterable": True} if self.kind == "table" else {}
         long = [title for title in texts if title in {"Bot", "Label", "Report"}]
         return [
             *((_CELLS,) if self.kind == "table" else ()),
             *self.overrides,
-            *(named(title, unit="string") for title in texts),
+            *(named(title, unit="string", **filtered) for title in texts),
             *(named(title, **_tooltip(title)) for title in long if self.kind == "table"),
             *(named(title, **HIDDEN) for title in hidden),
             *(named(title, **settings) for title, settings in self.columns.items()),

@@ -4,6 +4,7 @@ Where two exporters poll the same workspace each value is there twice. `max by` 
 name a series counts it once, and leaves out the labels that the configuration adds.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -92,18 +93,27 @@ def own(name: str, by: str = "", *, of: str = "max", over: str = "", **pins: str
     return f"{of} by ({by}) ({found})" if by else found
 
 
-def recorded(rule: str, at: str = "", *, bots: bool = True, api: str = "") -> str:
+def recorded(
+    rule: str, at: str = "", *, bots: bool = True, whole_too: bool = False, api: str = ""
+) -> str:
     """A recorded series of the chosen bots, or of whole workspaces.
 
     Args:
         rule: Its name.
         at: A modifier, see `bots`.
         bots: Whether to take the bots, where the level of the rule has both.
+        whole_too: Whether to take bots and whole workspaces, which no sum must do.
         api: Of one API alone.
     """
     level = rule.partition(":")[0]
-    scope = {"bot": BOTS, "target": BOTS if bots else {"bot_id": ""}}.get(level, {})
+    target = {"bot_id": "=~$bot|"} if whole_too else BOTS if bots else {"bot_id": ""}
+    scope = {"bot": BOTS, "target": target}.get(level, {})
     return selector(rule, CHOSEN | ({"api": api} if api else {}) | scope, at)
+
+
+def at_end(expression: str) -> str:
+    """The same at the end of the time range, at each of its points."""
+    return re.sub(r"\}(\[[^\]]*\])?(?! @)", r"}\1 @ end()", expression)
 
 
 def total(expression: str, by: str = "") -> str:

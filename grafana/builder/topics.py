@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import BOT, MONTH, PERCENT, WEEK, change, link_column
+from grafana.builder.common import BOT, MONTH, PERCENT, WEEK, change, link_column, matrix
 from grafana.builder.panel import Panel, Query
 from grafana.builder.query import bots, total, whole
 from grafana.builder.words import (
@@ -88,25 +88,8 @@ MATRIX: Final = (
         queries=(Query(f'label_join({_BY_BOT}, "who", " / ", "bot", "workspace", "bot_id")'),),
         unit="percentunit",
         decimals=0,
-        custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 90},
-        transformations=(
-            {
-                "id": "groupingToMatrix",
-                "options": {"rowField": "who", "columnField": "label", "valueField": "Value"},
-            },
-            {
-                "id": "organize",
-                "options": {"excludeByName": {}, "renameByName": {"who\\label": "Bot"}},
-            },
-        ),
-        overrides=(
-            {
-                "matcher": {"id": "byType", "options": "number"},
-                "properties": [{"id": "color", "value": {"mode": "continuous-blues"}}],
-            },
-        ),
-        columns={"Bot": {"custom__cellOptions": {"type": "auto"}, "custom__width": 220}},
-        size=(24, 11),
+        **matrix("label", usual=1 / _MOST),
+        size=(24, 14),
     ),
 )
 

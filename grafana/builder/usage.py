@@ -3,14 +3,14 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import BOT, BOT_LEGEND, busiest, link_column
+from grafana.builder.common import BOT, BOT_LEGEND, COST_THIS_MONTH, busiest, cost, link_column
 from grafana.builder.panel import Panel, Query
-from grafana.builder.query import CHOSEN, bots, selector, total, whole
-from grafana.builder.words import AXIS, THIS_MONTH, TODAY
+from grafana.builder.query import CHOSEN, bots, recorded, selector, total, whole
+from grafana.builder.words import AXIS, RANGE_30_DAYS, THIS_MONTH, TODAY, USAGE_OF_CONTRACT
 
 _VOICE: Final = "total_usage_voice_seconds"
 _CHAT: Final = "total_usage_chat_responses"
-_SMALL: Final = (8, 3)
+_SMALL: Final = (8, 4)
 
 _AHEAD: Final = (
     "max by (api, workspace) ("
@@ -77,6 +77,57 @@ GLANCE: Final = (
         "How many answers will the month have, if it goes on like this?",
         _forecast(_CHAT),
         f"{THIS_MONTH} Drawn out to the month's end; rough in its first days.",
+    ),
+)
+
+MONEY: Final = (
+    Panel(
+        kind="stat",
+        title="Cost this month",
+        asks="What has this month cost so far, at the prices in thresholds.yml?",
+        window=THIS_MONTH,
+        queries=(Query(COST_THIS_MONTH, "{{currency}}"),),
+        empty="No prices are set",
+        decimals=0,
+        options={"textMode": "value_and_name"},
+        size=(8, 5),
+    ),
+    Panel(
+        kind="stat",
+        title="Cost per conversation, 30 days",
+        asks="What does a conversation cost, at the prices in thresholds.yml?",
+        window=f"{RANGE_30_DAYS} The usage: all time less what all time was 30 days ago, and so needs that history.",
+        queries=(
+            Query(
+                f"{cost(' offset 30d')} / on () group_left ()"
+                f" ({total(bots('conversation_overview_conversations', 'last_30_days'))} > 0)",
+                "{{currency}}",
+            ),
+        ),
+        empty="No prices are set, or no history",
+        unit="none",
+        decimals=3,
+        options={"textMode": "value_and_name"},
+        size=(8, 5),
+    ),
+    Panel(
+        kind="bargauge",
+        title="Contract used this month",
+        asks=f"Which share of what a contract allows is used? The alert begins at {USAGE_OF_CONTRACT:.0%}.",
+        window=THIS_MONTH,
+        queries=tuple(
+            Query(
+                f"max by (workspace) ({recorded(f'workspace:seasalt_{what}_this_month:sum')}"
+                f" / on (workspace) group_left () max by (workspace) (seasalt:contract:{what}_per_month{{}}))",
+                "{{workspace}}, " + words,
+            )
+            for what, words in (("voice_seconds", "voice"), ("chat_responses", "chat"))
+        ),
+        empty="No contract is set in thresholds.yml",
+        unit="percentunit",
+        decimals=0,
+        maximum=1,
+        size=(8, 5),
     ),
 )
 
@@ -153,7 +204,7 @@ MONTH: Final = (
             },
         },
         options={"sortBy": [{"displayName": "Minutes this month", "desc": True}]},
-        size=(24, 11),
+        size=(24, 13),
     ),
 )
 
@@ -170,7 +221,7 @@ def _table(title: str, asks: str, api: str, window: str, words: str) -> Panel:
         ),
         names={"workspace": "Workspace", "Value #A": "Voice minutes", "Value #B": "Chat responses"},
         columns={"Voice minutes": {"decimals": 0}},
-        size=(12, 4),
+        size=(12, 6),
     )
 
 
@@ -185,6 +236,7 @@ BOARD: Final = Board(
     about="Minutes of calls and answers in chat, against what a contract may allow.",
     rows=(
         Row("SeaChat bots at a glance", GLANCE),
+        Row("Costs and contracts", MONEY),
         Row("Calls and messages", CALLS),
         Row("By bot", MONTH),
         Row("Whole workspaces on Portal and SeaX", OTHERS),

@@ -11,8 +11,8 @@ ROOT: Final = Path(__file__).parents[2]
 _ZONE: Final = "in each workspace's time zone"
 TODAY: Final = f"Window: today, since local midnight {_ZONE}."
 LAST_7_DAYS: Final = f"Window: the last 7 days with today, {_ZONE}."
-LAST_28_DAYS: Final = f"Window: the last 28 days with today, {_ZONE}."
-"""For weekdays: thirty days hold five of two of them and four of the others."""
+FOUR_WEEKS: Final = f"Window: four whole weeks up to yesterday, {_ZONE}: the last 29 days without today, which is unfinished."
+LAST_29_DAYS: Final = f"Window: the last 29 days with today, {_ZONE}."
 LAST_30_DAYS: Final = f"Window: the last 30 days with today, {_ZONE}."
 THIS_MONTH: Final = f"Window: this month so far, {_ZONE}."
 THIS_YEAR: Final = f"Window: this year so far, {_ZONE}."
@@ -42,10 +42,18 @@ CSAT_CRITICAL: Final = THRESHOLDS["csat_critical"]
 SATISFACTION_LOW: Final = THRESHOLDS["satisfaction_low"]
 VOLUME_DROPPED: Final = THRESHOLDS["volume_dropped"]
 VOLUME_SPIKED: Final = THRESHOLDS["volume_spiked"]
+RATING_STDDEV: Final = THRESHOLDS["rating_stddev"]
+BLIND: Final = THRESHOLDS["blind_seconds"]
+USAGE_OF_CONTRACT: Final = THRESHOLDS["usage_of_contract"]
+LEAST_REQUESTS: Final = THRESHOLDS["agent_requests_least"]
 LEAST_ANSWERS: Final = THRESHOLDS["csat_least_responses"]
 LEAST_EXPECTED: Final = THRESHOLDS["ratio_least_expected"]
 LATE: Final = THRESHOLDS["age_intervals"]
 
+NOBODY_STEPS: Final = ((None, "text"), (0.0, "red"), (1.0, "text"))
+SHARE_STEPS: Final = ((None, "text"), (0.0, "red"), (1.0, "text"))
+"""All, or too few."""
+AGE_STEPS: Final = ((None, "text"), (BLIND, "red"))
 # What is missing has the colour of the first step, which so never means anything.
 RATING_STEPS: Final = ((None, "text"), (0.0, "red"), (CSAT_CRITICAL, "orange"), (CSAT_LOW, "text"))
 SATISFIED_STEPS: Final = ((None, "text"), (0.0, "orange"), (SATISFACTION_LOW, "text"))
