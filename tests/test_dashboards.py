@@ -20,7 +20,7 @@ from exporter.metrics.telemetry import OWN_FAMILIES
 from exporter.model.apis import APIS
 from exporter.sandbox import Sandbox
 from grafana.builder import attention
-from grafana.builder.__main__ import content
+from grafana.builder.__main__ import content, main
 from grafana.builder.catalogue import BOARDS, UNUSED
 from grafana.builder.common import MATRIX_COLOURS
 from grafana.builder.needs import BEGIN, END, table
@@ -191,6 +191,22 @@ def test_a_dashboard_can_be_provisioned_and_imported(uid: str) -> None:
     assert "seasalt" in found["tags"]
     assert found["description"].endswith(".")
     assert not {"id", "__inputs", "__requires"} & found.keys()
+
+
+def test_they_can_be_written_as_grafana_com_takes_them(tmp_path: Path) -> None:
+    main([str(tmp_path)])
+    assert {file.stem for file in tmp_path.iterdir()} == set(UIDS)
+    for uid in UIDS:
+        shared = json.loads((tmp_path / f"{uid}.json").read_text(encoding="utf-8"))
+        assert shared["id"] is None
+        needed = {(one["type"], one["id"]) for one in shared.pop("__requires")}
+        assert {("grafana", "grafana"), ("datasource", "prometheus")} <= needed
+        assert {one for kind, one in needed if kind == "panel"} == {
+            panel["type"] for panel in panels(uid)
+        }
+        assert shared.pop("__inputs") == [], "the data source is a variable"
+        assert shared.pop("__elements") == {}
+        assert {**shared, "editable": False} == {**board(uid), "id": None}
 
 
 @each_board
@@ -532,6 +548,8 @@ def test_a_number_has_its_line_and_never_one_of_the_past(uid: str) -> None:
                 assert target["instant"] or " and on () (" in target["expr"], panel["title"]
                 assert target["instant"] or target["expr"].count("@ end()"), panel["title"]
             sliding = all('window="last_' in one["expr"] for one in panel["targets"])
+            # A change of -3 % beside 74 % is read as 3 points.
+            sliding &= panel["fieldConfig"]["defaults"]["unit"] != "percentunit"
             assert panel["options"]["showPercentChange"] is (sliding and not plain), panel["title"]
 
 

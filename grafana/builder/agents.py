@@ -261,7 +261,35 @@ DEMAND: Final = (
         },
         columns={"Bot": link_column(), "Handled alone": PERCENT},
         options={"sortBy": [{"displayName": "Requests", "desc": True}]},
-        size=(14, 10),
+        size=(24, 10),
+    ),
+)
+
+PORTAL: Final = (
+    Panel(
+        kind="stat",
+        title="Waiting today, Portal",
+        asks="Which share of today's conversations is pending, and so waits for somebody?",
+        window=TODAY,
+        queries=(
+            Query(
+                ratio(
+                    total(
+                        whole(
+                            "conversation_overview_conversations",
+                            "today",
+                            api="portal",
+                            handling_status="PENDING",
+                        )
+                    ),
+                    total(whole("conversation_overview_conversations", "today", api="portal")),
+                )
+            ),
+        ),
+        empty="Nothing yet today, or PENDING is not polled",
+        unit="percentunit",
+        decimals=0,
+        size=(8, 6),
     ),
     Panel(
         kind="bargauge",
@@ -288,7 +316,7 @@ DEMAND: Final = (
             ),
         ),
         empty="Nothing yet today, or conversation_overview with handling_status is not polled",
-        size=(10, 10),
+        size=(16, 6),
     ),
 )
 
@@ -300,5 +328,6 @@ BOARD: Final = Board(
         Row("At a glance", GLANCE),
         Row("Staff on SeaX", STAFF),
         Row("Who asks for a person", DEMAND),
+        Row("Whole workspaces on Portal", PORTAL),
     ),
 )

@@ -230,13 +230,14 @@ ABOUT: Final = (
         },
         columns={
             "Bot": link_column(),
-            "Use case": {"custom__minWidth": 190},
+            "Workspace": {"custom__width": 120},
+            "Use case": {"custom__minWidth": 240},
             "Switched on": states("No", "Yes"),
             "Change vs last week": {"custom__minWidth": 155, **PERCENT, "min": -1},
             "Hands over to agents": {"mappings": [_YES_NO]},
             "Unsatisfied, 30 days": UNSATISFIED,
         },
-        size=(24, 11),
+        size=(24, 7),
     ),
 )
 

@@ -228,8 +228,11 @@ class Panel:
     def _means(self) -> Json:
         """Grafana's own means: the change over the time range, columns that stay."""
         if self.kind == "stat":
-            # What begins anew each day or month has no change that means anything.
-            sliding = all('window="last_' in query.expr for query in self.queries)
+            # What begins anew each day or month has no change that means anything, and the change of
+            # a percentage is read as points, which it is not.
+            sliding = self.unit != "percentunit" and all(
+                'window="last_' in query.expr for query in self.queries
+            )
             graph = "area" if self._sparkles() else "none"
             return {"graphMode": graph, "showPercentChange": self._sparkles() and sliding}
         wide = len(self.names) > _WIDE or not self.names

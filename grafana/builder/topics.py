@@ -114,9 +114,9 @@ OVERLAP: Final = (
             "Value #B": "With both",
             "Value #C": "Share",
         },
-        columns={"Bot": link_column(), "Share": PERCENT},
+        columns={"Workspace": {"custom__width": 100}, "Bot": link_column(), "Share": PERCENT},
         options={"sortBy": [{"displayName": "With both", "desc": True}]},
-        size=(14, 11),
+        size=(16, 11),
     ),
     Panel(
         kind="bargauge",
@@ -124,7 +124,7 @@ OVERLAP: Final = (
         asks="Which labels do conversations of the whole workspace carry?",
         window=ALL_TIME,
         queries=_top(total(whole("label_overview_conversations", api="seachat"), "label")),
-        size=(10, 11),
+        size=(8, 11),
     ),
 )
 

@@ -6,7 +6,7 @@ from grafana.builder.board import Board, Row
 from grafana.builder.common import BOT, BOT_LEGEND, COST_THIS_MONTH, busiest, cost, link_column
 from grafana.builder.panel import Panel, Query
 from grafana.builder.query import CHOSEN, bots, recorded, selector, total, whole
-from grafana.builder.words import AXIS, RANGE_30_DAYS, THIS_MONTH, TODAY, USAGE_OF_CONTRACT
+from grafana.builder.words import AXIS, RANGE_30_DAYS, SHOWN, THIS_MONTH, TODAY, USAGE_OF_CONTRACT
 
 _VOICE: Final = "total_usage_voice_seconds"
 _CHAT: Final = "total_usage_chat_responses"
@@ -131,21 +131,26 @@ MONEY: Final = (
     ),
 )
 
-_CALLS: Final = total(bots("communication_volume_calls", "today"), "direction")
+
+def _an_hour(family: str, by: str = "") -> str:
+    """What came within an hour: a sum of today over time zones would fall at each midnight."""
+    now, before = bots(family, "today"), bots(family, "today", at=" offset 1h")
+    return total(f"clamp_min({now} - {before}, 0)", by)
+
+
+_WITHIN: Final = f"{SHOWN} Each point counts what came within an hour; needs an hour of history."
 CALLS: Final = (
     Panel(
-        title="Calls today, SeaChat bots",
+        title="Calls an hour, SeaChat bots",
         asks="How many calls come in and go out?",
-        window=f"{TODAY} {AXIS}",
-        queries=(Query(_CALLS, "{{direction}}"),),
+        window=_WITHIN,
+        queries=(Query(_an_hour("communication_volume_calls", "direction"), "{{direction}}"),),
     ),
     Panel(
-        title="Inbound messages today without voice, SeaChat bots",
+        title="Inbound messages an hour without voice, SeaChat bots",
         asks="How much of the traffic is text: chat, SMS and the like?",
-        window=f"{TODAY} {AXIS}",
-        queries=(
-            Query(total(bots("communication_volume_non_voice_messages", "today")), "messages"),
-        ),
+        window=_WITHIN,
+        queries=(Query(_an_hour("communication_volume_non_voice_messages"), "messages"),),
     ),
 )
 
