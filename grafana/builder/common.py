@@ -169,7 +169,7 @@ UNSATISFIED: Final = coloured(
     ((None, "text"), (1 - SATISFACTION_LOW, "orange")),
     unit="percentunit",
     decimals=0,
-    custom__minWidth=165,
+    custom__minWidth=150,
 )
 API: Final[Json] = {
     "mappings": [
