@@ -21,6 +21,9 @@ STEP: Final = 600
 DAY: Final = 86_400 // STEP
 WEEK: Final = 7 * DAY
 
+STALE_AFTER: Final = 3
+"""Failed polls after which the exporter withdraws a value."""
+
 _MONTH: Final = 30
 """Days of ratings that a reply covers; so many came before the first step, too."""
 
@@ -80,13 +83,17 @@ class Bot:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong with a bot, by step: each returns what its value is multiplied by."""
+    """What goes wrong with a bot: by what a value is multiplied in a step.
+
+    Attributes:
+        fails_from: The step from which the API fails for the bot.
+    """
 
     traffic: Callable[[int], float] = lambda _: 1.0
-    turns: Callable[[int], float] = lambda _: 1.0
     satisfied: Callable[[int], float] = lambda _: 1.0
     asks: Callable[[int], float] = lambda _: 1.0
     rates: Callable[[int], float] = lambda _: 1.0
+    fails_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ def days(workspace: Workspace, weeks: int, seed: int, *, ordinary: bool) -> dict
     shared = Random(f"{seed}/{workspace.name}")  # noqa: S311 - a simulation
     alike = [shared.gauss(0, _SHARED_SPREAD) for _ in range(number)]
     late = range(number // 2, number - 2 - _CAMPAIGN_DAYS)
-    holiday = shared.choice([day for day in late if _WEEKDAYS[(day - 1) % 7] >= 1])
+    holiday = shared.choice([day for day in late if weekday(day - 1)])
     campaign = shared.choice(late)
     chosen = shared.choice(workspace.bots).id
     found = {}
@@ -152,15 +159,15 @@ class _Ratings:
             self.points += dice.choice((4, 5, 5) if pleased else (1, 2, 3))
 
 
-def series(  # noqa: PLR0913, PLR0917 - a life has as many sides
+def series(
     bot: Bot, offset: int, lively: Sequence[float], steps: int, seed: int, trouble: Trouble
 ) -> Iterator[tuple[str, Mapping[str, str], Values]]:
     """The series of a bot: name, further labels, a value for each step."""
     dice = Random(f"{seed}/{bot.id}/life")  # noqa: S311 - a simulation
     usual = bot.messages / (2 * _TURNS)
     ratings = [_Ratings() for _ in range(_MONTH)]
-    for day in ratings:
-        day.add(poisson(usual * _RATES * 0.9, dice), bot.satisfied, dice)
+    for past in ratings:
+        past.add(poisson(usual * _RATES * 0.9, dice), bot.satisfied, dice)
     today, conversations, requests = 0.0, [0], [0]
     shown: dict[str, list[float | None]] = {name: [] for name in _SHOWN}
     for step in range(steps):
@@ -168,10 +175,9 @@ def series(  # noqa: PLR0913, PLR0917 - a life has as many sides
         if moment == 0:
             today = 0.0
             ratings.append(_Ratings())
-        share = _HOURS[moment * STEP // 3600] / sum(_HOURS) * 24 / DAY
-        often = usual * _WEEKDAYS[day % 7] * lively[day + 1] * share
+        often = usual * usual_share(step, offset) * lively[day + 1]
         begun = poisson(often * trouble.traffic(step), dice)
-        today += 2 * sum(_turns(dice) for _ in range(begun)) * trouble.turns(step)
+        today += 2 * sum(_turns(dice) for _ in range(begun))
         rated = binomial(begun, _RATES * trouble.rates(step), dice)
         ratings[-1].add(rated, bot.satisfied * trouble.satisfied(step), dice)
         conversations.append(conversations[-1] + begun)
@@ -189,9 +195,22 @@ def series(  # noqa: PLR0913, PLR0917 - a life has as many sides
         }
         for name, value in answered.items():
             shown[name].append(value)
+    gone = steps if trouble.fails_from is None else trouble.fails_from + STALE_AFTER
     for name, values in shown.items():
+        values[gone:] = [None] * len(values[gone:])
         family, labels = _SHOWN[name]
         yield family, labels, values
+
+
+def usual_share(step: int, offset: int) -> float:
+    """The share of a usual weekday's messages that comes in a step."""
+    day, moment = divmod(step + offset // STEP, DAY)
+    return _WEEKDAYS[day % 7] * _HOURS[moment * STEP // 3600] / sum(_HOURS) * 24 / DAY
+
+
+def weekday(day: int) -> bool:
+    """Whether a day, counted from a Thursday, is no Saturday or Sunday."""
+    return _WEEKDAYS[day % 7] >= 1
 
 
 def poisson(mean: float, dice: Random) -> int:
