@@ -339,7 +339,7 @@ def _far(
         return 2 * (math.sqrt(count) - math.sqrt(expected)) / math.sqrt(12 + spread * expected)
 
     count, expected = grown(counted, today), grown(usual, today)
-    if count > 2.5 * expected and count >= 400 and score(count, expected, 0.32**2) > 5:
+    if count > 2.5 * expected and count >= 400 and score(count, expected, 0.32**2) > 4.8:
         return True
     if not open_:
         return False
@@ -348,7 +348,7 @@ def _far(
         for steps, least in ((hours[1], 120), (hours[3], 120), (DAY, 120), (3 * DAY, 60))
     ):
         return True
-    if count < 0.4 * expected and score(count, expected, 0.32**2) < -3.4:
+    if count < 0.4 * expected and score(count, expected, 0.32**2) < -3.2:
         return True
     before = grown(usual, today) - grown(usual, min(hours[3], today))
     for steps in hours.values():
