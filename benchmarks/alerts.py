@@ -260,7 +260,13 @@ class Told:
 
 
 def incidents(
-    chosen: Sequence[Incident], healthy: int, weeks: int, seed: int, judged: int = JUDGED
+    chosen: Sequence[Incident],
+    healthy: int,
+    weeks: int,
+    seed: int,
+    *,
+    judged: int = JUDGED,
+    ordinary: bool = True,
 ) -> tuple[list[Told], Counter[str]]:
     """When each incident was told, among healthy bots, and the episodes of those."""
     bots = life.workspaces(healthy, seed)
@@ -278,7 +284,7 @@ def incidents(
     series = [
         one
         for workspace in workspaces
-        for one in inputs(workspace, weeks, seed, troubles, ordinary=True)
+        for one in inputs(workspace, weeks, seed, troubles, ordinary=ordinary)
     ]
     # Only what began in the judged weeks; firing from the start is no news.
     question = (
@@ -354,7 +360,7 @@ def _far(
     for steps in hours.values():
         count, expected = grown(counted, steps), grown(usual, steps)
         spread = 0.01 + 12 / (before + 12 / 0.32**2)
-        if count < 0.6 * expected and score(count, expected, spread) < -4:
+        if expected >= 200 and count < 0.6 * expected and score(count, expected, spread) < -3.5:
             return True
     return False
 

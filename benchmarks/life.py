@@ -54,6 +54,10 @@ _SHOWN: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "seasalt_conversation_overview_conversations",
         {"window": "last_day"},
     ),
+    "conversations_of_a_month": (
+        "seasalt_conversation_overview_conversations",
+        {"window": "last_30_days"},
+    ),
     "requests": (
         "seasalt_conversation_overview_live_agent_requests",
         {"window": "last_day"},
@@ -185,12 +189,16 @@ def series(
         month = ratings[-_MONTH:]
         number = sum(one.number for one in month)
         since = max(0, step + 1 - DAY)
+        month_ago = step + 1 - _MONTH * DAY
         answered = {
             "messages": round(today),
             "responses": number,
             "satisfaction": sum(one.satisfied for one in month) / number if number else None,
             "rating": sum(one.points for one in month) / number if number else None,
             "conversations": conversations[-1] - conversations[since],
+            "conversations_of_a_month": conversations[-1]
+            - conversations[max(0, month_ago)]
+            + round(usual * 0.9 * max(0, -month_ago) / DAY),
             "requests": requests[-1] - requests[since],
         }
         for name, value in answered.items():

@@ -104,7 +104,9 @@ def all_filled_in(config: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("fill_in", "examples"), [(str, 0), (filled_in, 4), (all_filled_in, 9)], ids=str
+    ("fill_in", "examples"),
+    [(str, 0), (filled_in, 4), (all_filled_in, 9)],
+    ids=["as shipped", "webhooks", "all examples"],
 )
 def test_amtool_has_nothing_to_say_of_alertmanagers_configuration(
     amtool: str, tmp_path: Path, fill_in: Callable[[str], str], examples: int
