@@ -268,7 +268,7 @@ def incidents(
     judged: int = JUDGED,
     ordinary: bool = True,
 ) -> tuple[list[Told], Counter[str]]:
-    """When each incident was told, among healthy bots, and the episodes of those."""
+    """When each incident was told, and which alerts healthy bots and workspaces had beside it."""
     bots = life.workspaces(healthy, seed)
     troubled = {f"bad_{at:02}": one for at, one in enumerate(chosen)}
     troubles, begins = {}, {}
@@ -306,7 +306,14 @@ def incidents(
         minutes = None if told is None else (told - begins[id_]) * STEP / 60
         shown = None if one.traffic == 1 else visible(one, begins[id_], offsets[id_])
         found.append(Told(one, shown, minutes, tuple(sorted(alerts))))
-    others = Counter(alert for alert, _, bot in first if bot not in troubled)
+    hit = {
+        workspace.name for workspace in workspaces for bot in workspace.bots if bot.id in troubled
+    }
+    others = Counter(
+        alert
+        for alert, workspace, bot in first
+        if bot not in troubled and (bot or workspace not in hit)
+    )
     return found, others
 
 
