@@ -39,6 +39,7 @@ thead th{border-top:0;font-weight:600;color:var(--dim);font-size:.85em;white-spa
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td small{display:block}
 form{margin:.6rem 0}label{margin-right:.4rem}input{font:inherit;color:inherit;background:var(--paper);border:1px solid var(--dim);border-radius:.3rem;padding:.3rem .5rem;width:min(22rem,60%)}
 button{font:inherit;color:inherit;background:var(--soft);border:1px solid var(--dim);border-radius:.3rem;padding:.3rem .8rem}
+.b th small{display:inline-block}
 @media(min-width:64rem){.d tbody th{width:21rem}.b td:nth-child(3){width:28.9rem}}
 @media(max-width:44rem){header p:last-child{margin-left:0}nav a,nav b,nav span{display:inline-block;padding:.15rem 0}
 table,caption,tbody,tr,th,td{display:block}thead{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden;white-space:nowrap}
