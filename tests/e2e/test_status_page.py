@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from e2e.programs import LOOPBACK, Command, Demo, ServedSandbox, missing
+from e2e.programs import LISTENING, LOOPBACK, Command, Demo, ServedSandbox, missing
 from faults.stub import Asked, Stub, as_json
 from support.browser import NARROW, WIDE, Browser, Page, Size, axe, chromium
 from support.entries import DATA
@@ -215,7 +215,7 @@ def polling(exporter: Command, folder: Path, *workspaces: object) -> Iterator[st
         "--web.grafana-url=https://grafana.example/",
     )
     with started([*exporter, "serve", *flags]) as process:
-        yield f"http://{process.said('msg=listening address=([^ ]+)').strip()}/"
+        yield f"http://{process.said(LISTENING)}/"
 
 
 def said(url: str, *words: str) -> None:

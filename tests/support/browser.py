@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -72,17 +72,24 @@ class Browser:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def hear(self, event: str, session: str) -> None:
-        """Wait for an event that has not been waited for before.
+    def loaded(self, session: str, but: Collection[str] = (), only: str = "") -> str:
+        """Wait until a document is loaded: `only` this one, or one that is not among some others.
 
         Raises:
-            AssertionError: If it does not come in time.
+            AssertionError: If that does not happen in time.
         """
-        self._await(
-            lambda one: (one.get("method"), one.get("sessionId")) == (event, session), event
-        )
 
-    def _await(self, wanted: Any, what: str) -> dict[str, Any]:  # noqa: ANN401 - a predicate
+        def wanted(one: Mapping[str, Any]) -> bool:
+            if (one.get("method"), one.get("sessionId")) != ("Page.lifecycleEvent", session):
+                return False
+            document = one["params"]["loaderId"]
+            known = document == only if only else document not in but
+            return known and one["params"]["name"] == "load"
+
+        found: str = self._await(wanted, "load")["params"]["loaderId"]
+        return found
+
+    def _await(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         deadline = time.monotonic() + PATIENCE
         while True:
             for place, one in enumerate(self._came):
@@ -105,18 +112,27 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", session, features=[scheme])
         self.ask("Page.enable", session)
-        self.ask("Page.navigate", session, url=url)
-        self.hear("Page.loadEventFired", session)
+        self.ask("Page.setLifecycleEventsEnabled", session, enabled=True)
+        # The blank page may be loaded only now, and must not be taken for the one that is asked for.
+        blank = self.ask("Page.getFrameTree", session)["frameTree"]["frame"]["loaderId"]
+        document = self.ask("Page.navigate", session, url=url)["loaderId"]
+        page.documents = {blank, document}
+        self.loaded(session, only=document)
         yield page
         self.ask("Target.closeTarget", targetId=target)
         self._came.clear()
 
 
 class Page:
-    """A page in a browser."""
+    """A page in a browser.
+
+    Attributes:
+        documents: The documents that it has shown.
+    """
 
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser, self._session = browser, session
+        self.documents: set[str] = set()
 
     def resize(self, size: Size) -> None:
         """Change the size of the screen."""
@@ -151,12 +167,12 @@ class Page:
         return b64decode(self._browser.ask("Page.captureScreenshot", self._session)["data"])
 
     def loaded_again(self) -> None:
-        """Wait until the page is loaded once more.
+        """Wait until the page shows another document than before, and has loaded it.
 
         Raises:
             AssertionError: If that does not happen in time.
         """
-        self._browser.hear("Page.loadEventFired", self._session)
+        self.documents.add(self._browser.loaded(self._session, but=self.documents))
 
 
 def axe() -> str | None:
