@@ -174,7 +174,7 @@ def _more(
         ]
     facts.append(html("days begin in {zone}", zone=workspace.timezone))
     if links.grafana:
-        url = links.dashboard(workspace.name, target.bot if target else "")
+        url = links.dashboard(workspace.name, target.bot_id if target else "")
         facts.append(html('<a href="{url}" rel="noreferrer">Dashboard</a>', url=url))
     return html("<p>{facts}</p>", facts=words.dotted(facts))
 

@@ -204,7 +204,7 @@ class Links:
     grafana: str = ""
 
     def dashboard(self, workspace: str, bot: str = "") -> str:
-        """The address of the dashboard about a workspace, or about one of its bots."""
+        """The address of the dashboard about a workspace, or about the bot with an id."""
         name = "seasalt-bot" if bot else "seasalt-exporter"
         variables = {"var-workspace": workspace} | ({"var-bot": bot} if bot else {})
         return f"{self.grafana}/d/{name}?{urlencode(variables, quote_via=quote)}"

@@ -195,6 +195,10 @@ def test_a_workspace_and_a_bot_lead_to_a_dashboard_that_exists_with_these_variab
     [dashboard] = [one for one in dashboards if one.get("uid") == uid]
     variables = {one["name"] for one in dashboard["templating"]["list"]}
     assert {name.removeprefix("var-") for name in re.findall(r"var-\w+", query)} <= variables
+    told = {one["name"]: one.get("regex", "") for one in dashboard["templating"]["list"]}
+    if view:  # the dashboard knows a bot by its id, as several may have one name
+        assert "var-bot=b1" in query
+        assert told["bot"].startswith("/bot_id=")
 
 
 # The whole.
