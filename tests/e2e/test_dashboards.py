@@ -647,7 +647,9 @@ _SILENT: Final = f'alertname="SeasaltBotSilent",severity="critical",category="da
 _DROPPED: Final = f'alertname="SeasaltVolumeDropped",severity="warning",category="data",{_BOT}'
 _KEY: Final = f'alertname="SeasaltKeyRejected",severity="critical",category="exporter",{_PLACE}'
 _STALE: Final = f'alertname="SeasaltDataStale",severity="warning",category="exporter",{_PLACE}'
-_REPORT: Final = f'alertname="SeasaltReportStale",severity="none",category="inhibitor",{_BOT}'
+_REPORT: Final = (
+    f'alertname="SeasaltReportStale",severity="none",category="inhibitor",report="csat",{_BOT}'
+)
 
 
 @pytest.mark.parametrize(
