@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
@@ -333,43 +334,70 @@ def visible(incident: Incident, begin: int, offset: int) -> float:
             continue
         moment = (step + offset // STEP) % DAY
         day = (step + offset // STEP) // DAY % 7
-        open_ = 9 <= moment * STEP // 3600 < 18 and life.weekday(day)
+        hour = moment * STEP // 3600
+        open_ = thresholds()["start"] <= hour < thresholds()["end"] and life.weekday(day)
         if _far(usual, counted, moment + 1, silent=incident.traffic == 0, open_=open_):
             return (step + 1 - begin) * STEP / 60
     return math.inf
+
+
+@cache
+def thresholds() -> Mapping[str, float]:
+    """The numbers of thresholds.yml that hold for all workspaces, by name."""
+    groups = yaml.safe_load((RULES / "thresholds.yml").read_text(encoding="utf-8"))["groups"]
+    return {
+        rule["record"].rpartition(":")[2]: float(number[1])
+        for group in groups
+        for rule in group["rules"]
+        if (number := re.fullmatch(r"vector\(([\d.]+)\)", rule["expr"].strip()))
+    }
 
 
 def _far(
     usual: Sequence[float], counted: Sequence[float], today: int, *, silent: bool, open_: bool
 ) -> bool:
     """Whether the last steps are far from usual; `today` is how many there are since midnight."""
-    hours = {1: 3600 // STEP, 3: 3 * 3600 // STEP}
+    limit = thresholds()
+    dispersion, spread = limit["message_dispersion"], limit["day_spread"] ** 2
+    hours = (3600 // STEP, 3 * 3600 // STEP)
 
     def grown(sums: Sequence[float], steps: int) -> float:
         return sums[-1] - sums[-1 - min(steps, len(sums) - 1)]
 
     def score(count: float, expected: float, spread: float) -> float:
-        return 2 * (math.sqrt(count) - math.sqrt(expected)) / math.sqrt(12 + spread * expected)
+        deviation = math.sqrt(dispersion + spread * expected)
+        return 2 * (math.sqrt(count) - math.sqrt(expected)) / deviation
 
     count, expected = grown(counted, today), grown(usual, today)
-    if count > 2.5 * expected and count >= 400 and score(count, expected, 0.32**2) > 4.8:
+    if (
+        count > limit["volume_spiked"] * expected
+        and count >= limit["spiked_least_messages"]
+        and score(count, expected, spread) > limit["spiked_zscore"]
+    ):
         return True
     if not open_:
         return False
+    least = dict.fromkeys((*hours, DAY), limit["silent_least_expected"])
+    least[3 * DAY] = limit["silent_3d_least_expected"]
     if silent and any(
-        grown(counted, steps) == 0 and grown(usual, steps) >= least
-        for steps, least in ((hours[1], 120), (hours[3], 120), (DAY, 120), (3 * DAY, 60))
+        grown(counted, steps) == 0 and grown(usual, steps) >= enough
+        for steps, enough in least.items()
     ):
         return True
-    if count < 0.4 * expected and score(count, expected, 0.32**2) < -3.2:
+    if (
+        count < limit["volume_dropped"] * expected
+        and score(count, expected, spread) < -limit["dropped_today_zscore"]
+    ):
         return True
-    before = grown(usual, today) - grown(usual, min(hours[3], today))
-    for steps in hours.values():
-        count, expected = grown(counted, steps), grown(usual, steps)
-        spread = 0.01 + 12 / (before + 12 / 0.32**2)
-        if expected >= 200 and count < 0.6 * expected and score(count, expected, spread) < -3.5:
-            return True
-    return False
+    before = grown(usual, today) - grown(usual, min(hours[-1], today))
+    pace = limit["hour_spread"] ** 2 + dispersion / (before + dispersion / spread)
+    return any(
+        grown(usual, steps) >= limit["dropped_suddenly_least_expected"]
+        and grown(counted, steps) < limit["dropped_suddenly"] * grown(usual, steps)
+        and score(grown(counted, steps), grown(usual, steps), pace)
+        < -limit["dropped_suddenly_zscore"]
+        for steps in hours
+    )
 
 
 def _row(*cells: object) -> str:
