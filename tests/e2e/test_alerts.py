@@ -183,7 +183,10 @@ def configuration(workspace: SandboxWorkspace, interval: str) -> Json:
 def instants(end: datetime) -> list[datetime]:
     """The last hours closely, four weeks loosely, and their same hours closely enough."""
     same = {
-        end - WEEK * week - HOUR * ago - timedelta(minutes=5) for week in range(1, 5) for ago in AGO
+        end - WEEK * week - HOUR * ago + timedelta(minutes=beside)
+        for week in range(1, 5)
+        for ago in AGO
+        for beside in (-5, 5)
     }
     loosely = {
         at
@@ -277,7 +280,8 @@ def record_history(
                 url=url,
                 start=end - SILENT_FOR,
                 end=end,
-                step=timedelta(minutes=5),
+                # Each layer is evaluated at instants of its own, up to a step after those of the layer before.
+                step=timedelta(minutes=1),
                 data=folder / "recorded",
             )
         for block in (folder / "recorded").iterdir():
