@@ -182,6 +182,12 @@ FLAGS: Final = (
         commands=_SANDBOXED,
     ),
     Flag(
+        name="temperament",
+        help="let the sandbox behave in another way that the documents allow; repeatable, see"
+        " docs/sandbox.md for the names",
+        commands=_SANDBOXED,
+    ),
+    Flag(
         name="log.level",
         default="info",
         help="how much to log",

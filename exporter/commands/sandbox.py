@@ -3,14 +3,15 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
 from exporter.commands.configuration import now
 from exporter.commands.flags import DONE, FEW_BOTS, Invocation
 from exporter.commands.output import tell
-from exporter.sandbox import Sandbox, Trouble
+from exporter.errors import StartError
+from exporter.sandbox import Sandbox, Temperament, Trouble
 from exporter.shutdown import signalled
 from exporter.web.server import Server
 from exporter.web.sockets import TRUSTED, bound, listen
@@ -28,10 +29,23 @@ def make(invocation: Invocation) -> Sandbox:
     """The sandbox that the flags ask for."""
     seed, bots = int(invocation.one("sandbox.seed")), int(invocation.one("bots"))
     trouble = bool(invocation.one("trouble"))
+    temper = frozenset(_temper(invocation.values["temperament"]))
     if bots == FEW_BOTS:
-        return Sandbox.make(seed=seed, now=now, trouble=trouble)
+        return Sandbox.make(seed=seed, now=now, trouble=trouble, temper=temper)
     tell(f"Making up a quarter's data of {bots} bots, which takes some seconds...\n")
-    return Sandbox.make_big(seed=seed, now=now, bots=bots, trouble=trouble)
+    return Sandbox.make_big(seed=seed, now=now, bots=bots, trouble=trouble, temper=temper)
+
+
+def _temper(names: Iterable[str]) -> Iterator[Temperament]:
+    """The temperaments of these names.
+
+    Raises:
+        StartError: If one is none.
+    """
+    for name in names:
+        if name not in list(Temperament):
+            raise StartError(f"--temperament must be one of {', '.join(Temperament)}")
+        yield Temperament(name)
 
 
 def troubles(trouble: Trouble) -> Iterator[str]:
@@ -65,8 +79,10 @@ async def _until_signalled(sandbox: Sandbox, sockets: list[socket.socket]) -> No
             tell(f"    bot {bot.id} ({bot.name})\n")
     for line in troubles(sandbox.trouble) if sandbox.trouble else ():
         tell(f"Trouble      {line}\n")
+    for temperament in sorted(sandbox.temper):
+        tell(f"Temperament  {temperament}\n")
     tell("Ctrl-C ends it.\n")
-    await Server(sandbox, limits=TRUSTED).serve_until(stop, sockets)
+    await Server(sandbox, limits=TRUSTED, dates=False).serve_until(stop, sockets)
 
 
 @contextmanager
@@ -76,7 +92,7 @@ def beside(sandbox: Sandbox, listening: socket.socket) -> Iterator[None]:
     stop = asyncio.Event()
     thread = threading.Thread(
         target=loop.run_until_complete,
-        args=(Server(sandbox, limits=TRUSTED).serve_until(stop, [listening]),),
+        args=(Server(sandbox, limits=TRUSTED, dates=False).serve_until(stop, [listening]),),
     )
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 from exporter.sandbox.app import Sandbox
 from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
+from exporter.sandbox.temperaments import Temperament
 from exporter.sandbox.troubles import Trouble
 
-__all__ = ["Sandbox", "SandboxBot", "SandboxWorkspace", "Trouble"]
+__all__ = ["Sandbox", "SandboxBot", "SandboxWorkspace", "Temperament", "Trouble"]

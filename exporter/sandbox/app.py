@@ -3,8 +3,10 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import datetime, timedelta
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -17,10 +19,12 @@ from exporter.sandbox import (
     portal,
     seachat,
     seax,
+    temperaments,
 )
 from exporter.sandbox.companies import SandboxWorkspace
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.requests import Refusal, json_object
+from exporter.sandbox.temperaments import Temperament
 from exporter.sandbox.troubles import Trouble
 
 Message = MutableMapping[str, Any]
@@ -44,6 +48,7 @@ class Sandbox:
         workspaces: The workspaces with their bots and keys.
         connection: The database from which all figures are computed, see `schema.sql`.
         trouble: The faults that come and go; None if there are none.
+        temper: How it behaves where the documents leave it open, if not by default.
     """
 
     def __init__(
@@ -52,16 +57,22 @@ class Sandbox:
         workspaces: tuple[SandboxWorkspace, ...],
         now: Callable[[], datetime],
         since: int,
+        *,
         trouble: Trouble | None = None,
+        temper: Collection[Temperament] = (),
     ) -> None:
         self.connection = connection
         self.trouble = trouble
         self.workspaces = workspaces
         self._now = now
         self._since = since
+        self.temper = frozenset(temper)
+        self._arrivals: defaultdict[int, deque[datetime]] = defaultdict(deque)
+        old = Temperament.OLD_PATH in self.temper
+        portal_path = api_paths.PORTAL_REPORT_OLD if old else api_paths.PORTAL_REPORT
         self._routes: Final[dict[str, tuple[str, Handler]]] = {
             api_paths.SEACHAT_REPORT: ("POST", self._report(seachat.report, "seachat_key")),
-            api_paths.PORTAL_REPORT: ("POST", self._report(portal.report, "portal_key")),
+            portal_path: ("POST", self._report(portal.report, "portal_key")),
             api_paths.SEAX_REPORT: ("POST", self._report(seax.report, "seax_key")),
             api_paths.BOTS: ("GET", self._bots),
         }
@@ -79,6 +90,7 @@ class Sandbox:
         ahead_days: int = 3,
         conversations_per_day: float = 12.0,
         trouble: bool = False,
+        temper: Collection[Temperament] = (),
     ) -> "Sandbox":
         """Create a sandbox with its data; the same seed and start give the same data.
 
@@ -92,6 +104,7 @@ class Sandbox:
             ahead_days: Local days of data after it, which become visible as time passes.
             conversations_per_day: Conversations of an average bot on an average day.
             trouble: Whether faults come and go, see `Trouble`.
+            temper: How it behaves where the documents leave it open, see `Temperament`.
 
         Raises:
             ValueError: If `now` returns a naive datetime.
@@ -99,7 +112,7 @@ class Sandbox:
         """
         made = companies.make_workspaces(seed, workspaces, bots)
         plan = fill_database.Plan(seed, now(), days, ahead_days, conversations_per_day)
-        return cls._filled(made, plan, now, path, trouble=trouble)
+        return cls._filled(made, plan, now, path, trouble=trouble, temper=temper)
 
     @classmethod
     def make_big(  # noqa: PLR0913 - keyword-only, and all but the clock have defaults
@@ -113,6 +126,7 @@ class Sandbox:
         ahead_days: int = 3,
         silent_since: datetime | None = None,
         trouble: bool = False,
+        temper: Collection[Temperament] = (),
     ) -> "Sandbox":
         """Create a sandbox with many bots in four workspaces, see `many_bots`.
 
@@ -129,6 +143,7 @@ class Sandbox:
             ahead_days: As for `make`.
             silent_since: When the silent bot fell silent, aware; 30 hours before `now` if None.
             trouble: As for `make`.
+            temper: As for `make`.
 
         Raises:
             ValueError: If `now` returns a naive datetime, or for too few or too many bots.
@@ -139,7 +154,7 @@ class Sandbox:
         made = many_bots.make_many(seed, bots, silent)
         # Each bot has its own volume.
         plan = fill_database.Plan(seed, start, days, ahead_days, conversations_per_day=0)
-        return cls._filled(made, plan, now, path, trouble=trouble)
+        return cls._filled(made, plan, now, path, trouble=trouble, temper=temper)
 
     @classmethod
     def _filled(
@@ -150,6 +165,7 @@ class Sandbox:
         path: str,
         *,
         trouble: bool,
+        temper: Collection[Temperament],
     ) -> "Sandbox":
         """The sandbox with these workspaces, and a new database with their data."""
         if plan.now.utcoffset() is None:
@@ -166,7 +182,7 @@ class Sandbox:
         since = int(plan.now.timestamp()) - (plan.days + 2) * 86_400
         # To fill the database may have taken a while.
         faults = Trouble(plan.seed, now(), workspaces) if trouble else None
-        return cls(connection, workspaces, now, since, faults)
+        return cls(connection, workspaces, now, since, trouble=faults, temper=temper)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request.
@@ -183,9 +199,16 @@ class Sandbox:
             more = message.get("more_body", False)
         if self.trouble:
             await asyncio.sleep(self.trouble.delay(self._now()))
+        if Temperament.SLOW in self.temper:
+            await asyncio.sleep(temperaments.DELAY)
         status, headers, found = self._answer(scope, asked)
         body = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
-        lines = {"content-type": "application/json", "content-length": str(len(body))} | headers
+        lines = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "date": self._date(),
+            **headers,
+        }
         await send(
             {
                 "type": "http.response.start",
@@ -198,6 +221,28 @@ class Sandbox:
     def close(self) -> None:
         """Close the database; requests fail from then on."""
         self.connection.close()
+
+    def _date(self) -> str:
+        """The header Date."""
+        fast = Temperament.FAST_CLOCK in self.temper
+        ahead = timedelta(seconds=temperaments.CLOCK_AHEAD if fast else 0)
+        return format_datetime(self._now().astimezone(UTC) + ahead, usegmt=True)
+
+    def _admit(self, workspace: SandboxWorkspace, now: datetime) -> None:
+        """Count a request of a workspace.
+
+        Raises:
+            Refusal: 429 with `rate-limit`, if there were too many within a minute.
+        """
+        if Temperament.RATE_LIMIT not in self.temper:
+            return
+        arrivals = self._arrivals[workspace.number]
+        while arrivals and now - arrivals[0] > timedelta(minutes=1):
+            arrivals.popleft()
+        arrivals.append(now)
+        if len(arrivals) > temperaments.MOST_A_MINUTE:
+            headers = {"retry-after": str(temperaments.RETRY_AFTER)}
+            raise Refusal(429, "Too Many Requests", headers=headers)
 
     def _answer(self, scope: Message, body: bytes) -> tuple[int, dict[str, str], object]:
         if scope["path"] not in self._routes:
@@ -219,9 +264,11 @@ class Sandbox:
             trouble = self.trouble if key == "seachat_key" else None
             if workspace is None or (trouble and trouble.rejects(workspace, now)):
                 raise Refusal(401, "Invalid API key")
+            self._admit(workspace, now)
             given = json_object(body, _header(scope, b"content-type"))
             at = int(now.timestamp())
-            reply = report(given, Scope(self.connection, workspace, None, self._since, at))
+            of = Scope(self.connection, workspace, None, self._since, at, self.temper)
+            reply = temperaments.tempered(report(given, of), self.temper)
             if trouble:
                 trouble.refuse(workspace, given.get("gptbot_id"), now)
             return reply
@@ -236,6 +283,9 @@ class Sandbox:
             if self.trouble and self.trouble.rejects(workspace, now):
                 continue
             if scheme.lower() == "bearer" and token == workspace.seachat_key:
+                self._admit(workspace, now)
+                if Temperament.BOTS_SCOPE in self.temper:
+                    raise Refusal(403, "Forbidden", code=403, parameters={})
                 query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
                 return bots_list.listing(workspace, query, self.connection)
         detail = f"The token: {token} decoding failed."

@@ -23,6 +23,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from exporter.sandbox.companies import SandboxWorkspace
+from exporter.sandbox.temperaments import Temper
 
 Kept = Literal["all", "replied", "inbound"]
 """Which conversations count: all, those with a reply (bot or agent), or with an inbound message."""
@@ -35,7 +36,8 @@ _FORMS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
 class Scope:
     """The workspace or bot whose figures are requested, and the time for which data exists.
 
-    Times are in UTC epoch seconds; data exists from `since` up to, but excluding, `now`.
+    Times are in UTC epoch seconds; data exists from `since` up to, but excluding, `now`. `temper`
+    has the temperaments of the sandbox.
     """
 
     connection: sqlite3.Connection
@@ -43,6 +45,7 @@ class Scope:
     bot: int | None
     since: int
     now: int
+    temper: Temper = frozenset()
 
     @property
     def everything(self) -> "Window":

@@ -49,7 +49,7 @@ def report(given: dict[str, object], scope: Scope) -> object:
         found.get("from_date", midnight),
         found.get("to_date", datetime.combine(today, time(23, 59, 59), zone)),
         zone,
-        scope.everything,
+        scope,
         field="from_date",
     )
     call = _Call(

@@ -6,15 +6,16 @@ for each mistake.
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from exporter.sandbox.figures import UTC, Kept, Periods, Window
+from exporter.sandbox.figures import UTC, Kept, Periods, Scope, Window
+from exporter.sandbox.temperaments import Temper, Temperament
 
 RANGE_DAYS: Final = {
     "last_day": 1,
@@ -205,21 +206,32 @@ def window(
     start: datetime | None,
     end: datetime | None,
     clock: ZoneInfo,
-    otherwise: Window,
+    of: Scope,
     field: str,
 ) -> Window:
-    """The window from `start` to the end of the second of `end`, with defaults from `otherwise`.
+    """The window from `start` to the end of the second of `end`; by default, all data's.
 
     Raises:
         Refusal: 422 for `field` if the start is after the end.
     """
-    since = otherwise.since if start is None else epoch(start, clock)
-    until = otherwise.until if end is None else epoch(end, clock) + 1
+    if Temperament.UTC_DATES in of.temper:
+        clock = UTC
+    if Temperament.WHOLE_DAYS in of.temper:
+        start = start and _at(start, clock, time())
+        end = end and _at(end, clock, time(23, 59, 59))
+    since = of.everything.since if start is None else epoch(start, clock)
+    until = of.everything.until if end is None else epoch(end, clock) + 1
     if start is not None and end is not None and since >= until:
         raise Refusal(
             422, [mistake(["body", field], "start is after end", "value_error.date_range")]
         )
     return Window(since, until)
+
+
+def _at(when: datetime, clock: ZoneInfo, at: time) -> datetime:
+    """Another time of the same local day."""
+    local = when.astimezone(clock) if when.tzinfo else when
+    return datetime.combine(local.date(), at, clock)
 
 
 def year_window(year: str, clock: ZoneInfo) -> Window:
@@ -255,6 +267,8 @@ class Asked:
     gptbot_id: str | None
     dates: dict[str, object]
     """`start_date` and `end_date` as the request has them."""
+    refused: Mapping[str, object]
+    """The error of each metric that is refused alone; with `partial-batches` only."""
 
     @property
     def periods(self) -> Periods:
@@ -293,7 +307,7 @@ def asked(
     given: Mapping[str, object],
     supported: Collection[str],
     more: dict[str, Check],
-    everything: Window,
+    of: Scope,
 ) -> Asked:
     """A validated call for several metrics; one mistake or unknown metric rejects the whole call.
 
@@ -301,7 +315,7 @@ def asked(
         given: The body.
         supported: The metrics of this API.
         more: Checks of the fields that only this API has.
-        everything: The window from the first event to now.
+        of: Whose figures are requested.
 
     Raises:
         Refusal: 422 for an invalid field, 400 for an unsupported metric or a missing field.
@@ -309,19 +323,18 @@ def asked(
     found = read(given, _SHARED | more, {"metrics"})
     metrics = tuple(dict.fromkeys(found["metrics"]))
     clock = found.get("timezone", UTC)
-    dates = window(
-        found.get("start_date"), found.get("end_date"), clock, everything, field="start_date"
-    )
-    for metric in metrics:
-        if metric not in supported:
-            raise Refusal(400, f"Unsupported metric: {metric}")
-    for metric in metrics:
-        _require(metric, found)
-    span = 86_400 * RANGE_DAYS.get(found.get("range_type", ""), 0)
+    dates = window(found.get("start_date"), found.get("end_date"), clock, of, field="start_date")
+    if Temperament.RANGE_OR_DATES in of.temper and "range_type" in found and "start_date" in found:
+        raise Refusal(400, "Use either range type or start date and end date")
+    refused: dict[str, object] = {}
+    for metric, refusal in _refusals(metrics, supported, found, of.temper):
+        if Temperament.PARTIAL_BATCHES not in of.temper:
+            raise refusal
+        refused.setdefault(metric, refusal.body)
     return Asked(
         metrics=metrics,
         window=dates,
-        ranged=Window(everything.until - span, everything.until) if span else dates,
+        ranged=_ranged(found, clock, of, dates),
         year=year_window(found["year"], clock) if "year" in found else dates,
         zone=clock,
         message_type=found.get("message_type", "messages"),
@@ -331,11 +344,42 @@ def asked(
         agents=found.get("agents", ()),
         gptbot_id=found.get("gptbot_id"),
         dates={name: given.get(name) for name in ("start_date", "end_date")},
+        refused=refused,
     )
 
 
-def _require(metric: str, found: Mapping[str, Any]) -> None:
+def _ranged(found: Mapping[str, Any], clock: ZoneInfo, of: Scope, dates: Window) -> Window:
+    """The window of the predefined range; the dates if they count instead."""
+    days, now = RANGE_DAYS.get(found.get("range_type", ""), 0), of.everything.until
     dated = "start_date" in found and "end_date" in found
+    if not days or (dated and Temperament.DATES_WIN in of.temper):
+        return dates
+    if Temperament.CALENDAR_RANGES not in of.temper:
+        return Window(now - 86_400 * days, now)
+    today = datetime.fromtimestamp(now, clock).date()
+    first, last = (
+        datetime.combine(today - timedelta(days=back), time(), clock) for back in (days, 0)
+    )
+    return Window(epoch(first, clock), epoch(last, clock))
+
+
+def _refusals(
+    metrics: Sequence[str], supported: Collection[str], found: Mapping[str, Any], temper: Temper
+) -> Iterator[tuple[str, Refusal]]:
+    """Each metric that cannot be computed, with the reason; unsupported metrics come first."""
+    for metric in metrics:
+        if metric not in supported:
+            yield metric, Refusal(400, f"Unsupported metric: {metric}")
+    for metric in metrics:
+        try:
+            _require(metric, found, temper)
+        except Refusal as refusal:
+            yield metric, refusal
+
+
+def _require(metric: str, found: Mapping[str, Any], temper: Temper) -> None:
+    dated = "start_date" in found and "end_date" in found
+    dated = dated or Temperament.OPTIONAL_DATES in temper
     if metric == "conversation_overview" and "range_type" not in found:
         raise Refusal(400, "Range type is required for conversation overview")
     if metric == "conversation_overview_yearly" and "year" not in found:

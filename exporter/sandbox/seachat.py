@@ -7,10 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
+from zoneinfo import ZoneInfo
 
 from exporter.sandbox import figures, reply_shapes
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.requests import Asked, Refusal, asked, text
+from exporter.sandbox.temperaments import Temperament
+
+_NO_BOT: Final = -1
+"""The number of no bot."""
 
 
 def report(given: dict[str, object], scope: Scope) -> object:
@@ -19,13 +24,29 @@ def report(given: dict[str, object], scope: Scope) -> object:
     Raises:
         Refusal: 422 or 400 if the call is invalid, 404 for a bot that is not in the workspace.
     """
-    call = asked(given, _METRICS, {"gptbot_id": text}, scope.everything)
+    call = asked(given, _METRICS, {"gptbot_id": text}, scope)
     if call.gptbot_id is not None:
         numbers = {bot.id: bot.number for bot in scope.workspace.bots}
-        if call.gptbot_id not in numbers:
-            raise Refusal(404, "Bot not found")
-        scope = replace(scope, bot=numbers[call.gptbot_id])
-    return {metric: _METRICS[metric](scope, call) for metric in call.metrics}
+        known = call.gptbot_id in numbers
+        scope = replace(scope, bot=numbers[call.gptbot_id] if known else _missing(scope))
+    return {
+        metric: call.refused.get(metric) or _METRICS[metric](scope, call) for metric in call.metrics
+    }
+
+
+def _missing(scope: Scope) -> int | None:
+    """The number that stands for a bot that does not exist; None for the whole workspace.
+
+    Raises:
+        Refusal: 404, unless a temperament says otherwise.
+    """
+    if Temperament.FORBIDDEN_MISSING_BOT in scope.temper:
+        raise Refusal(403, "Forbidden")
+    if Temperament.IGNORED_BOT in scope.temper:
+        return None
+    if Temperament.SILENT_MISSING_BOT in scope.temper:
+        return _NO_BOT
+    raise Refusal(404, "Bot not found")
 
 
 def _conversation_overview(of: Scope, call: Asked) -> object:
@@ -42,6 +63,8 @@ def _conversation_breakdown(of: Scope, call: Asked) -> object:
 
 
 def _label_overview(of: Scope, _: Asked) -> object:
+    if Temperament.WORKSPACE_LABELS in of.temper:
+        of = replace(of, bot=None)
     return [
         {
             "id": label["id"],
@@ -106,14 +129,16 @@ def _csat(of: Scope, call: Asked) -> object:
         "average_rating": round(sum(ratings) / responses, 2),
         "satisfaction_rate": round(100 * (counts[4] + counts[5]) / responses, 2),
         "rating_counts": {str(rating): often for rating, often in counts.items()},
-        "responses": [_response(of.workspace.id, answer) for answer in answers],
+        "responses": [_response(of, answer) for answer in answers],
     }
 
 
-def _response(workspace_id: str, answer: sqlite3.Row) -> dict[str, object]:
+def _response(of: Scope, answer: sqlite3.Row) -> dict[str, object]:
+    local = Temperament.LOCAL_RATING_TIMES in of.temper
+    clock = ZoneInfo(of.workspace.timezone) if local else UTC
     conversation = f"conv-{answer['conversation']:x}"
     # The API has microseconds. The database stores seconds, so they are made up here.
-    created_at = datetime.fromtimestamp(answer["created_at"], UTC).replace(
+    created_at = datetime.fromtimestamp(answer["created_at"], clock).replace(
         tzinfo=None, microsecond=1 + answer["conversation"] * 7919 % 999_999
     )
     return {
@@ -124,7 +149,7 @@ def _response(workspace_id: str, answer: sqlite3.Row) -> dict[str, object]:
         "created_at": created_at.isoformat(),
         "data": {"rating": float(answer["rating"]), "comment": answer["comment"]},
         "conversation_title": answer["title"],
-        "conversation_link": f"https://chat-staging.seasalt.ai/gpt/workspace/{workspace_id}"
+        "conversation_link": f"https://chat-staging.seasalt.ai/gpt/workspace/{of.workspace.id}"
         f"/bot/{answer['bot_id']}/conversations/{conversation}",
     }
 

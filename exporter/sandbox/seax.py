@@ -14,8 +14,10 @@ def report(given: dict[str, object], scope: Scope) -> object:
     Raises:
         Refusal: 422 or 400 if the call is invalid.
     """
-    call = asked(given, _METRICS, {"agents": texts}, scope.everything)
-    return {metric: _METRICS[metric](scope, call) for metric in call.metrics}
+    call = asked(given, _METRICS, {"agents": texts}, scope)
+    return {
+        metric: call.refused.get(metric) or _METRICS[metric](scope, call) for metric in call.metrics
+    }
 
 
 def _conversation_overview(of: Scope, call: Asked) -> object:

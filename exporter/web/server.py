@@ -17,13 +17,22 @@ log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves an application on bound sockets, with the TLS and headers of a web configuration."""
+    """Serves an application on bound sockets, with the TLS and headers of a web configuration.
+
+    Args:
+        app: The ASGI application.
+        kept: The web configuration.
+        limits: The limits on connections.
+        dates: Whether the server adds the header Date; if not, the application has to.
+    """
 
     def __init__(
         self,
         app: Callable[..., Any],
         kept: LiveWebConfig | None = None,
         limits: Limits = Limits(),
+        *,
+        dates: bool = True,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -36,6 +45,7 @@ class Server(uvicorn.Server):
                 log_level="error",  # clients must not be able to fill the log
                 access_log=False,
                 server_header=False,
+                date_header=dates,
                 proxy_headers=False,
                 timeout_keep_alive=limits.keep_alive_seconds,
                 # Connections are aborted after the grace period; their tasks need time to end.
