@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "plan": "prints the requests that the configuration leads to, and sends none",
     "health": "checks that the exporter on this machine or in this container is alive; exit status 0 or 1",
     "bots": "lists the bots of each workspace as YAML to paste",
+    "doctor": "asks the API, in a dozen requests, what its documents leave open, and checks the configuration against the account",
     "docs": "prints the metric reference",
 }
 
@@ -83,7 +84,7 @@ _MEANT: Final = {
 }
 """Names that other programs use, each with the one that is meant here."""
 
-_CONFIGURED: Final = ("serve", "once", "plan", "bots")
+_CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor")
 _SERVING: Final = ("serve", "demo")
 _REACHING: Final = (*_SERVING, "health")
 _SANDBOXED: Final = ("demo", "sandbox")
@@ -186,6 +187,12 @@ FLAGS: Final = (
         help="let the sandbox behave in another way that the documents allow; repeatable, see"
         " docs/sandbox.md for the names",
         commands=_SANDBOXED,
+    ),
+    Flag(
+        name="json",
+        help="print the findings as JSON",
+        switch=True,
+        commands=("doctor",),
     ),
     Flag(
         name="log.level",

@@ -1,10 +1,13 @@
 """csat: the results of a bot's customer satisfaction survey.
 
 SeaChat Analytics API, "CSAT (Customer Satisfaction)". The list of individual responses is
-deliberately not declared here: it contains comments, telephone numbers and links.
+deliberately not declared here: it contains comments, telephone numbers and links. `times` reads
+when the responses were given, and nothing else of them.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -56,6 +59,19 @@ def samples(reply: Csat, reading: Reading[Options]) -> Iterator[Sample]:
         if reply.satisfaction_rate is not None:
             yield SATISFACTION.sample(reply.satisfaction_rate / 100, reading.window)
     yield from reading.by_key(RATINGS, reply, "rating_counts", _RATINGS, reading.window)
+
+
+def times(part: object) -> tuple[datetime, ...]:
+    """When each response was given, as the API says; naive if the API names no zone."""
+    shaped = single(part)
+    rows = shaped.get("responses") if isinstance(shaped, dict) else None
+    found: list[datetime] = []
+    for row in rows if isinstance(rows, list) else ():
+        given = row.get("created_at") if isinstance(row, dict) else None
+        if isinstance(given, str):
+            with suppress(ValueError):
+                found.append(datetime.fromisoformat(given))
+    return tuple(found)
 
 
 REPORT: Final = Report(

@@ -100,6 +100,10 @@ class Client:
         now: The present as an aware instant.
         trusted: The result of `trust`, if it was called already; that call is slow.
 
+    Attributes:
+        clock_ahead: The seconds by which the clock of the last answer's header Date is ahead of
+            ours; None without one.
+
     Raises:
         StartError: If the workspace's certificates or URLs cannot be used.
     """
@@ -111,6 +115,7 @@ class Client:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         trusted: Trust | None = None,
     ) -> None:
+        self.clock_ahead: float | None = None
         self._workspace = workspace
         self._now = now
         # No other URL is ever requested, whatever an answer, a state file or a bug of ours says.
@@ -179,6 +184,7 @@ class Client:
             out = self._http.build_request(method, address, **request)
             async with asyncio.timeout_at(deadline):
                 response = await self._http.send(out, stream=True)
+        self.clock_ahead = retry_after.clock_ahead(response.headers.get("Date", ""), self._now())
         stream = response.extensions.get("network_stream")
         if isinstance(stream, Stream):
             stream.headed = True

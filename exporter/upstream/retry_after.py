@@ -47,6 +47,17 @@ def seconds(header: str, date: str, answer: object, now: datetime) -> float | No
     return max(said) if said else _of_body(answer, at)
 
 
+def clock_ahead(date: str, now: datetime) -> float | None:
+    """The seconds by which a server's clock is ahead of ours; None if its Date is no date.
+
+    Args:
+        date: The answer's header Date, of whole seconds and rounded down.
+        now: The present as an aware instant.
+    """
+    at = _instant(date.strip())
+    return None if at is None else (at - now).total_seconds()
+
+
 def _wish(asked: str, at: datetime) -> float | None:
     """The seconds that one value requests, as a number or as a date; None if it is neither."""
     if found := _SECONDS.fullmatch(asked):

@@ -1,7 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 from support.entries import entry, read
 
 from exporter.errors import ReplyError
+from exporter.reports.csat import times
 
 METRIC = "csat"
 
@@ -93,3 +96,25 @@ def test_it_is_asked_for_one_bot_with_dates() -> None:  # T25
     wanted = entry("seachat", METRIC)
     assert wanted.form.needs_bot
     assert {"start_date", "end_date"} <= wanted.fields.keys()
+
+
+@pytest.mark.parametrize("enveloped", [False, True])
+def test_of_the_responses_the_times_alone_are_read(enveloped: bool) -> None:
+    rows: list[object] = [
+        {"created_at": "2025-05-30T01:35:11.769173", "data": {"comment": "private"}},
+        {"created_at": "2025-05-30T01:35:11Z"},
+        *({"created_at": wrong} for wrong in ("soon", None, 7, ["2025-05-30"])),
+        "2025-05-30T01:35:11",
+        {},
+    ]
+    part = {"total_responses": 1, "responses": rows}
+
+    assert times({"data": [part]} if enveloped else part) == (
+        datetime(2025, 5, 30, 1, 35, 11, 769173),  # noqa: DTZ001 - the API names no zone
+        datetime(2025, 5, 30, 1, 35, 11, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize("part", [None, 1, [], {}, {"responses": {"created_at": "2025-05-30"}}])
+def test_without_responses_there_are_no_times(part: object) -> None:
+    assert times(part) == ()

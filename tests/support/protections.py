@@ -53,6 +53,22 @@ PROTECTIONS: Final = (
         ("tests/sandbox/test_data.py",),
     ),
     Protection(
+        "an examination is a dozen requests at the most",
+        "exporter/doctor/examination.py",
+        "if self.sent >= MOST_REQUESTS:",
+        "if False:",
+        ("tests/doctor/test_examination.py::test_whatever_fails_a_dozen_requests_are_the_most",),
+    ),
+    Protection(
+        "an examination ends with the first request that is too many",
+        "exporter/doctor/examination.py",
+        "if isinstance(result, NotSent) or outcome in _FINAL:",
+        "if False:",
+        (
+            "tests/doctor/test_examination.py::test_after_the_first_request_that_is_too_many_there_is_no_other",
+        ),
+    ),
+    Protection(
         "no redirect is followed",
         "exporter/upstream/client.py",
         "follow_redirects=False,  # a redirect would carry the key along\n"

@@ -13,19 +13,21 @@ TODAY = date(2026, 11, 21)
 KEY = "sk-canary-0123456789abcdef"
 
 
-def workspace(metrics: object = None, *, bots: int = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
+def workspace(metrics: object = None, *, bots: int | list[Any] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
     """One workspace called acme.
 
     Args:
         metrics: Its `metrics`, None for the default ones.
-        bots: How many bots it has, b0, b1 …
+        bots: How many bots it has, b0, b1 …, or its `bots`.
         others: Any other key of the file.
     """
     one: dict[str, Any] = {"name": "acme", "api": "seachat", "api_key": KEY, **others}
     if metrics is not None:
         one["metrics"] = metrics
+    if isinstance(bots, int):
+        bots = [{"id": f"b{number}", "name": f"Bot {number}"} for number in range(bots)]
     if bots:
-        one["bots"] = [{"id": f"b{number}", "name": f"Bot {number}"} for number in range(bots)]
+        one["bots"] = bots
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "seasalt.yml")
         file.write_text(yaml.safe_dump({"workspaces": [one]}), encoding="utf-8")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from exporter.upstream.retry_after import LONGEST, seconds
+from exporter.upstream.retry_after import LONGEST, clock_ahead, seconds
 
 NOW = datetime(2019, 6, 3, 11, 0, tzinfo=UTC)
 
@@ -171,3 +171,18 @@ def test_whatever_is_said_a_wish_is_between_nothing_and_a_day(
     found = asked(header, date, {"retry_after": wish})
 
     assert found is None or 0 <= found <= LONGEST
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead"),
+    [
+        ("Mon, 03 Jun 2019 11:00:00 GMT", 0),
+        ("Mon, 03 Jun 2019 11:05:00 GMT", 300),
+        ("Mon, 03 Jun 2019 10:59:59 GMT", -1),
+        ("", None),
+        ("yesterday", None),
+        ("Mon, 03 Jun 2019 11:00:00 GMT, Mon, 03 Jun 2019 11:00:00 GMT", None),
+    ],
+)
+def test_a_date_says_how_far_the_servers_clock_is_ahead(date: str, ahead: float | None) -> None:
+    assert clock_ahead(date, NOW) == ahead
