@@ -480,6 +480,14 @@ def test_a_runbook_says_what_to_do(alert: Rule) -> None:
             assert f"`{name}`" in text.partition("## Threshold")[2], name
 
 
+@each_alert
+def test_a_runbook_says_how_long_the_condition_lasts_before_and_after(alert: Rule) -> None:
+    text = (RUNBOOKS / f"{alert.alert}.md").read_text(encoding="utf-8")
+    timing = {"for": alert.lasting, "keep_firing_for": alert.keep}
+    said = ", ".join(f"`{name}: {value}`" for name, value in timing.items() if value)
+    assert not said or f"set in `config/prometheus/rules/{alert.file}`: {said}.\n" in text
+
+
 def test_every_runbook_is_an_alerts() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == {alert.alert for alert in ALERTS}
 

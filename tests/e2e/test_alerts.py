@@ -430,7 +430,7 @@ def test_the_texts_name_the_bot_and_say_how_bad_it_is(
     }
     said = re.fullmatch(
         f"Bot {silent} of workspace harbor has had no messages for 3 hours or longer."
-        r" Usually it has (\d+) in three hours at this time, and (\d*) in a day\.",
+        r" Usual in three hours at this time: (\d+)\.(?: Usual in a day: \d+\.)?",
         texts["SeasaltBotSilent"],
     )
     assert said, texts
