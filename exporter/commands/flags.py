@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
@@ -31,6 +32,9 @@ FEW_BOTS: Final = 4
 MANY_BOTS: Final = (20, 200)
 """How many bots the sandbox has: the default, or a number in a range."""
 
+ASKS_FIRST: Final = 1000
+"""Up to this many requests, `backfill` does not ask before it sends them."""
+
 COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",
     "demo": "starts the sandbox API and the exporter against it; no account needed",
@@ -40,6 +44,7 @@ COMMANDS: Final = {
     "health": "checks that the exporter on this machine or in this container is alive; exit status 0 or 1",
     "bots": "lists the bots of each workspace as YAML to paste",
     "doctor": "asks the API, in a dozen requests, what its documents leave open, and checks the configuration against the account",
+    "backfill": "rebuilds the past of the metrics from the API, for Prometheus or a long-term store",
     "docs": "prints the metric reference",
 }
 
@@ -84,10 +89,11 @@ _MEANT: Final = {
 }
 """Names that other programs use, each with the one that is meant here."""
 
-_CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor")
+_CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor", "backfill")
 _SERVING: Final = ("serve", "demo")
 _REACHING: Final = (*_SERVING, "health")
 _SANDBOXED: Final = ("demo", "sandbox")
+_REBUILDING: Final = ("backfill", "demo")
 
 FLAGS: Final = (
     Flag(
@@ -193,6 +199,79 @@ FLAGS: Final = (
         help="print the findings as JSON",
         switch=True,
         commands=("doctor",),
+    ),
+    Flag(
+        name="from",
+        help="the first day to rebuild, like 2025-01-01, in each workspace's time zone",
+        commands=("backfill",),
+    ),
+    Flag(name="to", help="the last day to rebuild (default: yesterday)", commands=("backfill",)),
+    Flag(
+        name="step",
+        default="5m",
+        help="how far apart the samples are",
+        choices=("5m", "1h", "1d"),
+        commands=("backfill",),
+    ),
+    Flag(
+        name="intraday",
+        help="for how many of the last days, like 14d, today's counts are rebuilt hour by hour, which"
+        " wakes the alerts on what is usual",
+        commands=("backfill",),
+    ),
+    Flag(
+        name="workspace",
+        help="rebuild this workspace alone; repeatable",
+        commands=("backfill",),
+    ),
+    Flag(
+        name="bot",
+        help="rebuild the bot with this id or name alone; repeatable",
+        commands=("backfill",),
+    ),
+    Flag(
+        name="dry-run",
+        help="print what would be requested and written, and request nothing but the lists of bots",
+        switch=True,
+        commands=("backfill",),
+    ),
+    Flag(
+        name="yes",
+        help=f"do not ask before more than {ASKS_FIRST} requests",
+        switch=True,
+        commands=("backfill",),
+    ),
+    Flag(
+        name="history",
+        help="how much history the demo begins with, like 365d",
+        commands=("demo",),
+    ),
+    Flag(
+        name="output",
+        default="seasalt-backfill",
+        help="folder for the answers, which are never asked for twice, and for the OpenMetrics file",
+        commands=_REBUILDING,
+    ),
+    Flag(
+        name="push",
+        help="remote write URL of a store, like http://localhost:9090/api/v1/write, which then gets"
+        " the history instead of a file",
+        commands=_REBUILDING,
+    ),
+    Flag(
+        name="push.query-url",
+        help="base URL of the store's query API; default: as the remote write URL says",
+        commands=_REBUILDING,
+    ),
+    Flag(
+        name="push.headers-file",
+        help="file with more headers for the store, such as credentials, one `Name: value` a line",
+        commands=_REBUILDING,
+    ),
+    Flag(
+        name="label",
+        help="label for every rebuilt series, like job=seasalt; repeatable",
+        commands=_REBUILDING,
     ),
     Flag(
         name="log.level",
@@ -351,6 +430,12 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     yield of.endswith("-url") and not _is_url(value), url
     folder = of == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}
     yield folder, "be the name of a file, not of a folder"
+    yield of in {"from", "to"} and not _is_day(value), "be a day like 2025-01-01"
+    days = of in {"intraday", "history"} and not re.fullmatch("[1-9][0-9]{0,3}d", value)
+    yield days, "be a number of days like 14d"
+    label = "be name=value, with letters, digits and underscores in the name"
+    yield of == "label" and not re.fullmatch(r"(?a:[a-zA-Z_]\w*)=[^\x00-\x1f]+", value), label
+    yield of == "push" and not _is_url(value), "be a URL like http://localhost:9090/api/v1/write"
     home = of.endswith(".file") and value.startswith("~")
     yield home, "be a whole path: nobody expands the ~ in it"
 
@@ -359,6 +444,15 @@ def _is_bots(value: str) -> bool:
     fewest, most = MANY_BOTS
     number = int(value) if re.fullmatch("[0-9]{1,4}", value) else 0
     return number == FEW_BOTS or fewest <= number <= most
+
+
+def _is_day(value: str) -> bool:
+    try:
+        return re.fullmatch(r"\d{4}-\d\d-\d\d", value) is not None and bool(
+            date.fromisoformat(value)
+        )
+    except ValueError:
+        return False
 
 
 def _is_address(value: str) -> bool:

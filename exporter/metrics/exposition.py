@@ -57,7 +57,7 @@ def rendered(records: Iterable[tuple[Key, Record]], now: datetime) -> str:
     """The records at an instant in the text format, with families in the catalogue's order."""
     lines = lines_of(records, now)
     return "".join(
-        [_header(family) + "".join(lines[family]) for family in FAMILIES if family in lines]
+        [header(family) + "".join(lines[family]) for family in FAMILIES if family in lines]
     )
 
 
@@ -155,7 +155,8 @@ def _tail(labels: Iterable[tuple[str, str]]) -> str:
     return f"{pairs and ','}{pairs}}}"
 
 
-def _header(family: Family) -> str:
+def header(family: Family) -> str:
+    """The HELP and TYPE lines of a family."""
     note = "" if family in REPORT_FAMILIES else f" {POLLED}"
     return f"# HELP {family.name} {_help(family.help + note)}\n# TYPE {family.name} gauge\n"
 
@@ -163,7 +164,7 @@ def _header(family: Family) -> str:
 @cache
 def header_piece(family: Family) -> Piece:
     """The HELP and TYPE lines of a family, compressed."""
-    return Piece.of(_header(family).encode())
+    return Piece.of(header(family).encode())
 
 
 def last_try(record: Record) -> Sequence[tuple[Family, float]]:
@@ -175,6 +176,22 @@ def last_try(record: Record) -> Sequence[tuple[Family, float]]:
         (DURATION, record.duration_seconds),
         (INTERVAL, record.interval_seconds),
     )
+
+
+def series_labels(target: Target, family: Family, labels: Iterable[str]) -> list[tuple[str, str]]:
+    """The labels of one series in the order of the page, without those that are empty."""
+    own = zip(family.labels, labels, strict=True)
+    return [pair for pair in (*_target_labels(target), *own) if pair[1]]
+
+
+def series_text(name: str, labels: Iterable[tuple[str, str]]) -> str:
+    """A series as the page has it, without its value."""
+    return f"{name}{{{_pairs(labels)}}}"
+
+
+def number(value: float) -> str:
+    """A value as the page has it."""
+    return _numbers((value,))[0]
 
 
 def _target_labels(target: Target) -> Iterator[tuple[str, str]]:

@@ -259,6 +259,10 @@ def _period(value: object, info: ValidationInfo) -> Period | None:
     return found
 
 
+PERIOD_NAMES: Final = ("period", "date", "day", "month", "year")
+"""The fields that may name a row's period."""
+
+
 class Row(Reply):
     """One period of a report over time: `period` on SeaChat and SeaX, `date` on Portal.
 
@@ -272,7 +276,7 @@ class Row(Reply):
         Field(
             default=None,
             validate_default=True,
-            validation_alias=AliasChoices("period", "date", "day", "month", "year"),
+            validation_alias=AliasChoices(*PERIOD_NAMES),
         ),
     ]
 

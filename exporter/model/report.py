@@ -25,6 +25,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from exporter.errors import ReplyError
 from exporter.model.durations import Duration
+from exporter.model.history import History
 from exporter.model.reply_values import Drift, Fields, Period, Reply, RowT
 from exporter.model.samples import Family, Sample
 from exporter.model.windows import ALL, CALENDAR, RANGE_TYPES, TODAY, Window, window
@@ -97,6 +98,7 @@ class Form:
         options: The report's options that this API supports, by their names in the request.
         zoned: Whether the request carries the time zone.
         needs_bot: Whether the request must name a bot.
+        history: How the past of its values is rebuilt; None if it cannot be.
     """
 
     metric: str = ""
@@ -106,6 +108,7 @@ class Form:
     options: frozenset[str] = frozenset()
     zoned: bool = True
     needs_bot: bool = False
+    history: History | None = None
 
 
 def _window(value: object) -> object:
@@ -336,6 +339,18 @@ class Report(Generic[OptionsT, ReplyT]):
             ReplyError: If the part is missing or does not have the documented shape, or if it
                 holds data but nothing in it is readable.
         """
+        given = self.values(part, reading)
+        kept = tuple([sample for sample in given if math.isfinite(sample.value)])
+        if not kept and (given or (reading.drift.unread and not reading.drift.read)):
+            raise ReplyError(f"{self.name}: nothing in it can be read")
+        return kept
+
+    def values(self, part: object, reading: Reading[OptionsT]) -> tuple[Sample, ...]:
+        """Like `read`, but implausible values are NaN, so that a sum over them is NaN too.
+
+        Raises:
+            ReplyError: If the part is missing or does not have the documented shape.
+        """
         shaped = self.shape(part)
         if shaped is None and part is not None:
             return ()  # a successful response without data
@@ -350,10 +365,7 @@ class Report(Generic[OptionsT, ReplyT]):
             raise ReplyError(f"{self.name}: not of the documented shape") from None
         if len({sample[:2] for sample in given}) < len(given):
             given = _summed(given, reading.drift)
-        kept = tuple([sample for sample in given if math.isfinite(sample.value)])
-        if not kept and (given or (reading.drift.unread and not reading.drift.read)):
-            raise ReplyError(f"{self.name}: nothing in it can be read")
-        return kept
+        return given
 
 
 def _summed(samples: Iterable[Sample], drift: Drift) -> tuple[Sample, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationInfo, model_validator
 
+from exporter.model.history import History, Span
 from exporter.model.reply_values import (
     UNREADABLE,
     Count,
@@ -113,6 +114,14 @@ _FORM: Final = Form(
     series=5,
     window="today",
     options=frozenset({"message_type", "time_unit"}),
+    history=History(
+        span=Span.DAYS,
+        families=(MESSAGES, CALLS),
+        additive=frozenset({MESSAGES, CALLS}),
+        left_out="the change ratio",
+        counts=lambda options: options.message_type,
+        usual=lambda options: options.message_type == "messages",
+    ),
 )
 
 REPORT: Final = Report(

@@ -4,17 +4,19 @@ SeaX Analytics API, 9: a list of sessions; open sessions have no end. Agents are
 whose ids are often e-mail addresses. They are aggregated unless the operator sets `agent_labels`.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, tzinfo
 from typing import Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
+from exporter.model.history import History, Span
 from exporter.model.label_values import Text, unredacted_label_value
-from exporter.model.reply_values import Lenient, ManyRows, Reply, Unread, instant
+from exporter.model.reply_values import Lenient, ManyRows, Period, Reply, Unread, instant
 from exporter.model.report import Form, LabelNames, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
-from exporter.model.windows import DAY, begins
+from exporter.model.windows import DAY, begins, local_day
 
 SECONDS: Final = Family(
     "seasalt_agent_activity_seconds",
@@ -133,11 +135,35 @@ def _status(session: Session, reading: Reading[AgentActivityOptions]) -> str:
     return "other"
 
 
+def _by_day(part: object, _days: Period, zone: tzinfo) -> Mapping[date, object]:
+    """The sessions by the local day on which they began, without the status offline.
+
+    A night offline belongs to two days. Which of them the API counts it to is unknown.
+    """
+    sessions = part.get("agents") if isinstance(part, dict) else None
+    found: defaultdict[date, list[object]] = defaultdict(list)
+    for session in sessions if isinstance(sessions, list) else ():
+        begun = instant(session.get("start_time"), UTC) if isinstance(session, dict) else None
+        if begun and str(session.get("status")).lower() != "offline":
+            found[local_day(begun, zone)].append(session)
+    return {day: {"agents": of_day} for day, of_day in found.items()}
+
+
 REPORT: Final = Report(
     name="agent_activity",
     apis={
         "seax": Form(
-            windows=Windows.DATES, series=20, window="today", options=frozenset({"agents"})
+            windows=Windows.DATES,
+            series=20,
+            window="today",
+            options=frozenset({"agents"}),
+            history=History(
+                span=Span.DAYS,
+                families=(SECONDS, SESSIONS),
+                additive=frozenset({SECONDS, SESSIONS}),
+                left_out="the status offline, and how many agents are in a status",
+                by_day=_by_day,
+            ),
         )
     },
     options=AgentActivityOptions,

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from exporter.model.history import History, Span
 from exporter.model.reply_values import Count, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
@@ -44,7 +45,14 @@ def samples(reply: Volume, reading: Reading[Options]) -> Iterator[Sample]:
             yield family.sample(value, reading.window, direction)
 
 
-_DATED: Final = Form(windows=Windows.DATES, series=3, window="today")
+_DATED: Final = Form(
+    windows=Windows.DATES,
+    series=3,
+    window="today",
+    history=History(
+        span=Span.DAY, families=(CALLS, NON_VOICE), additive=frozenset({CALLS, NON_VOICE})
+    ),
+)
 
 REPORT: Final = Report(
     name="communication_volume",

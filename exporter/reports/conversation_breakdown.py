@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from exporter.model.history import History, Span
 from exporter.model.label_values import label_value
 from exporter.model.reply_values import Count, Lenient, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
@@ -98,7 +99,18 @@ def _messages(channel: Channel, window: str, name: str) -> Iterator[Sample]:
             yield CHANNEL_MESSAGES.sample(value, window, name, direction)
 
 
-_FORM: Final = Form(windows=Windows.DATES, series=43, window="today")
+_FORM: Final = Form(
+    windows=Windows.DATES,
+    series=43,
+    window="today",
+    history=History(
+        span=Span.DAY,
+        families=(CHANNEL_USERS, CHANNEL_MESSAGES, WEEKDAYS, HOURS),
+        additive=frozenset({CHANNEL_MESSAGES, WEEKDAYS, HOURS}),
+        left_out="distinct users over several days",
+        usual=lambda _: True,
+    ),
+)
 
 REPORT: Final = Report(
     name="conversation_breakdown",

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from exporter.model.history import History, Span
 from exporter.model.reply_values import Count, Number, Reply, Row, Rows, instant
 from exporter.model.report import Form, Options, Reading, Report, TimeUnit, Windows, listing
 from exporter.model.samples import Family, Sample
@@ -154,6 +155,11 @@ REPORT: Final = Report(
             series=1,
             window="today",
             options=frozenset({"exclude_empty_response", "handling_status", "time_unit"}),
+            history=History(
+                span=Span.DAYS,
+                families=(COUNTS["conversations"],),
+                additive=frozenset({COUNTS["conversations"]}),
+            ),
         ),
         "seax": _RANGED,
     },

@@ -6,13 +6,14 @@ its requests carry no other report, and its default interval is six hours.
 """
 
 from calendar import month_name
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import WithJsonSchema
 
+from exporter.model.history import History, Span
 from exporter.model.reply_values import Count, Lenient, Reply
 from exporter.model.report import Edge, Form, Options, Reading, Report, Windows, matching, single
 from exporter.model.samples import Family, Sample
@@ -106,7 +107,31 @@ def _collides(one: YearlyOptions, two: YearlyOptions, today: date) -> bool:
     return False
 
 
-_FORM: Final = Form(windows=Windows.NONE, series=15)
+def _asked_on(options: YearlyOptions, day: date) -> str:
+    """The year that the options ask for on a local day."""
+    asked = _year(options)
+    return asked.on(day) if isinstance(asked, Edge) else asked
+
+
+def _settled(samples: Iterable[Sample], day: date) -> Iterator[Sample]:
+    """What could no longer change on a local day: all of a past year, and the months before."""
+    for sample in samples:
+        year, *month = map(int, sample.labels)
+        if year < day.year or (year == day.year and month and month[0] < day.month):
+            yield sample
+
+
+_FORM: Final = Form(
+    windows=Windows.NONE,
+    series=15,
+    history=History(
+        span=Span.YEAR,
+        families=(CONVERSATIONS, MESSAGES, PER_CONVERSATION, MONTHS),
+        left_out="the totals of a year or a month before it ended",
+        year=_asked_on,
+        settled=_settled,
+    ),
+)
 
 REPORT: Final = Report(
     name="conversation_overview_yearly",

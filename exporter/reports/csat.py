@@ -1,20 +1,25 @@
 """csat: the results of a bot's customer satisfaction survey.
 
-SeaChat Analytics API, "CSAT (Customer Satisfaction)". The list of individual responses is
-deliberately not declared here: it contains comments, telephone numbers and links. `times` reads
-when the responses were given, and nothing else of them.
+SeaChat Analytics API, "CSAT (Customer Satisfaction)". The list of individual responses contains
+comments, telephone numbers and links. Polling does not declare it. `times`, for `doctor`, reads
+when the responses were given. `backfill` declares two fields of each response, the rating and its
+time, and counts them by day; neither is kept singly.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, date, datetime, tzinfo
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from exporter.model.reply_values import Count, Lenient, Percent, Reply
+from exporter.errors import ReplyError
+from exporter.model.history import History, Span
+from exporter.model.reply_values import Count, Lenient, Percent, Period, Reply, instant
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
+from exporter.model.windows import DAY, local_day
 
 RESPONSES: Final = Family(
     "seasalt_csat_responses", "Answers to the satisfaction survey in the window.", ("window",)
@@ -74,11 +79,90 @@ def times(part: object) -> tuple[datetime, ...]:
     return tuple(found)
 
 
+class Answer(Reply):
+    """One response to the survey, for `backfill` alone; nothing else of it is declared."""
+
+    rating: Count = None
+    created_at: object = None
+
+
+class Answers(Csat):
+    """The totals, and every response behind them."""
+
+    responses: tuple[Answer, ...] = ()
+
+
+def _by_day(part: object, days: Period, zone: tzinfo) -> Mapping[date, object]:
+    """What the API would answer for each of some local days.
+
+    A time without an offset is in UTC.
+
+    Raises:
+        ReplyError: If a response cannot be read, or if they are not as many as the total says.
+    """
+    try:
+        reply = Answers.model_validate(single(part) or {})
+    except ValidationError:
+        raise ReplyError("csat: not of the documented shape") from None
+    number = (days.last - days.first).days + 1
+    found = {days.first + DAY * place: Counter[str]() for place in range(number)}
+    for answer in reply.responses:
+        at = instant(answer.created_at, UTC)
+        rating = _RATINGS.get(f"{answer.rating}")
+        of_day = found.get(local_day(at, zone)) if at else None
+        if rating is None or of_day is None:
+            raise ReplyError("csat: a response without a readable rating and time of the range")
+        of_day[rating] += 1
+    if reply.total_responses != len(reply.responses):
+        raise ReplyError("csat: the list of responses is not complete")
+    known = [_RATINGS[name] for name in reply.rating_counts or {} if name in _RATINGS]
+    return {day: _part(counts, known) for day, counts in found.items()}
+
+
+def _part(counts: Counter[str], known: Iterable[str]) -> object:
+    number, mean, satisfied = _totals(counts)
+    return {
+        "total_responses": number,
+        "average_rating": mean,
+        "satisfaction_rate": satisfied,
+        "rating_counts": {rating: counts[rating] for rating in sorted({*known, *counts})},
+    }
+
+
+def _totals(counts: Mapping[str, float]) -> tuple[float, float, float]:
+    """The number of responses, their mean, and the satisfied percentage, rounded like the API's."""
+    number = sum(counts.values())
+    ratings = sum(int(rating) * often for rating, often in counts.items())
+    satisfied = sum(often for rating, often in counts.items() if int(rating) >= 4)
+    least = max(number, 1)
+    return number, round(ratings / least, 2), round(100 * satisfied / least, 2)
+
+
+def _follows(sums: Iterable[Sample]) -> Iterator[Sample]:
+    """The mean and the satisfaction rate that follow from the responses by rating."""
+    counts = {sample.labels[1]: sample for sample in sums if sample.family is RATINGS}
+    window = next((sample.labels[0] for sample in counts.values()), "")
+    if sum(sample.value for sample in counts.values()) > 0:
+        _, mean, satisfied = _totals({rating: one.value for rating, one in counts.items()})
+        yield AVERAGE.sample(mean, window)
+        yield SATISFACTION.sample(satisfied / 100, window)
+
+
 REPORT: Final = Report(
     name="csat",
     apis={
         "seachat": Form(
-            windows=Windows.DATES_OR_ALL, series=8, window="last_30_days", needs_bot=True
+            windows=Windows.DATES_OR_ALL,
+            series=8,
+            window="last_30_days",
+            needs_bot=True,
+            history=History(
+                span=Span.DAYS,
+                families=(RESPONSES, AVERAGE, SATISFACTION, RATINGS),
+                additive=frozenset({RESPONSES, RATINGS}),
+                by_day=_by_day,
+                follows=_follows,
+            ),
         )
     },
     options=Options,

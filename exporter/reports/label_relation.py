@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter
 
 from exporter.errors import ReplyError
+from exporter.model.history import History, Span
 from exporter.model.label_values import label_value
 from exporter.model.reply_values import Count, Ratio, Reply
 from exporter.model.report import Form, LabelName, Options, Reading, Report, Windows, single
@@ -77,7 +78,14 @@ REPORT: Final = Report(
     name="label_relation",
     apis={
         "seachat": Form(
-            windows=Windows.DATES, series=3, window="today", options=frozenset({"labels"})
+            windows=Windows.DATES,
+            series=3,
+            window="today",
+            options=frozenset({"labels"}),
+            # A conversation may get its two labels on two days, so nothing adds up over days.
+            history=History(
+                span=Span.DAY, families=(BASE, BOTH, RATIO), left_out="windows of several days"
+            ),
         )
     },
     options=LabelRelationOptions,

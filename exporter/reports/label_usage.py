@@ -11,6 +11,7 @@ from typing import Final
 from pydantic import Field, TypeAdapter
 
 from exporter.errors import ReplyError
+from exporter.model.history import History, Span
 from exporter.model.label_values import MadeOf, Name, label_value
 from exporter.model.reply_values import Count, Lenient, ManyRows, Reply, Row, Rows
 from exporter.model.report import (
@@ -92,7 +93,11 @@ def _collides(one: LabelUsageOptions, two: LabelUsageOptions, _today: date) -> b
 
 
 _FORM: Final = Form(
-    windows=Windows.DATES, series=10, window="today", options=frozenset({"labels", "time_unit"})
+    windows=Windows.DATES,
+    series=10,
+    window="today",
+    options=frozenset({"labels", "time_unit"}),
+    history=History(span=Span.DAYS, families=(USES,), additive=frozenset({USES})),
 )
 
 REPORT: Final = Report(

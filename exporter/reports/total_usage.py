@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from exporter.model.history import History, Span
 from exporter.model.reply_values import Count, Reply
 from exporter.model.report import Form, Options, Reading, Report, Windows, single
 from exporter.model.samples import Family, Sample
@@ -40,12 +41,13 @@ def samples(reply: Usage, reading: Reading[Options]) -> Iterator[Sample]:
         yield CHAT.sample(reply.total_chat_responses, reading.window)
 
 
-_DATED: Final = Form(windows=Windows.DATES, series=2, window="today")
+_HISTORY: Final = History(span=Span.DAY, families=(VOICE, CHAT), additive=frozenset({VOICE, CHAT}))
+_DATED: Final = Form(windows=Windows.DATES, series=2, window="today", history=_HISTORY)
 
 REPORT: Final = Report(
     name="total_usage",
     apis={
-        "seachat": Form(windows=Windows.DATES_OR_ALL, series=2, window="today"),
+        "seachat": Form(windows=Windows.DATES_OR_ALL, series=2, window="today", history=_HISTORY),
         "portal": _DATED,
         "seax": _DATED,
     },

@@ -1,0 +1,180 @@
+"""Pushes the rebuilt series into a store by remote write, and reads some of them back.
+
+An answer of 2xx proves nothing: a store may drop what is older than its retention, or what it
+cannot read, without a word. So a random choice of the samples is asked for afterwards.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from exporter import __version__
+from exporter.backfill.rebuild import Runs
+from exporter.backfill.remote_write import HEADERS
+from exporter.errors import StartError
+
+READ_BACK: Final = 500
+"""How many samples are read back."""
+
+PATIENCE: Final = 60.0
+"""Seconds for a store to start, to recover, or to show what it has got."""
+
+_TIMEOUT: Final = 60.0
+_WRITES: Final = ("/api/v1/write", "/api/v1/receive", "/api/v1/push")
+_HINTS: Final = {
+    400: "it may take no samples that old: with Prometheus, set out_of_order_time_window to more"
+    " than the age of the first day",
+    401: "it wants credentials: name them in --push.headers-file",
+    403: "it does not allow these credentials",
+    404: "remote write is off or elsewhere: Prometheus needs --web.enable-remote-write-receiver",
+}
+
+
+class Pushed(NamedTuple):
+    """One sample that was pushed.
+
+    Attributes:
+        labels: The labels of its series, with `__name__`.
+        at: Its Unix time.
+        value: Its value.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    at: int
+    value: float
+
+
+class Choice:
+    """A uniform choice of all samples that it is shown."""
+
+    def __init__(self, most: int = READ_BACK) -> None:
+        self._most = most
+        self._rng = random.Random(1)  # noqa: S311 - a sample, no secret
+        self._seen = 0
+        self.chosen: list[Pushed] = []
+
+    def see(self, labels: Sequence[tuple[str, str]], runs: Runs, times: Sequence[int]) -> None:
+        """Consider the samples of a series, one of each run."""
+        for begin, end, value in runs:
+            self._seen += 1
+            place = len(self.chosen)
+            if place >= self._most:
+                place = self._rng.randrange(self._seen)
+            if place < self._most:
+                one = Pushed(tuple(labels), times[self._rng.randrange(begin, end)], value)
+                self.chosen[place : place + 1] = [one]
+
+
+def query_url(url: str) -> str:
+    """The base of the query API that belongs to a remote write URL; empty if it is unknown."""
+    parts = urlsplit(url)
+    for path in _WRITES:
+        if parts.path.endswith(path):
+            base = parts.path.removesuffix(path)
+            return urlunsplit((parts.scheme, parts.netloc, base, "", ""))
+    return ""
+
+
+class Store:
+    """A store on the network.
+
+    Args:
+        url: Where it takes remote write.
+        query: The base URL of its query API.
+        headers: More headers for every request, such as credentials.
+        sleep: Lets seconds pass.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        query: str,
+        headers: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url
+        self._query = query.rstrip("/")
+        self._sleep = sleep
+        agent = {"User-Agent": f"seasalt-exporter/{__version__}"}
+        self._http = httpx.Client(trust_env=False, timeout=_TIMEOUT, headers={**agent, **headers})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def push(self, body: bytes) -> None:
+        """Push the body of one request.
+
+        Raises:
+            StartError: If the store does not take it.
+        """
+        why, wait, left = "", 0.5, PATIENCE
+        while left > 0:
+            try:
+                status = self._http.post(self._url, content=body, headers=HEADERS).status_code
+            except httpx.HTTPError as error:
+                why = type(error).__name__
+            else:
+                if status < 300:
+                    return
+                why = f"HTTP {status}"
+                if status < 500 and status != 429:
+                    hint = _HINTS.get(status)
+                    raise StartError(f"{self._url}: {why}{(hint and f': {hint}') or ''}; {_AGAIN}")
+            self._sleep(wait)
+            left -= wait
+            wait = min(2 * wait, 10.0)
+        raise StartError(f"{self._url}: {why} for {PATIENCE:.0f} s; {_AGAIN}")
+
+    def read_back(self, chosen: Sequence[Pushed]) -> None:
+        """Compare pushed samples with what the store answers.
+
+        Raises:
+            StartError: If it has not all of them.
+        """
+        if not chosen:
+            return
+        self._get("/internal/force_flush")  # VictoriaMetrics shows new samples after some seconds
+        missing, left, wait = list(chosen), PATIENCE, 0.5
+        while True:
+            missing = [one for one in missing if not self._has(one)]
+            if not missing:
+                return
+            if left <= 0:
+                break
+            self._sleep(wait)
+            left -= wait
+            wait = min(2 * wait, 10.0)
+        raise StartError(
+            f"{self._query}: of {len(chosen)} samples that were read back, {len(missing)} are"
+            " missing or differ, although the store took them; check its retention, and that this"
+            " is where its queries are answered (--push.query-url)"
+        )
+
+    def _has(self, one: Pushed) -> bool:
+        selector = ",".join(
+            f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in one.labels
+        )
+        found = self._get("/api/v1/query", query=f"{{{selector}}}", time=f"{one.at}", nocache="1")
+        try:
+            values = [float(series["value"][1]) for series in found["data"]["result"]]
+        except (TypeError, KeyError, ValueError, IndexError):
+            return False
+        return one.value in values
+
+    def _get(self, path: str, **params: str) -> Any:  # noqa: ANN401 - JSON
+        """The JSON at a path; None if there is none."""
+        try:
+            return self._http.get(f"{self._query}{path}", params=params).json()
+        except (httpx.HTTPError, ValueError):
+            return None
+
+
+_AGAIN: Final = "run the same command again to go on"
