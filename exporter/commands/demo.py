@@ -3,22 +3,30 @@
 import asyncio
 import socket
 from contextlib import closing
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from exporter import logs
+from exporter.backfill.grid import STEPS
+from exporter.commands.backfill import job_of, rebuild
 from exporter.commands.configuration import now
 from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.commands.output import tell
-from exporter.commands.sandbox import beside, make, troubles
+from exporter.commands.sandbox import beside, days_of, make, troubles
 from exporter.commands.serve import serve
 from exporter.config import Config, load
+from exporter.errors import StartError
 from exporter.sandbox import Sandbox, SandboxWorkspace
 from exporter.shutdown import signalled
 from exporter.web.sockets import bound, listen
 
 CONFIGURATION: Final = Path(__file__).with_name("demo.yml")
+_INTRADAY: Final = 14
+"""Days whose counts are rebuilt hour by hour: two of each weekday, as the alerts need."""
+
 _LISTEN: Final = "127.0.0.1:9877"
 _INTERVAL: Final = "15s"
 _MANY_INTERVAL: Final = "1m"
@@ -38,8 +46,23 @@ def run(invocation: Invocation) -> int:
     with closing(make(invocation)) as sandbox:
         config = configuration(sandbox, url)
         with beside(sandbox, api[0]):
+            begin_with_history(config, invocation)
             asyncio.run(_until_signalled(config, invocation, sockets, url, sandbox))
     return DONE
+
+
+def begin_with_history(config: Config, invocation: Invocation) -> None:
+    """Rebuild the past that the flag asks for, up to yesterday; a demo goes on without it."""
+    days = days_of(invocation)
+    if days:
+        tell(f"History      {days} days, which takes some minutes...\n")
+        first = now().date() - timedelta(days=days)
+        job = job_of(invocation, first)
+        job = replace(job, step=STEPS["1h"], intraday=_INTRADAY)
+        try:
+            rebuild(config.workspaces, job, sure=True)
+        except StartError as error:  # with --trouble, for instance, a rejected key
+            logs.say(error)
 
 
 def configuration(

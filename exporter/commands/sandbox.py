@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from typing import Final
 
 from exporter.commands.configuration import now
 from exporter.commands.flags import DONE, FEW_BOTS, Invocation
@@ -15,6 +16,13 @@ from exporter.sandbox import Sandbox, Temperament, Trouble
 from exporter.shutdown import signalled
 from exporter.web.server import Server
 from exporter.web.sockets import TRUSTED, bound, listen
+
+_DAYS: Final = 400
+_DAYS_OF_MANY: Final = 91
+"""Days of data of a sandbox with few bots, and of one with many."""
+
+_BEFORE_HISTORY: Final = 35
+"""Days of data before the history, so that windows of a month are whole from its first day on."""
 
 
 def run(invocation: Invocation) -> int:
@@ -46,6 +54,17 @@ def _temper(names: Iterable[str]) -> Iterator[Temperament]:
         if name not in list(Temperament):
             raise StartError(f"--temperament must be one of {', '.join(Temperament)}")
         yield Temperament(name)
+    needed = days_of(invocation) + _BEFORE_HISTORY
+    if bots == FEW_BOTS:
+        return Sandbox.make(seed=seed, now=now, trouble=trouble, days=max(_DAYS, needed))
+    days = max(_DAYS_OF_MANY, needed)
+    tell(f"Making up {days} days' data of {bots} bots, which takes some seconds...\n")
+    return Sandbox.make_big(seed=seed, now=now, bots=bots, trouble=trouble, days=days)
+
+
+def days_of(invocation: Invocation) -> int:
+    """The days of history that the demo begins with; 0 if none are asked for."""
+    return int(invocation.one("history").rstrip("d") or 0)
 
 
 def troubles(trouble: Trouble) -> Iterator[str]:
