@@ -183,13 +183,9 @@ class Asking:
                 with await self._sender.report(
                     lambda _sent: part.body(), request.target.bot_id
                 ) as received:
-                    try:
-                        made = await received.made(
-                            lambda answer: readings(part, answer, received.sent)
-                        )
-                    except ReplyError as error:
-                        received.readable = False
-                        raise Stopped(f"an answer cannot be read: {error}") from None
+                    made = await received.made(lambda answer: readings(part, answer, received.sent))
+            except ReplyError as error:
+                raise Stopped(f"an answer cannot be read: {error}") from None
             except NotSent as error:
                 if error.cause in {Cause.BUDGET_SPENT, Cause.NO_KEY, Cause.KEY_REJECTED}:
                     raise Stopped(f"{error}") from None

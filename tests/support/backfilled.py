@@ -10,11 +10,11 @@ import pytest
 import yaml
 from e2e.books import Books, Portal, SeaChat, SeaX
 from e2e.programs import ServedSandbox
-from support.pagecheck import Series
 
 from exporter.commands import backfill
 from exporter.commands.flags import parse
 from exporter.sandbox import Sandbox
+from support.pagecheck import Series
 
 NOW: Final = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 """A Friday morning where the sandbox is, weeks after the clocks went back."""
