@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -45,6 +46,10 @@ HEAD: Final = timedelta(hours=3)
 TimesT = TypeVar("TimesT")
 
 _LARGEST_HEADERS: Final = 64 * 1024
+
+
+class Interrupted(StartError):
+    """A signal ended the backfill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +173,8 @@ def rebuild(
         if dry_run or journal is None:
             return DONE
         _ask_first(missing, sure=sure)
-        problems = asyncio.run(_ask(plans, journal, totals)) if missing else ()
+        with _signals_as_before():
+            problems = asyncio.run(_ask(plans, journal, totals)) if missing else ()
         for problem in problems:
             logs.say(problem)
         past = Past(plans, journal, job.step, job.labels)
@@ -177,6 +183,17 @@ def rebuild(
         else:
             _write(past, job)
     return MENDABLE if problems else DONE
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """While requests are in flight, a signal ends them gracefully; afterwards it ends the process."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 async def _bots_of(
@@ -370,7 +387,8 @@ async def _ask(plans: Sequence[Plan], journal: Journal, totals: Mapping[str, int
             raise end
     if early:
         again = "all answers so far are kept: run the same command again to go on"
-        raise StartError("\n".join((*problems, *early, again)))
+        kind = Interrupted if stop.is_set() else StartError
+        raise kind("\n".join((*problems, *early, again)))
     return problems
 
 

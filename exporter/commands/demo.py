@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from exporter import logs
 from exporter.backfill.grid import STEPS
-from exporter.commands.backfill import job_of, rebuild
+from exporter.commands.backfill import Interrupted, job_of, rebuild
 from exporter.commands.configuration import now
 from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.commands.output import tell
@@ -61,6 +61,8 @@ def begin_with_history(config: Config, invocation: Invocation) -> None:
         job = replace(job, step=STEPS["1h"], intraday=_INTRADAY)
         try:
             rebuild(config.workspaces, job, sure=True)
+        except Interrupted:
+            raise
         except StartError as error:  # with --trouble, for instance, a rejected key
             logs.say(error)
 

@@ -83,9 +83,7 @@ REPORT: Final = Report(
             window="today",
             options=frozenset({"labels"}),
             # A conversation may get its two labels on two days, so nothing adds up over days.
-            history=History(
-                span=Span.DAY, families=(BASE, BOTH, RATIO), left_out="windows of several days"
-            ),
+            history=History(span=Span.DAY, families=(BASE, BOTH, RATIO)),
         )
     },
     options=LabelRelationOptions,

@@ -156,7 +156,7 @@ def case(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     async def at_once(work: Callable[..., Any], *given: Any) -> Any:  # noqa: ANN401 - any work
         return work(*given)  # a thread would take no time in this world
 
-    monkeypatch.setattr(module.asyncio, "to_thread", at_once)
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
     return Case(Api(sandbox), tmp_path)
 
 

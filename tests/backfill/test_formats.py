@@ -133,7 +133,7 @@ def test_what_is_written_is_open_metrics(runs: Runs) -> None:
     labels = [("window", 'a "b" \\ \n c')]
     lines = openmetrics.Times(TIMES).lines(series_text(FAMILY.name, labels), runs)
     text = header(FAMILY) + "".join(lines) + "# EOF\n"
-    [family] = text_string_to_metric_families(text)
+    [family] = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
     assert family.type == "gauge"
     assert [(float(one.timestamp or 0), one.value) for one in family.samples] == expanded(runs)
     assert all(one.labels == dict(labels) for one in family.samples)
