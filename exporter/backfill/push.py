@@ -52,8 +52,8 @@ class Pushed(NamedTuple):
 class Choice:
     """A uniform choice of all samples that it is shown."""
 
-    def __init__(self, most: int = READ_BACK) -> None:
-        self._most = most
+    def __init__(self) -> None:
+        self._most = READ_BACK
         self._rng = random.Random(1)  # noqa: S311 - a sample, no secret
         self._seen = 0
         self.chosen: list[Pushed] = []

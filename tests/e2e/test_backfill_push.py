@@ -1,0 +1,163 @@
+"""Rebuilt series go into real stores by remote write, and are read back."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from e2e.programs import LOOPBACK, ServedSandbox, served
+from e2e.test_dashboards import prometheus_on
+from support.backfilled import NOW, command, configuration, written
+from support.loopback import listening
+from support.processes import answered, started
+
+from exporter.backfill import push
+from exporter.commands.flags import DONE
+from exporter.errors import StartError
+from exporter.sandbox import Sandbox
+
+FROM: Final = "--from=2026-09-20"
+RECEIVER: Final = "--web.enable-remote-write-receiver"
+OLD: Final = {"storage": {"tsdb": {"out_of_order_time_window": "400d"}}}
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[ServedSandbox]:
+    with served(Sandbox.make(now=lambda: NOW, bots=1, days=100)) as found:
+        yield found
+
+
+@pytest.fixture
+def run(api: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Rebuilds one bot and pushes it."""
+    file = written(tmp_path, configuration(api, bots=1))
+    api.requests.clear()
+
+    def at(url: str, *flags: str) -> int:
+        given = (FROM, "--step=1h", "--workspace=acme", f"--output={tmp_path / 'out'}", "--yes")
+        labels = ("--label=job=seasalt", "--label=instance=exporter:9877")
+        return command(file, *given, *labels, f"--push={url}", *flags, patch=monkeypatch)
+
+    return at
+
+
+@contextmanager
+def victoria_metrics(folder: Path, *flags: str) -> Iterator[str]:
+    """A VictoriaMetrics with an empty folder; its URL."""
+    program = shutil.which("victoria-metrics")
+    if program is None:
+        pytest.skip("no victoria-metrics here: whether it takes what is pushed is NOT tested")
+    command = [
+        *(program, f"-storageDataPath={folder}", f"-httpListenAddr={LOOPBACK}"),
+        *("-loggerLevel=INFO", *flags),
+    ]
+    with started(command) as process:
+        url = "http://" + process.said(r"started server at http://(127\.0\.0\.1:[1-9]\d*)/")
+        answered(f"{url}/health")
+        yield url
+
+
+def pushed(said: str) -> int:
+    (found,) = re.findall(r": ([\d,]+) samples; 500 were read back and are equal", said)
+    return int(found.replace(",", ""))
+
+
+def test_prometheus_has_what_was_pushed_and_a_second_run_pushes_and_asks_nothing(
+    run: Run,
+    api: ServedSandbox,
+    prometheus: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with prometheus_on(prometheus, tmp_path / "data", OLD, RECEIVER) as url:
+        assert run(f"{url}/api/v1/write") == DONE
+        assert pushed(capsys.readouterr().out) > 100_000
+        asked = len(api.requests)
+        assert run(f"{url}/api/v1/write") == DONE
+        assert pushed(capsys.readouterr().out) == 0
+        assert len(api.requests) == asked
+
+
+def test_victoria_metrics_has_what_was_pushed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with victoria_metrics(tmp_path / "data", "-retentionPeriod=2y") as url:
+        assert run(f"{url}/api/v1/write") == DONE
+    assert pushed(capsys.readouterr().out) > 100_000
+
+
+def test_samples_that_victoria_metrics_drops_without_a_word_are_missed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "PATIENCE", 3.0)
+    monkeypatch.setattr(push, "READ_BACK", 20)
+    with (
+        victoria_metrics(tmp_path / "data", "-retentionPeriod=1M") as url,
+        pytest.raises(StartError, match="are missing or differ, although the store took them"),
+    ):
+        run(f"{url}/api/v1/write")
+
+
+def test_a_prometheus_that_takes_nothing_old_says_what_to_set(
+    run: Run, prometheus: str, tmp_path: Path
+) -> None:
+    with (
+        prometheus_on(prometheus, tmp_path / "data", {}, RECEIVER) as url,
+        pytest.raises(StartError, match=r"HTTP 400: .*set out_of_order_time_window"),
+    ):
+        run(f"{url}/api/v1/write")
+
+
+def test_a_prometheus_without_a_receiver_says_which_flag_it_needs(
+    run: Run, prometheus: str, tmp_path: Path
+) -> None:
+    with (
+        prometheus_on(prometheus, tmp_path / "data", OLD) as url,
+        pytest.raises(StartError, match=r"HTTP 404: .*--web\.enable-remote-write-receiver"),
+    ):
+        run(f"{url}/api/v1/write")
+
+
+def test_a_store_that_is_not_there_ends_it_and_the_answers_are_kept(
+    run: Run, api: ServedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "PATIENCE", 1.0)
+    with pytest.raises(StartError, match="ConnectError for 1 s; run the same command again"):
+        run("http://127.0.0.1:9/api/v1/write")
+    asked = len(api.requests)
+    with pytest.raises(StartError, match="ConnectError"):
+        run("http://127.0.0.1:9/api/v1/write")
+    assert len(api.requests) == asked
+
+
+def test_a_store_that_answers_well_and_keeps_nothing_is_found_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "PATIENCE", 1.0)
+    monkeypatch.setattr(push, "READ_BACK", 20)
+    empty: dict[str, Any] = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    with listening(lambda path: (204, None) if path.endswith("write") else (200, empty)) as store:
+        with pytest.raises(StartError, match="of 20 samples that were read back, 20 are missing"):
+            run(f"{store.url()}/api/v1/write")
+        assert any("/api/v1/write" in one.line for one in store.asked)
+
+
+def test_headers_of_a_file_go_to_the_store_with_everything(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "PATIENCE", 0.1)
+    monkeypatch.setattr(push, "READ_BACK", 20)
+    headers = tmp_path / "headers"
+    headers.write_text("Authorization: Bearer token-1\nX-Scope-OrgID: 7\n")
+    with (
+        listening(lambda _: (200, {})) as store,
+        pytest.raises(StartError, match="missing or differ"),
+    ):
+        run(f"{store.url()}/api/v1/write", f"--push.headers-file={headers}")
+    assert {one.headers["Authorization"] for one in store.asked} == {"Bearer token-1"}
+    assert {one.headers["X-Scope-OrgID"] for one in store.asked} == {"7"}
