@@ -46,6 +46,57 @@ class Protection:
 
 PROTECTIONS: Final = (
     Protection(
+        "a backfill sends no request twice",
+        "exporter/backfill/asking.py",
+        "if await asyncio.to_thread(self._journal.has, request.key):",
+        "if False:",
+        ("tests/backfill/test_asking.py",),
+    ),
+    Protection(
+        "a backfill keeps an answer before it counts the request as done",
+        "exporter/backfill/asking.py",
+        "await asyncio.to_thread(self._journal.add, self.name, found, request.key)",
+        "pass",
+        ("tests/backfill/test_asking.py",),
+    ),
+    Protection(
+        "a sum over days with an unknown one is left out",
+        "exporter/backfill/rebuild.py",
+        "if any(part is None for part in parts):",
+        "if all(part is None for part in parts):",
+        ("tests/backfill/test_rebuild.py",),
+    ),
+    Protection(
+        "an hour's value stands for an hour at most",
+        "exporter/backfill/rebuild.py",
+        "min(until, begin + _HOUR)",
+        "until",
+        ("tests/backfill/test_rebuild.py",),
+    ),
+    Protection(
+        "ratings are rebuilt from all responses or not at all",
+        "exporter/reports/csat.py",
+        "if reply.total_responses != len(reply.responses):",
+        "if False:",
+        ("tests/backfill/test_asking.py",),
+    ),
+    Protection(
+        "a file of history has its name only when it is whole",
+        "exporter/backfill/openmetrics.py",
+        'part = path.with_name(f"{path.name}.part")',
+        "part = path",
+        ("tests/backfill/test_formats.py",),
+    ),
+    Protection(
+        "what is pushed is read back",
+        "exporter/commands/backfill.py",
+        "store.read_back(choice.chosen)",
+        "pass",
+        (
+            "tests/e2e/test_backfill_push.py::test_a_store_that_answers_well_and_keeps_nothing_is_found_out",
+        ),
+    ),
+    Protection(
         "a database that cannot be filled is closed",
         "exporter/sandbox/app.py",
         "connection.close()  # no sandbox owns it yet",
