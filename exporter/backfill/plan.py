@@ -220,7 +220,8 @@ class Plan:
         """The groups of questions on `today` of which the alerts on what is usual read one."""
         found: dict[str, Entry] = {}
         for entry, history in self.entries(scope):
-            if entry.options.window == TODAY and history.span is not Span.YEAR:
+            by_hour = not history.whole_days.issuperset(history.families)
+            if entry.options.window == TODAY and history.span is not Span.YEAR and by_hour:
                 found.setdefault(question(entry).question, question(entry))
         groups = group(found.values(), many=self.workspace.dialect.many)
         return tuple(one for one in groups if any(map(_is_usual, one)))

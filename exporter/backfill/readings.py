@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from exporter.backfill.plan import Request
+from exporter.backfill.plan import WHOLE_DAY, Request
 from exporter.errors import ReplyError
 from exporter.model.entry import Entry
 from exporter.model.history import Span
@@ -70,7 +70,7 @@ def _days(
     part = request.api.part(answer, entry.metric)
     if history.span is not Span.DAYS:
         day = request.days.first
-        yield day, _samples(entry, part, Period(day, day), sent)
+        yield day, _samples(request, entry, part, day, sent)
         return
     if not isinstance(part, dict | list):
         raise ReplyError(f"{entry.report.name}: not of the documented shape")
@@ -78,14 +78,18 @@ def _days(
     day = request.days.first
     while day <= request.days.last:
         of_day = by_day.get(day)
-        yield day, () if of_day is None else _samples(entry, of_day, Period(day, day), sent)
+        yield day, () if of_day is None else _samples(request, entry, of_day, day, sent)
         day += DAY
 
 
-def _samples(entry: Entry, part: object, days: Period, sent: datetime) -> tuple[Sample, ...]:
+def _samples(
+    request: Request, entry: Entry, part: object, day: date, sent: datetime
+) -> tuple[Sample, ...]:
     history = entry.form.history
-    families = history.families if history else ()
-    context = Context(entry.options, "", days, entry.zone, sent)
+    families = set(history.families) if history else set()
+    if history and request.hour != WHOLE_DAY:
+        families -= history.whole_days
+    context = Context(entry.options, "", Period(day, day), entry.zone, sent)
     given = entry.report.values(part, context)
     if not given and context.drift.unread:
         raise ReplyError(f"{entry.report.name}: nothing in it can be read")

@@ -56,6 +56,8 @@ class History:
         span: How much of it one request brings.
         families: What can be rebuilt.
         additive: The families whose values over several days are the sums of the days'.
+        whole_days: The families that are known for whole days alone: what they measure may go on for
+            a while, such as a call, and of an earlier hour the API tells it to its end.
         left_out: What cannot be rebuilt, for the operator; may be empty.
         by_day: For `Span.DAYS`, divides a report's part of a reply for some days into the parts
             of each; a day without anything may be missing.
@@ -72,6 +74,7 @@ class History:
     span: Span
     families: tuple[Family, ...]
     additive: frozenset[Family] = frozenset()
+    whole_days: frozenset[Family] = frozenset()
     left_out: str = ""
     by_day: Callable[[object, Period, tzinfo], Mapping[date, object]] = rows_by_day
     follows: Callable[[Iterable[Sample]], Iterable[Sample]] = lambda _: ()

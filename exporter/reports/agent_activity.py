@@ -161,6 +161,7 @@ REPORT: Final = Report(
                 span=Span.DAYS,
                 families=(SECONDS, SESSIONS),
                 additive=frozenset({SECONDS, SESSIONS}),
+                whole_days=frozenset({SECONDS, SESSIONS}),
                 left_out="the status offline, and how many agents are in a status",
                 by_day=_by_day,
             ),

@@ -41,7 +41,12 @@ def samples(reply: Usage, reading: Reading[Options]) -> Iterator[Sample]:
         yield CHAT.sample(reply.total_chat_responses, reading.window)
 
 
-_HISTORY: Final = History(span=Span.DAY, families=(VOICE, CHAT), additive=frozenset({VOICE, CHAT}))
+_HISTORY: Final = History(
+    span=Span.DAY,
+    families=(VOICE, CHAT),
+    additive=frozenset({VOICE, CHAT}),
+    whole_days=frozenset({VOICE}),
+)
 _DATED: Final = Form(windows=Windows.DATES, series=2, window="today", history=_HISTORY)
 
 REPORT: Final = Report(

@@ -106,7 +106,7 @@ def true_at(url: str, expression: str) -> dict[str, list[float]]:
 
 def firing(url: str, rule: dict[str, Any]) -> dict[str, float]:
     """The bots whose alert fired on the first day, and since when."""
-    lasts, fired = parse(rule["for"]).total_seconds(), {}
+    lasts, fired = parse(rule["for"]).total_seconds(), dict[str, float]()
     for bot, times in true_at(url, rule["expr"]).items():
         begun = times[0]
         for before, at in zip([times[0], *times], times, strict=False):
