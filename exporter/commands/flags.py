@@ -243,7 +243,7 @@ FLAGS: Final = (
     ),
     Flag(
         name="history",
-        help="how much history the demo begins with, like 365d",
+        help="how much history the demo begins with, like 365d; 0d for none",
         commands=("demo",),
     ),
     Flag(
@@ -431,8 +431,8 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     folder = of == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}
     yield folder, "be the name of a file, not of a folder"
     yield of in {"from", "to"} and not _is_day(value), "be a day like 2025-01-01"
-    days = of in {"intraday", "history"} and not re.fullmatch("[1-9][0-9]{0,3}d", value)
-    yield days, "be a number of days like 14d"
+    days = {"intraday": "[1-9][0-9]{0,3}d", "history": "[0-9]{1,4}d"}.get(of)
+    yield days is not None and not re.fullmatch(days, value), "be a number of days like 14d"
     label = "be name=value, with letters, digits and underscores in the name"
     yield of == "label" and not re.fullmatch(r"(?a:[a-zA-Z_]\w*)=[^\x00-\x1f]+", value), label
     yield of == "push" and not _is_url(value), "be a URL like http://localhost:9090/api/v1/write"
