@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Final, Self
@@ -18,6 +18,7 @@ from typing import Final, Self
 from exporter.backfill.readings import Reading, decoded, encoded
 from exporter.errors import StartError
 from exporter.model.samples import Sample
+from exporter.upstream.limiter import SenderState
 
 NAME: Final = "answers.sqlite3"
 
@@ -28,6 +29,9 @@ CREATE TABLE IF NOT EXISTS reading (
   PRIMARY KEY (workspace, bot, question, day, hour)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bots (workspace TEXT PRIMARY KEY, bots TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS budget (
+  workspace TEXT PRIMARY KEY, day TEXT, spent INTEGER, not_before TEXT
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pushed (unit BLOB PRIMARY KEY) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
@@ -132,6 +136,35 @@ class Journal:
         row = (workspace, json.dumps([*bots]))
         with self._lock, self._in_our_words(), self._connection:
             self._connection.execute("INSERT OR REPLACE INTO bots VALUES (?, ?)", row)
+
+    def standing(self, workspace: str) -> SenderState:
+        """What the requests of earlier runs leave to this one: the day's count and a pause.
+
+        Raises:
+            StartError: If it cannot be read.
+        """
+        sql = "SELECT day, spent, not_before FROM budget WHERE workspace = ?"
+        with self._lock, self._in_our_words():
+            row = self._connection.execute(sql, (workspace,)).fetchone()
+            if row is None:
+                return SenderState()
+            day, spent, until = row
+            return SenderState(
+                not_before=datetime.fromisoformat(until) if until else None,
+                day=date.fromisoformat(day) if day else None,
+                spent=spent,
+            )
+
+    def keep_standing(self, workspace: str, standing: SenderState) -> None:
+        """Keep what this run's requests leave to the next one.
+
+        Raises:
+            StartError: If it cannot be written.
+        """
+        day, until = standing.day, standing.not_before
+        row = (workspace, day and day.isoformat(), standing.spent, until and until.isoformat())
+        with self._lock, self._in_our_words(), self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO budget VALUES (?, ?, ?, ?)", row)
 
     def is_pushed(self, unit: bytes) -> bool:
         """Whether a unit is in the store."""

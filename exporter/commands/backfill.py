@@ -363,11 +363,13 @@ async def _ask(plans: Sequence[Plan], journal: Journal, totals: Mapping[str, int
     stop = signalled()
     async with AsyncExitStack() as stack:
         shown = stack.enter_context(progress.shown(totals, time.monotonic))
-        asking = []
+        asking, senders = [], []
         for plan in plans:
             client = Client(plan.workspace, now=now)
             stack.push_async_callback(client.close)
-            sender = Sender(plan.workspace, client, Telemetry(), now)
+            standing = await asyncio.to_thread(journal.standing, plan.workspace.name)
+            sender = Sender(plan.workspace, client, Telemetry(), now, standing)
+            senders.append((plan.workspace.name, sender))
             asking.append(Asking(plan, sender, journal, shown, now))
 
         async def ended() -> None:
@@ -378,6 +380,8 @@ async def _ask(plans: Sequence[Plan], journal: Journal, totals: Mapping[str, int
         watching = asyncio.create_task(ended())
         stack.callback(watching.cancel)
         ends = await asyncio.gather(*(one.run() for one in asking), return_exceptions=True)
+        for name, sender in senders:
+            await asyncio.to_thread(journal.keep_standing, name, sender.standing)
     problems = [line for one in asking for line in one.problems]
     early = []
     for one, end in zip(asking, ends, strict=True):

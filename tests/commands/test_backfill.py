@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,18 @@ def test_a_disk_that_fills_loses_no_answer(
     assert [one.name for one in (tmp_path / "out").iterdir()] == [NAME]
     assert run("--from=2026-11-18") == DONE
     assert len(api.requests) == asked
+
+
+def test_the_budget_of_a_day_holds_over_several_runs(
+    api: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, configuration(api, bots=1, requests_per_day=7))
+    api.requests.clear()
+    flags = ("--from=2026-11-01", f"--output={tmp_path}", "--workspace=acme")
+    for _ in range(2):
+        with pytest.raises(StartError, match="daily request limit reached"):
+            command(file, *flags, patch=monkeypatch)
+        assert len(api.requests) == 7
+    with pytest.raises(StartError, match="daily request limit reached"):
+        command(file, *flags, patch=monkeypatch, now=NOW + timedelta(days=1))
+    assert len(api.requests) == 14
