@@ -19,13 +19,16 @@ from typing import Final, Protocol
 from exporter.backfill.journal import Journal
 from exporter.backfill.plan import WHOLE_DAY, Plan, Request
 from exporter.backfill.readings import Reading, nothing, readings
-from exporter.errors import Cause, NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import Cause, NotSent, Outcome, RequestFailed
 from exporter.model.entry import Entry
 from exporter.model.history import Span
 from exporter.upstream.sender import Sender
 
 TRIES: Final = 6
 """How often a request is sent before the backfill ends; the sender's own retries not counted."""
+
+_REFUSED_FOR_GOOD: Final = 3
+"""How often a question is refused before it is not asked any more."""
 
 _FIRST_WAIT: Final = 5.0
 _LONGEST_WAIT: Final = 60.0
@@ -93,6 +96,7 @@ class Asking:
         self._now = now
         self._stop = asyncio.Event()
         self._gone: set[str] = set()
+        self._refusals = Counter[str]()
         self._empty: tuple[str, frozenset[int]] = ("", frozenset())
 
     def end(self) -> None:
@@ -138,8 +142,12 @@ class Asking:
             await asyncio.to_thread(self._journal.add, self.name, nothing(request), None)
             self.skipped[request.part] += 1
             return
+        often = self._refusals
+        asked = tuple(one for one in request.asked if often[one.question] < _REFUSED_FOR_GOOD)
+        found: tuple[Reading, ...] = ()
         try:
-            found = await self._answer(request, request.asked)
+            if asked:
+                found = await self._answer(request, asked)
         except RequestFailed as error:
             if error.missing and request.target.bot_id:
                 self._gone.add(request.target.bot_id)
@@ -147,17 +155,16 @@ class Asking:
                 return
             if not error.refused:
                 raise Stopped(f"{error}") from None
-            if len(request.asked) == 1:
-                self._refused(request.asked[0], error)
-                found = ()
+            if len(asked) == 1:
+                self._refused(asked[0], error)
             else:
-                found = await self._split(request)
+                found = await self._split(request, asked)
         await asyncio.to_thread(self._journal.add, self.name, found, request.key)
 
-    async def _split(self, request: Request) -> tuple[Reading, ...]:
+    async def _split(self, request: Request, asked: tuple[Entry, ...]) -> tuple[Reading, ...]:
         """Ask the questions of a refused request one by one: one may have caused the refusal."""
         found: tuple[Reading, ...] = ()
-        for entry in request.asked:
+        for entry in asked:
             try:
                 found += await self._answer(request, (entry,))
             except RequestFailed as error:
@@ -167,6 +174,7 @@ class Asking:
         return found
 
     def _refused(self, entry: Entry, error: RequestFailed) -> None:
+        self._refusals[entry.question] += 1
         self._problem(f"{entry.report.name}: {error}; it is left out where that happened")
 
     async def _answer(self, request: Request, asked: tuple[Entry, ...]) -> tuple[Reading, ...]:
@@ -183,9 +191,10 @@ class Asking:
                 with await self._sender.report(
                     lambda _sent: part.body(), request.target.bot_id
                 ) as received:
-                    made = await received.made(lambda answer: readings(part, answer, received.sent))
-            except ReplyError as error:
-                raise Stopped(f"an answer cannot be read: {error}") from None
+                    made, errors = await received.made(
+                        lambda answer: readings(part, answer, received.sent)
+                    )
+                    received.readable = len(errors) < len(asked)
             except NotSent as error:
                 if error.cause in {Cause.BUDGET_SPENT, Cause.NO_KEY, Cause.KEY_REJECTED}:
                     raise Stopped(f"{error}") from None
@@ -201,6 +210,8 @@ class Asking:
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 self.sent[request.part] += 1
+                for unread in errors:
+                    self._problem(f"{unread}; it is left out where that happened")
                 return made
 
     def _held_back(self) -> float:

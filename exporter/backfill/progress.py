@@ -71,7 +71,7 @@ class _Bars:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        self._bars = Progress(*columns, console=Console(stderr=True, markup=False))
+        self._bars = Progress(*columns, console=Console(stderr=True, markup=False, highlight=False))
         self._tasks = {
             part: self._bars.add_task(f"{part}  {what}", total=totals[part])
             for part, what in PARTS.items()

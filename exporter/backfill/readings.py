@@ -40,17 +40,26 @@ class Reading(NamedTuple):
     samples: tuple[Sample, ...]
 
 
-def readings(request: Request, answer: object, sent: datetime) -> tuple[Reading, ...]:
+def readings(
+    request: Request, answer: object, sent: datetime
+) -> tuple[tuple[Reading, ...], tuple[ReplyError, ...]]:
     """The readings in the answer to a request, one for each question and day.
 
-    Raises:
-        ReplyError: If a part of it is missing or cannot be read.
+    A question whose part of the answer is missing or cannot be read has no readings but an error.
     """
-    return tuple(
-        Reading(entry.question, request.target.bot_id, day, request.hour, samples)
-        for entry in request.asked
-        for day, samples in _days(request, entry, answer, sent)
-    )
+    found: list[Reading] = []
+    errors: list[ReplyError] = []
+    for entry in request.asked:
+        try:
+            days = [*_days(request, entry, answer, sent)]
+        except ReplyError as error:
+            errors.append(error)
+            continue
+        found += [
+            Reading(entry.question, request.target.bot_id, day, request.hour, samples)
+            for day, samples in days
+        ]
+    return tuple(found), tuple(errors)
 
 
 def nothing(request: Request) -> tuple[Reading, ...]:
