@@ -574,8 +574,9 @@ def test_compose_starts_each_program_with_flags_that_it_has() -> None:
     for service, path in programs.items():
         known = finished([path, "--help"])
         for argument in SERVICES[service]["command"]:
-            flag = argument.partition("=")[0]
-            assert re.search(rf"^ +{re.escape(flag)}\b", known.stdout + known.stderr, re.MULTILINE)
+            flag = re.escape(argument.partition("=")[0].removeprefix("--"))
+            told = known.stdout + known.stderr
+            assert re.search(rf"^ +--(\[no-\])?{flag}\b", told, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["demo", "serve"])
