@@ -38,10 +38,15 @@ def make(invocation: Invocation) -> Sandbox:
     seed, bots = int(invocation.one("sandbox.seed")), int(invocation.one("bots"))
     trouble = bool(invocation.one("trouble"))
     temper = frozenset(_temper(invocation.values["temperament"]))
+    needed = days_of(invocation) + _BEFORE_HISTORY
     if bots == FEW_BOTS:
-        return Sandbox.make(seed=seed, now=now, trouble=trouble, temper=temper)
-    tell(f"Making up a quarter's data of {bots} bots, which takes some seconds...\n")
-    return Sandbox.make_big(seed=seed, now=now, bots=bots, trouble=trouble, temper=temper)
+        few = max(_DAYS, needed)
+        return Sandbox.make(seed=seed, now=now, trouble=trouble, temper=temper, days=few)
+    days = max(_DAYS_OF_MANY, needed)
+    tell(f"Making up {days} days' data of {bots} bots, which takes some seconds...\n")
+    return Sandbox.make_big(
+        seed=seed, now=now, bots=bots, trouble=trouble, temper=temper, days=days
+    )
 
 
 def _temper(names: Iterable[str]) -> Iterator[Temperament]:
@@ -54,12 +59,6 @@ def _temper(names: Iterable[str]) -> Iterator[Temperament]:
         if name not in list(Temperament):
             raise StartError(f"--temperament must be one of {', '.join(Temperament)}")
         yield Temperament(name)
-    needed = days_of(invocation) + _BEFORE_HISTORY
-    if bots == FEW_BOTS:
-        return Sandbox.make(seed=seed, now=now, trouble=trouble, days=max(_DAYS, needed))
-    days = max(_DAYS_OF_MANY, needed)
-    tell(f"Making up {days} days' data of {bots} bots, which takes some seconds...\n")
-    return Sandbox.make_big(seed=seed, now=now, bots=bots, trouble=trouble, days=days)
 
 
 def days_of(invocation: Invocation) -> int:
