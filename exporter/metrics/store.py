@@ -62,7 +62,8 @@ class Record:
         samples: The values of that success.
         expires: When the values must no longer be shown; None if no poll has succeeded.
         error: Why the last poll failed, in the exporter's own words; empty if it succeeded.
-        withdrawn: When the window of the values moves on; None if never.
+        withdrawn: When the values must go whatever their age: their window moves on, or their bot
+            is gone; None if never.
         since: When the window last moved on before the values; None if never. If the clock is set
             back before that, the window has another meaning.
         question: The fingerprint of the question that the values answer, see `Entry.question`;
@@ -97,6 +98,11 @@ class Record:
     def without_values(self) -> "Record":
         """A copy without values, which no longer counts towards the limit on series."""
         return replace(self, samples=NONE, left_out=0)
+
+    def withdrawn_at(self, now: datetime) -> "Record":
+        """A copy whose values were withdrawn at an instant, if they had not expired before."""
+        until = self.expires and min(self.expires, now)
+        return replace(self.without_values(), expires=until, withdrawn=until)
 
     def paced(self, interval: timedelta, stale_after: float) -> "Record":
         """A copy with another interval, and with the expiry that follows from it."""
@@ -227,10 +233,10 @@ class Store:
         """Every record of a workspace."""
         return filter(None, map(self._find, self._keys[workspace]))
 
-    def withdraw(self, key: Key) -> None:
-        """Delete a report's values, but keep the time of its last success."""
+    def withdraw(self, key: Key, now: datetime) -> None:
+        """Delete a report's values at an instant, but keep the time of its last success."""
         if record := self._find(key):
-            self.put(key, record.without_values())
+            self.put(key, record.withdrawn_at(now))
 
     def expire(self, keys: Iterable[Key], now: datetime) -> None:
         """Delete the values of those keys that must not be shown at an instant."""

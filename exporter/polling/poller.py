@@ -283,7 +283,7 @@ class ReportPoller:
                 turn.missing_since = self._missing_bots.number
             if turn.missing >= GONE_AFTER and self._missing_bots.gone(bot, turn.missing_since):
                 for key in turn.call.keys:
-                    self._results.store.withdraw(key)
+                    self._results.store.withdraw(key, self._now())
                 self._results.changed()
                 return True
         return False

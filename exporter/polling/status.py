@@ -45,7 +45,7 @@ class ReportStatus(NamedTuple):  # which is made in a third of the time of a fro
         failing_since: When the first poll failed after the last success; None if the last poll
             succeeded, or if nobody knows any more.
         values_until: When the values of the last success leave the metrics page, if no further poll
-            succeeds; None without a success.
+            succeeds, or when they left it; None without a success, or if nobody knows any more.
         lost: Whether it has no values to show because polls fail or are late.
     """
 
@@ -203,15 +203,16 @@ def _report(key: Key, record: Record, turn: datetime | None, now: datetime) -> R
     valid = last is not None and record.valid(now)
     lost = False
     if record.error:
-        state = ReportState.FAILING
-        # The values of a bot that is gone were withdrawn, although they would still be valid.
-        lost = not valid or (record.cause is Cause.NOT_FOUND and not record.samples)
+        state, lost = ReportState.FAILING, not valid
     elif age is None:
         state = ReportState.WAITING
     elif age > LATE * record.interval_seconds:
         state, lost = ReportState.LATE, not valid
     else:
         state = ReportState.OK
+    until = None if last is None else record.expires
+    if until and now < until and not valid:
+        until = None  # the clock was set back, and the values are hidden until it is right again
     return ReportStatus(
         key.report,
         key.window,
@@ -224,6 +225,6 @@ def _report(key: Key, record: Record, turn: datetime | None, now: datetime) -> R
         record.error,
         record.cause,
         record.failing_since,
-        None if last is None else record.expires,
+        until,
         lost,
     )

@@ -133,7 +133,7 @@ class Life(RuleBasedStateMachine):
     @rule(bot=bots, report=reports)
     def withdraw(self, bot: int, report: int) -> None:
         """A bot is gone."""
-        self.store.withdraw(self._key(bot, report))
+        self.store.withdraw(self._key(bot, report), self.now)
 
     @rule(kept=st.sets(bots))
     def reload(self, kept: set[int]) -> None:

@@ -84,7 +84,7 @@ def test_what_is_gone_claims_no_room_for_what_was_left_out_of_it(how: str) -> No
     assert store.shares("acme").room(store.held(TWO), 10, limit) == Room(level=6, share=6, above=0)
 
     if how == "withdrawn":
-        store.withdraw(ONE)
+        store.withdraw(ONE, START)
     elif how == "expired":
         store.expire([ONE], START + HOUR)
     elif how == "not kept":
@@ -136,6 +136,19 @@ def test_a_record_of_any_time_can_be_adjusted(store: Store, at: datetime) -> Non
     assert not dict(store)[ONE].valid(START)
 
 
+def test_values_that_were_withdrawn_stay_gone_since_then_whatever_comes_of_the_interval(
+    store: Store,
+) -> None:
+    store.withdraw(ONE, START + timedelta(minutes=5))
+    store.withdraw(ONE, START + timedelta(minutes=65))  # it is looked for every hour
+
+    store.adjust(ONE, "", timedelta(days=1), 3)
+
+    found = dict(store)[ONE]
+    assert (found.samples, found.last_success) == ((), START)
+    assert found.expires == START + timedelta(minutes=5)
+
+
 def test_what_is_no_longer_wanted_is_gone_and_no_longer_counted(store: Store) -> None:
     store.keep({ONE}, "acme")
 
@@ -180,7 +193,7 @@ def test_in_parts_a_store_holds_what_it_holds_as_a_whole(steps: list[tuple[str, 
             elif step == "fail":
                 store.fail(key, failed(seconds=bot), now=START, interval_seconds=600)
             elif step == "withdraw":
-                store.withdraw(key)
+                store.withdraw(key, START)
             elif step == "keep":
                 store.keep(kept, "acme")
             else:
@@ -196,7 +209,7 @@ def test_a_generation_stays_as_it_was_whatever_comes_later(store: Store) -> None
     before = store.generation()
 
     store.put(ONE, record(9))
-    store.withdraw(TWO)
+    store.withdraw(TWO, START)
     store.keep({ONE}, "other")
     store.put(NOBODY, record(1))
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import example, given, strategies as st
 
 from exporter.errors import Cause
 from exporter.metrics.store import Record
@@ -131,17 +132,37 @@ def test_the_json_says_since_when_and_why_a_report_fails() -> None:
         pytest.param(record(60, error="HTTP 500", values=0), False, id="failed-without-a-value"),
         pytest.param(record(1801, error="HTTP 500"), True, id="failed-and-expired"),
         pytest.param(Record(600.0, error="HTTP 401"), True, id="failed-from-the-start"),
-        pytest.param(
-            replace(record(60, error="HTTP 404", values=0), cause=Cause.NOT_FOUND),
-            True,
-            id="gone-and-withdrawn",
-        ),
+        pytest.param(record(60, error="HTTP 404").withdrawn_at(NOW), True, id="gone-and-withdrawn"),
     ],
 )
 def test_a_report_has_lost_its_values_if_it_fails_or_is_late_and_none_may_be_shown(
     known: Record | None, lost: bool
 ) -> None:
     assert shown(known).lost is lost
+
+
+@given(
+    st.integers(-4000, 4000),
+    st.sampled_from(["", "HTTP 404"]),
+    st.none() | st.integers(-4000, 0),
+    st.none() | st.integers(-4000, 4000),
+)
+@example(660, "HTTP 404", -60, None)  # a bot is gone
+@example(-1000, "HTTP 500", None, None)  # the clock was set back
+def test_values_that_are_gone_went_before_now_and_those_that_are_not_go_later(
+    age: int, error: str, withdrawn: int | None, since: int | None
+) -> None:
+    known = record(age, error=error)
+    if withdrawn is not None:
+        known = known.withdrawn_at(NOW + timedelta(seconds=withdrawn))
+    if since is not None:
+        known = replace(known, since=NOW + timedelta(seconds=since))
+    found = shown(known)
+
+    if found.lost:
+        assert found.values_until is None or found.values_until <= NOW
+    elif error:
+        assert found.values_until > NOW
 
 
 def test_a_report_is_late_from_one_and_a_half_intervals_after_its_last_success_on() -> None:

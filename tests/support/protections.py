@@ -1418,9 +1418,23 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "values that were withdrawn are told as lost",
+        "exporter/metrics/store.py",
+        "replace(self.without_values(), expires=until, withdrawn=until)",
+        "self.without_values()",
+        ("tests/polling/test_status.py",),
+    ),
+    Protection(
+        "values that were withdrawn stay so if their interval changes",
+        "exporter/metrics/store.py",
+        "replace(self.without_values(), expires=until, withdrawn=until)",
+        "replace(self.without_values(), expires=until)",
+        ("tests/metrics/test_store.py",),
+    ),
+    Protection(
+        "values that are hidden are not said to have gone in the future",
         "exporter/polling/status.py",
-        "lost = not valid or (record.cause is Cause.NOT_FOUND and not record.samples)",
-        "lost = not valid",
+        "if until and now < until and not valid:",
+        "if False:",
         ("tests/polling/test_status.py",),
     ),
     Protection(

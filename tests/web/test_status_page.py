@@ -109,6 +109,14 @@ def test_one_poll_that_failed_while_its_values_are_fresh_does_not_read_like_valu
     assert '<article class="x">' in gone
 
 
+def test_the_values_of_a_bot_that_is_gone_went_when_they_were_withdrawn() -> None:
+    deleted = failing(Cause.NOT_FOUND, 660).withdrawn_at(NOW - timedelta(seconds=90))
+    text = words(shown(status(acme([ok()], [deleted] * 3))))
+
+    assert "Values gone since 02:44 UTC (1m 30s ago)" in text
+    assert not re.search(r"gone since [^(]*\(in ", words(shown(troubled())))
+
+
 def test_what_never_succeeded_has_no_values_yet_and_no_beginning_of_its_failure() -> None:
     text = words(shown(status(acme([failing(Cause.REFUSED, None)]))))
 
