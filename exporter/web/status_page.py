@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from exporter.model.apis import APIS
 from exporter.polling.status import ReportState, Rest, Status, TargetStatus, WorkspaceStatus
 from exporter.web import status_words as words
 from exporter.web.html import NOTHING, Html, html, joined
@@ -151,6 +152,7 @@ def _filtered(found: Survey, view: View, links: Links, now: datetime) -> Iterato
     told = [
         *([f"state: {SIGNS[STATES[view.state]].word}"] if view.state else []),
         *([f"cause: {ADVICE[view.cause].short}"] if view.cause else []),
+        *([f"API: {APIS[view.api].title}"] if view.api else []),
         *([f"search: “{view.q}”"] if view.q else []),
         *([f"workspace: {view.workspace}"] if view.workspace else []),
     ]
@@ -188,7 +190,7 @@ def _filters(found: Survey, view: View) -> Iterator[Html]:
     }
     yield html('<nav aria-label="Filter by state">')
     for state, (cell, text) in choices.items():
-        if state == view.state and not (view.cause or view.q):
+        if state == view.state and not (view.cause or view.api or view.q):
             yield html("<b>{cell}{text}</b>", cell=cell, text=text)
         else:
             link = words.linked(text, view.at(workspace=view.workspace, state=state))

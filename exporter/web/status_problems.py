@@ -25,7 +25,8 @@ NOBODYS: Final = "Passes by itself"
 MOST_ERRORS: Final = 100
 """Different error texts that are counted for a problem; an error may name an instant."""
 
-_NAMED: Final = 3
+NAMED: Final = 3
+"""Bots, reports and errors that a line names before it counts the rest."""
 
 _Instants = Sequence[datetime | None]
 
@@ -169,6 +170,11 @@ ADVICE: Final[Mapping[str, Advice]] = {
 }
 """The advice for each kind of problem; of those that are equally bad, the first comes first."""
 
+_READ_AGAIN: Final = " The exporter reads the file again at the next request."
+_RELOAD: Final = (
+    " Then reload the configuration; if the key comes from an environment variable, restart the"
+    " exporter instead."
+)
 _TOO_MUCH: Final = Advice(
     "late",
     "The plan does not fit the rate",
@@ -278,7 +284,7 @@ class Hit(Extent):
             self.lists = any(one.report == bot_list.REPORT for one in reports)
         else:
             self.bots += 1
-            if len(self.named) < _NAMED:
+            if len(self.named) < NAMED:
                 self.named.append(target)
         for report in reports:
             if report.error in self.errors or len(self.errors) < MOST_ERRORS:
@@ -356,8 +362,7 @@ class Problem:
         text = self.advice.do.format(scope=scope, where=places)
         if self.kind == Cause.KEY_REJECTED:
             by_file = all(setting.endswith("_file") for setting in settings)
-            text += " The exporter reads the file again" if by_file else " Then reload"
-            text += " at the next request." if by_file else " the configuration."
+            text += _READ_AGAIN if by_file else _RELOAD
         return text
 
 

@@ -9,7 +9,7 @@ from exporter.errors import Cause
 from exporter.polling.status import ReportState, ReportStatus, TargetStatus, WorkspaceStatus
 from exporter.web import status_words as words
 from exporter.web.html import NOTHING, Html, html, joined
-from exporter.web.status_problems import ADVICE, HELD, Extent, Hit, Problem
+from exporter.web.status_problems import ADVICE, HELD, NAMED, Extent, Hit, Problem
 from exporter.web.status_survey import Survey
 from exporter.web.status_view import Level, Links, View, kind, level
 from exporter.web.status_words import CELLS, SIGNS
@@ -25,9 +25,6 @@ WORKSPACES: Final = 100
 
 HITS: Final = 10
 """Workspaces that a problem names; those with the most lost values come first."""
-
-_NAMED: Final = 3
-"""Reports and errors that a line names before it counts the rest."""
 
 
 # What is wrong.
@@ -96,17 +93,19 @@ def _runbook(name: str, links: Links) -> Html:
 
 
 def _how_many(problem: Problem, hits: Sequence[Hit], view: View) -> Html:
-    """How many reports of whom, as a link to them."""
+    """How many reports of whom, as a link to these bots and workspaces."""
     reports = words.counted(sum(hit.reports for hit in hits), "report")
     if len(hits) == 1:
         return html("{reports} of {whom}", reports=reports, whom=_whom(problem, hits[0], view))
-    bots = sum(hit.bots for hit in hits)
+    bots, whole = sum(hit.bots for hit in hits), sum(hit.whole for hit in hits)
+    told = [words.counted(bots, "bot")] if bots else []
+    told += [words.counted(whole, "whole workspace")] if whole else []
+    link = view.at(cause=problem.kind, api=problem.api)
     return html(
-        '<a href="{link}">{reports}{bots}</a> in {workspaces}',
-        link=view.at(cause=problem.kind),
+        "{reports} of {whom}{spread}",
         reports=reports,
-        bots=f" of {words.counted(bots, 'bot')}" if bots else "",
-        workspaces=words.counted(len(hits), "workspace"),
+        whom=words.linked(" and ".join(told), link),
+        spread=f" in {len(hits):,} workspaces" if bots else "",
     )
 
 
@@ -116,12 +115,12 @@ def _whom(problem: Problem, hit: Hit, view: View) -> Html:
     here = words.linked(name, view.at(workspace=name))
     if hit.bots > len(hit.named):
         link = view.at(workspace=name, cause=problem.kind)
-        whom = [words.linked(words.counted(hit.bots, "bot"), link)]
-    else:
-        whom = [
-            words.linked(target.bot or target.bot_id, view.at(workspace=name, bot=target.bot_id))
-            for target in hit.named
-        ]
+        number = words.counted(hit.bots, "bot") + (" and the whole workspace" if hit.whole else "")
+        return html("{whom} in {here}", whom=words.linked(number, link), here=here)
+    whom = [
+        words.linked(target.bot or target.bot_id, view.at(workspace=name, bot=target.bot_id))
+        for target in hit.named
+    ]
     if not whom:
         return here
     if hit.whole:
@@ -140,9 +139,9 @@ def _errors(problem: Problem) -> Iterator[Html]:
             text=text,
             times=f" ({number:,} times)" if len(errors) > 1 else "",
         )
-        for text, number in errors[:_NAMED]
+        for text, number in errors[:NAMED]
     ]
-    if len(errors) > _NAMED:
+    if len(errors) > NAMED:
         shown.append(html("and others"))
     yield html("<p>{errors}</p>", errors=joined(shown, ", "))
 
@@ -276,7 +275,7 @@ def targets_section(found: Survey, view: View, now: datetime) -> Iterator[Html]:
     here = min(view.page, pages)
     yield html(
         '<table class="b"><caption>{legend}</caption><thead><tr><th scope=col>Name<th scope=col>Workspace'
-        "<th scope=col>Reports<th scope=col>How they are</tr></thead><tbody>",
+        "<th scope=col>Reports<th scope=col>State</tr></thead><tbody>",
         legend=joined(
             (html("{cell}{word}", cell=CELLS[one], word=sign.word) for one, sign in SIGNS.items()),
             " &nbsp; ",
@@ -354,9 +353,9 @@ def _reason(
     if len(found) == number:
         who = "all" if number > 1 else _report_name(found[0])
     else:
-        who = ", ".join(_report_name(report) for report in found[:_NAMED])
-        if len(found) > _NAMED:
-            who += f" and {len(found) - _NAMED} more"
+        who = ", ".join(_report_name(report) for report in found[:NAMED])
+        if len(found) > NAMED:
+            who += f" and {len(found) - NAMED} more"
     extent = Extent()
     extent.add(found)
     since = words.since(extent, now)

@@ -1,13 +1,14 @@
 """One pass over all reports: how they are, what is wrong, and which targets a view shows. Pure."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 
 from exporter.polling.status import ReportState, Rest, Status, TargetStatus, WorkspaceStatus
 from exporter.web import status_words as words
-from exporter.web.status_problems import Hit, Problem, ranked
-from exporter.web.status_view import Level, View, by_kind, level, worst
+from exporter.web.status_problems import ADVICE, Hit, Problem, ranked
+from exporter.web.status_view import Level, View, by_kind, kind, level, worst
 
 
 @dataclass(slots=True)
@@ -59,13 +60,29 @@ def survey(status: Status, view: View, rest: Rest) -> Survey:
                     hits[why].found(target, those)
             else:
                 found.targets[worst(target)] += 1
-            if not view.filters or view.wants(workspace, target):
+            if view.wants(workspace, target) and _matches(view.q.casefold(), workspace, target):
                 place = words.shown_name(workspace, target).casefold()
                 rows.append(((place, workspace.name, target.bot_id), workspace, target))
         if levels or (not view.bot and view.workspace in {"", workspace.name}):
             found.reports.append((workspace, levels))
-    wanted = (one for one in problems.values() if view.cause in {"", one.kind})
-    found.problems = ranked(wanted)
+    found.problems = ranked(
+        one
+        for one in problems.values()
+        if view.cause in {"", one.kind} and view.api in {"", one.api}
+    )
     rows.sort(key=itemgetter(0))
     found.rows = [(workspace, target) for _, workspace, target in rows]
     return found
+
+
+def _matches(query: str, workspace: WorkspaceStatus, target: TargetStatus) -> bool:
+    """Whether a text, in lower case, is in anything that the page says of a target."""
+    return not query or any(query in text.casefold() for text in _texts(workspace, target))
+
+
+def _texts(workspace: WorkspaceStatus, target: TargetStatus) -> Iterator[str]:
+    yield from (workspace.name, target.bot, target.bot_id)
+    for report in target.reports:
+        here, why = level(report), kind(report, workspace)
+        yield from (report.report, report.window, report.state, report.error)
+        yield from (here.name, words.SIGNS[here].short, why, ADVICE[why].short if why else "")

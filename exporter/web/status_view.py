@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from exporter.errors import Cause
 from exporter.model import bot_list
+from exporter.model.apis import APIS
 from exporter.polling.status import ReportState, ReportStatus, TargetStatus, WorkspaceStatus
 
 FORBIDDEN: Final = "forbidden"
@@ -92,7 +93,8 @@ class View:
         state: Only targets whose worst report is at this level, one of `STATES`; empty for any.
         cause: Only targets with a report that is not ok for this reason, one of `KINDS`; empty for
             any.
-        q: Only targets with this text in a name, a state or an error; empty for any.
+        api: Only targets of this API, one of `APIS`; empty for any.
+        q: Only targets with this text in a name, a state, a cause or an error; empty for any.
         page: The page of a long list, from 1 on.
         refresh: Seconds until the browser loads the page again; 0 for never.
     """
@@ -101,6 +103,7 @@ class View:
     bot: str = ""
     state: str = ""
     cause: str = ""
+    api: str = ""
     q: str = ""
     page: int = 1
     refresh: int = 0
@@ -117,12 +120,14 @@ class View:
             found = text(name, 6)
             return int(found) if found.isascii() and found.isdigit() else 0
 
-        state, cause, seconds = text("state", 20), text("cause", 20), number("refresh")
+        state, cause, api = text("state", 20), text("cause", 20), text("api", 20)
+        seconds = number("refresh")
         return cls(
             workspace=text("workspace", _LONGEST_NAME),
             bot=text("bot", _LONGEST_NAME),
             state=state if state in STATES else "",
             cause=cause if cause in KINDS else "",
+            api=api if api in APIS else "",
             q=text("q", _LONGEST_SEARCH),
             page=min(max(1, number("page")), _LAST_PAGE),
             refresh=min(max(REFRESH[0], seconds), REFRESH[1]) if seconds else 0,
@@ -131,7 +136,7 @@ class View:
     @property
     def filters(self) -> bool:
         """Whether it shows a list of some targets, whatever workspace or bot they belong to."""
-        return bool(self.state or self.cause or self.q)
+        return bool(self.state or self.cause or self.api or self.q)
 
     @property
     def given(self) -> dict[str, str]:
@@ -148,10 +153,17 @@ class View:
         return "?" + urlencode(self.given, quote_via=quote)
 
     def at(
-        self, *, workspace: str = "", bot: str = "", state: str = "", cause: str = "", q: str = ""
+        self,
+        *,
+        workspace: str = "",
+        bot: str = "",
+        state: str = "",
+        cause: str = "",
+        api: str = "",
+        q: str = "",
     ) -> str:
         """The address of another view, refreshed as often as this one."""
-        other = View(workspace=workspace, bot=bot, state=state, cause=cause, q=q)
+        other = View(workspace=workspace, bot=bot, state=state, cause=cause, api=api, q=q)
         return replace(other, refresh=self.refresh).link
 
     def refreshed(self, seconds: int) -> str:
@@ -169,22 +181,12 @@ class View:
         )
 
     def wants(self, workspace: WorkspaceStatus, target: TargetStatus) -> bool:
-        """Whether the filters let a target through."""
+        """Whether the filters let a target through, the search aside."""
+        if self.api not in {"", workspace.api}:
+            return False
         if self.state and worst(target) is not STATES[self.state]:
             return False
-        if self.cause and not any(kind(one, workspace) == self.cause for one in target.reports):
-            return False
-        return not self.q or _matches(workspace, target, self.q.casefold())
-
-
-def _matches(workspace: WorkspaceStatus, target: TargetStatus, query: str) -> bool:
-    texts = (workspace.name, target.bot, target.bot_id)
-    reports = (
-        text
-        for report in target.reports
-        for text in (report.report, report.window, report.state, report.error)
-    )
-    return any(query in text.casefold() for text in (*texts, *reports))
+        return not self.cause or any(kind(one, workspace) == self.cause for one in target.reports)
 
 
 @dataclass(frozen=True, slots=True)

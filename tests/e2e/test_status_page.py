@@ -35,7 +35,7 @@ VIEWS: Final[dict[str, tuple[Status, dict[str, Any]]]] = {
     "a workspace": (troubled(), {"workspace": "harbor"}),
     "a bot": (troubled(), {"workspace": "harbor", "bot": BOT}),
     "failing": (troubled(), {"state": "failing"}),
-    "a cause": (troubled(), {"cause": "key_rejected"}),
+    "a cause": (troubled(), {"cause": "key_rejected", "api": "seachat"}),
     "a search": (troubled(), {"q": "csat"}),
     "found nothing": (troubled(), {"q": "<zzz>"}),
     "no such bot": (troubled(), {"workspace": "harbor", "bot": "gone"}),
@@ -244,7 +244,7 @@ def test_a_rejected_key_is_told_in_words_and_not_shown(
 
     assert "SeaChat rejects the key" in text
     assert "HTTP 401: the key is not accepted; its scope must be SeaChat API Access" in text
-    assert "into api_key of workspace acme. Then reload the configuration." in text
+    assert "into api_key of workspace acme. Then reload the configuration; if the key comes" in text
     assert "canary" not in dom
 
 

@@ -1438,6 +1438,27 @@ PROTECTIONS: Final = (
         ("tests/polling/test_status.py",),
     ),
     Protection(
+        "the number of bots of a problem leads to those of its own API",
+        "exporter/web/status_sections.py",
+        "link = view.at(cause=problem.kind, api=problem.api)",
+        "link = view.at(cause=problem.kind)",
+        ("tests/web/test_status_page.py",),
+    ),
+    Protection(
+        "a whole workspace counts where a problem hits it beside its bots",
+        "exporter/web/status_sections.py",
+        '(" and the whole workspace" if hit.whole else "")',
+        '""',
+        ("tests/web/test_status_page.py",),
+    ),
+    Protection(
+        "the search knows the words that the page has for a state",
+        "exporter/web/status_survey.py",
+        "words.SIGNS[here].short, why",
+        "why",
+        ("tests/web/test_status_page.py",),
+    ),
+    Protection(
         "what the breaker holds back has the cause that opened it",
         "exporter/upstream/limiter.py",
         "NotSent(Outcome.SERVER_ERROR, text, cause=self._opened_by)",

@@ -16,6 +16,7 @@ from support.statuses import (
     bots,
     failing,
     fine,
+    night,
     ok,
     shown,
     status,
@@ -30,7 +31,8 @@ from exporter.polling.status import Status, WorkspaceStatus, targets
 from exporter.web.status_page import page
 from exporter.web.status_problems import ADVICE
 from exporter.web.status_sections import HITS, MANY, SHOWN, WORKSPACES
-from exporter.web.status_view import Links, View
+from exporter.web.status_view import STATES, Links, View
+from exporter.web.status_words import SIGNS
 
 ROOT = Path(__file__).parents[2]
 LINKED = Links("metrics", "api/v1/status", "https://docs.example/runbooks", "https://g.example")
@@ -227,7 +229,7 @@ def test_the_title_says_how_things_stand_so_that_a_tab_does() -> None:
         assert f"<h1>{title}</h1>" in html
 
 
-def test_every_number_is_a_link_to_as_many_as_it_says() -> None:
+def test_every_number_of_a_state_is_a_link_to_as_many_as_it_says() -> None:
     html = shown(troubled())
     filters = re.findall(r'href="\?(state=\w+)">(\d+) ([\w ]+)</a>', html)
 
@@ -239,6 +241,35 @@ def test_every_number_is_a_link_to_as_many_as_it_says() -> None:
         found = "".join(page(troubled(), View.parsed(state), LINKED))
         assert f"<h1>{number} of 55 bots and workspaces</h1>" in found
         assert found.count('role="img"') == int(number)
+
+
+def twice() -> Status:
+    """Two APIs with the same fault, at bots and at whole workspaces."""
+    found = []
+    for name, api in (("a", "seachat"), ("b", "seachat"), ("c", "portal"), ("d", "portal")):
+        whole = [(Target(api, name), [failing(Cause.TIMEOUT), ok()])]
+        those = [(Target(api, name, *bot), [failing(Cause.TIMEOUT)]) for bot in bots(5)]
+        found.append(workspace(name, [*whole, *(those if api == "seachat" else [])], api=api))
+    return status(*found)
+
+
+@pytest.mark.parametrize("found", [troubled(), night(), twice()], ids=["all", "night", "twice"])
+def test_every_number_of_bots_of_a_problem_is_a_link_to_as_many_as_it_says(found: Status) -> None:
+    html = shown(found)
+    cards = html[html.index("What needs a look") : html.index("<h2>Workspaces")]
+    number = r"[\d,]+ (?:bots?|whole workspaces?)"
+    links = re.findall(
+        rf'<a href="\?([^"]+)">({number}(?: and (?:{number}|the whole .*?))?)</a>', cards
+    )
+
+    assert links
+    assert re.findall(number, re.sub(r"<a .*?</a>", "", cards)) == []
+    for link, text in links:
+        said = sum(int(one) for one in re.findall(r"\d+", text)) + ("and the whole" in text)
+        there = "".join(page(found, View.parsed(unescape(link)), LINKED))
+        assert re.search(rf"<h1>{said} of \d+ bots and workspaces</h1>", there), (link, text)
+        assert there.count('role="img"') == said
+        assert there.count("<article") == 1  # and the same problem
 
 
 def test_every_link_to_a_view_shows_something() -> None:
@@ -372,12 +403,27 @@ def test_a_search_stays_in_the_workspace_and_goes_on_refreshing() -> None:
     assert '<input type="hidden" name="refresh" value="30">' in html
 
 
-@pytest.mark.parametrize("query", ["timed out", "b29", "00029", "failing"])
-def test_the_search_looks_at_names_ids_states_and_errors(query: str) -> None:
+@pytest.mark.parametrize(
+    "query", ["timed out", "b29", "00029", "BOT 00029", "failing", "server error", "server_error"]
+)
+def test_the_search_looks_at_names_ids_states_causes_and_errors(query: str) -> None:
     html = shown(many(30), q=query)
 
     assert "Bot 00029" in html
     assert "<h1>1 of 30 bots and workspaces</h1>" in html
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_search_finds_each_state_by_the_words_that_the_page_and_its_address_have_for_it(
+    state: str,
+) -> None:
+    gone, blip = failing(Cause.TIMEOUT, 7200, "x"), failing(Cause.TIMEOUT, 660, "x")
+    found = status(acme([gone], [blip], [ok(1000)], [None], [ok()]))
+    [row] = re.findall(r'<th scope="row"><a [^>]+>[^<]+</a> <small>bot', shown(found, state=state))
+
+    for query in (state, SIGNS[STATES[state]].short):
+        assert row in shown(found, q=query)
+    assert "<h1>1 of 5 bots and workspaces</h1>" in shown(found, q="without values")
 
 
 def test_a_search_that_finds_nothing_says_so_and_leads_back() -> None:

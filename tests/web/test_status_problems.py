@@ -109,7 +109,10 @@ def test_a_key_that_is_rejected_for_one_bot_alone_is_another_problem_than_a_reje
     ("setting", "then"),
     [
         ("api_key_file", "The exporter reads the file again at the next request."),
-        ("api_key", "Then reload the configuration."),
+        (
+            "api_key",
+            "if the key comes from an environment variable, restart the exporter instead.",
+        ),
     ],
 )
 def test_for_a_rejected_key_it_says_where_it_is_configured_and_how_it_is_taken_up(
