@@ -3,6 +3,8 @@
 import email
 import json
 import os
+import quopri
+import re
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import default
@@ -16,6 +18,8 @@ from support.mail import Mailbox, receiving
 from support.notifications import PAGE, arrived, as_read, fired, with_notifications
 from support.processes import finished, wait_for
 from test_wiring import ALERTS, OF_CATEGORY
+
+from exporter.sandbox.many_bots import make_many
 
 REWRITE: Final = "REWRITE" in os.environ
 TEXTS: Final = {
@@ -176,15 +180,94 @@ def test_134_alerts_are_a_page_that_can_be_read(desk: Desk) -> None:
         assert all(bot in told for bot in bots)
 
 
+LONG: Final = {
+    "as in the big demo": [
+        bot.name for workspace in make_many(1, 134, 0.0) for bot in workspace.bots
+    ],
+    "of ampersands": ["&" * 300] * 134,
+    "Chinese": ["客户服务机器人" * 40] * 134,
+    "of emoji": ["🎁" * 300] * 134,
+    "of plus signs": ["+=" * 150] * 134,
+}
+
+
+@pytest.mark.parametrize("names", LONG.values(), ids=LONG)
+def test_whatever_the_names_of_134_bots_are_nothing_is_cut_off(
+    desk: Desk, names: list[str], request: pytest.FixtureRequest
+) -> None:
+    case = request.node.callspec.id
+    desk.post(f"{case} {'&客' * 40}", *(f"{name} {at}" for at, name in enumerate(names)))
+    slack, mail = desk.first(case)
+    (raw,) = (raw for raw in list(desk.mailbox.mails) if str(mail["Message-Id"]).encode() in raw)
+    assert len(slack["text"]) < SLACK_SHOWS
+    assert len(raw) < MAIL_SHOWS
+    assert slack["text"].endswith("|Silence>")
+    assert part(mail, "html").rstrip().endswith("</html>")
+    for text in (slack["text"], part(mail, "plain"), part(mail, "html")):
+        in_full = text.count("3 reports have stale data")
+        [more] = re.findall(r"(\d+) more(?:</b>)?: ", text)
+        assert in_full >= 1
+        assert in_full + int(more) == 134
+    assert slack["text"].count("3 reports have stale data") <= 8
+
+
+def rendered(folder: Path, name: str, data: dict[str, Any], kind: str = "text") -> str:
+    """What a template makes of a notification, without waiting for one."""
+    path = folder / "data.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    command = [
+        *(of_alertmanager("amtool"), "template", "render"),
+        *(f"--template.glob={ALERTMANAGER.parent}/templates/*.tmpl", f"--template.type={kind}"),
+        *(f"--template.data={path}", f'--template.text={{{{ template "seasalt.{name}" . }}}}'),
+    ]
+    done = finished(command)
+    assert done.status == 0, done.stderr
+    return done.stdout
+
+
+def of_everything(status: str, workspace: str, bot: str) -> dict[str, Any]:
+    """An alert as Alertmanager gives it to a template."""
+    return {
+        "status": status,
+        "labels": {"severity": "warning", "workspace": workspace, "bot": bot},
+        "annotations": {"summary": "It fails.", "description": f"{bot} {'text ' * 50}."},
+        "startsAt": "2026-01-14T09:12:00Z",
+        "endsAt": "2026-01-14T10:12:00Z",
+    }
+
+
+MEDIA: Final = (("slack.text", "text"), ("text", "text"), ("email.html", "html"))
+
+
+@pytest.mark.parametrize("workspaces", [1, 300])
+@pytest.mark.parametrize("name", ["Support", "&" * 200, "客" * 200])
+def test_what_began_and_what_ended_of_hundreds_is_counted_and_nothing_is_cut_off(
+    tmp_path: Path, name: str, workspaces: int
+) -> None:
+    """Several workspaces come together with another `group_by`."""
+    alerts = [
+        of_everything(status, f"{number % workspaces} {name}", name)
+        for status in ("firing", "resolved")
+        for number in range(300)
+    ]
+    whole = {} if workspaces > 1 else {"workspace": f"0 {name}"}
+    data = {"status": "firing", "alerts": alerts, "groupLabels": whole, "commonLabels": whole}
+    slack, text, page = (rendered(tmp_path, medium, data, kind) for medium, kind in MEDIA)
+
+    assert len(slack) < SLACK_SHOWS
+    assert slack.endswith("|Silence>")
+    assert page.rstrip().endswith("</html>")
+    assert sum(len(quopri.encodestring(body.encode())) for body in (text, page)) < MAIL_SHOWS
+    for body in (slack, text, page):
+        assert body.count("It fails.") > 1
+        assert re.search(r"\d+ more(?:</b>)? in other workspaces", body) or workspaces == 1
+        assert "300 in all" in body
+
+
 def test_alerts_of_several_workspaces_stand_together_by_workspace(tmp_path: Path) -> None:
     """As they come with another `group_by`, which amtool can render without waiting."""
     alerts = [
-        {
-            "status": "firing",
-            "labels": {"severity": "warning", "workspace": workspace, "bot": bot},
-            "annotations": {"description": f"{bot}."},
-            "startsAt": "2026-01-14T09:12:00Z",
-        }
+        of_everything("firing", workspace, bot)
         for bot, workspace in (
             ("Help", "acme"),
             ("Bills", "beta"),
@@ -193,22 +276,12 @@ def test_alerts_of_several_workspaces_stand_together_by_workspace(tmp_path: Path
         )
     ]
     data = {"status": "firing", "alerts": alerts, "groupLabels": {}, "commonLabels": {}}
-    path = tmp_path / "data.json"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    templates = f"--template.glob={ALERTMANAGER.parent}/templates/*.tmpl"
-    for name, kind in (("slack.text", "text"), ("text", "text"), ("email.html", "html")):
-        command = [
-            *(of_alertmanager("amtool"), "template", "render", templates),
-            *(f"--template.data={path}", f"--template.type={kind}"),
-            f'--template.text={{{{ template "seasalt.{name}" . }}}}',
-        ]
-        done = finished(command)
-        places = [
-            done.stdout.index(word)
-            for word in ("acme", "Help", "Orders", "beta", "Bills", "Returns")
-        ]
-        assert places == sorted(places), done.stdout
-        assert done.stdout.count("acme") == done.stdout.count("beta") == 1
+    for name, kind in MEDIA:
+        text = rendered(tmp_path, name, data, kind)
+        words = ("acme", "Help", "Orders", "beta", "Bills", "Returns")
+        places = [text.index(word) for word in words]
+        assert places == sorted(places), text
+        assert text.count("acme") == text.count("beta") == 1
 
 
 def test_resolved_alerts_stand_apart_and_alone_they_are_good_news(desk: Desk) -> None:
