@@ -227,7 +227,7 @@ def problem(selector: Selector) -> str | None:
         if "window" in known and not selector.pinned("window"):
             return "any window"
         scopes = {(sign, value) for label, sign, value in selector.matchers if label == "bot_id"}
-        if scopes not in ({("=", "")}, {("!=", "")}):
+        if scopes != {("!=", "")} and selector.pinned("bot_id") is None:
             return "any scope"
         if any(label in known and selector.pinned(label) is None for label in FILTERS):
             return "any filter"
@@ -301,6 +301,7 @@ OVERVIEW: Final = 'conversation_overview_users{window="last_day",bot_id=""'
     [
         ('seasalt_csat_responses{window="all",bot_id!=""}', None),
         ('seasalt_csat_responses{window="all",bot_id="",job="seasalt"}', None),
+        ('seasalt_csat_responses{window="all",bot_id="bot_1"}', None),
         ('seasalt_csat_responses{bot_id=""}', "any window"),
         ('seasalt_csat_responses{window=~"all|today",bot_id=""}', "any window"),
         ('seasalt_csat_responses{window="all"}', "any scope"),
@@ -486,6 +487,15 @@ def test_a_runbook_says_how_long_the_condition_lasts_before_and_after(alert: Rul
     timing = {"for": alert.lasting, "keep_firing_for": alert.keep}
     said = ", ".join(f"`{name}: {value}`" for name, value in timing.items() if value)
     assert not said or f"set in `config/prometheus/rules/{alert.file}`: {said}.\n" in text
+
+
+@each_alert
+def test_a_runbook_names_a_bot_by_its_id_because_several_may_have_one_name(alert: Rule) -> None:
+    text = (RUNBOOKS / f"{alert.alert}.md").read_text(encoding="utf-8")
+    for code in re.findall(r"```\w+\n(.*?)```", text, re.DOTALL):
+        assert not re.search(r"\bbot=", code), code
+    if "bot_id" in alert.annotations["dashboard_url"] and alert.labels["severity"] != "none":
+        assert " bot_id=" in text.partition("## Silence")[2]
 
 
 def test_every_runbook_is_an_alerts() -> None:

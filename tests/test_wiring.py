@@ -386,6 +386,48 @@ def test_hidden_alerts_are_not_told_until_what_hides_them_is_over(
     wait_for(lambda: unseen <= alerting.told("firing"), "still hidden", more=alerting.say)
 
 
+SEVERITIES: Final = ("none", "info", "warning", "critical")
+NO_DATA: Final = {"SeasaltReportStale", "SeasaltBotMissing"}
+"""What says that there is no data, and so may hide a more severe alert that reads it."""
+
+
+def matching(matchers: list[str]) -> set[str]:
+    """The alerts that all matchers let through, as far as the labels of their rules decide it."""
+    found = set(ALERTS)
+    for matcher in matchers:
+        label, how, wanted = re.findall(r'^(\w+)(=~|!=|=)"(.*)"$', matcher)[0]
+        for name in list(found):
+            value = {"alertname": name, **ALERTS[name]}.get(label)
+            if value is None:
+                continue  # the series has it, such as the id of a bot
+            equal = re.fullmatch(wanted, value) if how == "=~" else value == wanted
+            if bool(equal) == (how == "!="):
+                found.remove(name)
+    return found
+
+
+def test_only_what_says_that_there_is_no_data_hides_an_alert_that_is_more_severe() -> None:
+    worse = set()
+    for rule in read(ALERTMANAGER)["inhibit_rules"]:
+        sources, targets = (matching(rule[f"{one}_matchers"]) for one in ("source", "target"))
+        assert sources
+        assert targets
+        worse |= {
+            (source, target)
+            for source in sources
+            for target in targets
+            if SEVERITIES.index(ALERTS[source]["severity"])
+            < SEVERITIES.index(ALERTS[target]["severity"])
+        }
+    assert {source for source, _ in worse} == NO_DATA
+    assert {ALERTS[target]["category"] for _, target in worse} == {"data"}
+    text = (ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall("^An alert inhibits a more severe one only if .*$", text, re.MULTILINE)
+    assert all(f"`{name}`" in sentence for name in NO_DATA)
+    critical = {target for _, target in worse if ALERTS[target]["severity"] == "critical"}
+    assert {name for name in ALERTS if f"`{name}`" in sentence} >= critical
+
+
 def test_a_workspace_that_lost_messages_hides_that_its_bots_did(alerting: Alerting) -> None:
     job = "lost"
     alerting.post(firing("SeasaltVolumeDropped", job, **WORKSPACE))
