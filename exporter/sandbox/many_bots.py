@@ -16,7 +16,10 @@ from exporter.sandbox import companies
 from exporter.sandbox.companies import SandboxWorkspace, Traits
 
 FEWEST, MOST = 20, 200
-"""Bots of a big sandbox: fewer have no room for all that is special, more fill for too long."""
+"""Bots of a big sandbox: fewer have no room for the bots with traits, more fill for too long.
+
+From 25 on, all special names are among them.
+"""
 
 _SHARES: Final = (24, 14, 8, 4)
 """How the bots are divided among the workspaces, in fiftieths."""

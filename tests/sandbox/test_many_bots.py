@@ -1,6 +1,7 @@
 """The big sandbox: bots that differ as those of an account do, and days that are unlike others."""
 
 import itertools
+import re
 import sqlite3
 import unicodedata
 from collections import Counter, defaultdict
@@ -80,6 +81,18 @@ def test_there_are_as_many_bots_as_asked_for_in_four_time_zones() -> None:
         assert sum(sizes) == number
         assert sizes == sorted(set(sizes), reverse=True)
         assert len({workspace.timezone for workspace in made}) == 4
+
+
+def test_from_25_bots_on_all_unusual_names_are_there_and_with_fewer_all_but_two() -> None:
+    named: dict[int, set[str]] = {
+        number: {bot.name for workspace in make_many(1, number, 0.0) for bot in workspace.bots}
+        for number in range(FEWEST, MOST + 1)
+    }
+    unusual = {name for name in named[50] if not re.fullmatch(r"[A-Z][A-Za-zöü -]+", name)}
+    assert len(unusual) == 12
+    for number, names in named.items():
+        missing = unusual - names
+        assert missing == ({"حجوزات الفنادق", "<b>Deals</b> & Co."} if number < 25 else set())
 
 
 @pytest.mark.parametrize("number", [0, FEWEST - 1, MOST + 1])

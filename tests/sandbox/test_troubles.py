@@ -127,6 +127,13 @@ def test_a_key_is_rejected_for_half_of_each_hour(seed: int) -> None:
     assert trouble.failing in workspaces[0].bots
 
 
+def test_a_sandbox_with_one_workspace_has_all_faults_in_it() -> None:
+    (only,) = workspaces = make_workspaces(1, 1, 4)
+    trouble = Trouble(1, START, workspaces)
+    assert trouble.rejected is trouble.limited is only
+    assert trouble.failing in only.bots
+
+
 def test_a_rejected_key_is_told_as_the_api_tells_it(api: Api) -> None:
     lost = api.trouble.rejected
     for ask in (api.ask, api.list_bots):
