@@ -10,11 +10,13 @@ import json
 import re
 import shutil
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -180,12 +182,26 @@ def configuration(workspace: SandboxWorkspace, interval: str) -> Json:
     }
 
 
-def instants(end: datetime) -> list[datetime]:
-    """The last hours closely, four weeks loosely, and their same hours closely enough."""
+def clocks_changed(zone: ZoneInfo, since: datetime, until: datetime) -> timedelta:
+    """By how much the clocks of a zone were put forward between two instants."""
+    before, after = (at.astimezone(zone).utcoffset() for at in (since, until))
+    assert before is not None
+    assert after is not None
+    return after - before
+
+
+def instants(end: datetime, zone: ZoneInfo) -> list[datetime]:
+    """The last hours closely, four weeks loosely, and their same hours closely enough.
+
+    Where the clocks were changed since, the rules read what was an hour beside.
+    """
     same = {
-        end - WEEK * week - HOUR * ago + timedelta(minutes=beside)
+        before + change + timedelta(minutes=beside)
         for week in range(1, 5)
         for ago in AGO
+        for at in (end - HOUR * ago,)
+        for before in (at - WEEK * week,)
+        for change in (timedelta(), clocks_changed(zone, before, at))
         for beside in (-5, 5)
     }
     loosely = {
@@ -305,7 +321,7 @@ def desk(
     books = sqlite3.connect(":memory:", check_same_thread=False)
     write(
         folder / "pages.txt",
-        instants(end),
+        instants(end, ZoneInfo(workspace.timezone)),
         configuration=configuration(workspace, "10m"),
         turns=[
             Turn(since, lambda sandbox: silence(sandbox.connection, silent, since)),
@@ -352,6 +368,22 @@ def desk(
         process = stack.enter_context(started(command))
         answered(f"http://{own}/-/ready")
         yield Desk(files, f"http://{own}", process, receiver, sandbox, workspace)
+
+
+@pytest.mark.usefixtures("_our_zones")
+def test_the_pages_that_the_rules_read_are_there_on_every_day_of_the_year() -> None:
+    for end in every(
+        timedelta(hours=19), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC)
+    ):
+        zone = ZoneInfo(near_noon(end).timezone)
+        pages = instants(end, zone)
+        assert min(after - before for before, after in pairwise(pages)) >= timedelta(minutes=10)
+        for week, ago in product(range(1, 5), AGO):
+            # Of an aware instant a week before is the same local time.
+            local = (end - HOUR * ago).astimezone(zone) - WEEK * week
+            read = local.astimezone(UTC)
+            seen = pages[bisect_right(pages, read) - 1]
+            assert read - seen <= LOOKBACK, (end, zone, week, ago)
 
 
 def wrong(desk: Desk) -> set[tuple[str, str, str]]:
