@@ -16,3 +16,22 @@ SEAX_REPORT: Final = "/analytics-api/v1/generate_metric_report"
 
 BOTS: Final = "/api/v1/public/bots"
 """A workspace's bots, paginated (SeaChat API Wiki, "Get Agent List")."""
+
+CONVERSATION: Final = "conversations/ops/get_or_create"
+"""Below a bot: the conversation of one user, created if there is none (SeaChat OpenAPI)."""
+
+MESSAGES: Final = "messages"
+"""Below a bot's conversation: sends a message, or reads those that were sent (SeaChat OpenAPI)."""
+
+KNOWLEDGE_BASE_FILES: Final = "kb/files"
+"""Below a bot: its files, paginated (SeaChat API Wiki; the published OpenAPI lacks it)."""
+
+
+def of_bot(bot_id: str, path: str) -> str:
+    """A path below a bot."""
+    return f"{BOTS}/{bot_id}/{path}"
+
+
+def messages(bot_id: str, conversation_id: str) -> str:
+    """The path of the messages of a bot's conversation."""
+    return of_bot(bot_id, f"conversations/{conversation_id}/{MESSAGES}")

@@ -2,7 +2,16 @@
 
 from exporter.sandbox.app import Sandbox
 from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
+from exporter.sandbox.conversations import Conversations, Manner
 from exporter.sandbox.temperaments import Temperament
 from exporter.sandbox.troubles import Trouble
 
-__all__ = ["Sandbox", "SandboxBot", "SandboxWorkspace", "Temperament", "Trouble"]
+__all__ = [
+    "Conversations",
+    "Manner",
+    "Sandbox",
+    "SandboxBot",
+    "SandboxWorkspace",
+    "Temperament",
+    "Trouble",
+]

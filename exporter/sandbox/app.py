@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from math import inf
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -14,6 +16,7 @@ from exporter.model import api_paths
 from exporter.sandbox import (
     bots as bots_list,
     companies,
+    conversations,
     fill_database,
     many_bots,
     portal,
@@ -21,7 +24,8 @@ from exporter.sandbox import (
     seax,
     temperaments,
 )
-from exporter.sandbox.companies import SandboxWorkspace
+from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
+from exporter.sandbox.conversations import Conversations, Late
 from exporter.sandbox.figures import Scope
 from exporter.sandbox.requests import Refusal, json_object
 from exporter.sandbox.temperaments import Temperament
@@ -34,12 +38,15 @@ Report = Callable[[dict[str, object], Scope], object]
 Handler = Callable[[Message, bytes], object]
 """Answers a request, given its ASGI scope and its body."""
 
+_OF_A_BOT: Final = re.compile(f"{api_paths.BOTS}/([^/]+)(?:/(.+))?")
+_MESSAGES: Final = re.compile(f"conversations/([^/]+)/{api_paths.MESSAGES}")
+
 _SILENT_FOR: Final = timedelta(hours=30)
 """Longer than a local day, so that the silent bot has no message of today."""
 
 
 class Sandbox:
-    """SeaChat, Portal and SeaX analytics and the list of bots, with made-up data.
+    """SeaChat, Portal and SeaX analytics, the list of bots and conversations, with made-up data.
 
     It is an ASGI application: `await sandbox(scope, receive, send)`. It does not support the
     lifespan protocol.
@@ -49,6 +56,7 @@ class Sandbox:
         connection: The database from which all figures are computed, see `schema.sql`.
         trouble: The faults that come and go; None if there are none.
         temper: How it behaves where the documents leave it open, if not by default.
+        conversations: What is said to the bots, and how they react.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Sandbox:
         self.connection = connection
         self.trouble = trouble
         self.workspaces = workspaces
+        self.conversations = Conversations(now)
         self._now = now
         self._since = since
         self.temper = frozenset(temper)
@@ -202,6 +211,10 @@ class Sandbox:
         if Temperament.SLOW in self.temper:
             await asyncio.sleep(temperaments.DELAY)
         status, headers, found = self._answer(scope, asked)
+        if isinstance(found, Late):
+            if await _gone(receive, found.seconds):
+                return
+            found = found.reply
         body = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
         lines = {
             "content-type": "application/json",
@@ -246,7 +259,10 @@ class Sandbox:
 
     def _answer(self, scope: Message, body: bytes) -> tuple[int, dict[str, str], object]:
         if scope["path"] not in self._routes:
-            return 404, {}, {"detail": "Not Found"}
+            try:
+                return self._answer_of_bot(scope, body)
+            except Refusal as refusal:
+                return refusal.status, refusal.headers, refusal.body
         method, handler = self._routes[scope["path"]]
         if scope["method"] != method:
             return 405, {"allow": method}, {"detail": "Method Not Allowed"}
@@ -276,7 +292,50 @@ class Sandbox:
         return handler
 
     def _bots(self, scope: Message, _body: bytes) -> object:
-        """The handler of the list of bots, whose key is a bearer token."""
+        """The handler of the list of bots."""
+        owner = self._owner(scope)
+        if Temperament.BOTS_SCOPE in self.temper:
+            raise Refusal(403, "Forbidden", code=403, parameters={})
+        return bots_list.listing(owner, _query(scope), self.connection)
+
+    def _answer_of_bot(self, scope: Message, body: bytes) -> tuple[int, dict[str, str], object]:
+        """The answer to a request below one bot.
+
+        Raises:
+            Refusal: If the request is not right.
+        """
+        found = _OF_A_BOT.fullmatch(scope["path"])
+        path = (found[2] or "") if found else ""
+        talk = _MESSAGES.fullmatch(path)
+        methods = {
+            "": ("GET",),
+            api_paths.KNOWLEDGE_BASE_FILES: ("GET",),
+            api_paths.CONVERSATION: ("POST",),
+        }.get(path, ("GET", "POST") if talk else ())
+        if not found or not methods:
+            return 404, {}, {"detail": "Not Found"}
+        if scope["method"] not in methods:
+            return 405, {"allow": ", ".join(methods)}, {"detail": "Method Not Allowed"}
+        owner = self._owner(scope)
+        bot = _bot(owner, found[1])
+        if talk and scope["method"] == "GET":
+            reply = self.conversations.read(bot, talk[1], _query(scope))
+        elif talk:
+            reply = self.conversations.send(bot, talk[1], _given(scope, body))
+        elif path == api_paths.CONVERSATION:
+            reply = self.conversations.get_or_create(bot, _given(scope, body))
+        elif path:
+            reply = conversations.files(bot, _query(scope))
+        else:
+            reply = bots_list.one(owner, bot, self.connection)
+        return 200, {}, reply
+
+    def _owner(self, scope: Message) -> SandboxWorkspace:
+        """The workspace whose key is the request's bearer token.
+
+        Raises:
+            Refusal: 401 if it is none's, 429 if it asks too often.
+        """
         scheme, _, token = _header(scope, b"authorization").partition(" ")
         now = self._now()
         for workspace in self.workspaces:
@@ -284,12 +343,40 @@ class Sandbox:
                 continue
             if scheme.lower() == "bearer" and token == workspace.seachat_key:
                 self._admit(workspace, now)
-                if Temperament.BOTS_SCOPE in self.temper:
-                    raise Refusal(403, "Forbidden", code=403, parameters={})
-                query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-                return bots_list.listing(workspace, query, self.connection)
+                return workspace
         detail = f"The token: {token} decoding failed."
         raise Refusal(401, detail, code=40007, parameters={"token": token})
+
+
+async def _gone(receive: Receive, seconds: float) -> bool:
+    """Wait for some seconds, and return whether the client has gone away meanwhile."""
+    try:
+        async with asyncio.timeout(None if seconds == inf else seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def _bot(workspace: SandboxWorkspace, identity: str) -> SandboxBot:
+    """A bot of a workspace.
+
+    Raises:
+        Refusal: 404 if there is no such bot.
+    """
+    for bot in workspace.bots:
+        if bot.id == identity:
+            return bot
+    raise conversations.missing("BOT", identity)
+
+
+def _given(scope: Message, body: bytes) -> dict[str, object]:
+    return json_object(body, _header(scope, b"content-type"))
+
+
+def _query(scope: Message) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def _header(scope: Message, name: bytes) -> str:

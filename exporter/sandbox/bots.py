@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
-from exporter.sandbox.companies import SandboxWorkspace
+from exporter.sandbox.companies import SandboxBot, SandboxWorkspace
 from exporter.sandbox.requests import Refusal, Wrong, mistake, read, text
 
 _ORDERS: Final = frozenset({"created_at", "id", "is_enabled", "name", "use_case"})
@@ -32,6 +32,14 @@ def listing(
     )
     total = len(workspace.bots) if own else 0
     return {"total": total, "data": [_bot(workspace, row) for row in rows]}
+
+
+def one(
+    workspace: SandboxWorkspace, bot: SandboxBot, connection: sqlite3.Connection
+) -> dict[str, object]:
+    """One bot of a workspace; the same object as in the list."""
+    [row] = connection.execute(_BOTS + " AND number = ?", (workspace.number, True, bot.number))
+    return _bot(workspace, row)
 
 
 def _read_query(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
