@@ -15,7 +15,10 @@ from exporter.did_you_mean import nearest
 from exporter.errors import StartError
 from exporter.network_addresses import split, url_parts
 
-OTHER_ROUTES: Final = ("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status")
+OTHER_ROUTES: Final = (
+    *("/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status"),
+    *("/probe", "/api/v1/sd/probes"),
+)
 """The routes of the exporter other than the metrics page."""
 
 DONE: Final = 0
@@ -45,6 +48,7 @@ COMMANDS: Final = {
     "bots": "lists the bots of each workspace as YAML to paste",
     "doctor": "asks the API, in a dozen requests, what its documents leave open, and checks the configuration against the account",
     "backfill": "rebuilds the past of the metrics from the API, for Prometheus or a long-term store",
+    "probe": "asks a bot a module's question once and prints what came of it; costs a message",
     "docs": "prints the metric reference",
 }
 
@@ -89,7 +93,7 @@ _MEANT: Final = {
 }
 """Names that other programs use, each with the one that is meant here."""
 
-_CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor", "backfill")
+_CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor", "backfill", "probe")
 _SERVING: Final = ("serve", "demo")
 _REACHING: Final = (*_SERVING, "health")
 _SANDBOXED: Final = ("demo", "sandbox")
@@ -187,6 +191,17 @@ FLAGS: Final = (
         " answers",
         switch=True,
         commands=_SANDBOXED,
+    ),
+    Flag(name="bot", help="id of the bot to probe", commands=("probe",)),
+    Flag(
+        name="workspace",
+        help="name of the bot's workspace; needed only if there are several",
+        commands=("probe",),
+    ),
+    Flag(
+        name="module",
+        help="name of the module; needed only if the bot may be probed with several",
+        commands=("probe",),
     ),
     Flag(
         name="temperament",

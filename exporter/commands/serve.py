@@ -39,6 +39,8 @@ from exporter.polling.poller import nowhere
 from exporter.polling.reload import Reloader, Source
 from exporter.polling.status import Status
 from exporter.polling.workspace import WorkspacePoller
+from exporter.probing.prober import GivenUp, NotProbed, Prober
+from exporter.probing.result import discovery, page
 from exporter.shutdown import signalled
 from exporter.state.encoding import State
 from exporter.state.file import StateFile
@@ -47,7 +49,7 @@ from exporter.threads import Loop, Workers, considerate
 from exporter.upstream.client import Trust
 from exporter.upstream.shared_keys import SharedKeys
 from exporter.web.access_control import AccessControl
-from exporter.web.app import Look, Web
+from exporter.web.app import NO_RESULT, NOT_KNOWN, NOT_PROBED, Look, NoProbe, Web
 from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.server import Server
 from exporter.web.sockets import bound, listen
@@ -110,7 +112,7 @@ async def serve(
             _tell_the_start(config, invocation, polling.fleet)
             reloader = Reloader(source, polling.adopt, polling.telemetry, now) if source else None
             background = [tasks.create_task(job) for job in _jobs(invocation, polling, reloader)]
-            ending = tasks.create_task(_end_polling(stop, background, polling.fleet))
+            ending = tasks.create_task(_end_polling(stop, background, polling))
             web = AccessControl(_web(invocation, polling, reloader), lambda: kept.current)
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
@@ -128,6 +130,7 @@ class _Polling:
     Attributes:
         file: The state file; None without one.
         fleet: The pollers, from `begin` on.
+        prober: Probes their bots.
     """
 
     fleet: Fleet
@@ -138,6 +141,7 @@ class _Polling:
         self.store = Store()
         self.snapshots = SnapshotRefresher(self.store, self.telemetry, now)
         self.file = StateFile(Path(path), self.telemetry, now) if path else None
+        self.prober = Prober(lambda: self.fleet, now)
         self._settled = cache(settled)
         self._shared_keys = SharedKeys(secrets.token_bytes(32))
 
@@ -173,6 +177,7 @@ class _Polling:
     async def adopt(self, config: Config) -> None:
         """Put a configuration in force."""
         await self.fleet.adopt(config)
+        self.prober.adopt(config.modules)
         await self.snapshots.renewed()  # so that the next page shows the new configuration
 
     def _poller(
@@ -204,6 +209,37 @@ class _Polling:
         return lambda rest: Status(__version__, at, tuple(part(rest) for part in parts))
 
 
+class _Probes:
+    """The prober as the web server needs it."""
+
+    def __init__(self, prober: Prober) -> None:
+        self._prober = prober
+
+    async def page(self, workspace: str, bot_id: str, module: str) -> bytes:
+        """The result for a bot and a module in the text format.
+
+        Raises:
+            NoProbe: If there is none.
+        """
+        try:
+            return page(await self._prober.probe(workspace, bot_id, module))
+        except NotProbed:
+            raise NoProbe(NOT_PROBED) from None
+        except GivenUp:
+            raise NoProbe(NO_RESULT) from None
+
+    def discovery(self) -> bytes:
+        """What can be probed.
+
+        Raises:
+            NoProbe: If that is not known yet.
+        """
+        try:
+            return discovery(self._prober.targets())
+        except NotProbed:
+            raise NoProbe(NOT_KNOWN) from None
+
+
 def _jobs(
     invocation: Invocation, polling: _Polling, reloader: Reloader | None
 ) -> Iterator[Coroutine[None, None, None]]:
@@ -232,17 +268,19 @@ def _web(invocation: Invocation, polling: _Polling, reloader: Reloader | None) -
         external_url=invocation.one("web.external-url"),
         runbooks_url=invocation.one("web.runbooks-url").rstrip("/"),
         grafana_url=invocation.one("web.grafana-url").rstrip("/"),
+        probes=_Probes(polling.prober),
     )
 
 
 async def _end_polling(
-    stop: asyncio.Event, background: Iterable[asyncio.Task[None]], fleet: Fleet
+    stop: asyncio.Event, background: Iterable[asyncio.Task[None]], polling: _Polling
 ) -> None:
     """End polling as soon as the event is set; the server may need seconds longer."""
     await stop.wait()
     for task in background:
         task.cancel()
-    await fleet.close()
+    polling.prober.end()
+    await polling.fleet.close()
 
 
 def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> None:

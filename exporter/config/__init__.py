@@ -6,7 +6,7 @@ and `validation` checks how settings fit together. `api_keys` reads API keys fro
 """
 
 from exporter.config.api_keys import ApiKey
-from exporter.config.settings import Bot, Discovery, Workspace
+from exporter.config.settings import Bot, Discovery, Module, Workspace
 from exporter.config.validation import Config, load
 
-__all__ = ["ApiKey", "Bot", "Config", "Discovery", "Workspace", "load"]
+__all__ = ["ApiKey", "Bot", "Config", "Discovery", "Module", "Workspace", "load"]

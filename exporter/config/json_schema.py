@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from exporter.config.settings import Settings, Workspace
+from exporter.config.settings import Module, ModuleName, Settings, Workspace
 from exporter.model.apis import APIS
 from exporter.model.durations import show
 from exporter.reports.catalogue import REPORTS, of_api
@@ -17,6 +17,10 @@ class _File(Settings):
     """The configuration of seasalt-exporter."""
 
     workspaces: tuple[Workspace, ...] = Field(description="Workspaces to poll.", min_length=1)
+    modules: dict[ModuleName, Module] = Field(
+        {},
+        description="Probes by name. `probes` of a workspace or bot says where they are allowed.",
+    )
 
 
 class _Schema(GenerateJsonSchema):

@@ -16,13 +16,14 @@ from pydantic.json_schema import WithJsonSchema
 
 from exporter.config.api_keys import ApiKey, elsewhere
 from exporter.did_you_mean import nearest
+from exporter.model.answer_pattern import LONGEST_PATTERN, checked
 from exporter.model.api_paths import BOTS
 from exporter.model.apis import APIS, Api
 from exporter.model.bot_list import BOT_ID, DEFAULT_MOST
 from exporter.model.durations import Duration
 from exporter.model.entry import Entry
 from exporter.model.label_values import writable
-from exporter.model.report import Section, matching, printable
+from exporter.model.report import LabelName, Section, matching, printable
 from exporter.network_addresses import url_parts
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
@@ -144,6 +145,16 @@ def _file(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
+_LONGEST_TIMEOUT: Final = timedelta(minutes=4)
+"""Below the time that the web server allows an answer."""
+
+
+def _patient(timeout: timedelta) -> timedelta:
+    if timeout > _LONGEST_TIMEOUT:
+        raise ValueError("must be at most 4m")
+    return timeout
+
+
 ZoneName = Annotated[str, AfterValidator(_zone)]
 FileName = Annotated[Path, AfterValidator(_named)]
 File = Annotated[FileName, AfterValidator(_file)]
@@ -228,6 +239,47 @@ def _shown_as_it_is(name: str) -> str:
     return writable(name) if name.strip() else name
 
 
+MODULE_NAME: Final = "[a-zA-Z][a-zA-Z0-9_-]{0,63}"
+"""The pattern of a module's name."""
+
+ModuleName = Annotated[str, *matching(MODULE_NAME, "letters, digits, underscores and hyphens")]
+
+
+class ProbeUser(Section):
+    """The user as whom the exporter writes to a bot."""
+
+    id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] = Field(
+        "seasalt-exporter-probe", description="ID of the user. Nobody else may have it."
+    )
+    first_name: LabelName = Field("Monitoring", description="First name, for those who read along.")
+    last_name: LabelName = Field("Probe", description="Last name, likewise.")
+
+
+class Module(Section):
+    """A probe: the question that a bot is asked, and what its answer must be like."""
+
+    question: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(printable)] = (
+        Field(description="The message that is sent.")
+    )
+    answer: Annotated[
+        str,
+        AfterValidator(checked),
+        WithJsonSchema({"type": "string", "maxLength": LONGEST_PATTERN}),
+    ] = Field(
+        description="Regular expression in Rust's syntax, which the answer must match anywhere."
+        " Write `$$` for a dollar sign."
+    )
+    timeout: Annotated[Duration, AfterValidator(_patient)] = Field(
+        timedelta(seconds=30), description="How long the bot may take to answer, at most 4m."
+    )
+    interval: Duration = Field(
+        timedelta(minutes=10),
+        description="How long the last result is served again, because each probe costs a message."
+        " Less than 10m needs `allow_fast_polling`.",
+    )
+    user: ProbeUser = Field(ProbeUser(), description="The user who asks.")
+
+
 class Bot(Section):
     """One bot to poll."""
 
@@ -238,6 +290,9 @@ class Bot(Section):
         "", description="Value of the label `bot`; the ID if omitted."
     )
     labels: StaticLabels = Field({}, description="Labels added to every series of the bot.")
+    probes: tuple[ModuleName, ...] | None = Field(
+        None, description="Modules with which the bot may be probed, instead of the workspace's."
+    )
 
     @property
     def shown_name(self) -> str:
@@ -322,6 +377,15 @@ class Workspace(Settings):
         None,
         description="Reads the bots from the API, instead of `bots` or in addition to it. SeaChat only.",
     )
+    probes: tuple[ModuleName, ...] = Field(
+        (),
+        description="Modules with which the workspace's bots may be probed; none if omitted."
+        " SeaChat only.",
+    )
+    knowledge_base: bool = Field(
+        default=False,
+        description="Counts the files in the knowledge base of each bot, once an hour. SeaChat only.",
+    )
     metrics: Annotated[tuple[Any, ...], Field(min_length=1, max_length=500)] | None = Field(
         None,
         description="Reports to poll. If omitted, one of each metric of the API that needs no option.",
@@ -405,6 +469,15 @@ class Workspace(Settings):
     def has_bots(self) -> bool:
         """Whether reports are polled per bot by default."""
         return bool(self.bots) or self.discover_bots is not None
+
+    def modules(self, bot: Bot) -> tuple[str, ...]:
+        """The names of the modules with which a bot may be probed."""
+        return self.probes if bot.probes is None else bot.probes
+
+    @property
+    def has_probes(self) -> bool:
+        """Whether any bot may be probed."""
+        return bool(self.probes) or any(bot.probes for bot in self.bots)
 
     @property
     def loopback(self) -> bool:

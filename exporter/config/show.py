@@ -14,7 +14,13 @@ SECRET: Final = "<secret>"  # noqa: S105 - the mask itself
 
 def shown_configuration(config: Config) -> str:
     """The configuration as YAML, with all defaults filled in and all secrets masked."""
-    shown = {"workspaces": [_workspace(workspace) for workspace in config.workspaces]}
+    shown: dict[str, Any] = {
+        "workspaces": [_workspace(workspace) for workspace in config.workspaces]
+    }
+    if config.modules:
+        shown["modules"] = {
+            name: module.model_dump(mode="json") for name, module in config.modules.items()
+        }
     return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
 
 

@@ -6,21 +6,22 @@ once.
 """
 
 from collections.abc import Iterable, Mapping, Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from re import ASCII, fullmatch
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from exporter.config.api_keys import ApiKey, elsewhere, orphaned
-from exporter.config.settings import Settings, Workspace
+from exporter.config.settings import MODULE_NAME, Module, Settings, Workspace
 from exporter.config.shape import validated
 from exporter.config.yaml_document import Document, Place, read
 from exporter.did_you_mean import did_you_mean
 from exporter.errors import ConfigError, Mistake
-from exporter.model import bot_list
+from exporter.model import bot_list, knowledge_base
 from exporter.model.apis import APIS
 from exporter.model.durations import show
 from exporter.model.entry import Entry
@@ -54,17 +55,19 @@ class Config:
     Attributes:
         workspaces: In the order of the files.
         warnings: Settings that are valid but probably not intended.
+        modules: What bots may be probed with, by name.
     """
 
     workspaces: tuple[Workspace, ...]
     warnings: tuple[Mistake, ...] = ()
+    modules: Mapping[str, Module] = field(default_factory=dict)
 
 
 def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> Config:
     """The configuration from one or more files.
 
     Args:
-        files: Their names; the workspaces of all files are merged.
+        files: Their names; the workspaces and the modules of all files are merged.
         environment: The variables for `${NAME}`.
         today: Decides whether `current` and a fixed year may be the same.
 
@@ -74,6 +77,9 @@ def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> C
     workspaces: list[Workspace] = []
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
+    readers: list[_Reader] = []
+    modules: dict[str, Module | None] = {}
+    names: set[str] = set()
     for file in files:
         if orphaned(Path(file)):
             warnings.append(Mistake(file, 0, "", ORPHANED))
@@ -82,25 +88,61 @@ def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> C
         except ConfigError as error:
             mistakes += error.mistakes
             continue
-        reader = _Reader(document, today, {workspace.name for workspace in workspaces})
+        readers.append(reader := _Reader(document, today, names, modules))
+        reader.read_modules()  # of all files first: a workspace may name those of another one
+    for reader in readers:
         workspaces += reader.workspaces()
-        mistakes += document.mistakes
+        mistakes += reader.document.mistakes
         warnings += reader.warnings
     if mistakes:
         raise ConfigError(mistakes)
-    return Config(tuple(workspaces), tuple(warnings))
+    right = {name: module for name, module in modules.items() if module}
+    return Config(tuple(workspaces), tuple(warnings), right)
 
 
 class _Reader:
-    """Turns one document into workspaces, and records its mistakes in the document."""
+    """Turns one document into workspaces, and records its mistakes in the document.
 
-    def __init__(self, document: Document, today: date, names: set[str]) -> None:
+    Args:
+        document: The document.
+        today: See `load`.
+        names: The names of the workspaces so far, of all documents.
+        modules: The modules so far, likewise; None in place of an invalid one.
+    """
+
+    def __init__(
+        self, document: Document, today: date, names: set[str], modules: dict[str, Module | None]
+    ) -> None:
         self.document = document
         self.today = today
         self.names = names
+        self.modules = modules
+        self.hurried: list[Place] = []
         self.warnings: list[Mistake] = []
         self.folder = Path(document.file).parent
         self._validated = partial(validated, document, folder=self.folder)
+
+    def read_modules(self) -> None:
+        """Add the document's modules."""
+        data = self.document.data
+        found = data.get("modules", {}) if isinstance(data, dict) else {}
+        if not isinstance(found, dict):
+            self.document.wrong(("modules",), "must be a mapping")
+            return
+        for name, item in found.items():
+            if self.document.full:
+                break
+            place = ("modules", name)
+            if not fullmatch(MODULE_NAME, name, ASCII):
+                self.document.wrong(
+                    place, "must be named with letters, digits, underscores and hyphens"
+                )
+            elif name in self.modules:
+                self.document.wrong(place, "is the name of a module of another file already")
+            module, _ = self._validated(Module, item, place)
+            if module and module.interval < GUIDANCE:
+                self.hurried.append((*place, "interval"))
+            self.modules.setdefault(name, module)
 
     def workspaces(self) -> list[Workspace]:
         """The valid workspaces; the list is incomplete if there are mistakes."""
@@ -108,8 +150,12 @@ class _Reader:
         if not isinstance(data, dict):
             self.document.wrong((), "must be a mapping with the key workspaces")
             return []
-        top = {key: value for key, value in data.items() if key != "workspaces"}
-        _, broken = self._validated(Settings, top, (), others=("workspaces",))
+        others = ("workspaces", "modules")
+        top = {key: value for key, value in data.items() if key not in others}
+        settings, broken = self._validated(Settings, top, (), others=others)
+        if settings and not settings.allow_fast_polling:
+            for place in self.hurried:
+                self.document.wrong(place, _TOO_MANY_MESSAGES)
         inherited = {key: value for key, value in top.items() if key not in broken}
         items = data.get("workspaces")
         if not isinstance(items, list) or not items:
@@ -215,12 +261,17 @@ class _Reader:
 
     def _bots(self, workspace: Workspace, place: Place) -> None:
         able = ", ".join(api.title for api in APIS.values() if api.per_bot)
-        for name in ("bots", "discover_bots"):
+        for name in ("bots", "discover_bots", "probes", "knowledge_base"):
             if getattr(workspace, name) and not workspace.dialect.per_bot:
                 self.document.wrong(
                     (*place, name),
                     f"{workspace.dialect.title} cannot be asked bot by bot, only {able} can",
                 )
+            elif name in _ABOUT_BOTS and getattr(workspace, name) and not workspace.has_bots:
+                self.document.wrong(
+                    (*place, name), "is about bots: give the workspace bots or discover_bots"
+                )
+        self._modules_of(workspace.probes, (*place, "probes"))
         if workspace.discover_bots:
             if workspace.workspace_id is None:
                 self.document.wrong((*place, "discover_bots"), "needs the workspace_id")
@@ -232,6 +283,20 @@ class _Reader:
                 self.document.wrong((*place, "bots", index, "id"), "is in the list already")
             seen.add(bot.id)
             self._warn_of_personal((*place, "bots", index, "name"), bot.name)
+            self._modules_of(bot.probes or (), (*place, "bots", index, "probes"))
+
+    def _modules_of(self, names: Iterable[str], place: Place) -> None:
+        """Check the modules with which bots may be probed."""
+        known, seen = self.modules.keys(), set[str]()
+        for index, name in enumerate(names):
+            if name in seen:
+                self.document.wrong((*place, index), "is in the list already")
+            elif name not in known:
+                self.document.wrong(
+                    (*place, index),
+                    f"must be the name of one of the modules{did_you_mean(name, known)}",
+                )
+            seen.add(name)
 
     def _entries(self, workspace: Workspace, place: Place) -> list[Entry]:
         reports = of_api(workspace.api)
@@ -303,8 +368,8 @@ class _Reader:
             )
         if options.scope == "bots" and not workspace.has_bots:
             self.document.wrong((*place, "scope"), "there are no bots in this workspace")
-        if options.name == bot_list.REPORT:
-            self.document.wrong((*place, "name"), "is the name of the list of bots")
+        if options.name in _OWN_REPORTS:
+            self.document.wrong((*place, "name"), f"is the name of {_OWN_REPORTS[options.name]}")
         if form.needs_bot and not workspace.has_bots:
             self.document.wrong(
                 place, f"{report.name} is asked for one bot: give the workspace bots"
@@ -358,12 +423,24 @@ _STAND_INS: Final[Mapping[str | int, Any]] = {
     "allow_fast_polling": True,
 }
 
+_ABOUT_BOTS: Final = ("probes", "knowledge_base")
+_OWN_REPORTS: Final = {
+    bot_list.REPORT: "the list of bots",
+    knowledge_base.REPORT: "the count of the knowledge base",
+}
+"""Values of the label `report` that no entry may have."""
+
 _PERSONAL: Final = (
     "warning: looks like a telephone number or an e-mail address; it is shown as it stands"
 )
 
 _TOO_FAST: Final = (
     f"must be at least {show(GUIDANCE)}, the API's guidance, or set allow_fast_polling: true"
+)
+
+_TOO_MANY_MESSAGES: Final = (
+    f"must be at least {show(GUIDANCE)}, as each probe costs a message, or set allow_fast_polling:"
+    " true beside modules"
 )
 
 

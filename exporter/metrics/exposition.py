@@ -13,7 +13,7 @@ from typing import Final
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.packed_samples import Samples, Shape
 from exporter.metrics.store import Record
-from exporter.model import bot_list
+from exporter.model import bot_list, knowledge_base
 from exporter.model.samples import COMMON_LABELS, REPORT_LABELS, Family
 from exporter.model.targets import Key, Target
 from exporter.reports.catalogue import REPORTS
@@ -38,6 +38,7 @@ INTERVAL: Final = Family(
 API_FAMILIES: Final = (
     *(family for report in REPORTS for family in report.families),
     *bot_list.FAMILIES,
+    *knowledge_base.FAMILIES,
 )
 REPORT_FAMILIES: Final = (SUCCESS, LAST_SUCCESS, DURATION, INTERVAL)
 

@@ -288,6 +288,11 @@ class Store:
         record = self._find(key)
         return record.samples if record else NONE
 
+    def last_success(self, key: Key) -> datetime | None:
+        """When a key's values came; None if there are none, or no record."""
+        record = self._find(key)
+        return record.last_success if record else None
+
     def fields(self, key: Key) -> Fields:
         """The fields that the answers for a key had so far; none if there is no record."""
         record = self._find(key)

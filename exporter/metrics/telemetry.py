@@ -4,6 +4,7 @@ import logging
 import platform
 from collections import Counter as Counted
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -107,6 +108,13 @@ SCHEMA_DRIFT: Final = OwnFamily(
     " by documented field.",
     (*_WORKSPACE, "metric", "field"),
 )
+KNOWLEDGE_BASE: Final = OwnFamily(
+    "gauge",
+    "seasalt_knowledge_base_available",
+    "Whether the API lists the files of knowledge bases, where knowledge_base is on; 0 after a 404,"
+    " from which on they are no longer counted.",
+    _WORKSPACE,
+)
 LOAD: Final = OwnFamily(
     "gauge",
     "seasalt_workspace_load_ratio",
@@ -186,14 +194,14 @@ LOG_LINES_DROPPED: Final = OwnFamily(
 )
 OWN_FAMILIES: Final = (
     *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
-    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, LOAD, UTC_OFFSET),
+    *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, KNOWLEDGE_BASE, LOAD, UTC_OFFSET),
     *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
     *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
     *(BUGS, LOG_LINES_DROPPED),
 )
 
-CONTAINED: Final = ("reload", "discovery", "answer", "page", "web_config", "state")
+CONTAINED: Final = ("reload", "discovery", "answer", "page", "web_config", "state", "probe")
 """The values of the label `where`: operations that a bug makes fail without ending the process."""
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -243,6 +251,12 @@ class Telemetry:
     def set(self, family: OwnFamily, value: float, *labels: str) -> None:
         """Set a gauge."""
         self._series(family, labels).set(value)
+
+    def withdraw(self, family: OwnFamily, *labels: str) -> None:
+        """Remove a series, if it is there."""
+        self._counted.clear()
+        with suppress(KeyError):
+            self._metrics[family].remove(*labels)
 
     def follow(self, family: OwnFamily, value: Callable[[], float], *labels: str) -> None:
         """Set a gauge from a function at each scrape."""

@@ -1,13 +1,14 @@
 """The bot list of a workspace: the shape of its pages, and how they are combined. Pure.
 
-SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/public/bots`.
+SeaChat API Wiki, "Get Agent List", and the published OpenAPI of `GET /api/v1/public/bots`. The list
+of a knowledge base's files is paged in the same way.
 """
 
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -54,10 +55,15 @@ Patterns therefore match the same names before and after a restart.
 """
 
 
-class ListedBot(Reply):
-    """One bot in the list. Its description and its model are not read."""
+class Listed(Reply):
+    """One row of a paged list."""
 
     id: str | int
+
+
+class ListedBot(Listed):
+    """One bot in the list. Its description and its model are not read."""
+
     name: Lenient[Shown] = None
     use_case: Lenient[Shown] = None
     default_response_language: Lenient[Shown] = None
@@ -89,6 +95,9 @@ class Page(Reply):
     total: Count = None
 
 
+PageT = TypeVar("PageT", bound=Reply)
+
+
 def page(answer: object, drift: Drift) -> Page:
     """The page in a response.
 
@@ -96,34 +105,60 @@ def page(answer: object, drift: Drift) -> Page:
         ReplyError: If the response does not have the documented shape, or has more than
             `PAGE_SIZE` rows.
     """
+    return page_of(Page, REPORT, answer, drift)
+
+
+def page_of(model: type[PageT], what: str, answer: object, drift: Drift) -> PageT:
+    """The page of a paged list in a response; `what` is what the list is called in errors.
+
+    Raises:
+        ReplyError: See `page`.
+    """
     rows = answer.get("data") if isinstance(answer, dict) else None
     if isinstance(rows, list) and len(rows) > PAGE_SIZE:
-        raise ReplyError(f"bots: a page of more than the {PAGE_SIZE} rows that were asked for")
+        raise ReplyError(f"{what}: a page of more than the {PAGE_SIZE} rows that were asked for")
     try:
-        return Page.model_validate(answer, context=drift)
+        return model.model_validate(answer, context=drift)
     except ValidationError:
-        raise ReplyError("bots: not of the documented shape") from None
+        raise ReplyError(f"{what}: not of the documented shape") from None
+
+
+ListedT = TypeVar("ListedT", bound=Listed)
+RowT_co = TypeVar("RowT_co", bound=Listed, covariant=True)
+
+
+class PageLike(Protocol[RowT_co]):
+    """A page of any paged list; see `Page`."""
+
+    @property
+    def data(self) -> tuple[RowT_co | None, ...]: ...  # noqa: D102 - see `Page`
+
+    @property
+    def total(self) -> float | None: ...  # noqa: D102 - see `Page`
 
 
 @dataclass
-class Listing:
-    """The bots of all pages so far, by id, in the order of the list.
+class PagedList(Generic[ListedT]):
+    """The rows of all pages so far, by id, in the order of the list.
 
     Attributes:
-        most: The limit on bots taken; known bots are taken beyond it.
-        known: The ids of known bots. If the list exceeds the limit, it is read on until all of
+        most: The limit on rows taken; known ones are taken beyond it.
+        known: The ids of known rows. If the list exceeds the limit, it is read on until all of
             them have been seen.
-        bots: The bots taken so far.
+        found: The rows taken so far.
         rows: The number of rows so far, which is the offset of the next page.
         unreadable: The number of consecutive pages without a readable row.
-        proves: Whether a bot missing from the list is gone. False if rows were unreadable, or if
+        proves: Whether what is missing from the list is gone. False if rows were unreadable, or if
             the list changed or contradicted itself while it was read.
-        left_out: A lower bound on the bots that the list has and `bots` does not.
+        left_out: A lower bound on the rows that the list has and `found` does not.
     """
+
+    what: ClassVar[str] = REPORT
+    """What the list is called in errors."""
 
     most: int = DEFAULT_MOST
     known: Collection[str] = frozenset()
-    bots: dict[str, ListedBot] = field(default_factory=dict)
+    found: dict[str, ListedT] = field(default_factory=dict)
     rows: int = 0
     unreadable: int = 0
     proves: bool = True
@@ -133,7 +168,7 @@ class Listing:
     _total: float | None = None
     _contradicted: bool = False
 
-    def add(self, one: Page, drift: Drift) -> bool:
+    def add(self, one: "PageLike[ListedT]", drift: Drift) -> bool:
         """Add a page, and return whether to request another one.
 
         Raises:
@@ -146,10 +181,10 @@ class Listing:
         self._hear(one.total, drift)
         self.unreadable = self.unreadable + 1 if one.data and not readable else 0
         if self.unreadable >= UNREADABLE_PAGES:
-            raise ReplyError("bots: page after page cannot be read")
-        self.left_out = len(self._seen) - len(self.bots)
+            raise ReplyError(f"{self.what}: page after page cannot be read")
+        self.left_out = len(self._seen) - len(self.found)
         if self.left_out:
-            said = min(self._total or 0, LONGEST_LIST) - len(self.bots)
+            said = min(self._total or 0, LONGEST_LIST) - len(self.found)
             self.left_out = int(max(self.left_out, said))
             if all(identity in self._seen for identity in self.known):
                 return False
@@ -158,30 +193,34 @@ class Listing:
         if len(self._seen) > before or self.unreadable:
             return True
         if self._total is not None:
-            reason = f"bots: the list ends after {len(self._seen)} of {self._total:.0f}"
+            reason = f"{self.what}: the list ends after {len(self._seen)} of {self._total:.0f}"
             raise ReplyError(reason)
         if one.data:
             self.proves = False  # no total, and nothing but known rows: it starts over
         return False
 
-    def _take(self, rows: Iterable[ListedBot | None], drift: Drift) -> bool:
+    def _take(self, rows: Iterable[ListedT | None], drift: Drift) -> bool:
         """Add the rows of a page, and return whether any of them was readable."""
         here: set[str] = set()
-        for bot in rows:
-            identity = str(bot.id) if bot else ""
-            if bot is None or not _ID.fullmatch(identity):
+        for row in rows:
+            identity = str(row.id) if row else ""
+            if row is None or not self.fits(identity):
                 self.proves = False
                 self._counted += 1
-                if bot:  # None is already counted as drift
+                if row:  # None is already counted as drift
                     drift.add("id")
                 continue
             # A row repeated from an earlier page does not count towards the total.
             self._counted += identity in here or identity not in self._seen
             here.add(identity)
             self._seen.add(identity)
-            if identity in self.known or len(self.bots) < self.most:
-                self.bots.setdefault(identity, bot)
+            if identity in self.known or len(self.found) < self.most:
+                self.found.setdefault(identity, row)
         return bool(here)
+
+    def fits(self, identity: str) -> bool:
+        """Whether a row may have this id."""
+        return _ID.fullmatch(identity) is not None
 
     def _hear(self, total: float | None, drift: Drift) -> None:
         """Note the total that a page states."""
@@ -197,3 +236,12 @@ class Listing:
         if self._total not in {None, total}:
             self.proves = False
         self._total = total
+
+
+class Listing(PagedList[ListedBot]):
+    """A workspace's bots."""
+
+    @property
+    def bots(self) -> dict[str, ListedBot]:
+        """The bots taken so far."""
+        return self.found

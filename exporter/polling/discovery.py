@@ -66,6 +66,9 @@ class BotDiscovery:
         sender: Sends the requests.
         results: Takes the samples about the bots.
         now: The present as an aware instant.
+
+    Attributes:
+        listed_once: Whether there has been a list, now or before a restart.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class BotDiscovery:
         self._known_bots = known_bots(self._workspace, RememberedBots())
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
+        self.listed_once = False
         place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
         self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
         self._due = now()
@@ -99,6 +103,7 @@ class BotDiscovery:
         if before.due:
             self._due = min(before.due, self._rhythm.after(self._now()))
         self._known_bots = known_bots(self._workspace, before)
+        self.listed_once = bool(before.bots)
         found = self._found(self._known_bots, workload)
         self._assign(found)
         for key in (self._key, *found.facts):
@@ -108,6 +113,13 @@ class BotDiscovery:
     def listed(self) -> RememberedBots:
         """What to remember of the list."""
         return RememberedBots(self._known_bots.remembered, self._due)
+
+    @property
+    def switched_off(self) -> frozenset[str]:
+        """The ids of the listed bots that the list says are not enabled."""
+        return frozenset(
+            str(bot.id) for bot, _ in self._known_bots.remembered if bot.is_enabled is False
+        )
 
     @property
     def turns(self) -> dict[Key, tuple[float, datetime | None]]:
@@ -162,7 +174,7 @@ class BotDiscovery:
         except Exception:
             self._poller.report_load()
             raise
-        self._known_bots = found.known_bots
+        self._known_bots, self.listed_once = found.known_bots, True
         self._tell_left_out(found.known_bots.left_out)
 
     def _bug(self, error: Exception, text: str) -> Failure:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from exporter.config import Workspace
+from exporter.config import Bot, Workspace
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.metrics.poll_results import Results
 from exporter.metrics.series_limits import largest_names
 from exporter.metrics.store import Record, expiry
 from exporter.metrics.telemetry import LOAD
+from exporter.model import knowledge_base
 from exporter.model.entry import Entry
 from exporter.model.reply_values import Drift, Fields
 from exporter.model.samples import Sample
@@ -186,10 +187,12 @@ class ReportPoller:
             if signature in signatures
         }
         store, stale_after = self._results.store, self._workspace.stale_after
-        store.keep(wanted.keys() | others, self._workspace.name)
+        store.keep(wanted.keys() | workload.counted | others, self._workspace.name)
         for key in wanted.keys() - before.keys():
             _, entry = wanted[key]
             store.adjust(key, entry.question, entry.interval, stale_after)
+        for key in workload.counted - self._queue.workload.counted:
+            store.adjust(key, "", knowledge_base.INTERVAL, stale_after)
         self.report_load(workload)
         self._queue.assign(workload, turns)
         self._refused, self._split_in_vain = refused, split_in_vain
@@ -209,6 +212,11 @@ class ReportPoller:
         for shortage in workload.shortages if workload.shortages != before.shortages else ():
             extra = {"workspace": workspace.name, "reason": str(shortage)}
             log.warning("polling needs more requests than the limits allow", extra=extra)
+
+    @property
+    def bots(self) -> tuple[Bot, ...]:
+        """The bots that are polled."""
+        return self._queue.workload.bots
 
     @property
     def requests_per_minute(self) -> float:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
-from typing import Self
+from typing import Final, Self
 
 from exporter.config import Bot, Workspace
+from exporter.model import knowledge_base
 from exporter.model.bot_list import PAGE_SIZE
 from exporter.model.entry import Entry
 from exporter.model.targets import Key
-from exporter.polling.plan import Call, planned_calls
+from exporter.polling.plan import Call, planned_calls, target
 from exporter.polling.schedule import (
     Rhythm,
     Shortage,
@@ -30,6 +32,7 @@ class Workload:
         calls: The calls, by identity.
         rhythms: When each call is sent.
         wanted: The polled reports, each with the signature of its call and its entry.
+        counted: The keys of the knowledge bases.
         requests_per_minute: The requests per minute that the intervals lead to.
         load: The requests that the intervals lead to, as a share of the allowed ones.
         shortages: The settings that allow too few requests.
@@ -39,6 +42,7 @@ class Workload:
     calls: Mapping[str, Call]
     rhythms: Mapping[Call, Rhythm]
     wanted: Mapping[Key, tuple[str, Entry]]
+    counted: frozenset[Key] = frozenset()
     requests_per_minute: float
     load: float
     shortages: tuple[Shortage, ...]
@@ -60,6 +64,9 @@ class Workload:
                 for call in given
                 for key, entry in zip(call.keys, call.entries, strict=True)
             },
+            counted=frozenset(
+                files_key(workspace, bot) for bot in polled if workspace.knowledge_base
+            ),
             requests_per_minute=float(requests_per_hour(turns) / 60),
             load=load(turns, *allowed),
             shortages=tuple(shortages(turns, *allowed)),
@@ -67,9 +74,25 @@ class Workload:
 
 
 def listings(workspace: Workspace, bots: int) -> list[Turn]:
-    """The turns of the bot list's pages, at least one; none if discovery is off."""
+    """The turns of the lists: the pages of the bot list, at least one, and each bot's files."""
     found = workspace.discover_bots
-    return [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
+    pages: list[Turn] = [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
+    return [*pages, *[_FILES] * (bots if workspace.knowledge_base else 0)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The turn of a bot's files, of which usually one page is enough."""
+
+    interval: timedelta
+
+
+_FILES: Final = _Files(knowledge_base.INTERVAL)
+
+
+def files_key(workspace: Workspace, bot: Bot) -> Key:
+    """The key of the count of a bot's files."""
+    return Key(target(workspace, bot), knowledge_base.REPORT, "")
 
 
 EMPTY = Workload(

@@ -1,17 +1,18 @@
-"""The polling of one workspace: client, sender, report poller and, if configured, discovery."""
+"""The polling of one workspace: client, sender, reports and, if configured, other lists."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
-from exporter.config import Workspace
+from exporter.config import Bot, Workspace
 from exporter.metrics.poll_results import Results
 from exporter.metrics.store import Record, Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import KNOWLEDGE_BASE, Telemetry
 from exporter.model.targets import Key
 from exporter.polling.discovery import BotDiscovery, known_bots
+from exporter.polling.knowledge_bases import KnowledgeBases
 from exporter.polling.poller import Failure, ReportPoller, nowhere
 from exporter.polling.status import Rest, WorkspaceStatus, targets
 from exporter.polling.workload import Workload
@@ -71,6 +72,11 @@ class WorkspacePoller:
 
     Raises:
         StartError: If the workspace's certificates or URLs cannot be used.
+
+    Attributes:
+        workspace: The workspace.
+        sender: Sends its requests.
+        reports: Polls its reports.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the last have defaults that nearly all take
@@ -87,7 +93,7 @@ class WorkspacePoller:
         shared_keys: SharedKeys | None = None,
         origin: Origin | None = None,
     ) -> None:
-        self._workspace = workspace
+        self.workspace = workspace
         self._store = store
         self._now = now
         self._origin = origin or Origin.of(workspace)
@@ -97,32 +103,41 @@ class WorkspacePoller:
         )
         self._restored = False
         self._client = Client(workspace, transport, now, trusted)
-        self._sender = Sender(
+        self.sender = Sender(
             workspace, self._client, telemetry, now, self._memory.standing, shared_keys=shared_keys
         )
         self._results = Results(workspace, store, telemetry, changed)
-        self.reports = ReportPoller(workspace, self._sender, self._results, now, noted)
+        self.reports = ReportPoller(workspace, self.sender, self._results, now, noted)
         discovery = workspace.discover_bots
         self._discovery = (
-            BotDiscovery(workspace, discovery, self.reports, self._sender, self._results, now)
+            BotDiscovery(workspace, discovery, self.reports, self.sender, self._results, now)
             if discovery
             else None
         )
+        self._knowledge_bases = (
+            KnowledgeBases(workspace, lambda: self.bots, self.sender, self._results, now)
+            if workspace.knowledge_base
+            else None
+        )
+        self._bots: tuple[tuple[Bot, ...], dict[str, Bot]] = ((), {})
+        self._carried = set[asyncio.Task[Any]]()
 
     def begin(self, workload: Workload | None = None) -> None:
         """Create the workspace's metrics, and keep only the records that are still polled.
 
         `workload` is the result of `ahead`, if that was called already.
         """
-        now, name = self._now(), self._workspace.name
+        now, name = self._now(), self.workspace.name
         if self._foreign:
             self._store.keep(frozenset(), name)
-        self._sender.begin()
+        self.sender.begin()
+        telemetry, place = self._results.telemetry, (self.workspace.api, name)
+        telemetry.withdraw(KNOWLEDGE_BASE, *place)  # the first answer decides again
         self.reports.recall(self._memory.turns)
         if self._discovery:
             self._discovery.begin(self._memory.listed, workload)
         else:
-            self.reports.assign(workload or ahead(self._workspace, self._memory))
+            self.reports.assign(workload or ahead(self.workspace, self._memory))
         self._restored = any(record.valid(now) for record in self._store.of(name))
 
     async def settle(self) -> None:
@@ -131,7 +146,7 @@ class WorkspacePoller:
 
     def restore_metrics(self) -> None:
         """Set this workspace's metrics again after another poller of the same name has set them."""
-        self._sender.begin()
+        self.sender.begin()
         self.reports.report_load()
         self._results.changed()  # the exposition has the number of series
 
@@ -142,10 +157,18 @@ class WorkspacePoller:
         with all workspaces that use it.
         """
         self._results.store = store
-        self._results.telemetry = self._sender.telemetry = telemetry
+        self._results.telemetry = self.sender.telemetry = telemetry
+
+    def carry(self, task: "asyncio.Task[Any]") -> None:
+        """Cancel a task that uses the sender before its connections are closed."""
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Cancel what still uses the connections, and close them."""
+        for task in self._carried:
+            task.cancel()
+        await asyncio.gather(*self._carried, return_exceptions=True)
         await self._client.close()
 
     async def __aenter__(self) -> Self:
@@ -158,6 +181,23 @@ class WorkspacePoller:
         await self.close()
 
     @property
+    def bots(self) -> Mapping[str, Bot]:
+        """The bots that are polled, by id."""
+        if self.reports.bots is not self._bots[0]:
+            self._bots = self.reports.bots, {bot.id: bot for bot in self.reports.bots}
+        return self._bots[1]
+
+    @property
+    def knows_its_bots(self) -> bool:
+        """Whether the list of bots, if it is read, has been read once."""
+        return self._discovery is None or self._discovery.listed_once
+
+    @property
+    def switched_off(self) -> frozenset[str]:
+        """The ids of bots that the list says are not enabled."""
+        return self._discovery.switched_off if self._discovery else frozenset()
+
+    @property
     def requests_per_minute(self) -> float:
         """The requests per minute that the intervals lead to."""
         return self.reports.requests_per_minute
@@ -168,25 +208,26 @@ class WorkspacePoller:
         The function is slow, and safe in any thread.
         """
         polled, found = self.reports.due, self._discovery.turns if self._discovery else {}
-        now, answered, requests_today = self._now(), self.answered, self._sender.requests_today
-        load, key_valid = self.reports.load, self._sender.key_valid
-        paused_until, probe_at = self._sender.held_back
+        counted = self._knowledge_bases.turns if self._knowledge_bases else dict
+        now, answered, requests_today = self._now(), self.answered, self.sender.requests_today
+        load, key_valid = self.reports.load, self.sender.key_valid
+        paused_until, probe_at = self.sender.held_back
 
         def status(rest: Rest) -> WorkspaceStatus:
             return WorkspaceStatus(
-                name=self._workspace.name,
-                api=self._workspace.api,
-                timezone=self._workspace.timezone,
+                name=self.workspace.name,
+                api=self.workspace.api,
+                timezone=self.workspace.timezone,
                 answered=answered,
                 requests_today=requests_today,
-                requests_per_day=self._workspace.requests_per_day,
-                requests_per_minute=self._workspace.requests_per_minute,
-                targets=targets(polled() | found, records, now, rest),
+                requests_per_day=self.workspace.requests_per_day,
+                requests_per_minute=self.workspace.requests_per_minute,
+                targets=targets(polled() | found | counted(), records, now, rest),
                 load=load,
                 paused_until=paused_until,
                 probe_at=probe_at,
                 key_valid=key_valid,
-                key_settings=self._workspace.key_settings,
+                key_settings=self.workspace.key_settings,
             )
 
         return status
@@ -198,27 +239,31 @@ class WorkspacePoller:
     @property
     def answered(self) -> bool:
         """Whether the API has answered any request, or values from before a restart are valid."""
-        return self._sender.answered or self._restored
+        return self.sender.answered or self._restored
 
     @property
     def waits(self) -> object:
         """A value that changes with a pause, the breaker, a key's rest or the retry budget."""
-        return self._sender.waits
+        return self.sender.waits
 
     @property
     def memory(self) -> Memory:
         """The memory to keep over a restart or a reload."""
         listed = self._discovery.listed if self._discovery else RememberedBots()
-        return Memory(self._origin, self._sender.standing, self.reports.remembered, listed)
+        return Memory(self._origin, self.sender.standing, self.reports.remembered, listed)
 
     async def run(self) -> None:
-        """Poll the reports and read the bot list, until cancelled."""
+        """Poll the reports, and read the lists, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reports.run())
             if self._discovery:
                 tasks.create_task(self._discovery.run())
+            if self._knowledge_bases:
+                tasks.create_task(self._knowledge_bases.run())
 
     async def once(self) -> tuple[Failure, ...]:
-        """Read the bot list, if discovery is on, and poll every report once; the failures."""
+        """Read each list that is on, and poll every report once; the failures."""
         unlisted = await self._discovery.once() if self._discovery else None
-        return (*((unlisted,) if unlisted else ()), *await self.reports.once())
+        counts = self._knowledge_bases
+        uncounted = await counts.once() if counts else ()
+        return (*((unlisted,) if unlisted else ()), *uncounted, *await self.reports.once())

@@ -4,6 +4,7 @@ No error contains any part of an answer or of the request's headers, because the
 """
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,8 @@ from exporter.config import Workspace
 from exporter.config.settings import Http
 from exporter.errors import Cause, Outcome, RequestFailed, StartError
 from exporter.files import LARGEST_PEM, Unfit as UnfitFile, read as read_file, reason as why_unread
-from exporter.model.bot_list import PAGE_SIZE
+from exporter.model import api_paths
+from exporter.model.bot_list import BOT_ID, PAGE_SIZE
 from exporter.tls import NO_CERTIFICATES, held, no_pair
 from exporter.upstream import retry_after
 from exporter.upstream.answer import (
@@ -73,6 +75,18 @@ _PROXY: Final[Mapping[str, str]] = {
     "504": "it cannot reach the API",
 }
 """Why a proxy refuses the connection, by its HTTP status."""
+
+_IN_A_PATH: Final = rf"(?!\.\.?/){BOT_ID}"
+"""The pattern of an id in a path: `..` would lead to another path."""
+
+CONVERSATION_ID: Final = BOT_ID
+"""The pattern of the ids of conversations, which come from answers."""
+
+MOST_PROBES: Final = 16
+"""Probes of a workspace at a time; bots that hang must not use up the connections of the reports."""
+
+_MOST_MESSAGES: Final = 50
+"""Messages that are read at a time."""
 
 _CONNECT: Final = 10.0
 _REFUSAL: Final = 5.0
@@ -124,6 +138,7 @@ class Client:
             trusted = trust(workspace)
         self._leaves = {("POST", url): _address(workspace, url) for url in reports}
         self._leaves["GET", workspace.bots_url] = _address(workspace, workspace.bots_url)
+        self._of_bots = tuple(_of_bots(workspace))
         self._http = httpx.AsyncClient(
             transport=transport or _transport(workspace, trusted),
             trust_env=False,  # neither proxies nor credentials from the environment
@@ -139,7 +154,7 @@ class Client:
             },
             timeout=httpx.Timeout(None, connect=_CONNECT),  # the total is in _answer
         )
-        self._sent: dict[str, str] = {}  # the last key sent, by HTTP method
+        self._sent: dict[str, str] = {}  # the last key sent, by the header that carries it
 
     async def close(self) -> None:
         """Close the connections."""
@@ -165,21 +180,102 @@ class Client:
             "limit": PAGE_SIZE,
             "order_by": "created_at:asc",  # the default; new bots shift no page
         }
-        url, headers = self._workspace.bots_url, {"Authorization": f"Bearer {key}"}
-        return await self._answer("GET", url, key, params=params, headers=headers)
+        return await self._answer("GET", self._workspace.bots_url, key, params=params)
 
-    async def _answer(self, method: str, url: str, key: str, **request: Any) -> Answer:  # noqa: ANN401 - httpx's
-        """Send one request, and check and parse its answer.
+    async def files(self, bot_id: str, offset: int, key: str) -> Answer:
+        """Request the page of the files in a bot's knowledge base that begins at an offset.
 
         Raises:
             RequestFailed: If no usable answer comes.
         """
-        address = self._leaves.get((method, url))
+        params = {"offset": offset, "limit": PAGE_SIZE, "order_by": "created_at:asc"}
+        url = self._below(api_paths.of_bot(bot_id, api_paths.KNOWLEDGE_BASE_FILES))
+        return await self._answer("GET", url, key, params=params)
+
+    async def conversation(
+        self, bot_id: str, body: Mapping[str, object], key: str, seconds: float
+    ) -> Answer:
+        """Get or create the conversation of a user with a bot, within some seconds.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
+        url = self._below(api_paths.of_bot(bot_id, api_paths.CONVERSATION))
+        return await self._answer("POST", url, key, seconds, json=body)
+
+    async def message(
+        self,
+        bot_id: str,
+        conversation_id: str,
+        body: Mapping[str, object],
+        key: str,
+        seconds: float,
+    ) -> Answer:
+        """Send a message in a conversation, and wait for the reply for some seconds.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
+        url = self._below(api_paths.messages(bot_id, conversation_id))
+        return await self._answer("POST", url, key, seconds, json=body)
+
+    async def messages(
+        self, bot_id: str, conversation_id: str, sequence: int, key: str, seconds: float
+    ) -> Answer:
+        """Read the messages of a conversation from a sequence number on, within some seconds.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
+        # Despite its name, the documents let BACKWARD begin with the first message.
+        params = {
+            "direction": "BACKWARD",
+            "sequence": sequence,
+            "offset": 0,
+            "limit": _MOST_MESSAGES,
+        }
+        url = self._below(api_paths.messages(bot_id, conversation_id))
+        return await self._answer("GET", url, key, seconds, params=params)
+
+    def _below(self, path: str) -> str:
+        """The URL of a path of the API."""
+        return self._workspace.bots_url.removesuffix(api_paths.BOTS) + path
+
+    def _of_a_bot(self, method: str, url: str) -> httpx.URL | None:
+        """The address below a bot, if the configuration has a use for it."""
+        for allowed, pattern in self._of_bots:
+            if method == allowed and pattern.fullmatch(url):
+                return _address(self._workspace, url)
+        return None
+
+    async def _answer(
+        self,
+        method: str,
+        url: str,
+        key: str,
+        seconds: float | None = None,
+        **request: Any,  # noqa: ANN401 - httpx's
+    ) -> Answer:
+        """Send one request, and check and parse its answer.
+
+        Args:
+            method: The HTTP method.
+            url: One of the URLs that may be requested.
+            key: The key; as a bearer token unless `request` has headers.
+            seconds: The time for all of it; the workspace's timeout if None.
+            request: The rest of the request.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
+        address = self._leaves.get((method, url)) or self._of_a_bot(method, url)
         if address is None:
             raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
-        self._sent[method] = key
+        request.setdefault("headers", {"Authorization": f"Bearer {key}"})
+        self._sent.update(dict.fromkeys(request["headers"], key))
         time = asyncio.get_running_loop().time
-        deadline = time() + self._workspace.timeout.total_seconds()
+        allowed = self._workspace.timeout.total_seconds() if seconds is None else seconds
+        deadline = time() + allowed
         with self._in_our_words():
             out = self._http.build_request(method, address, **request)
             async with asyncio.timeout_at(deadline):
@@ -414,6 +510,19 @@ def _address(workspace: Workspace, url: str) -> httpx.URL:
     raise StartError(f"workspace {workspace.name}: base_url is no address that can be asked")
 
 
+def _of_bots(workspace: Workspace) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """The methods and URLs below bots that may be requested: only those that are configured."""
+    paths = []
+    if workspace.knowledge_base:
+        paths.append(("GET", api_paths.KNOWLEDGE_BASE_FILES))
+    if workspace.has_probes:
+        messages = f"conversations/{_IN_A_PATH}/{api_paths.MESSAGES}"
+        paths += [("POST", api_paths.CONVERSATION), ("POST", messages), ("GET", messages)]
+    for method, path in paths:
+        pattern = f"{re.escape(workspace.bots_url)}/{_IN_A_PATH}/{path}"
+        yield method, re.compile(pattern, re.ASCII)
+
+
 def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport:
     """The transport to the API.
 
@@ -425,7 +534,11 @@ def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport
         proxy=_proxy(workspace, trusted),
         trust_env=False,
         limits=httpx.Limits(
-            max_connections=workspace.concurrency + 1,  # and one for the bot list
+            # And one for the bot list, one for the knowledge base, and those of the probes.
+            max_connections=workspace.concurrency
+            + 1
+            + workspace.knowledge_base
+            + MOST_PROBES * workspace.has_probes,
             max_keepalive_connections=0,
         ),
     )

@@ -39,10 +39,16 @@ LOOK_AGAIN: Final = 1.0
 _SHORTEST_SLEEP: Final = 0.001
 """The shortest single sleep in seconds; the clock might not advance during a shorter one."""
 
+_OF_BOTS: Final = frozenset({Outcome.TIMEOUT, Outcome.SERVER_ERROR})
+"""How a request ends if the bot takes too long to answer, or cannot."""
+
 log = logging.getLogger(__name__)
 
 Ask = Callable[[str, datetime], Awaitable[Answer]]
 """Sends a request with a key; takes the key and the instant of sending."""
+
+AskAProbe = Callable[[Client, str], Awaitable[Answer]]
+"""Sends a request of a probe with a client and a key."""
 
 MadeT = TypeVar("MadeT")
 
@@ -133,7 +139,7 @@ class Sender:
         rest = min(workspace.interval.total_seconds(), PROBE_EVERY)
         self._shared_keys = shared_keys or SharedKeys(secrets.token_bytes(32))
         self._host = urlsplit(workspace.url).netloc.lower()
-        # One for each use, even if it is the same key: the bot list needs a scope of its own.
+        # One for each use, even if it is the same key: each may need a scope of its own.
         self._keys = {
             use: KeyHealth(
                 KeyAtHand(key),
@@ -141,9 +147,12 @@ class Sender:
                 partial(self._shared_keys.judgement, self._host, use),
                 workspace.name,
             )
-            for use, key in (("reports", workspace.key), ("bots", workspace.bots_key))
+            for use, key in (
+                ("reports", workspace.key),
+                *((use, workspace.bots_key) for use in ("bots", "knowledge_base", "probes")),
+            )
         }
-        self._key, self._bots_key = self._keys.values()
+        self._key, self._bots_key = self._keys["reports"], self._keys["bots"]
         self._one_key = workspace.bots_key == workspace.key
 
         self._line = asyncio.Lock()
@@ -271,8 +280,46 @@ class Sender:
         """
         return await self._ask(self._bots_key, lambda key, _sent: self._client.bots(offset, key))
 
+    async def files(self, bot_id: str, offset: int) -> Received:
+        """Request the page of a bot's files that begins at an offset.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
+        return await self._ask(
+            self._keys["knowledge_base"],
+            lambda key, _sent: self._client.files(bot_id, offset, key),
+            bot_id,
+        )
+
+    async def probe(self, bot_id: str, ask: AskAProbe, *, replies: bool = False) -> Received:
+        """Send a request of a probe, once: each message costs, so none is sent again.
+
+        Args:
+            bot_id: The id of the bot that is probed.
+            ask: Sends the request.
+            replies: Whether the bot's reply is awaited in it. If the bot takes too long, or fails,
+                that says nothing about the API, so the circuit breaker does not hear of it.
+
+        Raises:
+            RequestFailed: If no usable answer comes.
+        """
+        return await self._ask(
+            self._keys["probes"],
+            lambda key, _sent: ask(self._client, key),
+            bot_id,
+            tried=ATTEMPTS,
+            of_a_bot=replies,
+        )
+
     async def _ask(
-        self, key_health: KeyHealth, ask: Ask, about: str = "", tried: int = 0
+        self,
+        key_health: KeyHealth,
+        ask: Ask,
+        about: str = "",
+        tried: int = 0,
+        *,
+        of_a_bot: bool = False,
     ) -> Received:
         """Send one request, with retries within their limits.
 
@@ -281,6 +328,7 @@ class Sender:
             ask: Sends it.
             about: The id of the bot that the request is about; empty for the workspace.
             tried: Attempts so far; more than 0 for one that is a retry itself.
+            of_a_bot: Whether a failure may be the bot's alone.
 
         Raises:
             RequestFailed: If no usable answer comes.
@@ -295,13 +343,15 @@ class Sender:
                 self._retry_budget.earn()
             tried += 1
             try:
-                # With a key of its own, the bot list says nothing about the reports' key.
-                judged = self._one_key or key_health is self._key
-                received = await self._told(key, self._send(ask, key, judged=judged))
+                # With a key of its own, the bot list says nothing about the reports' key. Nor
+                # does the rest, which only some keys may do.
+                judged = key_health is self._key or (self._one_key and key_health is self._bots_key)
+                sent = self._send(ask, key, judged=judged, of_a_bot=of_a_bot)
+                received = await self._told(key, sent)
             except RequestFailed as failure:
                 if failure.outcome is Outcome.UNAUTHORIZED:
-                    sent = self._time() - failure.seconds
-                    key_health.rejected(key, sent, str(failure), about)
+                    begun = self._time() - failure.seconds
+                    key_health.rejected(key, begun, str(failure), about)
                     self._shared_keys.pause(self._host, key).doubt()
                     await key_health.key.look()  # it may have been rotated
                 wait = self._pause(failure, tried, key_health, key)
@@ -377,13 +427,14 @@ class Sender:
         self._tell_budget()
         return key
 
-    async def _send(self, ask: Ask, key: str, *, judged: bool) -> Received:
+    async def _send(self, ask: Ask, key: str, *, judged: bool, of_a_bot: bool = False) -> Received:
         """Send one request; a failure is counted now, an answer when the caller has read it.
 
         Args:
             ask: Sends the request.
             key: The key to send.
             judged: Whether the outcome counts for `seasalt_up` and `seasalt_api_key_valid`.
+            of_a_bot: Whether a failure may be the bot's alone.
 
         Raises:
             RequestFailed: If no usable answer comes.
@@ -392,7 +443,8 @@ class Sender:
 
         def ended(outcome: Outcome, failure: RequestFailed | None = None) -> None:
             self.telemetry.requested(*self._place, outcome, self._time() - begun)
-            self._limiter.learn(outcome, failure)
+            if not (of_a_bot and outcome in _OF_BOTS and (failure is None or failure.wish is None)):
+                self._limiter.learn(outcome, failure)
             if judged:
                 self.telemetry.judged(*self._place, outcome)
 

@@ -1,7 +1,9 @@
 """The ASGI application: the metrics page, the status pages, health checks and reload.
 
 Routes match exactly, and all but the reload accept only GET and HEAD. No request triggers a poll:
-`/metrics` serves the current snapshot, and scraping never costs API requests.
+`/metrics` serves the current snapshot, and scraping never costs API requests. Only `/probe` leads to
+requests, of bots and modules that the configuration allows and no more often than it says; what
+sends them comes from outside, see `Probes`.
 
 The status pages need more care: with thousands of bots they are large and take long to render. A
 scrape must not suffer from that, so three rules apply:
@@ -21,8 +23,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import Snapshot
@@ -88,17 +90,56 @@ _GUARDED: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
 )
+_FRESH: Final = ((b"cache-control", b"no-store"),)
 NOT_FOUND: Final = Answer(404, b"Not Found\n")
 NOT_ALLOWED: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"GET, HEAD"),))
 POST_ALONE: Final = Answer(405, b"Method Not Allowed\n", headers=((b"allow", b"POST"),))
 NOT_FROM_THERE: Final = Answer(
     403, b"Refused: another site's page asks, or the host is not that of --web.external-url\n"
 )
+NOT_PROBED: Final = Answer(
+    404, b"Not Found: the configuration allows no such probe, or the bot is not known\n"
+)
+NOT_KNOWN: Final = Answer(
+    503, b"Waiting for the list of bots\n", headers=((b"retry-after", b"10"),)
+)
+NO_RESULT: Final = Answer(503, b"The probe was given up, ask again\n")
+WHICH: Final = Answer(400, b"Give workspace, bot_id and module, each once\n")
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 
 Look = Callable[[Rest], Status]
 """Returns the status of the polling; calls its argument regularly for a rest."""
+
+
+class NoProbe(Exception):
+    """There is no result of a probe.
+
+    Attributes:
+        answer: What the client gets instead.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Probes(Protocol):
+    """What probes bots."""
+
+    async def page(self, workspace: str, bot_id: str, module: str) -> bytes:
+        """The result for a bot and a module in the text format.
+
+        Raises:
+            NoProbe: If there is none.
+        """
+
+    def discovery(self) -> bytes:
+        """What can be probed, in the form of Prometheus' HTTP service discovery.
+
+        Raises:
+            NoProbe: If that is not known yet.
+        """
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,6 +158,7 @@ class Web:
         external_url: The URL under which a reverse proxy exposes the exporter; empty without one.
         runbooks_url: The URL of the folder of runbooks; empty if the status page does not link it.
         grafana_url: The URL of Grafana; likewise.
+        probes: What probes bots; None disables the routes.
     """
 
     snapshot: Callable[[], Awaitable[Snapshot]]
@@ -129,9 +171,10 @@ class Web:
     external_url: str = ""
     runbooks_url: str = ""
     grafana_url: str = ""
+    probes: Probes | None = None
 
     def __post_init__(self) -> None:
-        self._routes: Mapping[str, Callable[[Scope], Awaitable[Answer]]] = {
+        self._routes: dict[str, Callable[[Scope], Awaitable[Answer]]] = {
             f"{self.route_prefix}/-/healthy": self._health,
             f"{self.route_prefix}/-/ready": self._readiness,
             f"{self.route_prefix}/": self._looked,
@@ -139,6 +182,11 @@ class Web:
             self.route_prefix: self._slash_after,
             self.route_prefix + self.telemetry_path: self._metrics,
         }
+        if self.probes:
+            self._routes |= {
+                f"{self.route_prefix}/probe": partial(self._probe, self.probes),
+                f"{self.route_prefix}/api/v1/sd/probes": partial(self._discovery, self.probes),
+            }
         self._pages = _Shared(self._made)
         self._one_reload = asyncio.Lock()
         self._next_reload: asyncio.Future[str] | None = None
@@ -173,6 +221,26 @@ class Web:
         page = Piece.joined((snapshot.page, *self.own(openmetrics)))
         kind = OPENMETRICS if openmetrics else TEXT
         return Answer(200, page, kind, ((b"vary", b"Accept, Accept-Encoding"),))
+
+    async def _probe(self, probes: Probes, scope: Scope) -> Answer:
+        """The result of a probe, which the client may have to wait for."""
+        query = scope.get("query_string", b"")[:_LONGEST_QUERY].decode("latin-1")
+        given = parse_qsl(query, keep_blank_values=True, errors="strict")
+        found = dict(given)
+        if len(given) != len(found) or found.keys() != {"workspace", "bot_id", "module"}:
+            return WHICH
+        if scope["method"] == "HEAD":
+            return Answer(200, b"", TEXT)  # a look is no reason to send a message
+        try:
+            return Answer(200, await probes.page(**found), TEXT, _FRESH)
+        except NoProbe as none:
+            return none.answer
+
+    async def _discovery(self, probes: Probes, _scope: Scope) -> Answer:
+        try:
+            return Answer(200, probes.discovery(), b"application/json", _FRESH)
+        except NoProbe as none:
+            return none.answer
 
     async def _slash_after(self, scope: Scope) -> Answer:
         """A redirect to the prefix plus a slash; relative, because a proxy may rewrite the path."""

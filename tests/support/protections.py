@@ -988,7 +988,7 @@ PROTECTIONS: Final = (
     Protection(
         "a list has a largest number of bots",
         "exporter/model/bot_list.py",
-        "if identity in self.known or len(self.bots) < self.most:",
+        "if identity in self.known or len(self.found) < self.most:",
         "if True:",
         (
             "tests/polling/test_known_bots.py::test_of_a_list_that_is_too_long_the_first_are_taken_and_the_rest_is_counted",
@@ -1505,7 +1505,7 @@ PROTECTIONS: Final = (
     Protection(
         "nothing goes where it is not meant to",
         "exporter/upstream/client.py",
-        "self._leaves.get((method, url))",
+        "self._leaves.get((method, url)) or self._of_a_bot(method, url)",
         "httpx.URL(url)",
         ("tests/upstream/test_client.py",),
     ),

@@ -1,0 +1,155 @@
+"""The requests of a probe, and what the replies to them amount to. Pure.
+
+SeaChat's published OpenAPI, "Get or create a conversation" and "Send a Text Message". Its prose
+calls the switch for a reply `is_reply`, its schema `with_reply`; the schema is followed.
+
+What is read of a message is its event, its sequence and its text. The text is held against the
+pattern here and dropped.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from exporter.config import Module
+from exporter.errors import ReplyError
+from exporter.model.answer_pattern import LONGEST_TEXT, AnswerPattern
+from exporter.model.bot_list import BOT_ID
+from exporter.model.reply_values import Lenient, Reply, Unread
+
+SUB_CHANNEL: Final = "seasalt-exporter-probe"
+"""Marks each question, so that probes can be told from users in the bot's own analytics."""
+
+_OUTBOUND: Final = "OUTBOUND_MESSAGE"
+_HANDED_OVER: Final = frozenset({"TRANSFERRING", "ASSIGNED"})
+"""The events of a conversation that goes to a person."""
+
+_BACK: Final = frozenset({"END", "EXITED", "TIMEOUT", "HANGUP", "SESSION_START", "SESSION_END"})
+"""The events after which the bot answers again."""
+
+_ID: Final = re.compile(rf"(?!\.\.?$){BOT_ID}", re.ASCII)
+_LARGEST: Final = 2**53
+
+
+class _Message(Reply):
+    """One message of a conversation."""
+
+    event: Lenient[str] = None
+    sequence: Lenient[int] = None
+    text: Lenient[str] = None
+
+
+class _Opened(Reply):
+    """The reply to a request for a conversation; greetings in it are of no interest."""
+
+    conversation_id: str
+    user: Unread = None
+    messages: Unread = None
+    extraction: Unread = None
+
+
+class _Talk(Reply):
+    """The reply to a message, and the list of a conversation's messages."""
+
+    conversation_id: Unread = None
+    messages: Lenient[tuple[Lenient[_Message], ...]] = None
+    inbound_sequence: Lenient[int] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What followed a question, without a word of it.
+
+    Attributes:
+        sequence: The question's sequence in the conversation; None if the reply lacks it.
+        answered: Whether the bot has answered.
+        matches: Whether the answer matches; False without an answer.
+        handed_over: Whether the conversation is a person's now.
+    """
+
+    sequence: int | None = None
+    answered: bool = False
+    matches: bool = False
+    handed_over: bool = False
+
+
+def opening(module: Module) -> Mapping[str, object]:
+    """The request for the conversation of the module's user.
+
+    A greeting is not asked for. The documents disagree on whether the bot then sends none or sends
+    it at once; either way, none arrives later and is taken for the answer.
+    """
+    return {"user": module.user.model_dump(), "with_reply": False}
+
+
+def question(module: Module) -> Mapping[str, object]:
+    """The request that asks the module's question and waits for the reply."""
+    message = {
+        "text": module.question,
+        "data": {},
+        "event": "INBOUND_MESSAGE",
+        "sub_channel": SUB_CHANNEL,
+    }
+    return {"message": message, "with_reply": True}
+
+
+def opened(answer: object) -> str:
+    """The id of the conversation in a reply.
+
+    Raises:
+        ReplyError: If there is none that can be a part of a path.
+    """
+    try:
+        found = _Opened.model_validate(answer).conversation_id
+    except ValidationError:
+        raise ReplyError("conversation: not of the documented shape") from None
+    if not _ID.fullmatch(found):
+        raise ReplyError("conversation: an id that no path can have")
+    return found
+
+
+def said(answer: object, pattern: AnswerPattern, since: int | None = None) -> Said:
+    """What a reply says of the messages after the question.
+
+    Args:
+        answer: The reply to the question, or a list of messages.
+        pattern: What the answer must match.
+        since: The question's sequence, if it is known; earlier messages are no answer.
+
+    Raises:
+        ReplyError: If the reply does not have the documented shape.
+    """
+    try:
+        talk = _Talk.model_validate(answer)
+    except ValidationError:
+        raise ReplyError("messages: not of the documented shape") from None
+    sequence = since if since is not None else talk.inbound_sequence
+    if sequence is not None and not 0 <= sequence <= _LARGEST:
+        raise ReplyError("messages: an impossible sequence")
+    messages = sorted(filter(None, talk.messages or ()), key=lambda one: one.sequence or 0)
+    after = [
+        one
+        for one in messages
+        if sequence is None or one.sequence is None or one.sequence > sequence
+    ]
+    texts = [one.text for one in after if one.event == _OUTBOUND and one.text]
+    return Said(
+        sequence,
+        answered=bool(texts),
+        matches=bool(texts) and pattern.found_in(_joined(texts)),
+        handed_over=_is_a_persons(messages),
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """The first characters of several texts, as many as are matched."""
+    return "\n".join(text[:LONGEST_TEXT] for text in texts)[:LONGEST_TEXT]
+
+
+def _is_a_persons(messages: Iterable[_Message]) -> bool:
+    """Whether the last event of a hand-over, if there is one, leads to a person."""
+    events = [one.event for one in messages if one.event in _HANDED_OVER | _BACK]
+    return bool(events) and events[-1] in _HANDED_OVER
