@@ -18,6 +18,7 @@ from exporter.config import load
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
 from exporter.polling.plan import planned_calls
+from exporter.probing.result import FAMILIES as PROBE_FAMILIES
 from exporter.reports.catalogue import REPORTS
 from grafana.builder.catalogue import BOARDS
 
@@ -30,6 +31,7 @@ SCRAPED: Final = {"job", "instance"}
 LABELS: Final = {
     **{family.name: {*family.labels, *TARGET} for family in (*API_FAMILIES, *REPORT_FAMILIES)},
     **{family.name: {*family.labels} for family in OWN_FAMILIES},
+    **{family.name: {*family.labels, *TARGET, "module"} for family in PROBE_FAMILIES},
     "ALERTS": {"alertname", "alertstate"},
     "up": set(),
     "process_start_time_seconds": set(),
@@ -142,6 +144,7 @@ CHANGES: Final = {
     "csat": ("1.64 *", "0 *", "csat"),
     "agents": ('status="available"', 'status="offline"', "agents"),
     "usage": ("[6h]", "[1h]", "usage"),
+    "probes": ("group_left ()", "", "probes"),
     "exporter": ('outcome!~"success|rate_limited"', 'outcome!="success"', "exporter-hours"),
 }
 """One change of each file of rules, and the quickest file of tests that should notice it."""

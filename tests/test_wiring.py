@@ -71,7 +71,7 @@ def test_promtool_has_nothing_to_say_of_prometheus_configuration(promtool: str) 
         [promtool, "check", "config", "--lint=all", "--lint-fatal", f"{PROMETHEUS}/prometheus.yml"]
     )
     assert checked.status == 0, checked.stdout + checked.stderr
-    assert "8 rule files found" in checked.stdout
+    assert "9 rule files found" in checked.stdout
 
 
 def test_every_commented_example_of_prometheus_configuration_is_right(
@@ -502,6 +502,7 @@ def test_every_rule_runs_over_the_demo_and_the_watchdog_arrives_with_its_links(
             "exporter:9877": page,
             "alertmanager:9093": alerting.url.removeprefix("http://"),
             "scrape_interval: 60s": "scrape_interval: 1s\n  scrape_timeout: 1s",
+            "scrape_timeout: 50s": "scrape_timeout: 1s",
             "evaluation_interval: 60s": "evaluation_interval: 1s",
             "rules/*.yml": f"{PROMETHEUS}/rules/*.yml",
         }.items():

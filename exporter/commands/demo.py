@@ -82,12 +82,12 @@ def configuration(
     interval = _MANY_INTERVAL if others else _INTERVAL
     today = (at or now()).date()
     config = load([str(file)], _environment(first, url, interval), today)
-    found, warnings = list(config.workspaces), list(config.warnings)
+    found, warnings, modules = list(config.workspaces), list(config.warnings), config.modules
     for company in others:
         config = load([str(file)], _environment(company, url, interval), today)
         found += [one for one in config.workspaces if one.api == "seachat"]
         warnings += config.warnings
-    return Config(tuple(found), tuple(warnings))
+    return Config(tuple(found), tuple(warnings), modules)
 
 
 def _environment(company: SandboxWorkspace, url: str, interval: str) -> dict[str, str]:

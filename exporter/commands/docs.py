@@ -7,10 +7,11 @@ from exporter.commands.flags import DONE, Invocation
 from exporter.commands.output import tell
 from exporter.metrics.exposition import REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
-from exporter.model import bot_list
+from exporter.model import bot_list, knowledge_base
 from exporter.model.apis import APIS
 from exporter.model.report import AnyReport, Windows
 from exporter.model.samples import COMMON_LABELS, Family
+from exporter.probing import result
 from exporter.reports.catalogue import REPORTS
 
 
@@ -42,9 +43,20 @@ def _blocks() -> Iterator[str]:
     yield "### bots"
     yield "- SeaChat: the bot list, with `discover_bots`."
     yield _table(bot_list.FAMILIES)
+    yield "### knowledge_base"
+    yield "- SeaChat: the files of each bot, with `knowledge_base`."
+    yield _table(knowledge_base.FAMILIES)
     yield "## About each report"
     yield f"Gauges with the labels {common}, those that the configuration adds, and those below."
     yield _table(REPORT_FAMILIES)
+    yield "## About a probe"
+    yield (
+        "Gauges of `/probe`. They have no labels but those below: Prometheus adds those of the service"
+        f" discovery, {common}, `module`, and those that the configuration adds."
+    )
+    yield _table(result.FAMILIES)
+    yield "The values of `reason`:"
+    yield "\n".join(f"- `{reason}`: {text}." for reason, text in result.MEANINGS.items())
     yield "## About the exporter"
     yield "Read at each scrape, together with `process_*` and `python_*` of prometheus-client."
     rows = [_row(own.name, own.kind, _labels(own.labels), own.help) for own in OWN_FAMILIES]

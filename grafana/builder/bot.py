@@ -28,7 +28,7 @@ from grafana.builder.common import (
     worst,
 )
 from grafana.builder.panel import Panel, Query
-from grafana.builder.query import bots, ratio, recorded, total
+from grafana.builder.query import bots, probes, ratio, recorded, total
 from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,
@@ -201,6 +201,60 @@ ASKED: Final = (
     ),
 )
 
+_PROBE: Final = "{{bot}}, {{module}}"
+_NOT_PROBED: Final = "Needs modules and a job that scrapes /probe"
+PROBED: Final = (
+    Panel(
+        kind="state-timeline",
+        title="Whether probes are answered",
+        asks="When did the bot answer the question of a probe, and when not as it should?",
+        window=f"{NOW} A result is shown until the next probe. {AXIS}",
+        queries=(Query(probes("probe_success"), _PROBE),),
+        empty=_NOT_PROBED,
+        unit="none",
+        mappings={"0": ("Failed", "red"), "1": ("Answered", "green")},
+        size=(12, 8),
+    ),
+    Panel(
+        title="Time to the answer of a probe",
+        asks="How long does the bot take to answer, and how long does the API need before that?",
+        window=f"{NOW} Waiting for the exporter's rate limit is left out. {AXIS}",
+        queries=(
+            Query(
+                probes("seasalt_probe_phase_duration_seconds", phase="answer"),
+                f"{_PROBE}: answer",
+            ),
+            Query(
+                probes("seasalt_probe_phase_duration_seconds", phase="conversation"),
+                f"{_PROBE}: conversation",
+            ),
+        ),
+        empty=_NOT_PROBED,
+        unit="s",
+        size=(12, 8),
+    ),
+    Panel(
+        kind="table",
+        title="Probes that fail",
+        asks="Why did the last probe of a bot fail, and how many have failed in a row?",
+        window=NOW,
+        queries=(
+            Query(probes("seasalt_probe_failure")),
+            Query(f"{probes('seasalt_probe_consecutive_failures')} > 0"),
+        ),
+        empty="Nothing failed, or nothing is probed",
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "module": "Module",
+            "reason": "Reason",
+            "Value #B": "Failed in a row",
+        },
+        columns={"Bot": link_column()},
+        size=(24, 6),
+    ),
+)
+
 _YES_NO: Final = {
     "type": "value",
     "options": {"false": {"index": 0, "text": "No"}, "true": {"index": 1, "text": "Yes"}},
@@ -216,6 +270,7 @@ ABOUT: Final = (
             Query(f"max by ({BOT}) ({bots('bot_enabled')})"),
             Query(VS_LAST_WEEK),
             Query(unsatisfied(BOT)),
+            Query(f"max by ({BOT}) ({bots('knowledge_base_files')})"),
         ),
         empty="Needs discover_bots",
         names={
@@ -227,6 +282,7 @@ ABOUT: Final = (
             "Value #B": "Switched on",
             "Value #C": "Change vs last week",
             "Value #D": "Unsatisfied, 30 days",
+            "Value #E": "Knowledge base files",
         },
         columns={
             "Bot": link_column(),
@@ -252,6 +308,7 @@ BOARD: Final = Board(
         Row("Where and how much", MIX),
         Row("Satisfaction", LIKED),
         Row("Topics and senders", ASKED),
+        Row("Probes", PROBED),
         Row("About the bots", ABOUT),
     ),
 )

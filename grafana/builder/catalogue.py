@@ -53,6 +53,14 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_exporter_web_config_last_reload_success_timestamp_seconds": (
         "for an alert; the dashboard says whether the last good one is in force"
     ),
+    "seasalt_knowledge_base_available": (
+        "0 once, from which on there are no counts of files; the log says why"
+    ),
+    "probe_duration_seconds": "the sum of the phases, of which those of the bot are shown",
+    "seasalt_probe_answer_matches": "the reason of a failure says that an answer does not match",
+    "seasalt_probe_timestamp_seconds": (
+        "tells how old a result is that is served again: for who doubts it, and for an alert"
+    ),
     "seasalt_exporter_bugs_total": "0 unless the exporter has a bug; the log says where, at critical",
     "seasalt_exporter_log_lines_dropped_total": (
         "for who reads the log and misses something; repeated lines are left out on purpose"

@@ -10,10 +10,12 @@ from typing import Final
 
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.probing.result import FAMILIES as PROBE_FAMILIES
 
 LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     **{family.name: family.labels for family in (*API_FAMILIES, *REPORT_FAMILIES)},
     **{family.name: family.labels for family in OWN_FAMILIES},
+    **{family.name: ("module", *family.labels) for family in PROBE_FAMILIES},
 }
 """The labels of every family, without those of its target."""
 
@@ -73,6 +75,18 @@ def reports(family: str, **pins: str) -> str:
     by = "api, workspace, bot_id, bot, report, window"
     chosen = CHOSEN | {"bot_id": "=~$bot|"} | pins
     return f"max by ({by}) ({selector(f'seasalt_report_{family}', chosen)})"
+
+
+def probes(name: str, **pins: str) -> str:
+    """A family of the probes of the chosen bots; their job is another than the exporter's.
+
+    Args:
+        name: Its name.
+        pins: The family's own labels.
+    """
+    free = ("workspace", "bot_id", "bot", *(one for one in LABELS[name] if one not in pins))
+    chosen = {"workspace": CHOSEN["workspace"]} | BOTS | pins
+    return f"max by ({', '.join(free)}) ({selector(name, chosen)})"
 
 
 def own(name: str, by: str = "", *, of: str = "max", over: str = "", **pins: str) -> str:

@@ -37,6 +37,19 @@ ALERT: Final = (
     'workspace="harbor",bot_id="BOT",bot="Customer Care"} 1'
 )
 BEGAN: Final = ALERT.replace('alertstate="firing",', "").replace("ALERTS", "ALERTS_FOR_STATE")
+PROBED: Final = 'api="seachat",workspace="harbor",bot_id="BOT",bot="Customer Care"'
+BESIDE: Final = tuple(
+    line.replace("{", "{" + PROBED + ",")
+    for line in (
+        'probe_success{module="hours"} 0',
+        'seasalt_probe_phase_duration_seconds{module="hours",phase="answer"} 1.5',
+        'seasalt_probe_phase_duration_seconds{module="hours",phase="conversation"} 0.1',
+        'seasalt_probe_failure{module="hours",reason="wrong_answer"} 1',
+        'seasalt_probe_consecutive_failures{module="hours"} 3',
+        'seasalt_knowledge_base_files{team="support"} 7',
+    )
+)
+"""What another job scrapes, or only a setting that the demo has not brings."""
 DAYS: Final = 45
 """Of data before the first page."""
 OF_ALL: Final = {"api", "window"}
@@ -203,7 +216,7 @@ def history(
     made = sandbox(moments, lambda: start(moments), days=DAYS)
     (bot,) = (one.id for one in made.workspaces[0].bots if one.name == "Customer Care")
     made.close()
-    alert = (one.replace("BOT", bot) for one in (ALERT, BEGAN))
+    alert = (one.replace("BOT", bot) for one in (ALERT, BEGAN, *BESIDE))
     with filled(prometheus, promtool, folder, moments, WATCHDOG, *alert) as found:
         yield found
 
@@ -218,7 +231,7 @@ def new(
     """A demo half an hour after it was installed, on the same afternoon: the small and a big one."""
     folder = tmp_path_factory.mktemp("new")
     moments = list(every(timedelta(minutes=10), END - STEP, END))
-    with filled(prometheus, promtool, folder, moments, WATCHDOG, **request.param) as found:
+    with filled(prometheus, promtool, folder, moments, WATCHDOG, *BESIDE, **request.param) as found:
         yield found
 
 

@@ -14,13 +14,16 @@ KEY = "sk-canary-0123456789abcdef"
 
 
 def workspace(metrics: object = None, *, bots: int | list[Any] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
+def workspace(metrics: object = None, *, bots: int | list[dict[str, Any]] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
     """One workspace called acme.
 
     Args:
         metrics: Its `metrics`, None for the default ones.
         bots: How many bots it has, b0, b1 …, or its `bots`.
         others: Any other key of the file.
+        others: Any other key of the file; `modules` is one of its top.
     """
+    top = {key: others.pop(key) for key in ("modules",) if key in others}
     one: dict[str, Any] = {"name": "acme", "api": "seachat", "api_key": KEY, **others}
     if metrics is not None:
         one["metrics"] = metrics
@@ -28,7 +31,11 @@ def workspace(metrics: object = None, *, bots: int | list[Any] = 0, **others: An
         bots = [{"id": f"b{number}", "name": f"Bot {number}"} for number in range(bots)]
     if bots:
         one["bots"] = bots
+    if isinstance(bots, list):
+        one["bots"] = bots
+    elif bots:
+        one["bots"] = [{"id": f"b{number}", "name": f"Bot {number}"} for number in range(bots)]
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "seasalt.yml")
-        file.write_text(yaml.safe_dump({"workspaces": [one]}), encoding="utf-8")
+        file.write_text(yaml.safe_dump({"workspaces": [one], **top}), encoding="utf-8")
         return load([str(file)], {}, TODAY).workspaces[0]
