@@ -6,6 +6,7 @@ Rust's `regex`, which pydantic brings along, takes time linear in the text. It t
 look-around nor backreferences.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
@@ -50,11 +51,21 @@ _INVALID: Final = (
 _TOO_LARGE: Final = "must be a smaller regular expression: its repetitions multiply"
 
 
+@lru_cache(maxsize=64)
+def compiled(pattern: str) -> AnswerPattern:
+    """The compiled pattern, kept because a large one takes some hundredths of a second.
+
+    Raises:
+        ValueError: See `AnswerPattern`.
+    """
+    return AnswerPattern(pattern)
+
+
 def checked(pattern: str) -> str:
     """The pattern itself, if it is valid.
 
     Raises:
         ValueError: If it is not.
     """
-    AnswerPattern(pattern)
+    compiled(pattern)
     return pattern

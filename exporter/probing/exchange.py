@@ -9,7 +9,7 @@ from typing import Final
 
 from exporter.config import Module
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
-from exporter.model.answer_pattern import AnswerPattern
+from exporter.model.answer_pattern import compiled
 from exporter.probing.conversation import Said, opened, opening, question, said
 from exporter.probing.result import Phase, Reason, Result
 from exporter.upstream.answer import Answer
@@ -67,7 +67,7 @@ class _Exchange:
 
     def __post_init__(self) -> None:
         self._time = asyncio.get_running_loop().time
-        self._pattern = AnswerPattern(self.module.answer)
+        self._pattern = compiled(self.module.answer)
         self._patience = self.module.timeout.total_seconds()
         self._look_next = FIRST_LOOK
 

@@ -198,7 +198,7 @@ REFUSED: Final = {
     ("web.telemetry-path", PATH): ["metrics", "/m?x", "//m"],
     (
         "web.telemetry-path",
-        "must not be /, /-/healthy, /-/ready, /-/reload, /api/v1/status",
+        "must not be /, /-/healthy, /-/ready, /-/reload, /api/v1/status, /probe, /api/v1/sd/probes",
     ): ["/-/ready", "/-/read%79"],
     ("web.route-prefix", PATH): ["//x", "/x//y", "/x%2F/y", "/x/../y", "/x/%2e", "/x%2"],
     ("web.external-url", "must be a URL like https://metrics.internal/seasalt"): [

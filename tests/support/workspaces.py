@@ -15,6 +15,12 @@ KEY = "sk-canary-0123456789abcdef"
 
 def workspace(metrics: object = None, *, bots: int | list[Any] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
 def workspace(metrics: object = None, *, bots: int | list[dict[str, Any]] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
+def workspace(
+    metrics: object = None,
+    *,
+    bots: int | list[dict[str, Any]] = 0,
+    **others: Any,  # noqa: ANN401 - any key of the file
+) -> Workspace:
     """One workspace called acme.
 
     Args:

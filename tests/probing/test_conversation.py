@@ -1,0 +1,148 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+from support.talk import message, reply
+
+from exporter.errors import ReplyError
+from exporter.model.answer_pattern import AnswerPattern
+from exporter.probing.conversation import Said, opened, said
+from exporter.probing.result import MEANINGS, Reason, Result, page
+
+PATTERN = AnswerPattern("(?i)nine")
+# The example of the published OpenAPI, "Get message data by conversation id".
+DOCUMENTED: dict[str, Any] = {
+    "conversation_id": "33ab7ceb-9b6b-4252-baf0-82a6d703aa7d",
+    "messages": [
+        {
+            "id": 0,
+            "text": "Hello! How can I help you?",
+            "data": {
+                "recipient_id": "8c8c1228bfce4102b037b14aff67603a",
+                "text": "Hello! How can I help you?",
+                "confident_response": True,
+                "emotion_label": "neutral",
+            },
+            "event": "OUTBOUND_MESSAGE",
+            "sequence": 0,
+            "speaker": {
+                "id": "BOT",
+                "name": "BOT",
+                "first_name": "BOT",
+                "channel_type": "System",
+                "third_party_user_id": "xxxx-xxxxxxxx",
+            },
+            "created_at": "2020-06-09T10:25:47",
+        },
+        {
+            "id": 0,
+            "text": "Hello!",
+            "data": {
+                "recipient_id": "8c8c1228bfce4102b037b14aff67603a",
+                "text": "I'm so excited to talk to you!",
+                "emotion_label": "excited",
+            },
+            "event": "INBOUND_MESSAGE",
+            "sequence": 1,
+            "speaker": {
+                "id": "xxxx-xxxxxxxx",
+                "name": "User Name",
+                "first_name": "User",
+                "last_name": "Name",
+                "phone": "1234567890",
+                "email": "user@email.com",
+                "channel_type": "ThirdPartyClient",
+                "third_party_user_id": "xxxx-xxxxxxxx",
+            },
+            "created_at": "2020-06-09T10:25:50",
+        },
+    ],
+}
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["messages", "inbound_sequence", "conversation_id", "event", "sequence", "text"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def test_the_documented_messages_are_read() -> None:
+    help_ = AnswerPattern("help you")
+    assert said(DOCUMENTED, help_, since=0) == Said(0)
+    assert opened(DOCUMENTED) == DOCUMENTED["conversation_id"]
+    first = {**DOCUMENTED, "messages": [{**DOCUMENTED["messages"][0], "sequence": 2}]}
+    assert said(first, help_, since=1) == Said(1, answered=True, matches=True)
+
+
+def test_several_messages_are_one_answer_in_their_order() -> None:
+    two = reply(message(3, "OUTBOUND_MESSAGE", "ten"), message(2, "OUTBOUND_MESSAGE", "nine to"))
+    assert said(two, AnswerPattern("nine to\nten")).matches
+
+
+def test_what_was_said_before_the_question_is_no_answer() -> None:
+    before = reply(message(4, "OUTBOUND_MESSAGE", "nine"), sequence=4)
+    assert said(before, PATTERN) == Said(4)
+
+
+@pytest.mark.parametrize(
+    ("events", "a_persons"),
+    [
+        ((), False),
+        (("TRANSFERRING",), True),
+        (("ASSIGNED",), True),
+        (("TRANSFERRING", "JOINED"), True),
+        (("TRANSFERRING", "TIMEOUT"), False),
+        (("TRANSFERRING", "JOINED", "EXITED"), False),
+        (("EXITED", "TRANSFERRING"), True),
+        (("SESSION_START", "INBOUND_MESSAGE", "CSAT_SUBMISSION"), False),
+    ],
+)
+def test_the_last_event_of_a_hand_over_says_whose_the_conversation_is(
+    events: tuple[str, ...], a_persons: bool
+) -> None:
+    messages = [message(place, event) for place, event in enumerate(events, start=2)]
+    assert said(reply(*reversed(messages)), PATTERN).handed_over is a_persons
+
+
+@given(ANY)
+def test_whatever_comes_is_read_or_refused_and_the_error_quotes_nothing(answer: object) -> None:
+    for read in (opened, lambda one: said(one, PATTERN)):
+        refusal = ""
+        try:
+            read(answer)
+        except ReplyError as error:
+            refusal = str(error)
+        assert refusal.partition(":")[0] in {"", "conversation", "messages"}
+
+
+@pytest.mark.parametrize("identity", ["", ".", "..", "a/b", "a?b", "a b", "a#b", "%2e", "x" * 129])
+def test_an_id_of_a_conversation_that_would_lead_elsewhere_is_refused(identity: str) -> None:
+    with pytest.raises(ReplyError):
+        opened({"conversation_id": identity})
+
+
+def test_every_reason_is_told_in_words_here_and_in_the_documentation() -> None:
+    assert MEANINGS.keys() == set(Reason)
+    text = Path("docs/probing.md").read_text(encoding="utf-8")
+    for reason in Reason:
+        assert f"`{reason}`" in text
+
+
+def test_a_result_quotes_nothing_that_needs_quoting_on_the_page() -> None:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    lines = page(Result(at, reason=Reason.NO_ANSWER, detail='"\n')).decode().splitlines()
+    assert 'seasalt_probe_failure{reason="no_answer"} 1' in lines
+    assert "probe_success 0" in lines
+    assert json.dumps(lines).count("\\n") == 0
