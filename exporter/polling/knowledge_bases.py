@@ -87,11 +87,11 @@ class KnowledgeBases:
         return tuple(filter(None, found))
 
     def _turn(self, bot: Bot) -> datetime:
-        """When a bot's files are counted next: an hour after the last success, even over a restart."""
+        """When a bot's files are counted next: what was counted before a restart waits for its turn."""
         if bot.id not in self._due:
             last = self._results.store.last_success(files_key(self._workspace, bot))
             now = self._now()
-            self._due[bot.id] = self._rhythm(bot).after(last) if last and last <= now else now
+            self._due[bot.id] = self._rhythm(bot).after(min(last, now)) if last else now
         return self._due[bot.id]
 
     def _rhythm(self, bot: Bot) -> Rhythm:

@@ -225,7 +225,7 @@ class Web:
     async def _probe(self, probes: Probes, scope: Scope) -> Answer:
         """The result of a probe, which the client may have to wait for."""
         query = scope.get("query_string", b"")[:_LONGEST_QUERY].decode("latin-1")
-        given = parse_qsl(query, keep_blank_values=True, errors="strict")
+        given = parse_qsl(query, keep_blank_values=True)
         found = dict(given)
         if len(given) != len(found) or found.keys() != {"workspace", "bot_id", "module"}:
             return WHICH

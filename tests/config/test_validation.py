@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from support.pace import TRACED
 from support.workspaces import workspace
 
-from exporter.config import Config, json_schema, load, show
+from exporter.config import Bot, Config, json_schema, load, show
 from exporter.config.validation import ORPHANED
 from exporter.config.yaml_document import MOST_TOLD
 from exporter.errors import ConfigError, Mistake
@@ -305,6 +305,116 @@ def test_what_is_shown_as_in_force_could_be_written_as_it_is(tmp_path: Path) -> 
     assert yaml.safe_load(show.shown_configuration(again)) == yaml.safe_load(
         show.shown_configuration(config)
     )
+
+
+MODULES = """
+modules:
+  hours: {question: When are you open?, answer: "(?i)9 ?am$$"}
+"""
+PROBED = (
+    WORKSPACE
+    + """\
+    workspace_id: w
+    discover_bots: {}
+    probes: [hours]
+    bots:
+      - {id: b1, probes: []}
+"""
+)
+
+
+INVALID = "must be a regular expression without look-around and backreferences, like (?i)nine|9 ?am"
+OFTEN = (
+    "must be at least 10m, as each probe costs a message, or set allow_fast_polling: true beside"
+    " modules"
+)
+
+
+def test_modules_are_what_bots_may_be_probed_with(tmp_path: Path) -> None:
+    config = loaded(tmp_path, MODULES + PROBED)
+    module, (one,) = config.modules["hours"], config.workspaces
+    assert (module.answer, module.timeout, module.interval) == (
+        *("(?i)9 ?am$", timedelta(seconds=30), timedelta(minutes=10)),
+    )
+    assert module.user.id == "seasalt-exporter-probe"
+    assert one.modules(one.bots[0]) == ()
+    assert one.modules(Bot(id="b2")) == ("hours",)
+    assert yaml.safe_load(show.shown_configuration(config))["modules"]["hours"]["interval"] == "10m"
+
+
+def test_the_modules_of_all_files_are_known_in_all_of_them(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yml", tmp_path / "second.yml"
+    first.write_text(PROBED)
+    second.write_text(MODULES + WORKSPACE.replace("acme", "other"))
+    files = [str(first), str(second)]
+    assert load(files, ENVIRONMENT, TODAY).workspaces[0].probes == ("hours",)
+    first.write_text(MODULES + PROBED)
+    with pytest.raises(ConfigError) as caught:
+        load(files, ENVIRONMENT, TODAY)
+    said = "modules.hours: is the name of a module of another file already"
+    assert str(caught.value) == f"{second}:3: {said}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("modules: []\n" + WORKSPACE, "modules: must be a mapping"),
+        ("modules: {hours: }\n" + WORKSPACE, "modules.hours: must be a mapping"),
+        (
+            MODULES.replace("hours:", "9:") + WORKSPACE,
+            "modules: must be named with letters, digits, underscores and hyphens",
+        ),
+        (
+            MODULES.replace("?am", "(?=am)") + WORKSPACE,
+            f"modules.hours.answer: {INVALID}",
+        ),
+        (
+            MODULES.replace("}", ", timeout: 5m}") + WORKSPACE,
+            "modules.hours.timeout: must be at most 4m",
+        ),
+        (
+            MODULES.replace("}", ", interval: 5m}") + WORKSPACE,
+            f"modules.hours.interval: {OFTEN}",
+        ),
+        (
+            MODULES.replace("}", ", ask: x}") + WORKSPACE,
+            "modules.hours.ask: unknown key",
+        ),
+        (
+            MODULES + PROBED.replace("[hours]", "[hour]"),
+            "workspaces[0].probes[0]: must be the name of one of the modules; did you mean hours?",
+        ),
+        (
+            MODULES + PROBED.replace("[]", "[hours, hours]"),
+            "workspaces[0].bots[0].probes[1]: is in the list already",
+        ),
+        (
+            MODULES + WORKSPACE + "    probes: [hours]\n",
+            "workspaces[0].probes: is about bots: give the workspace bots or discover_bots",
+        ),
+        (
+            WORKSPACE + "    knowledge_base: true\n",
+            "workspaces[0].knowledge_base: is about bots: give the workspace bots or discover_bots",
+        ),
+        (
+            WORKSPACE.replace("seachat\n", "portal\n") + "    knowledge_base: true\n",
+            "workspaces[0].knowledge_base: Portal cannot be asked bot by bot, only SeaChat can",
+        ),
+        (
+            PROBED.replace("probes: [hours]", "metrics: [{metric: csat, name: knowledge_base}]"),
+            "workspaces[0].metrics[0].name: is the name of the count of the knowledge base",
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_probed_is_told(tmp_path: Path, text: str, says: str) -> None:
+    (found,) = mistakes(tmp_path, text)
+    assert f"{found.path}: {found.text}" == says
+
+
+def test_a_fast_probe_needs_to_be_allowed(tmp_path: Path) -> None:
+    fast = MODULES.replace("}", ", interval: 1m}")
+    config = loaded(tmp_path, "allow_fast_polling: true\n" + fast + PROBED)
+    assert config.modules["hours"].interval == timedelta(minutes=1)
 
 
 def test_a_secret_is_in_no_representation_of_the_configuration() -> None:

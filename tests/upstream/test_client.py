@@ -2,6 +2,7 @@ import asyncio
 import gc
 import gzip
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import certifi
 import httpx
@@ -697,6 +698,94 @@ def test_portals_two_paths_and_the_list_of_bots_may_be_asked() -> None:
         ("POST", api_paths.PORTAL_REPORT_OLD),
         ("GET", api_paths.BOTS),
     ]
+
+
+BELOW: Final = "https://chat.seasalt.ai" + api_paths.BOTS
+MODULES: Final = {"hours": {"question": "Open?", "answer": "nine"}}
+
+
+def below(bot: str, conversation: str, **settings: Any) -> list[str]:  # noqa: ANN401 - keys of the file
+    """What leaves when everything below a bot is asked."""
+    left: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert "x-api-key" not in request.headers
+        left.append(f"{request.method} {str(request.url).partition('?')[0]}")
+        return response(200, GOOD)
+
+    async def go() -> None:
+        one = workspace(["label_overview"], bots=1, modules=MODULES, **settings)
+        client = Client(one, httpx.MockTransport(handler))
+        for ask in (
+            client.files(bot, 0, KEY),
+            client.conversation(bot, {}, KEY, 1.0),
+            client.message(bot, conversation, {}, KEY, 1.0),
+            client.messages(bot, conversation, 1, KEY, 1.0),
+        ):
+            with suppress(RequestFailed):
+                await ask
+        await client.close()
+
+    World().run(go)
+    return left
+
+
+FILES: Final = f"GET {BELOW}/b0/kb/files"
+TALK: Final = [
+    f"POST {BELOW}/b0/conversations/ops/get_or_create",
+    f"POST {BELOW}/b0/conversations/c1/messages",
+    f"GET {BELOW}/b0/conversations/c1/messages",
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "leaves"),
+    [
+        ({}, []),
+        ({"knowledge_base": True}, [FILES]),
+        ({"probes": ["hours"]}, TALK),
+        ({"probes": ["hours"], "knowledge_base": True}, [FILES, *TALK]),
+    ],
+    ids=["nothing", "knowledge base", "probes", "both"],
+)
+def test_below_a_bot_only_what_the_configuration_has_a_use_for_is_asked(
+    settings: dict[str, object], leaves: list[str]
+) -> None:
+    assert below("b0", "c1", **settings) == leaves
+
+
+@given(
+    st.sampled_from(["..", ".", "", "b/c", "b?c", "b#c", "%2e%2e", "b\n", "b%2fc"]) | st.text(),
+    st.sampled_from(["..", "../..", ".", "", "c1?x=", "c1/../../x", "%2e%2e"]) | st.text(),
+)
+def test_no_id_of_an_answer_leads_a_request_elsewhere(bot: str, conversation: str) -> None:
+    ours = re.compile(
+        rf"\w+ {re.escape(BELOW)}/[\w.:@-]+"
+        r"/(kb/files|conversations/(ops/get_or_create|[\w.:@-]+/messages))",
+        re.ASCII,
+    )
+    for left in below(bot, conversation, probes=["hours"], knowledge_base=True):
+        assert ours.fullmatch(left)
+        assert "/../" not in left
+
+
+def test_a_probe_has_a_time_of_its_own() -> None:
+    async def handler(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(3600)
+        return response(200, GOOD)
+
+    async def go() -> float:
+        one = workspace(bots=1, modules=MODULES, probes=["hours"])
+        client = Client(one, httpx.MockTransport(handler))
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(RequestFailed) as failed:
+            await client.message("b0", "c1", {}, KEY, 7.0)
+        await client.close()
+        assert failed.value.outcome is Outcome.TIMEOUT
+        return asyncio.get_running_loop().time() - begun
+
+    assert World().run(go) == pytest.approx(7.0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,18 @@ from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import Snapshot, snapshot
 from exporter.metrics.store import Store
 from exporter.polling.status import Rest, Status
-from exporter.web.app import HELD, Look, Web, wants_gzip, wants_openmetrics
+from exporter.web.app import (
+    HELD,
+    NO_RESULT,
+    NOT_KNOWN,
+    NOT_PROBED,
+    Answer,
+    Look,
+    NoProbe,
+    Web,
+    wants_gzip,
+    wants_openmetrics,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROMETHEUS_3 = (
@@ -128,6 +139,74 @@ def test_the_status_is_there_as_json_too() -> None:
         "at": "2026-11-21T00:00:00+00:00",
         "workspaces": [],
     }
+
+
+class Asked:
+    """What probes bots, and is asked of it."""
+
+    def __init__(self, none: Answer | None = None) -> None:
+        self.none = none
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def page(self, workspace: str, bot_id: str, module: str) -> bytes:
+        """A page for each."""
+        self.asked.append((workspace, bot_id, module))
+        if self.none:
+            raise NoProbe(self.none)
+        return b"probe_success 1\n"
+
+    def discovery(self) -> bytes:
+        """No targets."""
+        if self.none:
+            raise NoProbe(self.none)
+        return b"[]"
+
+
+PROBE = "/probe?workspace=acme+inc&bot_id=b%3A1&module=hours"
+
+
+def test_a_probe_and_what_can_be_probed_are_there_where_something_probes() -> None:
+    probes = Asked()
+    web = app(probes=probes, route_prefix="/x")
+    answer = ask("/x" + PROBE, web=web)
+    assert answer.text == "probe_success 1\n"
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    assert probes.asked == [("acme inc", "b:1", "hours")]
+    found = ask("/x/api/v1/sd/probes", web=web)
+    assert (found.json(), found.headers["content-type"]) == ([], "application/json")
+    for path in (PROBE, "/api/v1/sd/probes"):
+        assert ask(path).status_code == 404
+        assert ask("/x" + path, "POST", web).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "?", "?workspace=a&bot_id=b", "?workspace=a&bot_id=b&module=c&target=d"),
+        *("?workspace=a&bot_id=b&module=c&module=d", "?workspace=a&bot_id=b&Module=c", "?%ff=%00"),
+        "?workspace=a&bot_id=b&module=c" + "&x=" * 5000,
+    ],
+)
+def test_a_probe_must_say_once_what_is_probed(query: str) -> None:
+    probes = Asked()
+    assert ask(f"/probe{query}", web=app(probes=probes)).status_code == 400
+    assert probes.asked == []
+
+
+def test_a_look_at_a_probe_sends_no_message() -> None:
+    probes = Asked()
+    assert ask(PROBE, "HEAD", app(probes=probes)).status_code == 200
+    assert probes.asked == []
+
+
+@pytest.mark.parametrize("none", [NOT_PROBED, NOT_KNOWN, NO_RESULT])
+def test_where_there_is_no_result_it_is_said_and_nothing_of_the_request(none: Answer) -> None:
+    web = app(probes=Asked(none))
+    for path in ("/probe?workspace=canary&bot_id=canary&module=canary", "/api/v1/sd/probes"):
+        answer = ask(path, web=web)
+        assert answer.status_code == none.status
+        assert "canary" not in answer.text
 
 
 @pytest.mark.parametrize(
