@@ -16,6 +16,7 @@ from exporter.config import load
 from exporter.config.settings import Workspace
 from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
 from exporter.metrics.telemetry import OWN_FAMILIES
+from exporter.probing.result import FAMILIES as PROBE_FAMILIES
 from exporter.sandbox.companies import Traits
 from exporter.sandbox.many_bots import make_many
 
@@ -27,7 +28,7 @@ COMMAND_LINE = DOCS["command-line"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 REWRITE = "tests/rewrite writes it anew"
 NAMES = [family.name for family in (*API_FAMILIES, *REPORT_FAMILIES)]
-NAMES += [family.name for family in OWN_FAMILIES]
+NAMES += [family.name for family in (*OWN_FAMILIES, *PROBE_FAMILIES)]
 
 
 def test_the_table_of_reports_is_the_catalogues() -> None:

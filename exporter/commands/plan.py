@@ -1,33 +1,37 @@
 """plan: prints every request that the configuration leads to, with totals. Sends none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import ceil
+from types import MappingProxyType
 from typing import Final
 
 from exporter.commands.configuration import configuration
 from exporter.commands.flags import DONE, Invocation
 from exporter.commands.output import tell
-from exporter.config import Bot, Workspace
+from exporter.config import Bot, Module, Workspace
 from exporter.metrics.exposition import REPORT_FAMILIES
+from exporter.model import knowledge_base
 from exporter.model.durations import show
 from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import requests_per_hour, shortages
 from exporter.polling.workload import listings
 
-_EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={})
+_EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={}, probes=None)
 
 
 def run(invocation: Invocation) -> int:
     """Print the plan of every workspace."""
     config = configuration(invocation)
     for workspace in config.workspaces if config else ():
-        tell("".join(f"{line}\n" for line in lines(workspace)))
+        tell("".join(f"{line}\n" for line in lines(workspace, config.modules)))
     return DONE
 
 
-def lines(workspace: Workspace) -> Iterator[str]:
-    """A workspace's plan: a line per request, then the totals."""
+def lines(
+    workspace: Workspace, modules: Mapping[str, Module] = MappingProxyType({})
+) -> Iterator[str]:
+    """A workspace's plan: a line per request, then the totals, then what probes add at most."""
     calls = planned_calls(workspace, workspace.bots)
     each: Sequence[Call] = ()
     rate = workspace.requests_per_minute
@@ -37,6 +41,9 @@ def lines(workspace: Workspace) -> Iterator[str]:
         each = planned_calls(workspace, (_EACH,))[len(planned_calls(workspace, ())) :]
         yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots, a page or more"
         yield f"  at most {workspace.discover_bots.max_bots} bots of the list: max_bots"
+    if workspace.knowledge_base:
+        every = show(knowledge_base.INTERVAL)
+        yield f"  every {every:<6} each bot: the files of its knowledge base, a page or more"
     for call in (*calls, *each):
         asked = " + ".join(
             f"{entry.name}({entry.window})" if entry.window else entry.name
@@ -56,6 +63,21 @@ def lines(workspace: Workspace) -> Iterator[str]:
         yield (
             f"  and for each bot that is discovered {len(each)} requests a round,"
             f" {_number(hourly)} an hour, about {sum(map(_series, each))} series"
+        )
+    yield from _probes(workspace, workspace.bots, modules, "probes, where Prometheus asks for them")
+    if each:
+        yield from _probes(workspace, (_EACH,), modules, "and for each bot that is discovered")
+
+
+def _probes(
+    workspace: Workspace, bots: Iterable[Bot], modules: Mapping[str, Module], what: str
+) -> Iterator[str]:
+    """What the probes of some bots cost at most; nothing if there are none."""
+    asked = requests_per_hour(modules[name] for bot in bots for name in workspace.modules(bot))
+    if asked:
+        yield (
+            f"  {what}: at most {_number(asked)} messages an hour, with {_number(2 * asked)} requests"
+            " or more"
         )
 
 

@@ -317,6 +317,16 @@ def test_a_bot_may_have_modules_of_its_own_and_a_workspace_none() -> None:
     assert Probed(Bot(), probes=[]).during(targets) == b"[]"
 
 
+def test_as_long_as_the_list_of_bots_is_not_known_nobody_is_told_that_there_is_none() -> None:
+    run = Probed(workspace_id="ws-1", discover_bots={})
+
+    async def targets(prober: Prober) -> None:
+        with pytest.raises(NotProbed):
+            prober.targets()
+
+    run.during(targets)
+
+
 def test_a_reload_keeps_the_result_unless_the_module_has_changed() -> None:
     run = Probed(Bot())
 
