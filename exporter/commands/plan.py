@@ -23,8 +23,9 @@ _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={},
 def run(invocation: Invocation) -> int:
     """Print the plan of every workspace."""
     config = configuration(invocation)
+    modules = config.modules if config else {}
     for workspace in config.workspaces if config else ():
-        tell("".join(f"{line}\n" for line in lines(workspace, config.modules)))
+        tell("".join(f"{line}\n" for line in lines(workspace, modules)))
     return DONE
 
 
@@ -65,7 +66,7 @@ def lines(
             f" {_number(hourly)} an hour, about {sum(map(_series, each))} series"
         )
     yield from _probes(workspace, workspace.bots, modules, "probes, where Prometheus asks for them")
-    if each:
+    if workspace.discover_bots:
         yield from _probes(workspace, (_EACH,), modules, "and for each bot that is discovered")
 
 

@@ -239,8 +239,10 @@ PROBED: Final = (
         asks="Why did the last probe of a bot fail, and how many have failed in a row?",
         window=NOW,
         queries=(
-            Query(probes("seasalt_probe_failure")),
-            Query(f"{probes('seasalt_probe_consecutive_failures')} > 0"),
+            Query(
+                f"{probes('seasalt_probe_failure')} * on (workspace, bot_id, bot, module)"
+                f" group_left () {probes('seasalt_probe_consecutive_failures')}"
+            ),
         ),
         empty="Nothing failed, or nothing is probed",
         names={
@@ -248,7 +250,7 @@ PROBED: Final = (
             "bot": "Bot",
             "module": "Module",
             "reason": "Reason",
-            "Value #B": "Failed in a row",
+            "Value": "Failed in a row",
         },
         columns={"Bot": link_column()},
         size=(24, 6),

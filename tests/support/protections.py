@@ -1857,7 +1857,7 @@ PROTECTIONS: Final = (
     Protection(
         "an answer that comes while its workspace is replaced is told by nobody",
         "exporter/polling/workspace.py",
-        "        self._results.telemetry = self._sender.telemetry = telemetry\n",
+        "        self._results.telemetry = self.sender.telemetry = telemetry\n",
         "",
         (
             "tests/polling/test_fleet.py::test_an_answer_that_comes_while_its_workspace_is_replaced_is_nobodys",
@@ -2606,7 +2606,8 @@ PROTECTIONS: Final = (
     Protection(
         "nothing is asked after the signal to end",
         "exporter/commands/serve.py",
-        "    await stop.wait()\n    for task in background:\n        task.cancel()\n    await fleet.close()",
+        "    await stop.wait()\n    for task in background:\n        task.cancel()\n"
+        "    polling.prober.end()\n    await polling.fleet.close()",
         "    await stop.wait()\n    await asyncio.sleep(5)",
         (
             "tests/faults/test_processes.py::test_it_ends_in_time_and_asks_nothing_more_whatever_is_in_flight",
