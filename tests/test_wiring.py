@@ -704,7 +704,7 @@ def test_compose_has_the_hosts_that_prometheus_is_told_of() -> None:
     targets = {
         target
         for place in places
-        for static in place["static_configs"]
+        for static in place.get("static_configs", ())
         for target in static["targets"]
     }
     for target in targets:
