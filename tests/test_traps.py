@@ -104,7 +104,10 @@ HELD: Final[dict[str, tuple[str, ...]]] = {
     ),
     "T14": (f"{LISTING}the_list_is_asked_with_the_bearer_key_and_the_documented_parameters_alone",),
     "T15": (f"{BOTS}a_bot_has_its_documented_fields_and_no_more",),
-    "T16": (f"{HERE}nothing_but_what_is_documented_leaves_the_process",),
+    "T16": (
+        f"{HERE}nothing_but_what_is_documented_leaves_the_process",
+        f"{CLIENT}below_a_bot_only_what_the_configuration_has_a_use_for_is_asked",
+    ),
     "T18": (f"{HERE}an_error_is_told_by_its_status_and_nothing_of_it_is_repeated",),
     "T19": (
         f"{AGENTS}a_status_comes_in_any_case",

@@ -228,16 +228,17 @@ class _Probes:
         except GivenUp:
             raise NoProbe(NO_RESULT) from None
 
-    def discovery(self) -> bytes:
-        """What can be probed.
+    async def discovery(self) -> bytes:
+        """What can be probed; written in a thread, because there may be many bots.
 
         Raises:
             NoProbe: If that is not known yet.
         """
         try:
-            return discovery(self._prober.targets())
+            found = self._prober.targets()
         except NotProbed:
             raise NoProbe(NOT_KNOWN) from None
+        return await asyncio.to_thread(discovery, found)
 
 
 def _jobs(

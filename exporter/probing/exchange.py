@@ -159,6 +159,8 @@ class _Exchange:
 
     def failed(self, error: RequestFailed) -> Result:
         """What a failed request amounts to."""
+        if error.outcome is Outcome.RATE_LIMITED and not isinstance(error, NotSent):
+            self.asked = False  # whatever was refused so cost nothing
         return self.ended(self._reason(error), str(error))
 
     def _reason(self, error: RequestFailed) -> Reason:

@@ -134,7 +134,7 @@ class Probes(Protocol):
             NoProbe: If there is none.
         """
 
-    def discovery(self) -> bytes:
+    async def discovery(self) -> bytes:
         """What can be probed, in the form of Prometheus' HTTP service discovery.
 
         Raises:
@@ -238,7 +238,7 @@ class Web:
 
     async def _discovery(self, probes: Probes, _scope: Scope) -> Answer:
         try:
-            return Answer(200, probes.discovery(), b"application/json", _FRESH)
+            return Answer(200, await probes.discovery(), b"application/json", _FRESH)
         except NoProbe as none:
             return none.answer
 

@@ -87,6 +87,7 @@ def test_a_probe_opens_the_conversation_of_its_user_asks_and_reads_the_answer() 
         (Bot(replies=reply(message(2, "OUTBOUND_MESSAGE", RIGHT), sequence=-1)), Reason.API_ERROR),
         (Bot(status=401), Reason.KEY_REJECTED),
         (Bot(opens=429), Reason.HELD_BACK),
+        (Bot(status=429), Reason.HELD_BACK),
     ],
     ids=lambda one: str(one) if isinstance(one, Reason) else None,
 )

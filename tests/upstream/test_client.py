@@ -749,7 +749,7 @@ TALK: Final = [
     ],
     ids=["nothing", "knowledge base", "probes", "both"],
 )
-def test_below_a_bot_only_what_the_configuration_has_a_use_for_is_asked(
+def test_below_a_bot_only_what_the_configuration_has_a_use_for_is_asked(  # T16
     settings: dict[str, object], leaves: list[str]
 ) -> None:
     assert below("b0", "c1", **settings) == leaves

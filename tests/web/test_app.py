@@ -155,7 +155,7 @@ class Asked:
             raise NoProbe(self.none)
         return b"probe_success 1\n"
 
-    def discovery(self) -> bytes:
+    async def discovery(self) -> bytes:
         """No targets."""
         if self.none:
             raise NoProbe(self.none)
