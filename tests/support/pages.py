@@ -26,6 +26,8 @@ _SECTIONS: Final = {
     "Workspace": "workspaces",
     "Bot": "bots",
     "Discovery": "discover_bots",
+    "Module": "modules",
+    "ProbeUser": "user",
 }
 _FORMATS: Final = {"password": "string, secret", "path": "file name"}
 _DURATION: Final = "([0-9]+s)?"
@@ -88,11 +90,18 @@ def _configuration() -> Iterator[str]:
     yield "## Settings"
     yield ""
     yield "At the top of the file for all workspaces, or in one workspace for it alone."
-    yield from _keys(found, without={"workspaces"})
+    yield from _keys(found, without={"workspaces", "modules"})
     yield from _section("http", parts["Http"])
     yield from _section("workspaces", parts["Workspace"], without=Settings.model_fields)
     yield from _section("bots", parts["Bot"])
     yield from _section("discover_bots", parts["Discovery"])
+    yield ""
+    yield "## modules"
+    yield ""
+    yield "At the top of the file: each module by its name, as a mapping with these keys."
+    yield "[Probes](probing.md) explains what they are for."
+    yield from _keys(parts["Module"])
+    yield from _section("user", parts["ProbeUser"])
     yield ""
     yield "## metrics"
     yield ""
