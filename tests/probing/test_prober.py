@@ -229,14 +229,16 @@ def test_a_rejected_key_is_not_sent_for_another_probe_and_the_reports_do_not_suf
 
 
 def test_bots_that_hang_do_not_open_the_breaker_for_the_reports() -> None:
-    run = Probed(*(Bot(seconds=999) for _ in range(30)))
+    run = Probed(*(Bot(seconds=999) for _ in range(MOST_PROBES)))
 
     async def probe(prober: Prober) -> None:
-        await asyncio.gather(*(prober.probe("acme", f"b{one}", "hours") for one in range(30)))
+        bots = (prober.probe("acme", f"b{one}", "hours") for one in range(MOST_PROBES))
+        await asyncio.gather(*bots)
+        assert run.poller.status().probe_at is None
         assert await run.poller.reports.once() == ()
 
     run.during(probe)
-    assert run.counted("timeout") == 30
+    assert run.counted("timeout") == MOST_PROBES
     assert run.told('seasalt_up{api="seachat",workspace="acme"}') == 1
 
 
