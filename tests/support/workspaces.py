@@ -13,12 +13,10 @@ TODAY = date(2026, 11, 21)
 KEY = "sk-canary-0123456789abcdef"
 
 
-def workspace(metrics: object = None, *, bots: int | list[Any] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
-def workspace(metrics: object = None, *, bots: int | list[dict[str, Any]] = 0, **others: Any) -> Workspace:  # noqa: ANN401 - any key of the file
 def workspace(
     metrics: object = None,
     *,
-    bots: int | list[dict[str, Any]] = 0,
+    bots: int | list[Any] = 0,
     **others: Any,  # noqa: ANN401 - any key of the file
 ) -> Workspace:
     """One workspace called acme.
@@ -26,7 +24,6 @@ def workspace(
     Args:
         metrics: Its `metrics`, None for the default ones.
         bots: How many bots it has, b0, b1 …, or its `bots`.
-        others: Any other key of the file.
         others: Any other key of the file; `modules` is one of its top.
     """
     top = {key: others.pop(key) for key in ("modules",) if key in others}
@@ -37,10 +34,6 @@ def workspace(
         bots = [{"id": f"b{number}", "name": f"Bot {number}"} for number in range(bots)]
     if bots:
         one["bots"] = bots
-    if isinstance(bots, list):
-        one["bots"] = bots
-    elif bots:
-        one["bots"] = [{"id": f"b{number}", "name": f"Bot {number}"} for number in range(bots)]
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "seasalt.yml")
         file.write_text(yaml.safe_dump({"workspaces": [one], **top}), encoding="utf-8")
