@@ -192,12 +192,6 @@ FLAGS: Final = (
         switch=True,
         commands=_SANDBOXED,
     ),
-    Flag(name="bot", help="id of the bot to probe", commands=("probe",)),
-    Flag(
-        name="workspace",
-        help="name of the bot's workspace; needed only if there are several",
-        commands=("probe",),
-    ),
     Flag(
         name="module",
         help="name of the module; needed only if the bot may be probed with several",
@@ -236,13 +230,14 @@ FLAGS: Final = (
     ),
     Flag(
         name="workspace",
-        help="rebuild this workspace alone; repeatable",
-        commands=("backfill",),
+        help="rebuild this workspace alone, repeatable; or the name of the workspace of the bot to probe, needed"
+        " only if there are several",
+        commands=("backfill", "probe"),
     ),
     Flag(
         name="bot",
-        help="rebuild the bot with this id or name alone; repeatable",
-        commands=("backfill",),
+        help="rebuild the bot with this id or name alone, repeatable; or the id of the bot to probe",
+        commands=("backfill", "probe"),
     ),
     Flag(
         name="dry-run",
