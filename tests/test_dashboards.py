@@ -65,6 +65,7 @@ UNITS: Final = {"none", "locale", "string", "percentunit", "s", "bytes", "reqpm"
 """Ids of Grafana's list of units, as far as they are used."""
 SAID_AS: Final = {
     "today": r"\b(today|now|an hour|a day|four weeks)\b",
+    "yesterday": r"\byesterday\b",
     "last_day": r"\blast day\b",
     "last_7_days": r"\b(7 days|last week)\b",
     "last_29_days": r"\b(29 days|four weeks)\b",
@@ -433,6 +434,71 @@ def test_a_window_that_is_told_by_weekday_holds_each_weekday_equally_often(uid: 
                 )
                 assert without, expression
                 assert without[1] == window
+
+
+@each_board
+def test_hours_of_the_week_are_those_of_the_workspace_and_each_is_there_equally_often(
+    uid: str,
+) -> None:
+    """A sum would be larger for a weekday that a young history has once more; UTC is nobody's clock."""
+    for expression in queries(uid):
+        if "day_of_week" in expression:
+            assert "time()" not in expression
+            assert all(
+                inside.startswith("max by (workspace) (workspace:seasalt_local_time:seconds{")
+                for inside in re.findall(r"(?:day_of_week|hour|minute)\(+(.*)", expression)
+            )
+            spans = re.findall(r"(\w+)\([^\[]*\[(\d+)d:30m\]", expression)
+            assert spans, expression
+            assert all(int(days) % 7 == 0 for _, days in spans), expression
+            assert "avg_over_time(" in expression
+            assert "sum_over_time(" not in expression
+
+
+@each_board
+def test_a_month_that_is_not_over_is_never_held_against_a_whole_one(uid: str) -> None:
+    for panel in panels(uid):
+        expressions = [target["expr"] for target in panel["targets"]]
+        legends = " ".join(target["legendFormat"] for target in panel["targets"])
+        compared = re.search(r"last month|month and last", f"{panel['title']} {legends}")
+        assert not any('window="last_month"' in one for one in expressions), panel["title"]
+        assert bool(compared) == any("_last_month:same_day{" in one for one in expressions)
+        for one in expressions:
+            # A bot that is new, or was not polled then, has no part in a change.
+            if "_last_month:same_day{" in one:
+                assert one.count("_last_month:same_day{") == one.count('window="this_month"')
+
+
+@each_board
+def test_what_a_whole_day_had_is_not_read_off_its_last_poll(uid: str) -> None:
+    for panel in panels(uid):
+        shown = " ".join([panel["title"], *columns(panel)]).lower()
+        windows = {
+            one.labels.get("window", ("", ""))[1]
+            for target in panel["targets"]
+            for one in selectors(target["expr"])
+        }
+        assert ("yesterday" in shown) == ("yesterday" in windows), panel["title"]
+
+
+@each_board
+def test_who_had_no_reply_is_told_of_bots_that_are_asked_both_ways_and_never_below_0(
+    uid: str,
+) -> None:
+    """The two numbers come from two requests, and one of them may fail."""
+    filtered = 'exclude_empty_response="true"'
+    for panel in panels(uid):
+        shown = [panel["title"], *columns(panel)]
+        told = any("Unanswered" in one for one in shown)
+        assert told == any(filtered in target["expr"] for target in panel["targets"]), shown
+        for expression in (target["expr"] for target in panel["targets"]):
+            pairs = re.findall(
+                r'(clamp_min\(|and|\()max by \([^)]*\) \((seasalt_\w+)\{[^}]*window="(\w+)"[^}]*=""\}'
+                rf'(?: @ end\(\))?\) (-|and) max by \([^)]*\) \(\2\{{[^}}]*window="\3"[^}}]*{filtered}',
+                expression,
+            )
+            assert len(pairs) == expression.count(filtered), panel["title"]
+            assert all((begin == "clamp_min(") == (sign == "-") for begin, _, _, sign in pairs)
 
 
 @each_board

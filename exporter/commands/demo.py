@@ -32,7 +32,7 @@ _INTERVAL: Final = "15s"
 _MANY_INTERVAL: Final = "1m"
 """How often reports are polled, of one company and of several.
 
-A round of fifty bots is six hundred requests. Counting their messages keeps one core busy for about
+A round of fifty bots is seven hundred requests. Counting their messages keeps one core busy for about
 ten seconds.
 """
 

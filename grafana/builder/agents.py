@@ -8,17 +8,25 @@ from grafana.builder.common import (
     BOT_LEGEND,
     MONTH,
     PERCENT,
+    REPLIES,
+    SURELY_UNSATISFIED,
+    UNANSWERED_NEEDS,
     WEEK,
     alone,
+    both_asked,
     busiest,
     link_column,
+    nobody_replied,
     painted,
+    surely_unanswered,
+    unanswered,
 )
 from grafana.builder.panel import SPACES, Panel, Query
 from grafana.builder.query import bots, ratio, total, whole
 from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,
+    LAST_30_DAYS,
     LEAST_REQUESTS,
     NOBODY_STEPS,
     RANGE_7_DAYS,
@@ -265,6 +273,64 @@ DEMAND: Final = (
     ),
 )
 
+_LABELLED: Final = bots("label_usage_uses", MONTH, label="=~(?i)unanswered")
+UNANSWERED: Final = (
+    Panel(
+        kind="stat",
+        title="Unanswered, 30 days",
+        asks="In which share of the SeaChat bots' conversations did neither bot nor agent reply?",
+        window=f"{RANGE_30_DAYS} {REPLIES}",
+        queries=(Query(unanswered()),),
+        empty=UNANSWERED_NEEDS,
+        unit="percentunit",
+        decimals=1,
+        maximum=1,
+        size=(12, 4),
+    ),
+    Panel(
+        kind="stat",
+        title="Labelled unanswered, 30 days",
+        asks="How often have the SeaChat bots' conversations got the label Unanswered, however it is written?",
+        window=f"{LAST_30_DAYS} A label is set once and stays, so this need not agree with the share.",
+        queries=(Query(total(_LABELLED)),),
+        empty="No label of that name, or label_usage, last_30_days is not polled",
+        size=(12, 4),
+    ),
+    Panel(
+        kind="table",
+        title="Bots with most unanswered conversations, 30 days",
+        asks="Which SeaChat bots leave people without a reply? A bot's name leads to its page.",
+        window=(
+            f"{RANGE_30_DAYS} {REPLIES} At least: chance taken off. The labels: the last 30 days with today."
+        ),
+        queries=(
+            Query(both_asked(BOT)),
+            Query(nobody_replied(BOT)),
+            Query(unanswered(BOT)),
+            Query(surely_unanswered(BOT)),
+            Query(total(_LABELLED, BOT)),
+        ),
+        empty=f"{UNANSWERED_NEEDS}: true beside all conversations",
+        names={
+            "workspace": "Workspace",
+            "bot": "Bot",
+            "Value #A": "Conversations",
+            "Value #B": "Unanswered",
+            "Value #C": "Share",
+            "Value #D": "At least",
+            "Value #E": "Labelled unanswered",
+        },
+        columns={
+            "Bot": link_column(),
+            "Share": {**PERCENT, "decimals": 1},
+            "At least": {**SURELY_UNSATISFIED, "decimals": 1},
+            "Labelled unanswered": {"custom__minWidth": 150},
+        },
+        options={"sortBy": [{"displayName": "At least", "desc": True}]},
+        size=(24, 10),
+    ),
+)
+
 PORTAL: Final = (
     Panel(
         kind="stat",
@@ -328,6 +394,7 @@ BOARD: Final = Board(
         Row("At a glance", GLANCE),
         Row("Staff on SeaX", STAFF),
         Row("Who asks for a person", DEMAND),
+        Row("Who gets no reply", UNANSWERED),
         Row("Whole workspaces on Portal", PORTAL),
     ),
 )

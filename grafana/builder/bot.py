@@ -1,5 +1,6 @@
 """One bot, or the few that are chosen: what it does, how it is liked, what it is asked."""
 
+from dataclasses import replace
 from typing import Final
 
 from grafana.builder.board import Board, Row
@@ -12,8 +13,10 @@ from grafana.builder.common import (
     FOUR_WEEKS,
     MONTH,
     PERCENT,
+    REPLIES,
     SATISFIED,
     TEN_WORST,
+    UNANSWERED_NEEDS,
     UNSATISFIED,
     VS_LAST_WEEK,
     WEEK,
@@ -21,9 +24,11 @@ from grafana.builder.common import (
     change,
     link_column,
     messages_today,
+    messages_yesterday,
     painted,
     ratings,
     states,
+    unanswered,
     unsatisfied,
     worst,
 )
@@ -36,11 +41,12 @@ from grafana.builder.words import (
     LAST_30_DAYS,
     NOW,
     RANGE_7_DAYS,
+    RANGE_30_DAYS,
     RANGE_DAY,
     TODAY,
 )
 
-_SMALL: Final = (4, 4)
+_SMALL: Final = (6, 4)
 
 
 def _sum(of: str, window: str = WEEK, at: str = "") -> str:
@@ -86,8 +92,25 @@ GLANCE: Final = (
         decimals=0,
         size=_SMALL,
     ),
-    average_rating("CSAT, 30 days", "Which rating from 1 to 5 do users give, weighted by answers?"),
-    SATISFIED,
+    messages_yesterday(_SMALL),
+    Panel(
+        kind="stat",
+        title="Unanswered, 30 days",
+        asks="In which share of the conversations did neither bot nor agent reply?",
+        window=f"{RANGE_30_DAYS} {REPLIES}",
+        queries=(Query(unanswered()),),
+        empty=UNANSWERED_NEEDS,
+        unit="percentunit",
+        decimals=1,
+        maximum=1,
+        size=_SMALL,
+    ),
+    average_rating(
+        "CSAT, 30 days",
+        "Which rating from 1 to 5 do users give, weighted by answers?",
+        size=_SMALL,
+    ),
+    replace(SATISFIED, size=_SMALL),
 )
 
 _SENDERS: Final = {"bot": "blue", "customer": "green", "agent": "orange", "system": "#8e8e8e"}

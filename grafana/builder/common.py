@@ -12,6 +12,7 @@ from grafana.builder.words import (
     RATING_STEPS,
     SATISFACTION_LOW,
     SATISFIED_STEPS,
+    YESTERDAY,
 )
 
 BOT: Final = "workspace, bot_id, bot"
@@ -135,6 +136,48 @@ def alone(by: str = "", window: str = WEEK) -> str:
     return f"1 - {ratio(asked, total(bots(f'{of}conversations', window), by))}"
 
 
+_ALL: Final = bots("conversation_overview_conversations", MONTH)
+_REPLIED: Final = bots("conversation_overview_conversations", MONTH, exclude_empty_response="true")
+UNANSWERED_NEEDS: Final = "Needs exclude_empty_response"
+"""Stands where the share of unanswered conversations would be."""
+REPLIES: Final = "A conversation is unanswered until its first reply, by a bot or an agent."
+
+
+def both_asked(by: str = "") -> str:
+    """The conversations of the bots for which the answered ones are known as well."""
+    return total(f"({_ALL} and {_REPLIED})", by)
+
+
+def nobody_replied(by: str = "") -> str:
+    """How many conversations have had no reply: the two numbers come from two requests."""
+    return total(f"clamp_min({_ALL} - {_REPLIED}, 0)", by)
+
+
+def unanswered(by: str = "") -> str:
+    """The share of conversations that nobody has replied to."""
+    return ratio(nobody_replied(by), both_asked(by))
+
+
+def surely_unanswered(by: str) -> str:
+    """The share that is unanswered at least, chance taken off; a share of few is pushed down."""
+    share = f"({unanswered(by)})"
+    return f"clamp_min({share} - 1.64 * sqrt({share} * (1 - {share}) / {both_asked(by)}), 0)"
+
+
+def messages_yesterday(size: tuple[int, int]) -> Panel:
+    """All of yesterday, as the API counts it."""
+    return Panel(
+        kind="stat",
+        title="Messages yesterday",
+        asks="How many messages had the SeaChat bots on their last whole day?",
+        window=(
+            f"{YESTERDAY} The API's own count, whole: none of it came after the last poll of the day."
+        ),
+        queries=(Query(total(bots("activity_trend_messages", "yesterday"))),),
+        size=size,
+    )
+
+
 def link_column() -> Json:
     """The column of bots: each leads to its page."""
     return {"links": [TO_BOT], "custom__minWidth": 190}
@@ -190,15 +233,19 @@ FEW_ANSWERS: Final = (
 PERCENT: Final[Json] = {"unit": "percentunit", "decimals": 0}
 
 RATING_COLOURS: Final = ("red", "orange", "yellow", "light-green", "green")
-DASHED: Final[Json] = {
-    "matcher": {"id": "byName", "options": "usual"},
-    "properties": [
-        {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}},
-        {"id": "custom.fillOpacity", "value": 0},
-        {"id": "color", "value": {"mode": "fixed", "fixedColor": "text"}},
-    ],
-}
-"""The look of what is usual."""
+
+
+def dashed(name: str) -> Json:
+    """The look of what something is compared with."""
+    return named(
+        name,
+        custom__lineStyle={"fill": "dash", "dash": [8, 8]},
+        custom__fillOpacity=0,
+        color={"mode": "fixed", "fixedColor": "text"},
+    )
+
+
+DASHED: Final = dashed("usual")
 
 
 # White on the blues has a contrast of 4.5 and more in both themes; the lightest lets the page through.

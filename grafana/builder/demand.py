@@ -3,7 +3,17 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import API, BOT, MONTH, PERCENT, WEEK, link_column, matrix, whole_days
+from grafana.builder.common import (
+    API,
+    BOT,
+    MATRIX_COLOURS,
+    MONTH,
+    PERCENT,
+    WEEK,
+    link_column,
+    matrix,
+    whole_days,
+)
 from grafana.builder.panel import Json, Panel, Query
 from grafana.builder.query import bots, ratio, recorded, total, whole
 from grafana.builder.words import (
@@ -157,6 +167,98 @@ BY_CLOCK: Final = (
 )
 
 
+# Five minutes before the hour is over, and before `today` begins again. Every half hour, as some time
+# zones have one: the later of the two is near the end of an hour in each of them.
+_LATE: Final = " offset 5m"
+_LOCAL: Final = (
+    "max by (workspace) ("
+    + recorded("workspace:seasalt_local_time:seconds", _LATE, api="seachat")
+    + ")"
+)
+_MIDDLE: Final = f"({_LOCAL} - 1800)"
+_SLOT: Final = f"((day_of_week{_MIDDLE} + 6) % 7 * 100 + 100 + hour{_MIDDLE})"
+_WITHIN_HOUR: Final = total(
+    f"max by ({BOT}) ({recorded('target:seasalt_messages_1h:sum', _LATE, api='seachat')})",
+    "workspace",
+)
+_SLOTS: Final = (
+    "sum by (slot) (avg_over_time(("
+    f"({_WITHIN_HOUR} and on (workspace) minute({_LOCAL}) >= 30)"
+    f' * on (workspace) group_right () count_values by (workspace) ("slot", {_SLOT})'
+    ")[28d:30m]))"
+)
+"""What a usual hour of the week brings: `slot` is 109 from Monday 9 o'clock on, 723 on Sunday 23."""
+_DAY_AND_HOUR: Final = (
+    f'label_replace(label_replace({_SLOTS}, "weekday", "$1", "slot", "(.).."),'
+    ' "hour", "$1", "slot", ".(..)")'
+)
+WEEK_BY_HOUR: Final = Panel(
+    kind="table",
+    title="Messages by weekday and hour, SeaChat bots, four weeks",
+    asks="At which hours of the week do the chosen bots get their messages?",
+    window=(
+        "Window: the last 28 days, so that each weekday is there four times, by the clock of each"
+        " workspace's time zone. The mean of an hour, not of what the history lacks. The stronger the"
+        " colour, the nearer to the busiest hour."
+    ),
+    queries=(Query(_DAY_AND_HOUR),),
+    empty="Needs the recording rules and an hour of history",
+    custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 40},
+    transformations=(
+        _sorted("weekday"),
+        {
+            "id": "groupingToMatrix",
+            "options": {"rowField": "weekday", "columnField": "hour", "valueField": "Value"},
+        },
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {},
+                "indexByName": {
+                    name: place for place, name in enumerate(("weekday\\hour", *_HOURS))
+                },
+                "renameByName": {"weekday\\hour": "Weekday"},
+            },
+        },
+    ),
+    overrides=(
+        {
+            "matcher": {"id": "byRegexp", "options": "/^[0-9]{2}$/"},
+            "properties": [
+                {
+                    "id": "thresholds",
+                    "value": {
+                        "mode": "percentage",
+                        "steps": [
+                            {"color": colour, "value": value}
+                            for value, colour in zip(
+                                (None, 15, 35, 55, 75), MATRIX_COLOURS, strict=True
+                            )
+                        ],
+                    },
+                }
+            ],
+        },
+    ),
+    columns={
+        "Weekday": {
+            "mappings": [
+                {
+                    "type": "value",
+                    "options": {
+                        str(place): {"index": place, "text": day}
+                        for place, day in enumerate(_WEEKDAYS, 1)
+                    },
+                }
+            ],
+            "custom__cellOptions": {"type": "auto"},
+            "custom__width": 110,
+        }
+    },
+    size=(24, 9),
+)
+
+
 def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, ...]) -> Panel:
     """Bots against hours or weekdays, a colour for the share of the bot's own messages."""
     share = (
@@ -295,7 +397,7 @@ BOARD: Final = Board(
     about="When people write, by hour, weekday and month, for who plans shifts.",
     rows=(
         Row("SeaChat bots at a glance", GLANCE),
-        Row("By the clock and the calendar", BY_CLOCK),
+        Row("By the clock and the calendar", (WEEK_BY_HOUR, *BY_CLOCK)),
         Row("Bot by bot", MATRICES),
         Row("Against before", TREND),
         Row("The year", YEAR),

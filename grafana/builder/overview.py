@@ -27,6 +27,7 @@ from grafana.builder.common import (
     coloured,
     link_column,
     messages_today,
+    messages_yesterday,
     overview,
     states,
     surely_unsatisfied,
@@ -365,8 +366,9 @@ VOLUME: Final = (
         ),
         empty=NEEDS_RULES,
         overrides=(DASHED,),
-        size=(12, 9),
+        size=(10, 9),
     ),
+    messages_yesterday((4, 9)),
     Panel(
         title="Messages a day, today's until now",
         asks="How many messages does a day bring the chosen SeaChat bots?",
@@ -374,7 +376,7 @@ VOLUME: Final = (
         queries=(Query(f"sum({_A_DAY})", "messages a day"),),
         interval="1d",
         custom={"drawStyle": "bars", "fillOpacity": 60, "lineWidth": 0, "spanNulls": False},
-        size=(12, 9),
+        size=(10, 9),
     ),
 )
 

@@ -3,7 +3,16 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import BOT, BOT_LEGEND, COST_THIS_MONTH, busiest, cost, link_column
+from grafana.builder.common import (
+    BOT,
+    BOT_LEGEND,
+    COST_THIS_MONTH,
+    busiest,
+    change,
+    cost,
+    dashed,
+    link_column,
+)
 from grafana.builder.panel import Panel, Query
 from grafana.builder.query import CHOSEN, bots, recorded, selector, total, whole
 from grafana.builder.words import AXIS, RANGE_30_DAYS, SHOWN, THIS_MONTH, TODAY, USAGE_OF_CONTRACT
@@ -161,6 +170,78 @@ def _largest(family: str) -> str:
     return f"({busiest(month, total(bots(family, 'this_month', at=' @ end()'), BOT))})"
 
 
+_HISTORY: Final = "Needs the recording rules and a month of history"
+
+
+def _last_month(what: str) -> str:
+    """By bot: what last month had at its same day and hour."""
+    return f"max by ({BOT}) ({recorded(f'bot:seasalt_{what}_last_month:same_day')})"
+
+
+def _against(title: str, asks: str, what: str, per: str = "") -> Panel:
+    """This month beside last month, both up to the same day and hour."""
+    now, before = total(bots(f"total_usage_{what}", "this_month"), BOT), _last_month(what)
+    return Panel(
+        title=title,
+        asks=asks,
+        window=(
+            f"{THIS_MONTH} Last month up to the same day and hour, of the bots that were polled at both"
+            f" times; none on a day that last month lacks. {_HISTORY}. {AXIS}"
+        ),
+        queries=(
+            Query(f"{total(now)}{per}", "this month"),
+            Query(f"{total(f'{before} and {now}')}{per}", "last month by the same day"),
+        ),
+        empty=_HISTORY,
+        decimals=0,
+        overrides=(dashed("last month by the same day"),),
+    )
+
+
+def _moved(title: str, asks: str, what: str) -> Panel:
+    """The change of what both months had by the same day, of the same bots."""
+    now, before = total(bots(f"total_usage_{what}", "this_month"), BOT), _last_month(what)
+    return Panel(
+        kind="stat",
+        title=title,
+        asks=asks,
+        window=(
+            f"{THIS_MONTH} Against last month up to the same day and hour, of the bots that were polled"
+            f" at both times. {_HISTORY}."
+        ),
+        queries=(Query(change(total(f"{now} and {before}"), total(f"{before} and {now}"))),),
+        empty="Needs a month of history",
+        unit="percentunit",
+        decimals=0,
+        minimum=None,
+        size=(12, 4),
+    )
+
+
+AGAINST: Final = (
+    _moved(
+        "Voice minutes against last month",
+        "Is this month's use of voice more or less than last month's at the same day?",
+        "voice_seconds",
+    ),
+    _moved(
+        "Chat responses against last month",
+        "Is this month's use of chat more or less than last month's at the same day?",
+        "chat_responses",
+    ),
+    _against(
+        "Voice minutes, this month and last",
+        "Where did last month stand on the same day, in minutes of the chosen SeaChat bots?",
+        "voice_seconds",
+        _MINUTES,
+    ),
+    _against(
+        "Chat responses, this month and last",
+        "Where did last month stand on the same day, in answers of the chosen SeaChat bots?",
+        "chat_responses",
+    ),
+)
+
 MONTH: Final = (
     Panel(
         title="Voice minutes of the month by bot",
@@ -242,6 +323,7 @@ BOARD: Final = Board(
     rows=(
         Row("SeaChat bots at a glance", GLANCE),
         Row("Costs and contracts", MONEY),
+        Row("Against last month", AGAINST),
         Row("Calls and messages", CALLS),
         Row("By bot", MONTH),
         Row("Whole workspaces on Portal and SeaX", OTHERS),

@@ -10,6 +10,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 _ZONE: Final = "in each workspace's time zone"
 TODAY: Final = f"Window: today, since local midnight {_ZONE}."
+YESTERDAY: Final = f"Window: yesterday, the whole day, {_ZONE}."
 LAST_7_DAYS: Final = f"Window: the last 7 days with today, {_ZONE}."
 FOUR_WEEKS: Final = f"Window: four whole weeks up to yesterday, {_ZONE}: the last 29 days without today, which is unfinished."
 LAST_29_DAYS: Final = f"Window: the last 29 days with today, {_ZONE}."

@@ -18,7 +18,7 @@ QUIET: Final = 2.0
 """Seconds without a new report after which the demo's first round counts as over."""
 MANY: Final = 50
 """Bots of the big demo."""
-REPORTS: Final = 22
+REPORTS: Final = 24
 """Reports of each of its bots."""
 POLLED: Final = "seasalt_report_success"
 

@@ -125,7 +125,7 @@ def resolved(expression: str, rate: str) -> str:
     every_one = {"$job": ".+", "$workspace": ".*", "$bot": ".+", "$__rate_interval": rate}
     for name, value in every_one.items():
         expression = expression.replace(name, value)
-    assert "$" not in expression
+    assert not re.search(r"\$[a-z_{]", expression)
     return expression
 
 
@@ -250,6 +250,8 @@ def empty(served: Served, uid: str) -> list[Ask]:
     return [ask for ask in asks(uid) if not served.series(ask)]
 
 
+PAST: Final = re.compile("offset (1w|1h|30d)|:usual|:ratio|_1h:sum|:zscore|:same_day")
+"""What a new installation does not have yet."""
 OFF: Final = re.compile("seasalt:(price|contract):")
 """Prices and contracts, which are off as shipped."""
 NONE: Final = {"Bots without answers, 30 days", "Switched on, and no conversations in 30 days"}
@@ -274,25 +276,24 @@ def test_every_query_finds_something_in_weeks_of_history(history: Served, uid: s
 def test_on_a_new_installation_only_what_needs_a_past_or_an_alert_is_empty(
     new: Served, uid: str
 ) -> None:
-    left = [
-        ask
-        for ask in empty(new, uid)
-        if not re.search(r"offset (1w|1h|30d)|:usual|:ratio|_1h:sum|:zscore", ask.expr)
-    ]
+    left = [ask for ask in empty(new, uid) if not PAST.search(ask.expr)]
     panels = {ask.panel for ask in left if not OFF.search(ask.expr)}
     assert panels <= {"Needs attention"} | NONE
 
 
 @cache
-def each_bots(books: Books, metric: str, window: str) -> dict[str, dict[str, float]]:
+def each_bots(
+    books: Books, metric: str, window: str, *, replied: bool = False
+) -> dict[str, dict[str, float]]:
     """By bot: the value of each series of a report, by its name and own labels."""
+    entry = {"metric": metric, "window": window}
     return {
         bot.name: {
             " ".join([name, *(value for label, value in sorted(labels) if label not in OF_ALL)]): (
                 truth.value
             )
             for (name, labels), truth in SeaChat(books, [bot]).everything(
-                [{"metric": metric, "window": window}]
+                [entry | {"exclude_empty_response": True} if replied else entry]
             )
         }
         for bot in books.bots
@@ -303,6 +304,25 @@ def added(books: Books, metric: str, window: str, series: str) -> float:
     """The sum of a series over the bots, where they have it."""
     found = each_bots(books, metric, window).values()
     return sum(one.get(f"seasalt_{metric}_{series}", 0) for one in found)
+
+
+def messages(books: Books, window: str) -> float:
+    """Of all senders."""
+    bots = each_bots(books, "activity_trend", window).values()
+    return sum(
+        value
+        for one in bots
+        for name, value in one.items()
+        if name.split()[0].endswith("_messages")
+    )
+
+
+def share_without_reply(books: Books) -> float:
+    name = "conversation_overview"
+    replied = each_bots(books, name, "last_30_days", replied=True).values()
+    return 1 - sum(one[f"seasalt_{name}_conversations true"] for one in replied) / added(
+        books, name, "last_30_days", "conversations"
+    )
 
 
 def rated(books: Books, weights: Callable[[int], float]) -> float:
@@ -346,6 +366,11 @@ NUMBERS: Final[Mapping[tuple[str, str], Callable[[Books], float]]] = {
     ("csat", "Response rate, 30 days"): lambda books: (
         added(books, "csat", "last_30_days", "responses")
         / added(books, "conversation_overview", "last_30_days", "conversations")
+    ),
+    ("overview", "Messages yesterday"): lambda books: messages(books, "yesterday"),
+    ("agents", "Unanswered, 30 days"): share_without_reply,
+    ("agents", "Labelled unanswered, 30 days"): lambda books: added(
+        books, "label_usage", "last_30_days", "uses Unanswered"
     ),
     ("demand", "Outside 8 to 18 o'clock, four weeks"): outside,
     ("demand", "Messages per conversation, 30 days"): lambda books: (
@@ -478,9 +503,7 @@ def test_what_is_empty_on_a_new_installation_says_what_it_waits_for(uid: str) ->
     (board,) = (one.json() for one in BOARDS if one.uid == uid)
     for panel in board["panels"]:
         exprs = [target["expr"] for target in panel.get("targets", ())]
-        if exprs and all(
-            re.search(r"offset (1w|1h|30d)|:usual|:ratio|_1h:sum|:zscore", expr) for expr in exprs
-        ):
+        if exprs and all(PAST.search(expr) for expr in exprs):
             said = panel["description"] + panel["fieldConfig"]["defaults"]["noValue"]
             assert "history" in said, panel["title"]
 
@@ -760,6 +783,45 @@ def test_a_cost_is_shown_where_there_is_a_price_and_by_currency(
         ],
     }
     holds(case, promtool, tmp_path)
+
+
+def test_an_hour_of_the_week_is_one_of_each_workspaces_clock(
+    prometheus: str, promtool: str, tmp_path: Path
+) -> None:
+    """Two bots get twelve messages from Monday noon to one, in India and in California.
+
+    The second workspace is polled a week later: a mean is not larger for more weeks. What comes in
+    the last five minutes of an hour counts with the next.
+    """
+    week = 7 * 24 * 60
+    thursday = int(datetime(2026, 10, 22, tzinfo=UTC).timestamp())
+    one_on_monday = (4 * 24 + 13) * 60
+    lines = []
+    for workspace, ahead, since in (("india", 330, 0), ("california", -480, week)):
+        labels = f'api="seachat",workspace="{workspace}"'
+        target = f'{labels},bot_id="{workspace}",bot="Care"'
+        for minute in range(since, 4 * week + 1, 5):
+            at = thursday + 60 * minute
+            within_an_hour = max(0, 60 - abs((minute + ahead) % week - one_on_monday)) // 5
+            lines += [
+                f"workspace:seasalt_local_time:seconds{{{labels}}} {at + 60 * ahead} {at}\n",
+                f"target:seasalt_messages_1h:sum{{{target}}} {within_an_hour} {at}\n",
+            ]
+    page = tmp_path / "page.txt"
+    page.write_text("".join((*lines, "# EOF\n")))
+    blocks(promtool, page, tmp_path / "data")
+    (asked,) = only("demand", "Messages by weekday and hour, SeaChat bots, four weeks")["targets"]
+    with prometheus_on(prometheus, tmp_path / "data", {}) as url:
+        served = Served(url, span=WEEK, step=STEP, rate="2h")
+        found = served.get(
+            "query", query=served.resolved(asked["expr"]), time=thursday + 60 * 4 * week
+        )["data"]["result"]
+    slots = {(one["metric"]["weekday"], one["metric"]["hour"]): latest(one) for one in found}
+    assert len(slots) == 7 * 24
+    assert {slot: value for slot, value in slots.items() if value} == {
+        ("1", "12"): 22,
+        ("1", "13"): 2,
+    }
 
 
 def test_firing_alerts_are_found_for_marking(history: Served) -> None:
