@@ -623,6 +623,23 @@ def test_a_number_has_its_line_and_never_one_of_the_past(uid: str) -> None:
             assert panel["options"]["showPercentChange"] is (sliding and not plain), panel["title"]
 
 
+@each_board
+def test_a_colour_that_means_something_is_that_of_its_threshold(uid: str) -> None:
+    """Where the panel has one colour for all, a column's own thresholds alone change nothing."""
+    for panel in panels(uid):
+        usual = panel["fieldConfig"]["defaults"]["color"]
+        for one in panel["fieldConfig"]["overrides"]:
+            changed = {part["id"]: part["value"] for part in one["properties"]}
+            if "thresholds" in changed and len(changed["thresholds"]["steps"]) > 1:
+                assert changed.get("color", usual)["mode"] == "thresholds", panel["title"]
+
+
+def test_all_days_of_the_week_are_on_one_page() -> None:
+    (panel,) = (one for one in panels("seasalt-demand") if "weekday and hour" in one["title"])
+    # A unit of height is 38 pixels with its gap; title, head and pages take 160 of them, a day 36.
+    assert 38 * panel["gridPos"]["h"] - 160 >= 7 * 36
+
+
 def luminance(colour: tuple[float, float, float]) -> float:
     """Relative, as WCAG 2 defines it."""
     parts = (one / 255 for one in colour)

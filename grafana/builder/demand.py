@@ -203,6 +203,7 @@ WEEK_BY_HOUR: Final = Panel(
     ),
     queries=(Query(_DAY_AND_HOUR),),
     empty="Needs the recording rules and an hour of history",
+    decimals=0,
     custom={"cellOptions": {"type": "color-background", "mode": "basic"}, "minWidth": 40},
     transformations=(
         _sorted("weekday"),
@@ -225,6 +226,7 @@ WEEK_BY_HOUR: Final = Panel(
         {
             "matcher": {"id": "byRegexp", "options": "/^[0-9]{2}$/"},
             "properties": [
+                {"id": "color", "value": {"mode": "thresholds"}},
                 {
                     "id": "thresholds",
                     "value": {
@@ -236,7 +238,7 @@ WEEK_BY_HOUR: Final = Panel(
                             )
                         ],
                     },
-                }
+                },
             ],
         },
     ),
@@ -255,7 +257,7 @@ WEEK_BY_HOUR: Final = Panel(
             "custom__width": 110,
         }
     },
-    size=(24, 9),
+    size=(24, 11),
 )
 
 
