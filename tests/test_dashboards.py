@@ -25,6 +25,7 @@ from grafana.builder.__main__ import content, main
 from grafana.builder.catalogue import BOARDS, UNUSED
 from grafana.builder.common import MATRIX_COLOURS
 from grafana.builder.needs import BEGIN, END, table
+from grafana.builder.panel import ROOM
 from grafana.builder.words import LEAST_ANSWERS
 
 ROOT: Final = Path(__file__).parent.parent
@@ -553,6 +554,28 @@ def test_no_table_hides_rows_without_saying_so(uid: str) -> None:
         if panel["type"] == "table":
             assert panel["options"]["enablePagination"], panel["title"]
             assert panel["options"]["footer"]["enablePagination"], panel["title"]
+
+
+@each_board
+def test_no_column_lies_beyond_the_edge_of_its_table(uid: str) -> None:
+    """Each column has its width, or an equal share of the rest, or its least width if that is more."""
+    for panel in panels(uid):
+        fields = panel["fieldConfig"]
+        found: dict[str, dict[str, Any]] = {title: {} for title in columns(panel)}
+        for one in fields["overrides"]:
+            for part in one["properties"]:
+                found.get(one["matcher"]["options"], {})[part["id"]] = part["value"]
+        if panel["type"] != "table" or len(found) < 2:
+            continue
+        shown = [one for one in found.values() if "custom.hidden" not in one]
+        fixed = [one["custom.width"] for one in shown if "custom.width" in one]
+        least = [
+            one.get("custom.minWidth", fields["defaults"]["custom"]["minWidth"])
+            for one in shown
+            if "custom.width" not in one
+        ]
+        room = ROOM * panel["gridPos"]["w"] - sum(fixed)
+        assert max(least) * len(least) <= room, panel["title"]
 
 
 @each_board

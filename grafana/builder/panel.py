@@ -111,6 +111,8 @@ SPACES: Final[Json] = {
 """Names of the API's own as a person would write them."""
 
 
+ROOM: Final = 65
+"""Pixels that a table has for each of its 24ths, on a screen of 1600."""
 _WIDE: Final = 6
 """Columns of a table from which on it may have to be moved sideways."""
 _SHORT: Final = {"Nothing": "None today", "Needs": "Not polled"}
@@ -321,7 +323,38 @@ class Panel:
             *(named(title, **_tooltip(title)) for title in long if self.kind == "table"),
             *(named(title, **HIDDEN) for title in hidden),
             *(named(title, **settings) for title, settings in self.columns.items()),
+            *(named(title, custom__width=width) for title, width in self._fixed().items()),
         ]
+
+    def _fixed(self) -> dict[str, float]:
+        """The columns of a table that need more than an equal share of its room, and their widths.
+
+        Grafana gives each column without a width the same share, or its least width if that is more,
+        and takes nothing from the others: the last column would lie beyond the panel's edge.
+        """
+        if self.kind != "table" or not self.names:
+            return {}
+        least = {"minWidth": 0, **_CUSTOM["table"], **self.custom}["minWidth"]
+        settings = {
+            title: self.columns.get(title, {})
+            for name, title in self.names.items()
+            if name != "url"
+        }
+        room = ROOM * self.size[0] - sum(one.get("custom__width", 0) for one in settings.values())
+        wanted = {
+            title: one.get("custom__minWidth", least)
+            for title, one in settings.items()
+            if "custom__width" not in one
+        }
+        fixed: dict[str, float] = {}
+        while wide := {
+            title: width
+            for title, width in wanted.items()
+            if title not in fixed and width * (len(wanted) - len(fixed)) > room
+        }:
+            fixed |= wide
+            room -= sum(wide.values())
+        return fixed
 
 
 # Grafana 12 and older know the first, newer ones the second.
