@@ -532,11 +532,11 @@ def test_wherever_bots_are_told_apart_it_is_by_their_ids(uid: str) -> None:
 
 
 @each_board
-def test_an_axis_of_per_cent_is_no_coarser_than_its_lines(uid: str) -> None:
-    """Without decimals Grafana writes 0 % and 100 % beside lines from 5 to 35 %."""
+def test_an_axis_is_no_coarser_than_its_lines(uid: str) -> None:
+    """Without decimals Grafana writes 0 % and 100 % beside lines from 5 to 35 %, and 2 MiB twice."""
     for panel in panels(uid):
         defaults = panel["fieldConfig"]["defaults"]
-        if panel["type"] == "timeseries" and defaults["unit"] == "percentunit":
+        if panel["type"] == "timeseries" and defaults["unit"] in {"percentunit", "bytes"}:
             assert not {"decimals", "max"} & defaults.keys(), panel["title"]
 
 
@@ -657,10 +657,18 @@ def test_a_colour_that_means_something_is_that_of_its_threshold(uid: str) -> Non
                 assert changed.get("color", usual)["mode"] == "thresholds", panel["title"]
 
 
-def test_all_days_of_the_week_are_on_one_page() -> None:
-    (panel,) = (one for one in panels("seasalt-demand") if "weekday and hour" in one["title"])
-    # A unit of height is 38 pixels with its gap; title, head and pages take 160 of them, a day 36.
-    assert 38 * panel["gridPos"]["h"] - 160 >= 7 * 36
+@pytest.mark.parametrize(
+    ("uid", "title", "rows"),
+    [
+        ("seasalt-demand", "Messages by weekday and hour, SeaChat bots, four weeks", 7),
+        ("seasalt-exporter", "Workspaces", 6),
+    ],
+    ids=["weekdays", "workspaces of the big demo"],
+)
+def test_what_are_few_rows_are_on_one_page(uid: str, title: str, rows: int) -> None:
+    (panel,) = (one for one in panels(uid) if one["title"] == title)
+    # A unit of height is 38 pixels with its gap; title, head and pages take 160 of them, a row 36.
+    assert 38 * panel["gridPos"]["h"] - 160 >= rows * 36
 
 
 def luminance(colour: tuple[float, float, float]) -> float:

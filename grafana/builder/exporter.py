@@ -125,7 +125,7 @@ TABLES: Final = (
             "Late": coloured(ANY_STEPS),
         },
         options={"sortBy": [{"displayName": "Failing", "desc": True}]},
-        size=(24, 9),
+        size=(24, 11),
     ),
     Panel(
         kind="table",
@@ -145,7 +145,7 @@ TABLES: Final = (
             "Value #A": "Intervals",
         },
         columns={
-            "Report": {"custom__minWidth": 180},
+            "Report": {"custom__minWidth": 320},
             "Age": {"unit": "s", "decimals": 0},
             "Intervals": coloured(((None, "text"), (LATE, "red")), unit="none", decimals=1),
         },
@@ -281,7 +281,6 @@ LOST: Final = (
         window=SHOWN,
         queries=(Query(own("seasalt_exporter_page_bytes", "encoding"), "{{encoding}}"),),
         unit="bytes",
-        decimals=0,
         size=(6, 7),
     ),
     Panel(
@@ -296,7 +295,6 @@ LOST: Final = (
             ),
         ),
         unit="bytes",
-        decimals=0,
         size=(6, 7),
     ),
 )

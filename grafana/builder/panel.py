@@ -194,8 +194,8 @@ class Panel:
             defaults["color"] = {"mode": "thresholds"} if self.steps or self.mappings else fixed
         # Without it, not with an empty list, Grafana's linter looks at the unit.
         defaults |= {"mappings": found} if (found := self._mappings()) else {}
-        # Whole percents on an axis leave it two labels, 0 and 100%.
-        rough = self.kind == "timeseries" and self.unit == "percentunit"
+        # Whole percents on an axis leave it two labels, 0 and 100%; whole mebibytes the same one twice.
+        rough = self.kind == "timeseries" and self.unit in {"percentunit", "bytes"}
         limits = {
             "decimals": None if rough else self.decimals,
             "min": self.minimum,
