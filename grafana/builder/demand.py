@@ -321,6 +321,7 @@ TREND: Final = (
             "Workspace": {"custom__width": 110},
             "Bot": link_column(),
             "Change": {**PERCENT, "min": -1},
+            "Moved by": {"decimals": 0},
         },
         options={"sortBy": [{"displayName": "Moved by", "desc": True}]},
         size=(12, 10),
@@ -365,7 +366,7 @@ YEAR: Final = (
         names={"period": "Month", "Value": "Messages"},
         transformations=(_sorted("Month"),),
         options={"xField": "Month"},
-        size=(12, 8),
+        size=(12, 10),
     ),
     Panel(
         kind="table",
@@ -389,7 +390,7 @@ YEAR: Final = (
             "Value #C": "Per conversation",
         },
         columns={"API": API, "Per conversation": {"unit": "none", "decimals": 1}},
-        size=(12, 8),
+        size=(12, 10),
     ),
 )
 

@@ -305,7 +305,7 @@ WORST: Final = Panel(
         "Value #J": "Answers, 30 days",
     },
     columns={
-        "Bot": link_column(),
+        "Bot": {**link_column(), "custom__minWidth": 155},
         "Workspace": {"custom__width": 100},
         "Alerts": coloured(ANY_STEPS, custom__width=90),
         "Messages today": {"custom__minWidth": 120},
@@ -315,8 +315,8 @@ WORST: Final = Panel(
         "Today vs usual": coloured(_USUAL_STEPS, **PERCENT, custom__minWidth=115),
         "Alone, 7 days": {**PERCENT, "custom__minWidth": 105},
         "Unsatisfied, 30 days": UNSATISFIED,
-        "At least, 30 days": {**SURELY_UNSATISFIED, "custom__minWidth": 125},
-        "Answers, 30 days": {"custom__width": 125},
+        "At least, 30 days": {**SURELY_UNSATISFIED, "custom__minWidth": 150},
+        "Answers, 30 days": {"custom__width": 135},
     },
     options={
         "sortBy": [

@@ -224,19 +224,22 @@ class Panel:
         }
 
     def _sparkles(self) -> bool:
-        """Whether a number has its line behind it; a name has none."""
-        return self.kind == "stat" and self.options.get("textMode") != "name" and not self.mappings
+        """Whether a number has its line behind it; a name has none.
+
+        Grafana rounds the end of a line down to a sixtieth of the time range, half a day of a month.
+        That is nothing to a window of days that slides on; what is of now or of today is asked for now.
+        """
+        plain = self.options.get("textMode") == "name" or self.mappings
+        slides = all('window="last_' in query.expr for query in self.queries)
+        return self.kind == "stat" and slides and not plain
 
     def _means(self) -> Json:
         """Grafana's own means: the change over the time range, columns that stay."""
         if self.kind == "stat":
-            # What begins anew each day or month has no change that means anything, and the change of
-            # a percentage is read as points, which it is not.
-            sliding = self.unit != "percentunit" and all(
-                'window="last_' in query.expr for query in self.queries
-            )
+            # The change of a percentage is read as points, which it is not.
+            number = self.unit != "percentunit"
             graph = "area" if self._sparkles() else "none"
-            return {"graphMode": graph, "showPercentChange": self._sparkles() and sliding}
+            return {"graphMode": graph, "showPercentChange": self._sparkles() and number}
         wide = len(self.names) > _WIDE or not self.names
         left = list(self.shown).index("bot") + 1 if "bot" in self.names else 1
         return {"frozenColumns": {"left": left}} if self.kind == "table" and wide else {}

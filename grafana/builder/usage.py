@@ -249,12 +249,14 @@ MONTH: Final = (
         window=f"{THIS_MONTH} {AXIS}",
         queries=(Query(_largest(_VOICE) + _MINUTES, BOT_LEGEND),),
         decimals=0,
+        size=(12, 10),
     ),
     Panel(
         title="Chat responses of the month by bot",
         asks="Which SeaChat bots use up the answers? The ten largest; begins again with each month.",
         window=f"{THIS_MONTH} {AXIS}",
         queries=(Query(_largest(_CHAT), BOT_LEGEND),),
+        size=(12, 10),
     ),
     Panel(
         kind="table",
