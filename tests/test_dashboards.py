@@ -557,6 +557,21 @@ def test_no_table_hides_rows_without_saying_so(uid: str) -> None:
 
 
 @each_board
+def test_only_lines_are_made_into_small_ones(uid: str) -> None:
+    """Grafana makes small lines of tables as well, and their columns would be gone."""
+    for panel in panels(uid):
+        over_time = {one["refId"] for one in panel["targets"] if one["format"] == "time_series"}
+        for change in panel["transformations"]:
+            if change["id"] == "timeSeriesTable":
+                assert change["filter"]["id"] == "byRefId"
+                assert (
+                    set(change["filter"]["options"].split("|"))
+                    == over_time
+                    == set(change["options"])
+                )
+
+
+@each_board
 def test_no_column_lies_beyond_the_edge_of_its_table(uid: str) -> None:
     """Each column has its width, or an equal share of the rest, or its least width if that is more."""
     for panel in panels(uid):

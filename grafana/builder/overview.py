@@ -105,7 +105,14 @@ ATTENTION: Final = Panel(
         "Trend #D": "Messages an hour",
         "url": "Runbooks",
     },
-    first=({"id": "timeSeriesTable", "options": {"D": {"stat": "lastNotNull"}}},),
+    # Grafana takes a table with a time in each row for a line as well, unless told which one to take.
+    first=(
+        {
+            "id": "timeSeriesTable",
+            "filter": {"id": "byRefId", "options": "D"},
+            "options": {"D": {"stat": "lastNotNull"}},
+        },
+    ),
     columns={
         "Severity": {
             "mappings": [_SEVERITIES],
