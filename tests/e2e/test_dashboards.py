@@ -30,6 +30,8 @@ RULES: Final = ROOT / "config" / "prometheus" / "rules"
 END: Final = datetime(2026, 11, 20, 19, 30, tzinfo=UTC)
 """A Friday afternoon where the sandbox is, so that everything has begun and somebody is there."""
 WEEK: Final = timedelta(weeks=1)
+MONTH: Final = timedelta(days=31)
+"""The month before has so many days."""
 STEP: Final = timedelta(minutes=30)
 WATCHDOG: Final = 'ALERTS{alertname="SeasaltWatchdog",alertstate="firing",severity="none"} 1'
 ALERT: Final = (
@@ -159,8 +161,9 @@ def prometheus_on(program: str, folder: Path, settings: Json, *flags: str) -> It
 
 
 def instants() -> list[datetime]:
-    """The last hours closely, the last week loosely, and the same hour of the weeks before."""
-    before = {END - WEEK * week - STEP * place for week in range(1, 5) for place in range(4)}
+    """The last hours closely, the last week loosely, and the same hour of weeks and a month ago."""
+    ago = (MONTH, *(WEEK * week for week in range(1, 5)))
+    before = {END - back - STEP * place for back in ago for place in range(4)}
     week = every(timedelta(hours=12), END - WEEK, END)
     return sorted({*before, *week, *every(STEP, END - timedelta(hours=3), END)})
 
