@@ -45,6 +45,7 @@ from exporter.shutdown import signalled
 from exporter.state.encoding import State
 from exporter.state.file import StateFile
 from exporter.state.workspace_memory import Memory, Origin
+from exporter.systemd import Notifier
 from exporter.threads import Loop, Workers, considerate
 from exporter.upstream.client import Trust
 from exporter.upstream.shared_keys import SharedKeys
@@ -105,18 +106,23 @@ async def serve(
         lambda right: polling.telemetry.web_reloaded(now(), right=right),
         partial(polling.telemetry.bug, "web_config"),
     )
-    with polling.file or contextlib.nullcontext():
+    with polling.file or contextlib.nullcontext(), Notifier(invocation.environment) as notifier:
         remembered = polling.restore(config)
         async with _one_error_alone(), asyncio.TaskGroup() as tasks:
             await polling.begin(config, remembered, tasks)
             _tell_the_start(config, invocation, polling.fleet)
-            reloader = Reloader(source, polling.adopt, polling.telemetry, now) if source else None
-            background = [tasks.create_task(job) for job in _jobs(invocation, polling, reloader)]
-            ending = tasks.create_task(_end_polling(stop, background, polling))
+            reloader = (
+                Reloader(source, polling.adopt, polling.telemetry, now, notifier)
+                if source
+                else None
+            )
+            jobs = _jobs(invocation, polling, reloader, notifier)
+            background = [tasks.create_task(job) for job in jobs]
+            ending = tasks.create_task(_end_polling(stop, background, polling, notifier))
             web = AccessControl(_web(invocation, polling, reloader), lambda: kept.current)
             for listening in sockets:
                 log.info("listening", extra={"address": bound(listening)})
-            await Server(web, kept).serve_until(stop, sockets)
+            await Server(web, kept).serve_until(stop, sockets, notifier.started)
             stop.set()  # in case the server ended on its own
             await ending
             if polling.file:
@@ -242,10 +248,11 @@ class _Probes:
 
 
 def _jobs(
-    invocation: Invocation, polling: _Polling, reloader: Reloader | None
+    invocation: Invocation, polling: _Polling, reloader: Reloader | None, notifier: Notifier
 ) -> Iterator[Coroutine[None, None, None]]:
     """What runs in the background, apart from polling and HTTP requests."""
     yield polling.snapshots.run()
+    yield notifier.keep_alive()
     if reloader:
         yield reloader.run()
         if invocation.one("config.enable-auto-reload"):
@@ -274,7 +281,10 @@ def _web(invocation: Invocation, polling: _Polling, reloader: Reloader | None) -
 
 
 async def _end_polling(
-    stop: asyncio.Event, background: Iterable[asyncio.Task[None]], polling: _Polling
+    stop: asyncio.Event,
+    background: Iterable[asyncio.Task[None]],
+    polling: _Polling,
+    notifier: Notifier,
 ) -> None:
     """End polling as soon as the event is set; the server may need seconds longer."""
     await stop.wait()
@@ -282,6 +292,7 @@ async def _end_polling(
         task.cancel()
     polling.prober.end()
     await polling.fleet.close()
+    await notifier.stopping()
 
 
 def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> None:

@@ -28,6 +28,7 @@ from exporter.config.yaml_document import LARGEST_FILE
 from exporter.errors import ConfigError, Ending, StartError
 from exporter.files import Followed, Stamp
 from exporter.metrics.telemetry import RELOAD_SUCCESSFUL, Telemetry
+from exporter.systemd import Notifier
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the files; a change counts when two looks agree."""
@@ -89,6 +90,7 @@ class Reloader:
         adopt: Puts a configuration in force, or raises and changes nothing.
         telemetry: The exporter's own metrics.
         now: The present as an aware instant.
+        notifier: Tells systemd when a reload begins and ends.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Reloader:
         adopt: Callable[[Config], Awaitable[None]],
         telemetry: Telemetry,
         now: Callable[[], datetime],
+        notifier: Notifier | None = None,
     ) -> None:
         self._source = source
         self._adopt = adopt
         self._telemetry = telemetry
         self._now = now
+        self._notifier = notifier or Notifier({})
         self._one_at_a_time = asyncio.Lock()
         self._tried = source.at_first
         self._asked = asyncio.Event()
@@ -113,23 +117,29 @@ class Reloader:
     async def reload(self) -> str:
         """Reload now; every mistake, one per line, or an empty text if the reload succeeded."""
         async with self._one_at_a_time:
-            try:
-                # Before the read: a write during it must count as another change.
-                self._tried = await asyncio.to_thread(self._source.content)
-                config = await asyncio.to_thread(self._read)
-                await self._adopt(config)
-            except (ConfigError, StartError) as error:
-                self._telemetry.set(RELOAD_SUCCESSFUL, 0)
-                for line in str(error).splitlines():
-                    log.error("configuration rejected", extra={"reason": line})  # noqa: TRY400 - for the operator
-                return str(error)
-            except Ending as ending:
-                return str(ending)
-            except Exception as error:  # noqa: BLE001 - whatever happens, the last-known-good stays
-                self._telemetry.set(RELOAD_SUCCESSFUL, 0)
-                self._telemetry.bug("reload", error, log)
-                return "rejected because of a bug in the exporter, which the log tells"
-            self._telemetry.reloaded(self._now())
+            await self._notifier.reloading()
+            mistakes = await self._reload()
+            await self._notifier.reloaded(successful=not mistakes)
+        return mistakes
+
+    async def _reload(self) -> str:
+        try:
+            # Before the read: a write during it must count as another change.
+            self._tried = await asyncio.to_thread(self._source.content)
+            config = await asyncio.to_thread(self._read)
+            await self._adopt(config)
+        except (ConfigError, StartError) as error:
+            self._telemetry.set(RELOAD_SUCCESSFUL, 0)
+            for line in str(error).splitlines():
+                log.error("configuration rejected", extra={"reason": line})  # noqa: TRY400 - for the operator
+            return str(error)
+        except Ending as ending:
+            return str(ending)
+        except Exception as error:  # noqa: BLE001 - whatever happens, the last-known-good stays
+            self._telemetry.set(RELOAD_SUCCESSFUL, 0)
+            self._telemetry.bug("reload", error, log)
+            return "rejected because of a bug in the exporter, which the log tells"
+        self._telemetry.reloaded(self._now())
         for warning in config.warnings:
             log.warning("configuration", extra={"reason": str(warning)})
         log.info("configuration in force", extra={"workspaces": len(config.workspaces)})

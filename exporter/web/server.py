@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, cast
 
 import uvicorn
@@ -55,14 +55,24 @@ class Server(uvicorn.Server):
         self._kept = kept
         self._limits = limits
         self._crowd = Crowd(limits)
+        self._began: Callable[[], Awaitable[None]] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Leave signal handling to the caller, which runs the server and the poller."""
         yield
 
-    async def serve_until(self, stop: asyncio.Event, sockets: list[socket.socket]) -> None:
-        """Serve until the event is set, then drain the requests in flight."""
+    async def serve_until(
+        self,
+        stop: asyncio.Event,
+        sockets: list[socket.socket],
+        began: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Serve until the event is set, then drain the requests in flight.
+
+        `began` is awaited once, when requests are answered.
+        """
+        self._began = began
         doors: list[socket.socket] = [Door(listening, self._crowd) for listening in sockets]
         serving = asyncio.ensure_future(self.serve(doors))
         stopping = asyncio.ensure_future(stop.wait())
@@ -103,6 +113,8 @@ class Server(uvicorn.Server):
             for door in sockets or []
         ]
         self.started = True
+        if self._began:
+            await self._began()
 
     async def on_tick(self, counter: int) -> bool:
         """Check the web configuration for changes once a second."""
