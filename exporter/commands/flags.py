@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
-from exporter import __version__, logs
+from exporter import build, logs
 from exporter.commands.output import tell
 from exporter.did_you_mean import nearest
 from exporter.errors import StartError
@@ -341,7 +341,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Invocatio
         SystemExit: With `MISUSE` if it is invalid; with `DONE` for --help and --version.
         StartError: If the value of a flag is invalid.
     """
-    parser = _parser()
+    parser = _parser(environment)
     misread = _misread(arguments)
     if misread:
         parser.error(misread)
@@ -493,7 +493,7 @@ def _is_url(value: str) -> bool:
     )
 
 
-def _parser() -> _Parser:
+def _parser(environment: Mapping[str, str]) -> _Parser:
     commands = "\n".join(f"  {name:<8} {does}" for name, does in COMMANDS.items())
     parser = _Parser(
         prog="seasalt-exporter",
@@ -507,7 +507,7 @@ def _parser() -> _Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), help=argparse.SUPPRESS)
-    parser.add_argument("--version", action="version", version=f"seasalt-exporter {__version__}")
+    parser.add_argument("--version", action="version", version=build.described(environment))
     for flag in FLAGS:
         default = f" (default {flag.default})" if flag.default else ""
         choices = f": {', '.join(flag.choices)}" if flag.choices else ""

@@ -26,7 +26,7 @@ from functools import cache, partial
 from pathlib import Path
 from urllib.parse import unquote
 
-from exporter import __version__
+from exporter import __version__, build
 from exporter.commands.configuration import configuration, now, read
 from exporter.commands.flags import DONE, Invocation, prefix
 from exporter.config import Config, Workspace
@@ -143,7 +143,7 @@ class _Polling:
 
     def __init__(self, invocation: Invocation, settled: Callable[[], None]) -> None:
         path = invocation.one("state.file")
-        self.telemetry = Telemetry(invocation.environment.get("SEASALT_EXPORTER_REVISION", ""))
+        self.telemetry = Telemetry(build.revision(invocation.environment))
         self.store = Store()
         self.snapshots = SnapshotRefresher(self.store, self.telemetry, now)
         self.file = StateFile(Path(path), self.telemetry, now) if path else None
