@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, Final
@@ -76,37 +77,110 @@ def test_a_workflow_runs_what_there_is(file: Path) -> None:
                 assert "${{" not in value  # what a stranger wrote is never part of a command
 
 
-def built(folder: Path, umask: int) -> Path:
-    """A wheel that is built from a copy of the checkout."""
+EPOCH: Final = 1_700_000_000
+REVISION: Final = "0123456789abcdef" * 2 + "01234567"
+
+
+def copied(folder: Path, umask: int) -> Path:
+    """A copy of what is built from, with other times and rights."""
     shutil.copytree(
         ROOT / "exporter", folder / "exporter", ignore=shutil.ignore_patterns("__pycache__")
     )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    (folder / "config").mkdir()
+    for name in (
+        *("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "CHANGELOG.md"),
+        *("SECURITY.md", "requirements.lock", "config/seasalt.yml"),
+    ):
         shutil.copyfile(ROOT / name, folder / name)
     for file in folder.rglob("*"):
         file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
         os.utime(file, (1e9 + umask, 1e9 + umask))
-    build = f"import os; os.chdir({str(folder)!r}); import hatchling.build as b; print(b.build_wheel('.'))"
-    done = finished([sys.executable, "-c", build])
+    return folder
+
+
+def built(folder: Path, kind: str = "wheel", environment: dict[str, str] | None = None) -> Path:
+    """A wheel or an sdist that is built in a folder."""
+    build = f"import os; os.chdir({str(folder)!r}); import hatchling.build as b; print(b.build_{kind}('.'))"
+    variables = {"SOURCE_DATE_EPOCH": str(EPOCH), **(environment or {})}
+    done = finished([sys.executable, "-c", build], variables)
     assert done.status == 0, done.stderr
     return folder / done.stdout.split()[-1]
 
 
-def test_two_builds_make_the_same_wheel(tmp_path: Path) -> None:
-    one, two = built(tmp_path / "one", 0o022), built(tmp_path / "two", 0o077)
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_two_builds_make_the_same_package(kind: str, tmp_path: Path) -> None:
+    given = {"SEASALT_EXPORTER_REVISION": REVISION}
+    one, two = (
+        built(copied(tmp_path / name, umask), kind, given)
+        for name, umask in (("one", 0o022), ("two", 0o077))
+    )
 
     assert one.name == two.name
     assert one.name.startswith("seasalt_exporter-")
-    digests = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in (one, two)]
+    digests = [hashlib.sha256(package.read_bytes()).hexdigest() for package in (one, two)]
     assert digests[0] == digests[1]
 
 
-def test_the_wheel_has_the_package_and_nothing_else(tmp_path: Path) -> None:
-    with zipfile.ZipFile(built(tmp_path / "one", 0o022)) as wheel:
-        names = wheel.namelist()
+def content(wheel: Path) -> dict[str, bytes]:
+    """The files of a wheel but its list of them, whose order is that of the files."""
+    with zipfile.ZipFile(wheel) as opened:
+        return {name: opened.read(name) for name in opened.namelist() if "/RECORD" not in name}
 
+
+def test_a_wheel_from_the_sdist_is_that_of_the_checkout_and_has_the_commits_time(
+    tmp_path: Path,
+) -> None:
+    folder = copied(tmp_path / "one", 0o022)
+    given = {"SEASALT_EXPORTER_REVISION": REVISION}
+    wheel = built(folder, "wheel", given)
+    with tarfile.open(built(folder, "sdist", given)) as sdist:
+        assert {member.mtime for member in sdist.getmembers()} == {EPOCH}
+        sdist.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("seasalt_exporter-*")
+
+    assert content(built(unpacked)) == content(wheel)
+    assert content(wheel)["exporter/revision"].decode() == f"{REVISION}\n"
+
+
+def test_the_wheel_has_the_package_and_nothing_else(tmp_path: Path) -> None:
+    wheel = built(copied(tmp_path / "one", 0o022))
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+
+    assert "exporter/revision" not in names  # the copy is no checkout
     assert all(re.match(r"exporter/|seasalt_exporter-[0-9.]+\.dist-info/", name) for name in names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_a_wheel_of_a_checkout_knows_its_commit_and_whether_files_differ(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "one", 0o022)
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    for command in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "all")):
+        done = finished(["git", "-C", str(folder), *command])
+        assert done.status == 0, done.stderr
+    commit = finished(["git", "-C", str(folder), "rev-parse", "HEAD"]).stdout.strip()
+
+    assert content(built(folder))["exporter/revision"].decode() == f"{commit}\n"
+    (folder / "README.md").write_text("changed")
+    assert content(built(folder))["exporter/revision"].decode() == f"{commit}-dirty\n"
+
+
+def test_version_tells_the_revision_of_the_environment_or_of_the_package(tmp_path: Path) -> None:
+    wheel = built(copied(tmp_path / "one", 0o022), "wheel", {"SEASALT_EXPORTER_REVISION": REVISION})
+    shutil.unpack_archive(wheel, tmp_path / "installed", "zip")
+    where = {"PYTHONPATH": str(tmp_path / "installed")}
+    ask = [sys.executable, "-P", "-m", "exporter", "--version"]
+
+    for more, revision in (({}, REVISION), ({"SEASALT_EXPORTER_REVISION": "abc"}, "abc")):
+        told = finished(ask, where | more).stdout
+        assert re.fullmatch(rf"seasalt-exporter \S+ \(revision {revision}, Python \S+\)\n", told)
+
+
+def test_every_supported_python_is_in_the_matrix_and_in_the_packages() -> None:
+    classifiers = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text())
+    matrix = workflow(ROOT / ".github/workflows/checks.yml")["jobs"]["checks"]["strategy"]["matrix"]
+    assert classifiers == matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert "Python :: (3" in (ROOT / "deploy/packages/build").read_text()
 
 
 def test_every_promise_of_the_threat_model_names_a_test_that_there_is() -> None:

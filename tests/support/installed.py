@@ -74,7 +74,10 @@ def the_wheel_runs_wherever_python_packages_do(wheel: Path) -> None:
     """Install and run the wheel by each of the ways that docs/install.md names."""
     version = re.search(r"exporter-([0-9.]+)-py3", wheel.name)
     assert version
-    right = re.compile(rf"seasalt-exporter {re.escape(version[1])} \(.*Python 3\.\d+\.\d+\)\n")
+    built_in = r"revision [0-9a-f]{40}(-dirty)?, " if (ROOT / ".git").exists() else ""
+    right = re.compile(
+        rf"seasalt-exporter {re.escape(version[1])} \({built_in}Python 3\.\d+\.\d+\)\n"
+    )
     with tempfile.TemporaryDirectory() as folder:
         python = f"{folder}/venv/bin/python"
         install = [python, "-m", "pip", "install", "--quiet"]
@@ -94,7 +97,7 @@ def the_wheel_runs_wherever_python_packages_do(wheel: Path) -> None:
             if not shutil.which(way[0]):
                 lacks(f"the wheel with {name}, which is not installed")
                 continue
-            done = finished([*way, "--version"], within=_LONGEST)
+            done = finished([*way, "--version"], {"PYTHONPATH": ""}, within=_LONGEST)
             assert done.status == 0, done.stderr
             assert right.fullmatch(done.stdout), done.stdout
             holds(f"the wheel runs with {name}: {done.stdout.strip()}")
@@ -221,10 +224,10 @@ def a_service_that_hangs_is_restarted(machine: Machine) -> None:
     time.sleep(5)  # with pings, nothing happens
     assert machine.shown("NRestarts", UNIT) == "0"
     assert machine.shown("MainPID", UNIT) == before
-    machine.run("kill", "-STOP", before)
+    machine.run("systemctl", "kill", "--signal=SIGSTOP", UNIT)
     wait_for(lambda: machine.shown("NRestarts", UNIT) == "1", "it is not restarted", 30.0)
     wait_for(lambda: active(machine), "it does not come back", 30.0)
-    assert "watchdog" in machine.run("journalctl", f"--unit={UNIT}").lower()
+    assert "Watchdog timeout" in machine.console, machine.console[-2000:]
     machine.run("rm", "-r", drop_in)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", UNIT)
@@ -256,7 +259,9 @@ def newer(package: Path, folder: Path) -> tuple[Path, str]:
     init.write_text(text.replace(version[1], after))
     os.utime(init, ns=(times.st_atime_ns, times.st_mtime_ns))
     control = unpacked / "DEBIAN/control"
-    control.write_text(re.sub("^Version: .*$", "Version: 99", control.read_text(), flags=re.MULTILINE))
+    control.write_text(
+        re.sub("^Version: .*$", "Version: 99", control.read_text(), flags=re.MULTILINE)
+    )
     made = folder / "newer.deb"
     done = finished(["dpkg-deb", "-Zgzip", "-z1", "-b", str(unpacked), str(made)], within=_LONGEST)
     assert done.status == 0, done.stderr
@@ -289,7 +294,7 @@ def it_is_removed(machine: Machine) -> None:
     """Removed and purged, nothing of the package is left but what the administrator wrote."""
     pid = machine.shown("MainPID", UNIT)
     machine.run("dpkg", "--remove", "seasalt-exporter")
-    assert machine.tried("kill", "-0", pid).status != 0
+    assert machine.tried("test", "-e", f"/proc/{pid}").status == 1
     assert not machine.file("/usr/lib/seasalt-exporter").exists()
     assert machine.file("/var/lib/private/seasalt-exporter/state").exists()
     machine.run("dpkg", "--purge", "seasalt-exporter")
