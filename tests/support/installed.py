@@ -17,7 +17,8 @@ from typing import Final
 from support.machine import ROOT, Lacking, Machine, booted, unavailable
 from support.processes import finished, wait_for
 
-UNIT: Final = "seasalt-exporter.service"
+NAME: Final = "seasalt-exporter"
+UNIT: Final = f"{NAME}.service"
 SUITES: Final = ("bookworm", "trixie")
 MOST_EXPOSED: Final = 2.0
 CONFIGURATION: Final = """\
@@ -160,6 +161,23 @@ def it_is_installed_but_waits_for_a_configuration(machine: Machine) -> None:
     holds("installed and not configured, it is inactive, not failed")
 
 
+def its_configuration_can_be_checked(machine: Machine) -> None:
+    """The check that docs/systemd.md proposes has the keys at hand, as the service has."""
+    check = (
+        *("systemd-run", "--quiet", "--wait", "--pipe", "--collect"),
+        "--property=LoadCredential=key:/etc/seasalt-exporter/keys",
+        *("seasalt-exporter", "--config.check", f"--config.file=/etc/{NAME}/seasalt.yml"),
+    )
+    assert "name: acme" in machine.run(*check)
+    file = machine.file("/etc/seasalt-exporter/seasalt.yml")
+    file.write_text(CONFIGURATION.replace("key_acme", "key_nobody"))
+    wrong = machine.tried(*check)
+    assert wrong.status == 1
+    assert "api_key_file: cannot be read" in wrong.stderr + wrong.stdout
+    file.write_text(CONFIGURATION)
+    holds("systemd-run checks the configuration with the keys of the service")
+
+
 def it_starts_hardened(machine: Machine, key: str) -> None:
     """The service starts, polls with its key, and can do no more than it must."""
     assert machine.tried("systemctl", "start", UNIT).status == 0, machine.run(
@@ -227,7 +245,8 @@ def a_service_that_hangs_is_restarted(machine: Machine) -> None:
     machine.run("systemctl", "kill", "--signal=SIGSTOP", UNIT)
     wait_for(lambda: machine.shown("NRestarts", UNIT) == "1", "it is not restarted", 30.0)
     wait_for(lambda: active(machine), "it does not come back", 30.0)
-    assert "Watchdog timeout" in machine.console, machine.console[-2000:]
+    said = machine.run("journalctl", f"--unit={UNIT}")
+    assert "Watchdog timeout" in said, said[-2000:]
     machine.run("rm", "-r", drop_in)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", UNIT)
@@ -314,6 +333,7 @@ def the_deb(machine: Machine, package: Path) -> None:
     assert machine.run("systemctl", "is-enabled", UNIT).strip() == "enabled"
     it_is_installed_but_waits_for_a_configuration(machine)
     key = configured(machine)
+    its_configuration_can_be_checked(machine)
     it_starts_hardened(machine, key)
     it_reloads_and_says_how_that_went(machine)
     a_service_that_hangs_is_restarted(machine)

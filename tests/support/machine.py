@@ -57,11 +57,6 @@ class Machine:
         """A property of a unit."""
         return self.run("systemctl", "show", "--property", name, "--value", unit).strip()
 
-    @property
-    def console(self) -> str:
-        """What its systemd has said."""
-        return (self.root.parent / "console").read_text(encoding="utf-8", errors="replace")
-
     def file(self, path: str) -> Path:
         """A file in it, seen from outside; not one below /run or /tmp."""
         return self.root / path.lstrip("/")
