@@ -20,7 +20,8 @@ def test_a_protection_is_where_the_list_says_and_goes_without_breaking_the_code(
 ) -> None:
     text = (ROOT / protection.file).read_text(encoding="utf-8")
     assert protection.off(text) != text
-    ast.parse(protection.off(text))
+    if protection.file.endswith(".py"):
+        ast.parse(protection.off(text))
     for test in protection.tests:
         file, _, name = test.partition("::")
         assert (ROOT / file).exists()

@@ -346,7 +346,7 @@ def the_deb(machine: Machine, package: Path) -> None:
 def the_rpm(machine: Machine, package: Path) -> None:
     """The .rpm, installed by rpm: its files and scripts, if not in a distribution of its own."""
     shutil.copyfile(package, machine.file("/root/package.rpm"))
-    rpm = ("rpm", "--nodeps", "--force-debian")
+    rpm = ("rpm", "--nodeps")
     machine.run(*rpm, "--install", "/root/package.rpm")
     needs = machine.run("rpm", "--query", "--requires", "--package", "/root/package.rpm")
     assert "(python(abi) >= 3.11 with python(abi) < 3.15)" in needs
@@ -355,11 +355,16 @@ def the_rpm(machine: Machine, package: Path) -> None:
     configured(machine)
     machine.run("systemctl", "start", UNIT)
     waited_for(machine, "/metrics", 'seasalt_up{api="seachat",workspace="acme"} 1')
+    before = machine.shown("MainPID", UNIT)
+    machine.run(*rpm, "--upgrade", "--replacepkgs", "/root/package.rpm")
+    assert active(machine)
+    assert machine.shown("MainPID", UNIT) != before
+    assert list(machine.file("/usr/lib/seasalt-exporter/exporter").rglob("*.pyc"))
     machine.run(*rpm, "--erase", "seasalt-exporter")
     assert machine.tried("systemctl", "is-active", UNIT).stdout.strip() == "inactive"
     assert not machine.file("/usr/lib/seasalt-exporter").exists()
     assert machine.file("/etc/seasalt-exporter/keys/acme").exists()
-    holds("the .rpm is installed, started and removed, by rpm on Debian")
+    holds("the .rpm is installed, started, installed over itself and removed, by rpm on Debian")
 
 
 def in_suites(folder: Path, suites: Iterator[str]) -> None:
