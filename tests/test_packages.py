@@ -120,3 +120,19 @@ def test_the_packages_program_sees_no_library_but_its_own() -> None:
     destinations = {each["dst"] for each in contents()}
     (folder,) = re.findall(r'sys\.path\.insert\(0, "(.*)"\)', text)
     assert folder in destinations
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DynamicUser", "yes"),
+        ("NoNewPrivileges", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("ProtectSystem", "strict"),
+        ("StateDirectoryMode", "0700"),
+    ],
+)
+def test_what_the_documentation_says_of_the_services_rights_is_in_the_unit(
+    name: str, value: str
+) -> None:
+    assert lines(name) == [value]

@@ -66,6 +66,10 @@ def told(environment: Mapping[str, str], *words: Tell, at: int = 0) -> None:
     """Tell a manager something, one word after the other."""
 
     async def all_of_it() -> None:
+        async with asyncio.timeout(20):
+            await one_by_one()
+
+    async def one_by_one() -> None:
         with Notifier(environment, lambda: at) as notifier:
             for word in words:
                 await word(notifier)
@@ -172,11 +176,14 @@ def test_a_manager_that_does_not_read_never_blocks_the_event_loop(
     assert longest < 0.25
 
 
-def test_a_message_waits_for_a_manager_that_is_busy(manager: Manager) -> None:
+def test_a_message_waits_for_a_manager_that_is_busy(
+    manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
     async def fill_and_go_on(notifier: Notifier) -> None:
         sent = 0
         while not (waiting := asyncio.ensure_future(notifier.stopping())).done():
             sent += 1
+            assert not caplog.records  # nothing was dropped
             await asyncio.sleep(0)
             done, _ = await asyncio.wait({waiting}, timeout=0.2)
             if not done:

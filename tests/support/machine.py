@@ -147,4 +147,4 @@ def _wait_until_up(machine: Machine) -> None:
             state = machine.tried("systemctl", "is-system-running", within=20).stdout.strip()
         return state in {"running", "degraded"}
 
-    wait_for(up, "systemd is not up", 120.0)
+    wait_for(up, "systemd is not up", 300.0)
