@@ -57,7 +57,10 @@ def test_the_console_script_is_installed(exporter: Command) -> None:
     shown = finished([*exporter, "--version"])
     as_module = finished([sys.executable, "-m", "exporter", "--version"])
     assert shown.status == 0
-    assert re.fullmatch(r"seasalt-exporter \d+\.\d+\.\d+\n", shown.stdout)
+    assert re.fullmatch(
+        r"seasalt-exporter \d+\.\d+\.\d+ \((revision \w+(-dirty)?, )?Python 3\.\S+\)\n",
+        shown.stdout,
+    )
     assert shown == as_module
 
 
