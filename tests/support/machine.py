@@ -15,7 +15,6 @@ from support.processes import Ended, finished, wait_for
 
 ROOT: Final = Path(__file__).parents[2]
 PARTS: Final = "systemd,systemd-sysv,dbus,python3,ca-certificates,init-system-helpers,rpm"
-_MIRROR: Final = "http://deb.debian.org/debian"
 _CONTROL: Final = Path("/sys/fs/cgroup/cgroup.controllers")
 _LONGEST: Final = 900.0
 
@@ -87,8 +86,8 @@ def made(suite: str, folder: Path) -> Path:
         return root
     shutil.rmtree(root, ignore_errors=True)
     folder.mkdir(exist_ok=True)
-    mirror = os.environ.get("DEBIAN_MIRROR", _MIRROR)
-    command = ["debootstrap", "--variant=minbase", f"--include={PARTS}", suite, str(root), mirror]
+    command = ["debootstrap", "--variant=minbase", f"--include={PARTS}", suite, str(root)]
+    command += filter(None, [os.environ.get("DEBIAN_MIRROR")])  # otherwise debootstrap's own
     done = finished(command, within=_LONGEST)
     if done.status != 0:
         raise Lacking(f"debootstrap: {done.stdout.strip().splitlines()[-1:] or done.stderr}")
