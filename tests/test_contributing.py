@@ -237,6 +237,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("config/prometheus/rules/csat.yml", "tests/test_rules.py"),
         ("docs/runbooks/SeasaltCsatLow.md", "tests/test_rules.py"),
         ("compose.yaml", "tests/test_wiring.py"),
+        ("deploy/helm/seasalt-exporter/values.yaml", "tests/test_helm_chart.py"),
         ("grafana/builder/bot.py", "tests/test_dashboards.py"),
         ("benchmarks/start.py", "tests/test_benchmarks.py"),
         (".github/workflows/checks.yml", "tests/test_supply.py"),

@@ -2894,4 +2894,32 @@ PROTECTIONS: Final = (
             "tests/test_supply.py::test_a_wheel_of_a_checkout_knows_its_commit_and_whether_files_differ",
         ),
     ),
+    Protection(
+        "no key gets into a ConfigMap",
+        "deploy/helm/seasalt-exporter/templates/_helpers.tpl",
+        '{{- if not (regexMatch "^\\\\$\\\\{[A-Za-z_][A-Za-z0-9_]*\\\\}$" (toString .)) }}',
+        "{{- if false }}",
+        ("tests/test_helm_chart.py::test_all_mistakes_are_told_at_once_and_no_key_with_them",),
+    ),
+    Protection(
+        "two pods never poll at the same time",
+        "deploy/helm/seasalt-exporter/templates/deployment.yaml",
+        "type: Recreate",
+        "type: RollingUpdate",
+        ("tests/test_helm_chart.py::test_no_two_pods_poll_at_the_same_time",),
+    ),
+    Protection(
+        "a changed configuration replaces the pod",
+        "deploy/helm/seasalt-exporter/templates/deployment.yaml",
+        '"checksum/config" (toJson $v.config | sha256sum)',
+        '"checksum/config" "same"',
+        ("tests/test_helm_chart.py::test_a_changed_configuration_replaces_the_pod",),
+    ),
+    Protection(
+        "a rule that there is not is not changed in silence",
+        "deploy/helm/seasalt-exporter/templates/prometheusrules.yaml",
+        "{{- if not (hasKey $there $name) }}",
+        "{{- if false }}",
+        ("tests/test_helm_chart.py::test_a_rule_that_there_is_not_cannot_be_changed",),
+    ),
 )
