@@ -10,10 +10,9 @@ import pytest
 from e2e.programs import program
 
 from benchmarks import alerts
-from benchmarks.alerts import INCIDENTS, Told, episodes, incidents
+from benchmarks.alerts import INCIDENTS, Told, incidents
 
-HEALTHY: Final = 4
-"""Beside the bots with an incident: one in each workspace."""
+HEALTHY: Final = 8
 WEEKS: Final = 4
 """Two for what is usual, and two that are judged."""
 
@@ -35,17 +34,13 @@ def promtool() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def fortnight() -> tuple[list[Told], dict[str, int]]:
-    """When the incidents were told, and how many healthy bots each alert hit."""
+    """When the incidents were told, and how many healthy bots each alert hit, in ordinary life."""
     chosen = [one for one in INCIDENTS if one.what in SHOWN_AT_ONCE]
-    told, others = incidents(chosen, HEALTHY, WEEKS, 1, judged=WEEKS // 2, ordinary=False)
+    told, others = incidents(chosen, HEALTHY, WEEKS, 1, judged=WEEKS // 2)
     return told, dict(others)
 
 
-def test_healthy_bots_raise_no_alert_in_ordinary_life() -> None:
-    assert episodes(8, WEEKS, 1, ordinary=True, judged=WEEKS // 2) == {}
-
-
-def test_healthy_bots_raise_no_alert_beside_others_that_are_not(
+def test_healthy_bots_raise_no_alert(
     fortnight: tuple[list[Told], dict[str, int]],
 ) -> None:
     _, others = fortnight
@@ -59,7 +54,7 @@ def test_each_incident_is_told_soon_enough(fortnight: tuple[list[Told], dict[str
 
 
 def test_a_query_that_fails_is_no_quiet_month() -> None:
-    series = [(f'up{{job="seasalt",instance="{at}"}}', "1x100") for at in range(3)]
+    series = [(f'up{{job="seasalt",instance="{at}"}}', "1x200") for at in range(3)]
     assert alerts.answered(series, 'sum by (alertname) (ALERTS{alertname="none"})', [0]) == []
     with pytest.raises(RuntimeError, match="err:"):
         alerts.answered(series, "up / on () up", [0])

@@ -250,6 +250,7 @@ def copy_prometheus(target: Path, addresses: dict[str, str]) -> None:
         "evaluation_interval": "1s",
     }
     jobs = {job["job_name"]: job for job in content["scrape_configs"]}
+    content["scrape_configs"] = [jobs[name] for name in addresses]
     for name, address in addresses.items():
         jobs[name]["static_configs"] = [{"targets": [address]}]
     # The history has the name that the exporter has where it is at home.
