@@ -58,7 +58,7 @@ SEAX: Final[tuple[dict[str, Any], ...]] = (
     {"metric": "agent_activity", "window": "last_7_days"},
 )
 
-_NEVER: Final = ("_change_ratio", "agent_activity_agents", "_yearly_")
+_NEVER: Final = ("_change_ratio", "agent_activity_agents")
 _SEVERAL: Final = ("last_5_days", "this_month", "last_week")
 
 
@@ -111,7 +111,10 @@ def written(folder: Path, configuration: Mapping[str, Any]) -> Path:
 
 @dataclass(frozen=True)
 class Past:
-    """What the rebuilt series should be, counted in the sandbox's tables."""
+    """What the series should be, rebuilt and live, counted in the sandbox's tables.
+
+    Without those of a year, which take longer to count than all others.
+    """
 
     sandbox: Sandbox
     zone: Any
@@ -119,30 +122,39 @@ class Past:
 
     def at_the_end_of(self, day: date) -> dict[Series, float]:
         """Every series that can be rebuilt, as it is known now to have been when a day ended."""
-        return self._counted(int(NOW.timestamp()), day)
+        return self._rebuilt(int(NOW.timestamp()), day)
+
+    def live(self, at: datetime) -> dict[Series, float]:
+        """Every series of the page of an exporter that polls at an instant."""
+        return self._counted(int(at.timestamp()), at.astimezone(self.zone).date())
 
     def at_the_hour(self, at: datetime) -> dict[Series, float]:
         """The series of `today` when an hour had just begun.
 
         Without the voice seconds: of a call that goes on then, the API later tells all.
         """
-        found = self._counted(int(at.timestamp()), at.astimezone(self.zone).date())
+        found = self._rebuilt(int(at.timestamp()), at.astimezone(self.zone).date())
         return {
             series: value
             for series, value in found.items()
             if ("window", "today") in series[1] and "voice_seconds" not in series[0]
         }
 
+    def _rebuilt(self, now: int, today: date) -> dict[Series, float]:
+        counted = self._counted(now, today)
+        return {series: value for series, value in counted.items() if self._known(series)}
+
     def _counted(self, now: int, today: date) -> dict[Series, float]:
         books = Books(self.sandbox, now, self.zone)
         books.today = today
         company = self.sandbox.workspaces[0]
-        found = {}
-        for account, entries in self._accounts(books, company):
-            for series, truth in account.everything(entries):
-                if self._known(series):
-                    found[series] = truth.value
-        return found
+        return {
+            series: truth.value
+            for account, entries in self._accounts(books, company)
+            for series, truth in account.everything(
+                entry for entry in entries if "yearly" not in entry["metric"]
+            )
+        }
 
     def _accounts(self, books: Books, company: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
         for bot in company.bots[: self.bots]:

@@ -138,8 +138,14 @@ def write(
         return world.run(lambda: pages(out))
 
 
-def blocks(promtool: str, history: Path, data: Path) -> None:
+def blocks(promtool: str, history: Path, data: Path, labels: Mapping[str, str] = LABELS) -> None:
     """Make the blocks of a Prometheus out of a written history.
+
+    Args:
+        promtool: Makes them.
+        history: The file.
+        data: Takes the blocks.
+        labels: For every series; none if the file has them already.
 
     Raises:
         AssertionError: If promtool does not take it.
@@ -147,7 +153,7 @@ def blocks(promtool: str, history: Path, data: Path) -> None:
     made = finished(
         [
             *(promtool, "tsdb", "create-blocks-from", "--max-block-duration=8760h", "openmetrics"),
-            *(f"--label={name}={value}" for name, value in LABELS.items()),
+            *(f"--label={name}={value}" for name, value in labels.items()),
             *(str(history), str(data)),
         ],
         within=300,
