@@ -4,6 +4,7 @@ ExporterError
 ├─ ConfigError     the operator: all mistakes of the configuration at once, exit status 1
 ├─ StartError      the operator: any other start-up error, exit status 1
 ├─ RequestFailed   the poller: the API gave no usable answer to a request
+│  ├─ NoConnection the prober: the request was not sent, because nothing could be reached
 │  └─ NotSent      the poller: the request was not sent, because of earlier answers
 │     └─ NoKey     the operator: the key file cannot be read, so there is no key to send
 ├─ Ending          the reloader: the exporter is shutting down and accepts no configuration
@@ -117,6 +118,7 @@ class RequestFailed(ExporterError):
         fault: Whether the circuit breaker counts the failure whatever its outcome, because the
             answer was too expensive to read.
         cause: Why the reports of the request have no new values.
+        code: The API's own error code, None without one.
         seconds: The time until the failure.
     """
 
@@ -136,6 +138,7 @@ class RequestFailed(ExporterError):
         self.wish = wish
         self.own = own
         self.fault = fault
+        self.code: int | None = None
         self.seconds = 0.0
         super().__init__(text)
         self.cause = cause or (Cause.NOT_FOUND if self.missing else _CAUSES[outcome])
@@ -149,6 +152,10 @@ class RequestFailed(ExporterError):
     def missing(self) -> bool:
         """Whether the API says that the requested object does not exist."""
         return self.own and self.status == 404
+
+
+class NoConnection(RequestFailed):
+    """There was no connection on which a request could be sent."""
 
 
 class NotSent(RequestFailed):

@@ -16,6 +16,7 @@ from exporter.model.durations import show
 from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import requests_per_hour, shortages
 from exporter.polling.workload import listings
+from exporter.probing.exchange import most_requests
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={}, probes=None)
 
@@ -74,11 +75,13 @@ def _probes(
     workspace: Workspace, bots: Iterable[Bot], modules: Mapping[str, Module], what: str
 ) -> Iterator[str]:
     """What the probes of some bots cost at most; nothing if there are none."""
-    asked = requests_per_hour(modules[name] for bot in bots for name in workspace.modules(bot))
+    used = [modules[name] for bot in bots for name in workspace.modules(bot)]
+    asked = requests_per_hour(used)
+    requests = sum((most_requests(one) * requests_per_hour((one,)) for one in used), Fraction())
     if asked:
         yield (
-            f"  {what}: at most {_number(asked)} messages an hour, with {_number(2 * asked)} requests"
-            " or more"
+            f"  {what}: at most {_number(asked)} messages an hour, in at most"
+            f" {_number(requests)} requests"
         )
 
 

@@ -39,7 +39,7 @@ from exporter.polling.poller import nowhere
 from exporter.polling.reload import Reloader, Source
 from exporter.polling.status import Status
 from exporter.polling.workspace import WorkspacePoller
-from exporter.probing.prober import GivenUp, NotProbed, Prober
+from exporter.probing.prober import GivenUp, NotKnown, NotProbed, Prober, UnderWay
 from exporter.probing.result import discovery, page
 from exporter.shutdown import signalled
 from exporter.state.encoding import State
@@ -50,7 +50,15 @@ from exporter.threads import Loop, Workers, considerate
 from exporter.upstream.client import Trust
 from exporter.upstream.shared_keys import SharedKeys
 from exporter.web.access_control import AccessControl
-from exporter.web.app import NO_RESULT, NOT_KNOWN, NOT_PROBED, Look, NoProbe, Web
+from exporter.web.app import (
+    NO_RESULT,
+    NOT_KNOWN,
+    NOT_PROBED,
+    UNDER_WAY,
+    Look,
+    NoProbe,
+    Web,
+)
 from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.server import Server
 from exporter.web.sockets import bound, listen
@@ -221,28 +229,36 @@ class _Probes:
     def __init__(self, prober: Prober) -> None:
         self._prober = prober
 
-    async def page(self, workspace: str, bot_id: str, module: str) -> bytes:
+    def allows(self, workspace: str, bot_id: str, module: str) -> bool:
+        """Whether the configuration has such a probe."""
+        return self._prober.allows(workspace, bot_id, module)
+
+    async def page(self, workspace: str, bot_id: str, module: str, *, wait: bool) -> bytes:
         """The result for a bot and a module in the text format.
 
         Raises:
             NoProbe: If there is none.
         """
         try:
-            return page(await self._prober.probe(workspace, bot_id, module))
+            return page(await self._prober.probe(workspace, bot_id, module, wait=wait))
         except NotProbed:
             raise NoProbe(NOT_PROBED) from None
+        except UnderWay:
+            raise NoProbe(UNDER_WAY) from None
         except GivenUp:
             raise NoProbe(NO_RESULT) from None
 
-    async def discovery(self) -> bytes:
+    async def discovery(self, workspace: str) -> bytes:
         """What can be probed; written in a thread, because there may be many bots.
 
         Raises:
             NoProbe: If that is not known yet.
         """
         try:
-            found = self._prober.targets()
+            found = self._prober.targets(workspace)
         except NotProbed:
+            raise NoProbe(NOT_PROBED) from None
+        except NotKnown:
             raise NoProbe(NOT_KNOWN) from None
         return await asyncio.to_thread(discovery, found)
 

@@ -249,7 +249,9 @@ class ProbeUser(Section):
     """The user as whom the exporter writes to a bot."""
 
     id: Annotated[str, *matching(BOT_ID, _ID_WORDS)] = Field(
-        "seasalt-exporter-probe", description="ID of the user. Nobody else may have it."
+        "seasalt-exporter-probe",
+        description="ID of the user. Nobody else may have it. If omitted, the name of the module"
+        " follows: `seasalt-exporter-probe-MODULE`.",
     )
     first_name: LabelName = Field("Monitoring", description="First name, for those who read along.")
     last_name: LabelName = Field("Probe", description="Last name, likewise.")
@@ -278,6 +280,17 @@ class Module(Section):
         " Less than 10m needs `allow_fast_polling`.",
     )
     user: ProbeUser = Field(ProbeUser(), description="The user who asks.")
+
+    def named(self, name: str) -> Self:
+        """The module with a user of its own, unless it is given one.
+
+        Modules that share a user share the conversation, where a late answer to one question is
+        taken for the answer to the other.
+        """
+        if "id" in self.user.model_fields_set:
+            return self
+        user = self.user.model_copy(update={"id": f"{self.user.id}-{name}"})
+        return self.model_copy(update={"user": user})
 
 
 class Bot(Section):

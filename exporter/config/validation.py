@@ -27,7 +27,7 @@ from exporter.model.durations import show
 from exporter.model.entry import Entry
 from exporter.model.label_values import personal
 from exporter.model.report import AnyReport, Form, Options, Windows
-from exporter.model.samples import BOT_LABELS, COMMON_LABELS, REPORT_LABELS
+from exporter.model.samples import BOT_LABELS, COMMON_LABELS, PROBE_LABELS, REPORT_LABELS
 from exporter.model.windows import window
 from exporter.reports.catalogue import REPORTS, of_api
 
@@ -38,7 +38,10 @@ ADVISED_DAYS: Final = 90
 """The longest range of dates that the API's documents advise."""
 
 RESERVED_LABELS: Final = frozenset(
-    (*COMMON_LABELS, *REPORT_LABELS, *BOT_LABELS, "le", "quantile", "job", "instance")
+    (
+        *(*COMMON_LABELS, *REPORT_LABELS, *BOT_LABELS, *PROBE_LABELS),
+        *("le", "quantile", "job", "instance"),
+    )
 ) | {label for report in REPORTS for family in report.families for label in family.labels}
 
 ORPHANED: Final = (
@@ -133,7 +136,7 @@ class _Reader:
             if self.document.full:
                 break
             place = ("modules", name)
-            if not fullmatch(MODULE_NAME, name, ASCII):
+            if not (isinstance(name, str) and fullmatch(MODULE_NAME, name, ASCII)):
                 self.document.wrong(
                     place, "must be named with letters, digits, underscores and hyphens"
                 )
@@ -142,7 +145,7 @@ class _Reader:
             module, _ = self._validated(Module, item, place)
             if module and module.interval < GUIDANCE:
                 self.hurried.append((*place, "interval"))
-            self.modules.setdefault(name, module)
+            self.modules.setdefault(name, module and module.named(name))
 
     def workspaces(self) -> list[Workspace]:
         """The valid workspaces; the list is incomplete if there are mistakes."""

@@ -12,6 +12,9 @@ REPORT_LABELS: Final = ("report", "window")
 BOT_LABELS: Final = ("use_case", "language", "live_agent_transfer")
 """The labels of `seasalt_bot_info`, from the bot list."""
 
+PROBE_LABELS: Final = ("module", "phase", "reason")
+"""The labels of the series of a probe, with those of the service discovery."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:

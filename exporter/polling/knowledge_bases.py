@@ -1,8 +1,8 @@
 """Counts the files in each bot's knowledge base, bot after bot, each once an hour.
 
 Only the wiki documents the endpoint. So the first answer decides whether this API has it: if that is
-a 404, counting ends until the workspace's poller is replaced. Once a bot's files were counted, a 404
-is about a bot.
+a 404, counting ends until the workspace's poller is replaced. A 404 is about a bot if it has an error
+code of the API, or once a bot's files were counted, even before a restart.
 """
 
 import asyncio
@@ -94,6 +94,14 @@ class KnowledgeBases:
             self._due[bot.id] = self._rhythm(bot).after(min(last, now)) if last else now
         return self._due[bot.id]
 
+    @property
+    def _has_counted(self) -> bool:
+        """Whether the files of any bot were ever counted, as far as the store knows."""
+        store, one = self._results.store, self._workspace
+        return self._counted or any(
+            store.last_success(files_key(one, bot)) for bot in self._bots().values()
+        )
+
     def _rhythm(self, bot: Bot) -> Rhythm:
         place = phase(f"{self._workspace.name}|{bot.id}|{REPORT}", INTERVAL)
         return Rhythm(INTERVAL, place, self._workspace.zone)
@@ -104,7 +112,7 @@ class KnowledgeBases:
         try:
             number, seconds = await self._files(bot.id, drift)
         except RequestFailed as error:
-            if error.missing and not self._counted:
+            if error.missing and error.code is None and not self._has_counted:
                 self._switch_off()
                 return None
             return self._failed(key, error)

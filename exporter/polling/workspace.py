@@ -77,6 +77,7 @@ class WorkspacePoller:
         workspace: The workspace.
         sender: Sends its requests.
         reports: Polls its reports.
+        closed: Whether its connections are closed, or about to be.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the last have defaults that nearly all take
@@ -121,6 +122,7 @@ class WorkspacePoller:
         )
         self._bots: tuple[tuple[Bot, ...], dict[str, Bot]] = ((), {})
         self._carried = set[asyncio.Task[Any]]()
+        self.closed = False
 
     def begin(self, workload: Workload | None = None) -> None:
         """Create the workspace's metrics, and keep only the records that are still polled.
@@ -160,12 +162,19 @@ class WorkspacePoller:
         self._results.telemetry = self.sender.telemetry = telemetry
 
     def carry(self, task: "asyncio.Task[Any]") -> None:
-        """Cancel a task that uses the sender before its connections are closed."""
+        """Cancel a task that uses the sender before its connections are closed.
+
+        Raises:
+            RuntimeError: If the poller is closed, and so can carry nothing.
+        """
+        if self.closed:
+            raise RuntimeError("a closed poller has no connections")
         self._carried.add(task)
         task.add_done_callback(self._carried.discard)
 
     async def close(self) -> None:
         """Cancel what still uses the connections, and close them."""
+        self.closed = True
         for task in self._carried:
             task.cancel()
         await asyncio.gather(*self._carried, return_exceptions=True)
@@ -186,6 +195,11 @@ class WorkspacePoller:
         if self.reports.bots is not self._bots[0]:
             self._bots = self.reports.bots, {bot.id: bot for bot in self.reports.bots}
         return self._bots[1]
+
+    @property
+    def origin(self) -> Origin:
+        """The origin of what the API answers."""
+        return self._origin
 
     @property
     def knows_its_bots(self) -> bool:

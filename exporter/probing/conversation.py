@@ -3,8 +3,8 @@
 SeaChat's published OpenAPI, "Get or create a conversation" and "Send a Text Message". Its prose
 calls the switch for a reply `is_reply`, its schema `with_reply`; the schema is followed.
 
-What is read of a message is its event, its sequence and its text. The text is held against the
-pattern here and dropped.
+What is read of a message is its event, its sequence, the id of its speaker and its text. The text is
+held against the pattern here and dropped.
 """
 
 import re
@@ -18,12 +18,16 @@ from exporter.config import Module
 from exporter.errors import ReplyError
 from exporter.model.answer_pattern import LONGEST_TEXT, AnswerPattern
 from exporter.model.bot_list import BOT_ID
-from exporter.model.reply_values import Lenient, Reply, Unread
+from exporter.model.reply_values import Drift, Lenient, Reply, Unread
 
 SUB_CHANNEL: Final = "seasalt-exporter-probe"
 """Marks each question, so that probes can be told from users in the bot's own analytics."""
 
 _OUTBOUND: Final = "OUTBOUND_MESSAGE"
+_BOT: Final = "BOT"
+_SYSTEM: Final = "SYSTEM"
+"""The ids of speakers that are no people."""
+
 _HANDED_OVER: Final = frozenset({"TRANSFERRING", "ASSIGNED"})
 """The events of a conversation that goes to a person."""
 
@@ -34,12 +38,36 @@ _ID: Final = re.compile(rf"(?!\.\.?$){BOT_ID}", re.ASCII)
 _LARGEST: Final = 2**53
 
 
+class _Data(Reply):
+    """What comes with a message; it repeats the text, and some messages have it nowhere else."""
+
+    text: Lenient[str] = None
+
+
+class _Speaker(Reply):
+    """Who wrote a message."""
+
+    id: Lenient[str] = None
+
+
 class _Message(Reply):
     """One message of a conversation."""
 
     event: Lenient[str] = None
     sequence: Lenient[int] = None
     text: Lenient[str] = None
+    data: Lenient[_Data] = None
+    speaker: Lenient[_Speaker] = None
+
+    @property
+    def said(self) -> str:
+        """The text."""
+        return self.text or (self.data and self.data.text) or ""
+
+    @property
+    def by(self) -> str:
+        """The id of the speaker; empty if it cannot be read."""
+        return (self.speaker and self.speaker.id) or ""
 
 
 class _Opened(Reply):
@@ -64,16 +92,16 @@ class Said:
     """What followed a question, without a word of it.
 
     Attributes:
-        sequence: The question's sequence in the conversation; None if the reply lacks it.
+        sequence: The question's sequence in the conversation.
         answered: Whether the bot has answered.
         matches: Whether the answer matches; False without an answer.
-        handed_over: Whether the conversation is a person's now.
+        handed_over: Whether the conversation is a person's now; None if the messages do not say.
     """
 
-    sequence: int | None = None
+    sequence: int
     answered: bool = False
     matches: bool = False
-    handed_over: bool = False
+    handed_over: bool | None = None
 
 
 def opening(module: Module) -> Mapping[str, object]:
@@ -96,60 +124,68 @@ def question(module: Module) -> Mapping[str, object]:
     return {"message": message, "with_reply": True}
 
 
-def opened(answer: object) -> str:
+def opened(answer: object, drift: Drift) -> str:
     """The id of the conversation in a reply.
+
+    Args:
+        answer: The reply.
+        drift: Counts its deviations from the documents.
 
     Raises:
         ReplyError: If there is none that can be a part of a path.
     """
     try:
-        found = _Opened.model_validate(answer).conversation_id
+        found = _Opened.model_validate(answer, context=drift).conversation_id
     except ValidationError:
+        drift.unreadable("conversation_id")
         raise ReplyError("conversation: not of the documented shape") from None
     if not _ID.fullmatch(found):
+        drift.unreadable("conversation_id")
         raise ReplyError("conversation: an id that no path can have")
     return found
 
 
-def said(answer: object, pattern: AnswerPattern, since: int | None = None) -> Said:
+def said(answer: object, pattern: AnswerPattern, drift: Drift, since: int | None = None) -> Said:
     """What a reply says of the messages after the question.
 
     Args:
         answer: The reply to the question, or a list of messages.
         pattern: What the answer must match.
+        drift: Counts the reply's deviations from the documents.
         since: The question's sequence, if it is known; earlier messages are no answer.
 
     Raises:
-        ReplyError: If the reply does not have the documented shape.
+        ReplyError: If the reply does not have the documented shape, and what can be read of it does
+            not say what came of the question.
     """
     try:
-        talk = _Talk.model_validate(answer)
+        talk = _Talk.model_validate(answer, context=drift)
     except ValidationError:
+        drift.unreadable(None)
         raise ReplyError("messages: not of the documented shape") from None
     sequence = since if since is not None else talk.inbound_sequence
-    if sequence is not None and not 0 <= sequence <= _LARGEST:
-        raise ReplyError("messages: an impossible sequence")
+    if sequence is None or not 0 <= sequence <= _LARGEST:
+        drift.unreadable("inbound_sequence")
+        raise ReplyError("messages: no sequence of the question, or an impossible one")
     messages = sorted(filter(None, talk.messages or ()), key=lambda one: one.sequence or 0)
-    after = [
-        one
-        for one in messages
-        if sequence is None or one.sequence is None or one.sequence > sequence
-    ]
-    texts = [one.text for one in after if one.event == _OUTBOUND and one.text]
-    return Said(
-        sequence,
-        answered=bool(texts),
-        matches=bool(texts) and pattern.found_in(_joined(texts)),
-        handed_over=_is_a_persons(messages),
-    )
+    after = [one for one in messages if one.sequence is None or one.sequence > sequence]
+    written = [one for one in after if one.event == _OUTBOUND and one.said]
+    for one in written:
+        if not one.by:
+            drift.unreadable("speaker")
+    texts = [one.said for one in written if one.by == _BOT]
+    events = [one for one in messages if one.event in _HANDED_OVER | _BACK]
+    handed_over = events[-1].event in _HANDED_OVER if events else None
+    if texts and not any(one in after for one in events):
+        handed_over = False  # whatever was before the question, the bot answers
+    elif not texts and any(one.by not in {"", _BOT, _SYSTEM} for one in written):
+        handed_over = True
+    if drift.unread and not (texts or handed_over):
+        raise ReplyError("messages: not all of the documented shape")
+    matches = bool(texts) and pattern.found_in(_joined(texts))
+    return Said(sequence, answered=bool(texts), matches=matches, handed_over=handed_over)
 
 
 def _joined(texts: Iterable[str]) -> str:
     """The first characters of several texts, as many as are matched."""
     return "\n".join(text[:LONGEST_TEXT] for text in texts)[:LONGEST_TEXT]
-
-
-def _is_a_persons(messages: Iterable[_Message]) -> bool:
-    """Whether the last event of a hand-over, if there is one, leads to a person."""
-    events = [one.event for one in messages if one.event in _HANDED_OVER | _BACK]
-    return bool(events) and events[-1] in _HANDED_OVER

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from math import ceil
 from typing import Final
 
 from exporter.config import Module
-from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import NoConnection, NotSent, Outcome, ReplyError, RequestFailed
 from exporter.model.answer_pattern import compiled
+from exporter.model.reply_values import Drift
 from exporter.probing.conversation import Said, opened, opening, question, said
 from exporter.probing.result import Phase, Reason, Result
 from exporter.upstream.answer import Answer
@@ -19,12 +21,30 @@ from exporter.upstream.sender import Received, Sender
 FIRST_LOOK: Final = 1.0
 """Seconds after which the messages are read if the reply brought no answer; doubled each time."""
 
+LAST_READ: Final = 5.0
+"""Seconds for a reading of the messages beyond the bot's time."""
+
 LOOK_BACK: Final = 20
 """Earlier messages that are read as well: a person may have taken over long before the question."""
 
+_UNREADABLE: Final = "probe"
+"""The name under which deviations from the documents are counted."""
+
+
+def most_requests(module: Module) -> int:
+    """The requests of one probe at most: conversation, question, and the readings."""
+    readings = ceil(module.timeout.total_seconds() / FIRST_LOOK).bit_length()
+    return 2 + readings
+
 
 async def probed(
-    sender: Sender, bot_id: str, module: Module, now: Callable[[], datetime]
+    sender: Sender,
+    bot_id: str,
+    module: Module,
+    now: Callable[[], datetime],
+    *,
+    asking: Callable[[], None] = lambda: None,
+    handed_over: bool = False,
 ) -> Result:
     """Ask a bot a module's question, once.
 
@@ -33,8 +53,11 @@ async def probed(
         bot_id: The id of the bot.
         module: The question, and what its answer must be like.
         now: The present as an aware instant; durations come from the event loop's clock.
+        asking: Called when the question is sent.
+        handed_over: Whether a person had the conversation when it was last seen. It is still so if
+            the bot does not answer and no message says otherwise.
     """
-    exchange = _Exchange(sender, bot_id, module, now())
+    exchange = _Exchange(sender, bot_id, module, now(), asking, handed_over)
     try:
         return await exchange.run()
     except RequestFailed as error:
@@ -52,24 +75,31 @@ class _Exchange:
         bot_id: Likewise.
         module: Likewise.
         at: When it began.
+        asking: See `probed`.
+        handed_over: Likewise.
         phase: The present phase, apart from waiting.
         phases: The seconds of each phase so far.
-        asked: Whether the question was sent.
+        asked: Whether the question was sent, and not refused unread.
+        replied: Whether the request that carries the question has ended well.
     """
 
     sender: Sender
     bot_id: str
     module: Module
     at: datetime
+    asking: Callable[[], None]
+    handed_over: bool
     phase: Phase = Phase.CONVERSATION
     phases: dict[Phase, float] = field(default_factory=dict)
     asked: bool = False
+    replied: bool = False
 
     def __post_init__(self) -> None:
         self._time = asyncio.get_running_loop().time
         self._pattern = compiled(self.module.answer)
         self._patience = self.module.timeout.total_seconds()
         self._look_next = FIRST_LOOK
+        self._drift = Drift()
 
     async def run(self) -> Result:
         """Open the conversation, ask, and wait for the answer.
@@ -82,9 +112,11 @@ class _Exchange:
         self.phase = Phase.ANSWER
         found = await self._ask(conversation)
         while not (found.answered or found.handed_over):
-            looked = await self._look(conversation, found)
+            if found.handed_over is False:
+                self.handed_over = False
+            looked = await self._look(conversation, found.sequence)
             if looked is None:
-                return self.ended(Reason.NO_ANSWER)
+                return self.ended(Reason.HANDOVER if self.handed_over else Reason.NO_ANSWER)
             found = looked
         # What a bot says before a person takes over is no answer.
         if found.handed_over:
@@ -100,7 +132,7 @@ class _Exchange:
             return await client.conversation(self.bot_id, body, key, self._patience)
 
         with await self._timed(self.sender.probe(self.bot_id, ask)) as received:
-            return await received.made(opened)
+            return await received.made(partial(opened, drift=self._drift))
 
     async def _ask(self, conversation: str) -> Said:
         """Send the question; what its reply says."""
@@ -108,32 +140,35 @@ class _Exchange:
 
         async def ask(client: Client, key: str) -> Answer:
             self.asked = True
+            self.asking()
             return await client.message(self.bot_id, conversation, body, key, self._patience)
 
         sent = self.sender.probe(self.bot_id, ask, replies=True)
         with await self._timed(sent) as received:
-            return await received.made(partial(said, pattern=self._pattern))
+            self.replied = True
+            return await received.made(partial(said, pattern=self._pattern, drift=self._drift))
 
-    async def _look(self, conversation: str, before: Said) -> Said | None:
+    async def _look(self, conversation: str, sequence: int) -> Said | None:
         """Read the messages after a while; None if the bot's time is over.
 
         The bot has answered the request without an answer in it. It may come later, and is then
         among the messages, as is the event with which a person took over.
         """
         left = self._patience - self.phases[Phase.ANSWER]
-        if left <= 0 or before.sequence is None:
+        if left <= 0:
             return None
         pause = min(self._look_next, left)
         self._look_next *= 2
         await asyncio.sleep(pause)
-        self.phases[Phase.ANSWER] += pause
-        first = max(before.sequence - LOOK_BACK, 1)
+        self._add(Phase.ANSWER, pause)
+        first, seconds = max(sequence - LOOK_BACK, 1), left - pause + LAST_READ
 
         async def ask(client: Client, key: str) -> Answer:
-            return await client.messages(self.bot_id, conversation, first, key, self._patience)
+            return await client.messages(self.bot_id, conversation, first, key, seconds)
 
         with await self._timed(self.sender.probe(self.bot_id, ask)) as received:
-            return await received.made(partial(said, pattern=self._pattern, since=before.sequence))
+            read = partial(said, pattern=self._pattern, drift=self._drift, since=sequence)
+            return await received.made(read)
 
     async def _timed(self, sent: Awaitable[Received]) -> Received:
         """Await a request, and note how long it waited and took.
@@ -159,18 +194,20 @@ class _Exchange:
 
     def failed(self, error: RequestFailed) -> Result:
         """What a failed request amounts to."""
-        if error.outcome is Outcome.RATE_LIMITED and not isinstance(error, NotSent):
-            self.asked = False  # whatever was refused so cost nothing
-        return self.ended(self._reason(error), str(error))
+        held_back = isinstance(error, NotSent) or error.outcome is Outcome.RATE_LIMITED
+        # Of the reading of an answer, neither says anything about the question.
+        for_nothing = (held_back or isinstance(error, NoConnection)) and not self.replied
+        if for_nothing:
+            self.asked = False
+        result = self.ended(self._reason(error, held_back=held_back), str(error))
+        return replace(result, retry=for_nothing)
 
-    def _reason(self, error: RequestFailed) -> Reason:
+    def _reason(self, error: RequestFailed, *, held_back: bool) -> Reason:
         if error.outcome is Outcome.UNAUTHORIZED:
             return Reason.KEY_REJECTED
-        if isinstance(error, NotSent) or error.outcome is Outcome.RATE_LIMITED:
-            # If the question is out, only the reading of its answer was held back.
-            answering = self.asked and isinstance(error, NotSent)
-            return Reason.NO_ANSWER if answering else Reason.HELD_BACK
-        if error.outcome is Outcome.TIMEOUT and self.asked:
+        if held_back:
+            return Reason.HELD_BACK
+        if error.outcome is Outcome.TIMEOUT and self.asked and not self.replied:
             return Reason.NO_ANSWER
         return Reason.REFUSED if error.outcome is Outcome.CLIENT_ERROR else Reason.API_ERROR
 
@@ -178,4 +215,5 @@ class _Exchange:
         self, reason: Reason | None, detail: str = "", *, matches: bool | None = None
     ) -> Result:
         """The result."""
+        self.sender.drifted(_UNREADABLE, self._drift)
         return Result(self.at, dict(self.phases), reason, matches, detail, self.asked)

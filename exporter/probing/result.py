@@ -42,7 +42,7 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.REFUSED: "the API refused the request",
     Reason.API_ERROR: "the API could not be reached, failed, or answered something else",
     Reason.KEY_REJECTED: "the API rejected the key",
-    Reason.HELD_BACK: "a limit, a pause or a missing key held the probe back",
+    Reason.HELD_BACK: "a limit, a pause, a missing key or a reload held the probe back",
 }
 """Each reason in words."""
 
@@ -73,7 +73,7 @@ FAILURE: Final = Family(
 )
 FAILURES: Final = Family(
     "seasalt_probe_consecutive_failures",
-    "Probes in a row that failed because of the bot, this one included.",
+    "Probes in a row that failed because of the bot, this one included; at most one an interval.",
 )
 TIMESTAMP: Final = Family(
     "seasalt_probe_timestamp_seconds",
@@ -93,6 +93,8 @@ class Result:
         matches: Whether the answer matched; None without an answer.
         detail: The exporter's own words about the reason, for people; no part of an answer.
         asked: Whether the question was sent, and so may have cost a message.
+        retry: Whether nothing was done for the probe, so that it is tried again before the interval
+            is over: it was held back, or there was no connection.
         failures: The probes in a row that failed because of the bot.
     """
 
@@ -102,6 +104,7 @@ class Result:
     matches: bool | None = None
     detail: str = ""
     asked: bool = True
+    retry: bool = False
     failures: int = 0
 
     @property

@@ -23,7 +23,7 @@ import httpx
 from exporter import __version__
 from exporter.config import Workspace
 from exporter.config.settings import Http
-from exporter.errors import Cause, Outcome, RequestFailed, StartError
+from exporter.errors import Cause, NoConnection, Outcome, RequestFailed, StartError
 from exporter.files import LARGEST_PEM, Unfit as UnfitFile, read as read_file, reason as why_unread
 from exporter.model import api_paths
 from exporter.model.bot_list import BOT_ID, PAGE_SIZE
@@ -78,9 +78,6 @@ _PROXY: Final[Mapping[str, str]] = {
 
 _IN_A_PATH: Final = rf"(?!\.\.?/){BOT_ID}"
 """The pattern of an id in a path: `..` would lead to another path."""
-
-CONVERSATION_ID: Final = BOT_ID
-"""The pattern of the ids of conversations, which come from answers."""
 
 MOST_PROBES: Final = 16
 """Probes of a workspace at a time; bots that hang must not use up the connections of the reports."""
@@ -272,6 +269,9 @@ class Client:
         if address is None:
             raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
         request.setdefault("headers", {"Authorization": f"Bearer {key}"})
+        if seconds is not None:
+            # Below the time for all of it, so that no connection is told from no answer.
+            request["timeout"] = httpx.Timeout(None, connect=min(_CONNECT, seconds / 2))
         self._sent.update(dict.fromkeys(request["headers"], key))
         time = asyncio.get_running_loop().time
         allowed = self._workspace.timeout.total_seconds() if seconds is None else seconds
@@ -354,7 +354,9 @@ class Client:
         if status < 400:
             wish = None
         cause = Cause.CONNECT if status == 407 else None
-        return RequestFailed(_outcome(status), text, status, wish, own=own, cause=cause)
+        failed = RequestFailed(_outcome(status), text, status, wish, own=own, cause=cause)
+        failed.code = _code(found) if own else None
+        return failed
 
     def _rejected(self, status: int) -> RequestFailed:
         scope = self._workspace.dialect.key_scope
@@ -374,7 +376,7 @@ class Client:
         try:
             yield
         except httpx.ConnectTimeout:
-            raise RequestFailed(Outcome.TIMEOUT, "no connection in time") from None
+            raise NoConnection(Outcome.TIMEOUT, "no connection in time") from None
         except (TimeoutError, httpx.TimeoutException):
             raise RequestFailed(Outcome.TIMEOUT, "no answer in time") from None
         except NoEnd:
@@ -384,7 +386,9 @@ class Client:
             if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):
                 raise RequestFailed(Outcome.CONNECT, "not HTTP/1.1, or broken HTTP") from None
             proxied = self._workspace.http.proxy_url is not None
-            raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None
+            none = isinstance(error, httpx.ConnectError | httpx.ProxyError)
+            failure = NoConnection if none else RequestFailed
+            raise failure(Outcome.CONNECT, _words(error, proxied=proxied)) from None
 
 
 def _alone(judge: Callable[[], Answer]) -> Answer:

@@ -292,6 +292,10 @@ class Sender:
             bot_id,
         )
 
+    def drifted(self, metric: str, drift: Drift) -> None:
+        """Count a reply's deviations from the API's documents."""
+        self.telemetry.drifted(*self._place, metric, drift)
+
     async def probe(self, bot_id: str, ask: AskAProbe, *, replies: bool = False) -> Received:
         """Send a request of a probe, once: each message costs, so none is sent again.
 

@@ -20,7 +20,9 @@ scrape must not suffer from that, so three rules apply:
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final, Protocol
@@ -28,7 +30,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot import Snapshot
-from exporter.network_addresses import literal
+from exporter.network_addresses import literal, party
 from exporter.polling.status import Rest, Status
 from exporter.web.status_view import Links, View
 
@@ -60,6 +62,14 @@ _SCRAPERS: Final = 32
 
 _LONGEST: Final = 1000
 """Maximum length of a header or query to parse; longer ones are slow, and scrapers send none."""
+
+MOST_WAITING: Final = 64
+MOST_WAITING_OF_ONE: Final = 16
+"""Requests that may wait for probes at a time, in all and of one client.
+
+Each takes one of the connections that `exporter.web.sockets` allows, 256 in all and 32 of a client.
+Bots that hang must leave enough of them for `/metrics`.
+"""
 
 _LONGEST_QUERY: Final = 4000
 """Bytes of a query that are parsed; a workspace's name may take 1,440."""
@@ -103,8 +113,14 @@ NOT_PROBED: Final = Answer(
 NOT_KNOWN: Final = Answer(
     503, b"Waiting for the list of bots\n", headers=((b"retry-after", b"10"),)
 )
+UNDER_WAY: Final = Answer(
+    503,
+    b"The probe is under way, and too many wait already: ask again\n",
+    headers=((b"retry-after", b"30"),),
+)
 NO_RESULT: Final = Answer(503, b"The probe was given up, ask again\n")
 WHICH: Final = Answer(400, b"Give workspace, bot_id and module, each once\n")
+WHICH_WORKSPACE: Final = Answer(400, b"Give no parameter, or workspace once\n")
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
 
@@ -127,19 +143,50 @@ class NoProbe(Exception):
 class Probes(Protocol):
     """What probes bots."""
 
-    async def page(self, workspace: str, bot_id: str, module: str) -> bytes:
+    def allows(self, workspace: str, bot_id: str, module: str) -> bool:
+        """Whether the configuration has such a probe."""
+
+    async def page(self, workspace: str, bot_id: str, module: str, *, wait: bool) -> bytes:
         """The result for a bot and a module in the text format.
+
+        Args:
+            workspace: The name of the bot's workspace.
+            bot_id: The id of the bot.
+            module: The name of the module.
+            wait: Whether to wait for a probe that is under way or begins.
 
         Raises:
             NoProbe: If there is none.
         """
 
-    async def discovery(self) -> bytes:
+    async def discovery(self, workspace: str) -> bytes:
         """What can be probed, in the form of Prometheus' HTTP service discovery.
 
+        Args:
+            workspace: The name of a workspace; empty for all.
+
         Raises:
-            NoProbe: If that is not known yet.
+            NoProbe: If that is not known yet, or there is no such workspace.
         """
+
+
+class _Waiting:
+    """Who waits for probes."""
+
+    def __init__(self) -> None:
+        self._of = Counter[str]()
+
+    @contextmanager
+    def one_of(self, client: str) -> Iterator[bool]:
+        """Count a request of a client; whether it may wait."""
+        of = self._of
+        of[client] += 1
+        try:
+            yield of[client] <= MOST_WAITING_OF_ONE and of.total() <= MOST_WAITING
+        finally:
+            of[client] -= 1
+            if not of[client]:
+                del of[client]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -187,6 +234,7 @@ class Web:
                 f"{self.route_prefix}/probe": partial(self._probe, self.probes),
                 f"{self.route_prefix}/api/v1/sd/probes": partial(self._discovery, self.probes),
             }
+        self._waiting = _Waiting()
         self._pages = _Shared(self._made)
         self._one_reload = asyncio.Lock()
         self._next_reload: asyncio.Future[str] | None = None
@@ -224,23 +272,26 @@ class Web:
 
     async def _probe(self, probes: Probes, scope: Scope) -> Answer:
         """The result of a probe, which the client may have to wait for."""
-        query = scope.get("query_string", b"")[:_LONGEST_QUERY].decode("latin-1")
-        given = parse_qsl(query, keep_blank_values=True)
-        found = dict(given)
-        if len(given) != len(found) or found.keys() != {"workspace", "bot_id", "module"}:
+        found = _parameters(scope)
+        if found is None or found.keys() != {"workspace", "bot_id", "module"}:
             return WHICH
-        if scope["method"] == "HEAD":
-            return Answer(200, b"", TEXT)  # a look is no reason to send a message
-        try:
-            return Answer(200, await probes.page(**found), TEXT, _FRESH)
-        except NoProbe as none:
-            return none.answer
+        if scope["method"] == "HEAD":  # a look is no reason to send a message
+            return Answer(200, b"", TEXT) if probes.allows(**found) else NOT_PROBED
+        with self._waiting.one_of(party((scope.get("client") or ("",))[0])) as wait:
+            try:
+                return Answer(200, await probes.page(**found, wait=wait), TEXT, _FRESH)
+            except NoProbe as none:
+                return none.answer
 
-    async def _discovery(self, probes: Probes, _scope: Scope) -> Answer:
+    async def _discovery(self, probes: Probes, scope: Scope) -> Answer:
+        found = _parameters(scope)
+        if found is None or not found.keys() <= {"workspace"}:
+            return WHICH_WORKSPACE
         try:
-            return Answer(200, await probes.discovery(), b"application/json", _FRESH)
+            page = await probes.discovery(found.get("workspace", ""))
         except NoProbe as none:
             return none.answer
+        return Answer(200, page, b"application/json", _FRESH)
 
     async def _slash_after(self, scope: Scope) -> Answer:
         """A redirect to the prefix plus a slash; relative, because a proxy may rewrite the path."""
@@ -380,6 +431,14 @@ class _Rests:
         for text in texts:
             yield text
             self()
+
+
+def _parameters(scope: Scope) -> dict[str, str] | None:
+    """The parameters of a query; None if one is there twice."""
+    query = scope.get("query_string", b"")[:_LONGEST_QUERY].decode("latin-1")
+    given = parse_qsl(query, keep_blank_values=True)
+    found = dict(given)
+    return found if len(given) == len(found) else None
 
 
 def _view(scope: Scope) -> View:

@@ -18,12 +18,13 @@ def test_the_plan_says_what_probes_and_knowledge_bases_cost_at_most() -> None:
         discover_bots={},
     )
     told = list(lines(one, MODULES))
-    cost = "at most {} messages an hour, with {} requests or more"
+    cost = "at most {} messages an hour, in at most {} requests"
     assert told[-2:] == [
-        f"  probes, where Prometheus asks for them: {cost.format(12, 24)}",
-        f"  and for each bot that is discovered: {cost.format(6, 12)}",
+        f"  probes, where Prometheus asks for them: {cost.format(12, 84)}",
+        f"  and for each bot that is discovered: {cost.format(6, 42)}",
     ]
     assert "  every 1h     each bot: the files of its knowledge base, a page or more" in told
+    # A conversation, a question, and five looks for the answer: see `most_requests`.
     # The list of bots once an hour, the labels of the workspace, and the files of three bots.
     assert "  10 requests an hour, 240 a day" in told
 

@@ -2,18 +2,41 @@ import time
 
 import pytest
 
-from exporter.model.answer_pattern import LONGEST_PATTERN, LONGEST_TEXT, AnswerPattern
+from exporter.model.answer_pattern import LONGEST_PATTERN, LONGEST_TEXT, AnswerPattern, checked
 
-SLOW = ("(a+)+$", "(a|aa)+$", "(.*)*x", r"(\w+\s?)+$", "(.{0,100}){10}Q")
+SLOW = (
+    *("(a+)+$", "(a|aa)+$", "(.*)*x", r"(\w+\s?)+$", "(.{0,100}){10}Q"),
+    *(r"(?:\w{1,20}){1,10}!", "(?:a{1,30}){1,30}b", r"(?:[\w ]{1,30}){1,3}!"),
+)
+TOO_SLOW = (
+    "(?:(?:a{1,30}){1,30}){1,8}b",
+    "(?:(?:a{1,30}){1,30}){1,2}b",
+    "(?x) (?:(?:a{1,30}){1,30}){1,8}b # never ends",
+)
 
 
 @pytest.mark.parametrize("pattern", SLOW)
 def test_no_pattern_takes_long_over_any_text(pattern: str) -> None:
-    compiled = AnswerPattern(pattern)
+    compiled = AnswerPattern(checked(pattern))
     for text in ("a" * 100_000 + "!", "ab cd " * 20_000, "é漢 " * 40_000):
         begun = time.process_time()
         compiled.found_in(text)
-        assert time.process_time() - begun < 1
+        # Some 30 ms at most; a test machine may be slow.
+        assert time.process_time() - begun < 0.3
+
+
+@pytest.mark.parametrize("pattern", TOO_SLOW)
+def test_a_pattern_that_would_take_long_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="must be a smaller regular expression"):
+        checked(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(?i)\b(9|nine) ?am\b", r"(?i)\w{1,50}x", r"(?s)open.{0,200}nine", r"[\d.]+ €", "a|"],
+)
+def test_a_usual_pattern_is_small_enough(pattern: str) -> None:
+    assert checked(pattern) == pattern
 
 
 def test_a_pattern_matches_anywhere_in_the_first_part_of_a_text() -> None:

@@ -104,6 +104,19 @@ def test_a_404_ends_it_with_one_line_and_a_metric(caplog: pytest.LogCaptureFixtu
     assert "knowledge_base" not in run.page()
 
 
+def test_a_404_of_a_bot_that_does_not_exist_ends_nothing() -> None:
+    run = Run(3, 4)
+    gone = {
+        "detail": "The entry: BOT, id: b0 does not exist.",
+        "code": 20006,
+        "parameters": {"entry_name": "BOT", "id": "b0"},
+    }
+    run.api.refuses = {"b0": (404, gone)}
+    run.lasts(HOUR * 3)
+    assert run.shown("b1") == 4
+    assert run.told(AVAILABLE) == 1
+
+
 def test_a_404_of_one_bot_ends_nothing_once_another_was_counted() -> None:
     run = Run(3, 4)
     run.lasts(timedelta(minutes=1))

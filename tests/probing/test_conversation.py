@@ -9,6 +9,7 @@ from support.talk import message, reply
 
 from exporter.errors import ReplyError
 from exporter.model.answer_pattern import AnswerPattern
+from exporter.model.reply_values import Drift
 from exporter.probing.conversation import Said, opened, said
 from exporter.probing.result import MEANINGS, Reason, Result, page
 
@@ -80,26 +81,65 @@ ANY = st.recursive(
 
 def test_the_documented_messages_are_read() -> None:
     help_ = AnswerPattern("help you")
-    assert said(DOCUMENTED, help_, since=0) == Said(0)
-    assert opened(DOCUMENTED) == DOCUMENTED["conversation_id"]
+    assert said(DOCUMENTED, help_, Drift(), since=0) == Said(0)
+    assert opened(DOCUMENTED, Drift()) == DOCUMENTED["conversation_id"]
     first = {**DOCUMENTED, "messages": [{**DOCUMENTED["messages"][0], "sequence": 2}]}
-    assert said(first, help_, since=1) == Said(1, answered=True, matches=True)
+    assert said(first, help_, Drift(), since=1) == Said(
+        1, answered=True, matches=True, handed_over=False
+    )
 
 
 def test_several_messages_are_one_answer_in_their_order() -> None:
     two = reply(message(3, "OUTBOUND_MESSAGE", "ten"), message(2, "OUTBOUND_MESSAGE", "nine to"))
-    assert said(two, AnswerPattern("nine to\nten")).matches
+    assert said(two, AnswerPattern("nine to\nten"), Drift()).matches
 
 
 def test_what_was_said_before_the_question_is_no_answer() -> None:
     before = reply(message(4, "OUTBOUND_MESSAGE", "nine"), sequence=4)
-    assert said(before, PATTERN) == Said(4)
+    assert said(before, PATTERN, Drift()) == Said(4)
+
+
+def test_a_text_may_be_in_the_data_of_a_message_alone() -> None:
+    shown = message(9, "OUTBOUND_MESSAGE")
+    del shown["text"]
+    shown["data"] = {"text": "nine"}
+    assert said(reply(shown, sequence=8), PATTERN, Drift()).matches
+
+
+def test_what_a_person_says_is_no_answer_of_the_bot() -> None:
+    ann = message(9, "OUTBOUND_MESSAGE", "nine, says Ann", speaker="agent-7")
+    assert said(reply(ann, sequence=8), PATTERN, Drift()) == Said(8, handed_over=True)
+    note = message(9, "OUTBOUND_MESSAGE", "nine", speaker="SYSTEM")
+    assert said(reply(note, sequence=8), PATTERN, Drift()) == Said(8)
+
+
+def test_a_bot_that_answers_has_the_conversation_whatever_was_before_the_question() -> None:
+    before = message(3, "TRANSFERRING", speaker="SYSTEM")
+    answer = message(9, "OUTBOUND_MESSAGE", "nine")
+    found = said(reply(before, answer, sequence=8), PATTERN, Drift())
+    assert found == Said(8, answered=True, matches=True, handed_over=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "field"),
+    [
+        ({"messages": "none", "inbound_sequence": 1}, "messages"),
+        ({"messages": []}, "inbound_sequence"),
+        (reply(message(2, "OUTBOUND_MESSAGE", "nine", speaker="")), "speaker"),
+        (reply({**message(2, "OUTBOUND_MESSAGE"), "text": 9}), "text"),
+    ],
+)
+def test_a_reply_that_cannot_be_read_is_not_taken_for_silence(answer: object, field: str) -> None:
+    drift = Drift()
+    with pytest.raises(ReplyError):
+        said(answer, PATTERN, drift)
+    assert drift[field] == 1
 
 
 @pytest.mark.parametrize(
     ("events", "a_persons"),
     [
-        ((), False),
+        ((), None),
         (("TRANSFERRING",), True),
         (("ASSIGNED",), True),
         (("TRANSFERRING", "JOINED"), True),
@@ -110,27 +150,28 @@ def test_what_was_said_before_the_question_is_no_answer() -> None:
     ],
 )
 def test_the_last_event_of_a_hand_over_says_whose_the_conversation_is(
-    events: tuple[str, ...], a_persons: bool
+    events: tuple[str, ...], a_persons: bool | None
 ) -> None:
     messages = [message(place, event) for place, event in enumerate(events, start=2)]
-    assert said(reply(*reversed(messages)), PATTERN).handed_over is a_persons
+    assert said(reply(*reversed(messages)), PATTERN, Drift()).handed_over is a_persons
 
 
 @given(ANY)
 def test_whatever_comes_is_read_or_refused_and_the_error_quotes_nothing(answer: object) -> None:
-    for read in (opened, lambda one: said(one, PATTERN)):
-        refusal = ""
+    for read in (opened, lambda one, drift: said(one, PATTERN, drift)):
+        refusal, drift = "", Drift()
         try:
-            read(answer)
+            read(answer, drift)
         except ReplyError as error:
             refusal = str(error)
         assert refusal.partition(":")[0] in {"", "conversation", "messages"}
+        assert bool(drift) or not refusal
 
 
 @pytest.mark.parametrize("identity", ["", ".", "..", "a/b", "a?b", "a b", "a#b", "%2e", "x" * 129])
 def test_an_id_of_a_conversation_that_would_lead_elsewhere_is_refused(identity: str) -> None:
     with pytest.raises(ReplyError):
-        opened({"conversation_id": identity})
+        opened({"conversation_id": identity}, Drift())
 
 
 def test_every_reason_is_told_in_words_here_and_in_the_documentation() -> None:

@@ -1,8 +1,10 @@
 import asyncio
+import gc
 import logging
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from support.talk import CONVERSATION, HOURS, RIGHT, Bot, Probed, message, reply
 from support.virtual import START
@@ -10,7 +12,8 @@ from support.workspaces import KEY
 
 from exporter.model import api_paths
 from exporter.probing.conversation import SUB_CHANNEL
-from exporter.probing.prober import RETRY, GivenUp, NotProbed, Prober
+from exporter.probing.exchange import LAST_READ, most_requests
+from exporter.probing.prober import RETRY, GivenUp, NotKnown, NotProbed, Prober, UnderWay
 from exporter.probing.result import Phase, Reason, Result, discovery, page
 from exporter.upstream.client import MOST_PROBES
 
@@ -83,7 +86,18 @@ def test_a_probe_opens_the_conversation_of_its_user_asks_and_reads_the_answer() 
         (Bot(opens=503), Reason.API_ERROR),
         (Bot(conversation="../../bots"), Reason.API_ERROR),
         (Bot(conversation=".."), Reason.API_ERROR),
-        (Bot(replies={"messages": "none"}), Reason.NO_ANSWER),
+        (Bot(replies={"messages": "none"}), Reason.API_ERROR),
+        (Bot(replies={**NOTHING, "messages": "none"}), Reason.API_ERROR),
+        (Bot(replies={"messages": []}), Reason.API_ERROR),
+        (Bot(replies=NOTHING, reads=429), Reason.HELD_BACK),
+        (Bot(replies=NOTHING, reads=403, headers={"Retry-After": "9"}), Reason.HELD_BACK),
+        (Bot(replies=NOTHING, reads=401), Reason.KEY_REJECTED),
+        (Bot(replies=NOTHING, reads=500), Reason.API_ERROR),
+        (Bot(replies=NOTHING, reading=999), Reason.API_ERROR),
+        (Bot(opening=999), Reason.API_ERROR),
+        (Bot(broken=httpx.ConnectTimeout("canary")), Reason.API_ERROR),
+        (Bot(broken=httpx.ConnectError("canary")), Reason.API_ERROR),
+        (Bot(replies=reply(message(2, "OUTBOUND_MESSAGE", RIGHT, "agent-7"))), Reason.HANDOVER),
         (Bot(replies=reply(message(2, "OUTBOUND_MESSAGE", RIGHT), sequence=-1)), Reason.API_ERROR),
         (Bot(status=401), Reason.KEY_REJECTED),
         (Bot(opens=429), Reason.HELD_BACK),
@@ -121,6 +135,49 @@ def test_a_conversation_that_a_person_took_over_earlier_is_still_a_persons() -> 
     assert Probed(taken).once().reason is Reason.HANDOVER
     back = Bot(replies=reply(sequence=9), later=[*before, message(5, "EXITED")])
     assert Probed(back).once().reason is Reason.NO_ANSWER
+
+
+def test_a_hand_over_is_known_until_the_bot_answers_again_however_long_ago_it_was() -> None:
+    run = Probed(Bot(replies=HANDED_OVER))
+
+    async def probe(prober: Prober) -> list[Reason | None]:
+        found = []
+        # The event is among the messages that are read only at first.
+        silent = Bot(replies=reply(sequence=40))
+        answers = Bot(replies=reply(message(51, "OUTBOUND_MESSAGE", RIGHT), sequence=50))
+        ended = Bot(replies=reply(sequence=40), later=[message(39, "EXITED", speaker="SYSTEM")])
+        for bot in (run.api.bots["b0"], silent, silent, answers, silent, run.api.bots["b0"], ended):
+            run.api.bots["b0"] = bot
+            found.append((await prober.probe("acme", "b0", "hours")).reason)
+            await asyncio.sleep(11 * MINUTES)
+        return found
+
+    assert run.during(probe) == [
+        *(Reason.HANDOVER, Reason.HANDOVER, Reason.HANDOVER),
+        *(None, Reason.NO_ANSWER, Reason.HANDOVER, Reason.NO_ANSWER),
+    ]
+
+
+def test_what_cannot_be_read_is_counted_as_drift() -> None:
+    run = Probed(Bot(replies={**NOTHING, "messages": "none"}))
+    run.once()
+    labels = 'api="seachat",field="messages",metric="probe",workspace="acme"'
+    assert run.told(f"seasalt_schema_drift_total{{{labels}}}") == 1
+
+
+def test_a_probe_ends_soon_after_the_bots_time_however_slowly_its_messages_are_read() -> None:
+    run = Probed(Bot(replies=NOTHING, seconds=28.0, reading=4.5))
+    took = run.once().phases[Phase.ANSWER]
+    assert took <= HOURS.timeout.total_seconds() + LAST_READ
+
+
+def test_a_probe_sends_no_more_requests_than_the_plan_says() -> None:
+    for seconds in (1, 2, 30, 240):
+        module = HOURS.model_copy(update={"timeout": timedelta(seconds=seconds)})
+        run = Probed(Bot(replies=NOTHING), modules={"hours": module})
+        run.api.seconds = 0.0
+        run.once()
+        assert len(run.api.asked) == most_requests(module)
 
 
 def test_fifty_who_ask_at_once_share_one_message_and_one_result() -> None:
@@ -182,10 +239,83 @@ def test_no_request_of_a_probe_is_sent_again() -> None:
     assert len(run.api.asked) == 1
 
 
-def test_what_cost_no_message_is_tried_again_after_a_minute_and_not_at_once() -> None:
-    run = Probed(Bot(opens=500))
-    run.during(after(0, 1, 1, RETRY))
-    assert len(run.api.asked) == 2
+@pytest.mark.parametrize(
+    "bot",
+    [
+        Bot(opens=429),
+        Bot(status=429),
+        Bot(broken=httpx.ConnectError("canary")),
+        Bot(broken=httpx.ConnectTimeout("canary")),
+    ],
+    ids=["conversation refused", "question refused", "no connection", "no connection in time"],
+)
+def test_what_the_api_did_nothing_for_is_tried_again_after_a_minute_and_not_at_once(
+    bot: Bot,
+) -> None:
+    run = Probed(bot)
+    run.during(after(0, 1, 1))
+    once = len(run.api.asked)
+    run = Probed(bot)
+    results = run.during(after(0, 1, 1, RETRY + 1, RETRY + 1))
+    assert once < len(run.api.asked) <= 3 * once
+    assert {result.failures for result in results} <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    "bot",
+    [
+        Bot(opens=500),
+        Bot(opens=404),
+        Bot(opening=999),
+        Bot(opens=401),
+        Bot(conversation=".."),
+        Bot(status=500),
+        Bot(replies=NOTHING, reads=429),
+        Bot(replies=NOTHING, reads=401),
+        Bot(replies=NOTHING, reads=403, headers={"Retry-After": "9"}),
+        Bot(replies=NOTHING, reads=500),
+        Bot(replies=NOTHING, reading=999),
+        Bot(broken=httpx.ReadError("canary")),
+    ],
+    ids=[
+        *("conversation 500", "conversation 404", "conversation hangs", "conversation 401"),
+        *("no conversation", "question 500"),
+        *("reading 429", "reading 401", "reading 403", "reading 500", "reading hangs"),
+        "connection breaks",
+    ],
+)
+def test_what_may_have_cost_a_message_is_asked_and_counted_once_in_an_interval(bot: Bot) -> None:
+    run = Probed(bot)
+    results = run.during(after(0, *[60.0] * 8))
+    assert len({result.at for result in results}) == 1
+    assert results[-1].failures <= 1
+    assert run.api.questions <= 1
+    assert sum(below == api_paths.CONVERSATION for _, below, _ in run.api.asked) == 1
+
+
+def test_the_interval_begins_when_the_question_is_sent() -> None:
+    # The conversation takes long, and only at first.
+    run = Probed(Bot(opening=25.0))
+
+    async def probe(prober: Prober) -> None:
+        await prober.probe("acme", "b0", "hours")
+        run.api.bots["b0"] = Bot()
+        for _ in range(80):
+            await asyncio.sleep(10)
+            await prober.probe("acme", "b0", "hours")
+
+    run.during(probe)
+    pairs = zip(run.api.times, run.api.asked, strict=True)
+    asked = [at for at, (_, below, _) in pairs if below.endswith(api_paths.MESSAGES)]
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= HOURS.interval
+
+
+def test_a_budget_that_ends_between_question_and_answer_says_nothing_about_the_bot() -> None:
+    run = Probed(Bot(replies=NOTHING), requests_per_day=2)
+    result = run.once()
+    assert (result.reason, result.asked, result.failures) == (Reason.HELD_BACK, True, 0)
+    assert "\nprobe_success" not in page(result).decode()
 
 
 def test_what_may_have_cost_a_message_is_not_tried_again_within_the_interval() -> None:
@@ -257,20 +387,48 @@ def test_an_api_that_is_down_opens_the_breaker_for_probes() -> None:
 
 def test_a_workspace_probes_so_many_bots_at_a_time() -> None:
     run = Probed(*(Bot(seconds=20) for _ in range(2 * MOST_PROBES)))
-    most, flying = 0, 0
 
-    async def probe(prober: Prober) -> None:
-        nonlocal most
+    async def probe(prober: Prober) -> int:
         tasks = [
             asyncio.ensure_future(prober.probe("acme", f"b{one}", "hours"))
             for one in range(2 * MOST_PROBES)
         ]
         await asyncio.sleep(10)
-        most = run.api.questions
+        at_once = run.api.questions
         await asyncio.gather(*tasks)
+        return at_once
 
-    run.during(probe)
-    assert (most, flying) == (MOST_PROBES, 0)
+    assert run.during(probe) == MOST_PROBES
+    assert run.api.questions == 2 * MOST_PROBES
+
+
+def test_who_does_not_wait_begins_a_probe_all_the_same() -> None:
+    run = Probed(Bot(seconds=5))
+
+    async def probe(prober: Prober) -> Result:
+        for _ in range(2):
+            with pytest.raises(UnderWay):
+                await prober.probe("acme", "b0", "hours", wait=False)
+            await asyncio.sleep(2)
+        await asyncio.sleep(5)
+        return await prober.probe("acme", "b0", "hours", wait=False)
+
+    assert run.during(probe).reason is None
+    assert run.api.questions == 1
+
+
+def test_nothing_is_kept_for_bots_and_pollers_that_are_probed_no_more() -> None:
+    run = Probed(Bot())
+
+    async def probe(prober: Prober) -> tuple[int, int]:
+        await prober.probe("acme", "b0", "hours")
+        (turn,) = prober._turns.values()  # noqa: SLF001 - nothing else shows it
+        return len(prober._turns), len(turn.bots)  # noqa: SLF001
+
+    assert run.during(probe) == (1, 0)
+    del run.poller
+    gc.collect()
+    assert len(run.prober._turns) == 0  # noqa: SLF001
 
 
 def test_one_bot_is_asked_one_question_at_a_time() -> None:
@@ -324,10 +482,32 @@ def test_as_long_as_the_list_of_bots_is_not_known_nobody_is_told_that_there_is_n
     run = Probed(workspace_id="ws-1", discover_bots={})
 
     async def targets(prober: Prober) -> None:
+        for workspace in ("", "acme"):
+            with pytest.raises(NotKnown):
+                prober.targets(workspace)
         with pytest.raises(NotProbed):
-            prober.targets()
+            prober.targets("other")
 
     run.during(targets)
+
+
+def test_a_workspace_without_its_list_of_bots_does_not_hide_those_of_another() -> None:
+    run = Probed(Bot())
+    unknown = Probed(workspace_id="ws-1", discover_bots={})
+
+    async def targets(prober: Prober) -> list[str]:
+        unknown.one = unknown.one.model_copy(update={"name": "other"})
+        other = unknown.start()
+        both = Prober(lambda: [run.poller, other], run.world.now)
+        both.adopt(run.modules)
+        for workspace in ("", "other"):
+            with pytest.raises(NotKnown):
+                both.targets(workspace)
+        found = [one.bot.bot_id for one in both.targets("acme")]
+        await other.close()
+        return found
+
+    assert run.during(targets) == ["b0"]
 
 
 def test_a_reload_keeps_the_result_unless_the_module_has_changed() -> None:
@@ -347,6 +527,99 @@ def test_a_reload_keeps_the_result_unless_the_module_has_changed() -> None:
         return asked
 
     assert run.during(probe) == 1
+    assert run.api.questions == 2
+
+
+def test_a_module_that_is_gone_for_a_while_or_differs_in_its_interval_is_not_asked_again() -> None:
+    run = Probed(Bot())
+    longer = HOURS.model_copy(update={"interval": timedelta(hours=6)})
+
+    async def probe(prober: Prober) -> None:
+        first = await prober.probe("acme", "b0", "hours")
+        prober.adopt({})
+        prober.adopt({"hours": HOURS})
+        assert await prober.probe("acme", "b0", "hours") is first
+        prober.adopt({"hours": longer})
+        await asyncio.sleep(5 * 60 * MINUTES)
+        assert await prober.probe("acme", "b0", "hours") is first
+        prober.adopt({"hours": HOURS})
+        assert await prober.probe("acme", "b0", "hours") is not first
+
+    run.during(probe)
+    assert run.api.questions == 2
+
+
+def test_a_reload_amid_a_probe_does_not_ask_again() -> None:
+    run = Probed(Bot(seconds=20))
+
+    async def probe(prober: Prober) -> Result:
+        for number in range(5):
+            waiting = asyncio.ensure_future(prober.probe("acme", "b0", "hours"))
+            await asyncio.sleep(5)
+            old = run.poller
+            run.replaced(labels={"team": f"n{number}"})
+            await old.close()
+            prober.adopt(run.modules)
+            await asyncio.wait({waiting})
+        result = await prober.probe("acme", "b0", "hours")
+        await run.poller.close()
+        return result
+
+    result = run.during(probe)
+    assert (result.reason, result.failures) == (Reason.HELD_BACK, 0)
+    assert run.api.questions == 1
+
+
+def test_a_probe_that_is_given_up_before_its_question_is_begun_again() -> None:
+    run = Probed(Bot(opening=20))
+
+    async def probe(prober: Prober) -> Result:
+        for wait in (5, 0):  # the second one is given up before its first step
+            waiting = asyncio.ensure_future(prober.probe("acme", "b0", "hours"))
+            await asyncio.sleep(wait)
+            old = run.poller
+            run.replaced(labels={"team": f"n{wait}"})
+            await old.close()
+            with pytest.raises(GivenUp):
+                await waiting
+        result = await prober.probe("acme", "b0", "hours")
+        await run.poller.close()
+        return result
+
+    assert run.during(probe).reason is None
+    assert run.api.questions == 1
+
+
+def test_between_two_pollers_no_probe_begins() -> None:
+    run = Probed(Bot())
+
+    async def probe(prober: Prober) -> None:
+        await run.poller.close()
+        with pytest.raises(GivenUp):
+            await prober.probe("acme", "b0", "hours")
+
+    run.during(probe)
+    assert run.api.asked == []
+    assert run.told('seasalt_exporter_bugs_total{where="answer"}') == 0
+
+
+def test_a_result_of_another_customer_is_dropped() -> None:
+    run = Probed(Bot(), workspace_id="ws-1")
+
+    async def probe(prober: Prober) -> list[Result]:
+        found = [await prober.probe("acme", "b0", "hours")]
+        for change in ({"workspace_id": "ws-2"}, {"labels": {"team": "new"}}):
+            old = run.poller
+            run.replaced(**change)
+            await old.close()
+            prober.adopt(run.modules)
+            found.append(await prober.probe("acme", "b0", "hours"))
+        await run.poller.close()
+        return found
+
+    first, foreign, same = run.during(probe)
+    assert foreign is not first
+    assert same is foreign
     assert run.api.questions == 2
 
 

@@ -58,6 +58,11 @@ class Bot:
         seconds: How long the reply takes.
         status: The status of the reply, or of the conversation.
         opens: The status of the request for a conversation.
+        opening: How long that takes.
+        reads: The status of the list of messages.
+        reading: How long that takes.
+        headers: Of every answer.
+        broken: What happens to a question instead of all that.
         conversation: The id of the conversation.
     """
 
@@ -66,6 +71,11 @@ class Bot:
     seconds: float = 0.0
     status: int = 200
     opens: int = 200
+    opening: float = 0.0
+    reads: int = 200
+    reading: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
+    broken: Exception | None = None
     conversation: str = CONVERSATION
 
 
@@ -97,14 +107,20 @@ class Talk(FakeApi):
         status, body = 200, bot.replies
         if below == api_paths.CONVERSATION:
             status = bot.opens
+            await asyncio.sleep(bot.opening)
             body = {"user": content["user"], "conversation_id": bot.conversation}
         elif request.method == "POST":
             status = bot.status
             await asyncio.sleep(bot.seconds)
+            if bot.broken:
+                raise bot.broken
         else:
+            status = bot.reads
+            await asyncio.sleep(bot.reading)
             body = {"conversation_id": CONVERSATION, "messages": bot.later}
         shown: object = body if status == 200 else {"detail": RIGHT}
-        return httpx.Response(status, content=in_pieces(shown))
+        headers = {} if status == 200 else bot.headers
+        return httpx.Response(status, content=in_pieces(shown), headers=headers)
 
     @property
     def questions(self) -> int:

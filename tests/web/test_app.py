@@ -14,6 +14,9 @@ from exporter.metrics.snapshot import Snapshot, snapshot
 from exporter.metrics.store import Store
 from exporter.polling.status import Rest, Status
 from exporter.web.app import (
+    MOST_WAITING,
+    MOST_WAITING_OF_ONE,
+    UNDER_WAY,
     HELD,
     NO_RESULT,
     NOT_KNOWN,
@@ -25,6 +28,7 @@ from exporter.web.app import (
     wants_gzip,
     wants_openmetrics,
 )
+from exporter.web.sockets import Limits
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROMETHEUS_3 = (
@@ -147,16 +151,24 @@ class Asked:
     def __init__(self, none: Answer | None = None) -> None:
         self.none = none
         self.asked: list[tuple[str, str, str]] = []
+        self.discovered: list[str] = []
 
-    async def page(self, workspace: str, bot_id: str, module: str) -> bytes:
+    def allows(self, workspace: str, bot_id: str, module: str) -> bool:
+        """Whether there is anything."""
+        del workspace, bot_id, module
+        return not self.none
+
+    async def page(self, workspace: str, bot_id: str, module: str, *, wait: bool) -> bytes:
         """A page for each."""
+        assert wait
         self.asked.append((workspace, bot_id, module))
         if self.none:
             raise NoProbe(self.none)
         return b"probe_success 1\n"
 
-    async def discovery(self) -> bytes:
+    async def discovery(self, workspace: str) -> bytes:
         """No targets."""
+        self.discovered.append(workspace)
         if self.none:
             raise NoProbe(self.none)
         return b"[]"
@@ -198,6 +210,62 @@ def test_a_look_at_a_probe_sends_no_message() -> None:
     probes = Asked()
     assert ask(PROBE, "HEAD", app(probes=probes)).status_code == 200
     assert probes.asked == []
+    assert ask(PROBE, "HEAD", app(probes=Asked(NOT_PROBED))).status_code == NOT_PROBED.status
+
+
+def test_what_can_be_probed_is_told_for_all_workspaces_or_one() -> None:
+    probes = Asked()
+    web = app(probes=probes)
+    for query, status in (
+        ("", 200),
+        ("?workspace=acme+inc", 200),
+        ("?workspace=a&workspace=b", 400),
+        ("?bot_id=b", 400),
+    ):
+        assert ask(f"/api/v1/sd/probes{query}", web=web).status_code == status
+    assert probes.discovered == ["", "acme inc"]
+
+
+class Slow(Asked):
+    """What probes bots that never answer."""
+
+    async def page(self, workspace: str, bot_id: str, module: str, *, wait: bool) -> bytes:
+        """Waits, or says that somebody else does."""
+        self.asked.append((workspace, bot_id, module))
+        if wait:
+            await asyncio.Event().wait()
+        raise NoProbe(UNDER_WAY)
+
+
+def test_only_so_many_wait_for_probes_of_one_client_and_in_all() -> None:
+    web = app(probes=Slow())
+    path, _, query = PROBE.partition("?")
+
+    async def waiting(clients: list[str]) -> int:
+        scope = {"method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+
+        async def sent(_: object) -> None:
+            pass
+
+        def asks(client: str) -> Any:  # noqa: ANN401 - a coroutine
+            return web({**scope, "type": "http", "client": (client, 1)}, None, sent)  # type: ignore[arg-type]
+
+        tasks = [asyncio.ensure_future(asks(client)) for client in clients]
+        _, wait = await asyncio.wait(tasks, timeout=0.05)
+        for task in wait:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return len(wait)
+
+    many = [f"192.0.2.{number}" for number in range(100)]
+    for _ in range(2):  # whoever goes away makes room
+        assert asyncio.run(waiting(["192.0.2.1"] * 40)) == MOST_WAITING_OF_ONE
+        assert asyncio.run(waiting(many)) == MOST_WAITING
+        assert asyncio.run(waiting([f"2001:db8::{number}" for number in range(40)])) == (
+            MOST_WAITING_OF_ONE
+        )
+    assert Limits().per_address >= 2 * MOST_WAITING_OF_ONE
+    assert Limits().connections >= 2 * MOST_WAITING
 
 
 @pytest.mark.parametrize("none", [NOT_PROBED, NOT_KNOWN, NO_RESULT])
