@@ -242,7 +242,8 @@ def _shown_as_it_is(name: str) -> str:
 MODULE_NAME: Final = "[a-zA-Z][a-zA-Z0-9_-]{0,63}"
 """The pattern of a module's name."""
 
-ModuleName = Annotated[str, *matching(MODULE_NAME, "letters, digits, underscores and hyphens")]
+ModuleName = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^({MODULE_NAME})$"})]
+"""The name of a module where it is used; whether there is one is checked with all modules known."""
 
 
 class ProbeUser(Section):

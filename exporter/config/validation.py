@@ -136,7 +136,7 @@ class _Reader:
             if self.document.full:
                 break
             place = ("modules", name)
-            if not (isinstance(name, str) and fullmatch(MODULE_NAME, name, ASCII)):
+            if not fullmatch(MODULE_NAME, name, ASCII):
                 self.document.wrong(
                     place, "must be named with letters, digits, underscores and hyphens"
                 )

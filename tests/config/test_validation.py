@@ -14,6 +14,7 @@ from support.pace import TRACED
 from support.workspaces import workspace
 
 from exporter.config import Bot, Config, json_schema, load, show
+from exporter.config.settings import ProbeUser
 from exporter.config.validation import ORPHANED
 from exporter.config.yaml_document import MOST_TOLD
 from exporter.errors import ConfigError, Mistake
@@ -336,7 +337,7 @@ def test_modules_are_what_bots_may_be_probed_with(tmp_path: Path) -> None:
     assert (module.answer, module.timeout, module.interval) == (
         *("(?i)9 ?am$", timedelta(seconds=30), timedelta(minutes=10)),
     )
-    assert module.user.id == "seasalt-exporter-probe"
+    assert module.user.id == "seasalt-exporter-probe-hours"
     assert one.modules(one.bots[0]) == ()
     assert one.modules(Bot(id="b2")) == ("hours",)
     assert yaml.safe_load(show.shown_configuration(config))["modules"]["hours"]["interval"] == "10m"
@@ -409,6 +410,44 @@ def test_the_modules_of_all_files_are_known_in_all_of_them(tmp_path: Path) -> No
 def test_a_mistake_in_what_is_probed_is_told(tmp_path: Path, text: str, says: str) -> None:
     (found,) = mistakes(tmp_path, text)
     assert f"{found.path}: {found.text}" == says
+
+
+def test_each_module_has_a_user_of_its_own_unless_it_is_given_one(tmp_path: Path) -> None:
+    text = (
+        MODULES
+        + """\
+  days: {question: And on Sundays?, answer: no, user: {first_name: Ann}}
+  nights: {question: And at night?, answer: no, user: {id: ours}}
+"""
+    )
+    modules = loaded(tmp_path, text + WORKSPACE).modules
+    users = {name: module.user.id for name, module in modules.items()}
+    assert users == {
+        "hours": "seasalt-exporter-probe-hours",
+        "days": "seasalt-exporter-probe-days",
+        "nights": "ours",
+    }
+    longest = "m" * 64
+    text = MODULES.replace("hours", longest) + WORKSPACE
+    user = loaded(tmp_path, text).modules[longest].user
+    assert ProbeUser.model_validate(user.model_dump()) == user
+
+
+def test_a_name_that_no_module_may_have_is_told_where_the_module_is_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    for name in ("9", "1.5", "a b"):
+        text = MODULES.replace("hours", name) + PROBED.replace("[hours]", f"[{name!r}]")
+        (found,) = mistakes(tmp_path, text)
+        assert found.path == "modules"
+
+
+@pytest.mark.parametrize("label", ["module", "reason", "phase"])
+def test_a_label_of_probes_may_not_be_a_label_of_the_configuration(
+    tmp_path: Path, label: str
+) -> None:
+    (found,) = mistakes(tmp_path, MODULES + PROBED + f"    labels: {{{label}: x}}\n")
+    assert found.path == f"workspaces[0].labels.{label}"
 
 
 def test_a_fast_probe_needs_to_be_allowed(tmp_path: Path) -> None:

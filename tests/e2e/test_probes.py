@@ -4,7 +4,7 @@ import json
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from support.processes import Running, answered, finished, get, started, wait_fo
 from support.serving import rest
 
 from exporter.sandbox import Manner, Sandbox
+from exporter.web.app import MOST_WAITING_OF_ONE
 
 ROOT: Final = Path(__file__).parents[2]
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
@@ -67,9 +68,23 @@ def probing(exporter: Command, tmp_path: Path, request: pytest.FixtureRequest) -
     made = Sandbox.make(now=lambda: datetime.now(UTC), bots=4, days=2, conversations_per_day=1)
     talk = made.conversations
     talk.answers = {text: f"{CANARY} {answer}" for text, answer in talk.answers.items()}
-    workspace = made.workspaces[0]
-    bots = dict(zip(MANNERS, (bot.id for bot in workspace.bots), strict=True))
+    bots = dict(zip(MANNERS, (bot.id for bot in made.workspaces[0].bots), strict=True))
     talk.manners.update({bot: manner for manner, bot in bots.items()})
+    with probed(exporter, made, tmp_path, interval, bots) as probing:
+        yield probing
+
+
+@contextmanager
+def probed(
+    exporter: Command,
+    made: Sandbox,
+    tmp_path: Path,
+    interval: str,
+    bots: dict[Manner, str],
+    timeout: float = TIMEOUT,
+) -> Iterator[Probing]:
+    """An exporter that may probe the bots of a sandbox's first workspace."""
+    workspace = made.workspaces[0]
     with served(made) as api:
         config = tmp_path / "seasalt.yml"
         config.write_text(
@@ -81,7 +96,7 @@ def probing(exporter: Command, tmp_path: Path, request: pytest.FixtureRequest) -
                         "hours": {
                             "question": "When are you open?",
                             "answer": "(?i)9 ?am",
-                            "timeout": f"{TIMEOUT:.0f}s",
+                            "timeout": f"{timeout:.0f}s",
                             "interval": interval,
                         }
                     },
@@ -166,11 +181,14 @@ def test_a_real_prometheus_finds_four_bots_probes_them_and_tells_them_apart(
         slow = ask('seasalt_probe_phase_duration_seconds{phase="answer"} > 1.9')
         assert probing.bots[Manner.NEVER] in {labels["bot_id"] for labels, _ in slow}
 
-        # One that answers again is no longer told.
-        probing.api.sandbox.conversations.manners[probing.bots[Manner.WRONGLY]] = Manner.ANSWERS
-        del wanted[probing.bots[Manner.WRONGLY]]
-        query = f'probe_success{{bot_id="{probing.bots[Manner.WRONGLY]}"}} == 1'
-        wait_for(lambda: ask(query), "does not recover")
+        # One that answers again is no longer told as one that does not. The alert itself goes on
+        # for minutes after that: `keep_firing_for`.
+        bot = probing.bots.pop(Manner.WRONGLY)
+        probing.api.sandbox.conversations.manners[bot] = Manner.ANSWERS
+        wait_for(lambda: ask(f'probe_success{{bot_id="{bot}"}} == 1'), "does not recover")
+        assert not ask(f'seasalt_probe_failure{{bot_id="{bot}"}}')
+        failures = ask(f'seasalt_probe_consecutive_failures{{bot_id="{bot}"}}')
+        assert [value for _, value in failures] == [0]
 
         series = quote('{__name__=~".+"}')
         everything = json.loads(get(f"{url}/api/v1/series?match[]={series}").body)
@@ -203,6 +221,42 @@ def test_fifty_who_probe_a_bot_at_once_send_one_message(probing: Probing) -> Non
     assert len(set(bodies)) == 1
     assert b'reason="no_answer"' in bodies[0]
     assert probing.messages == {probing.bots[Manner.NEVER]: 1}
+
+
+def test_bots_that_hang_leave_a_place_for_the_metrics(exporter: Command, tmp_path: Path) -> None:
+    made = Sandbox.make(now=lambda: datetime.now(UTC), bots=45, days=2, conversations_per_day=1)
+    bots = [bot.id for bot in made.workspaces[0].bots]
+    made.conversations.manners.update(dict.fromkeys(bots, Manner.NEVER))
+    # Long enough for all that follows to be done while they hang.
+    with (
+        probed(exporter, made, tmp_path, "10m", {}, timeout=5.0) as probing,
+        ExitStack() as stack,
+    ):
+        host, port = probing.address.split(":")
+
+        def scrape(bot: str) -> socket.socket:
+            connection = stack.enter_context(
+                closing(socket.create_connection((host, int(port)), 40))
+            )
+            path = f"/probe?workspace=acme&bot_id={bot}&module=hours"
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            )
+            return connection
+
+        def status(connection: socket.socket) -> bytes:
+            return rest(connection).split(b" ", 2)[1]
+
+        waiting = [scrape(bot) for bot in bots[:MOST_WAITING_OF_ONE]]
+        wait_for(lambda: len(probing.messages) == MOST_WAITING_OF_ONE, "no messages")
+        others = [status(scrape(bot)) for bot in bots[MOST_WAITING_OF_ONE:]]
+        assert set(others) == {b"503"}
+        for _ in range(3):
+            assert get(f"http://{probing.address}/metrics").status == 200
+        assert {status(connection) for connection in waiting} == {b"200"}
+        # Those that did not wait were asked all the same, once.
+        wait_for(lambda: len(probing.messages) == len(bots), "not all were asked")
+        assert set(probing.messages.values()) == {1}
 
 
 @pytest.mark.parametrize("probing", ["10m"], indirect=True)

@@ -135,6 +135,28 @@ def test_a_404_of_one_bot_ends_nothing_once_another_was_counted() -> None:
     assert run.shown("b0") == 3
 
 
+def test_a_404_after_a_restart_ends_nothing_if_files_were_counted_before() -> None:
+    run = Run(3, 4)
+
+    async def again() -> None:
+        async with run.start() as poller:
+            await poller.once()
+            memory = poller.memory
+        run.api.refuses = {"b0": (404, NOT_FOUND)}
+        restarted = WorkspacePoller(
+            *(run.one, run.store, run.telemetry, run.world.now),
+            transport=run.api.transport,
+            memory=memory,
+        )
+        async with restarted as poller:
+            failures = await poller.once()
+            assert [failure.key.report for failure in failures] == ["knowledge_base"]
+
+    run.world.run(again)
+    assert run.told(AVAILABLE) == 1
+    assert run.shown("b1") == 4
+
+
 @pytest.mark.parametrize(
     "change",
     [

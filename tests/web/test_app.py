@@ -14,13 +14,13 @@ from exporter.metrics.snapshot import Snapshot, snapshot
 from exporter.metrics.store import Store
 from exporter.polling.status import Rest, Status
 from exporter.web.app import (
+    HELD,
     MOST_WAITING,
     MOST_WAITING_OF_ONE,
-    UNDER_WAY,
-    HELD,
     NO_RESULT,
     NOT_KNOWN,
     NOT_PROBED,
+    UNDER_WAY,
     Answer,
     Look,
     NoProbe,
