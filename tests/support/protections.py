@@ -244,15 +244,15 @@ PROTECTIONS: Final = (
     Protection(
         "a network error does not say an address",
         "exporter/upstream/client.py",
-        "raise RequestFailed(Outcome.CONNECT, _words(error, proxied=proxied)) from None",
-        "raise RequestFailed(Outcome.CONNECT, str(error)) from error",
+        "raise failure(Outcome.CONNECT, _words(error, proxied=proxied)) from None",
+        "raise failure(Outcome.CONNECT, str(error)) from error",
         ("tests/upstream/test_client.py",),
     ),
     Protection(
         "an error does not quote what was refused",
         "exporter/upstream/client.py",
-        "return RequestFailed(_outcome(status), text, status, wish, own=own, cause=cause)",
-        'return RequestFailed(_outcome(status), f"{text}: {found}", status, wish, own=own)',
+        "failed = RequestFailed(_outcome(status), text, status, wish, own=own, cause=cause)",
+        'failed = RequestFailed(_outcome(status), f"{text}: {found}", status, wish, own=own)',
         ("tests/upstream/test_client.py", "tests/test_traps.py"),
     ),
     Protection(
@@ -2679,8 +2679,8 @@ PROTECTIONS: Final = (
     Protection(
         "who asks for a probe at once gets the same one",
         "exporter/probing/prober.py",
-        "        if probe.task is None:\n            if",
-        "        if True:\n            if",
+        "task = probe.task if probe.under_way else None",
+        "task = None",
         (
             "tests/probing/test_prober.py::test_fifty_who_ask_at_once_share_one_message_and_one_result",
         ),
@@ -2727,11 +2727,135 @@ PROTECTIONS: Final = (
     Protection(
         "a probe that failed without a message is not repeated at once",
         "exporter/probing/prober.py",
-        "time() + min(RETRY, interval)",
-        "time()",
+        "(min(RETRY, interval) if self.retry else interval)",
+        "(0 if self.retry else interval)",
         (
-            "tests/probing/test_prober.py::test_what_cost_no_message_is_tried_again_after_a_minute_and_not_at_once",
+            "tests/probing/test_prober.py::test_what_the_api_did_nothing_for_is_tried_again_after_a_minute_and_not_at_once",
         ),
+    ),
+    Protection(
+        "a refusal of the reading of an answer is no reason to ask again",
+        "exporter/probing/exchange.py",
+        "isinstance(error, NoConnection)) and not self.replied",
+        "isinstance(error, NoConnection))",
+        (
+            "tests/probing/test_prober.py::test_what_may_have_cost_a_message_is_asked_and_counted_once_in_an_interval",
+        ),
+    ),
+    Protection(
+        "a conversation that cannot be opened is not tried each minute",
+        "exporter/probing/prober.py",
+        "probe.retry = result.retry",
+        "probe.retry = not result.asked",
+        (
+            "tests/probing/test_prober.py::test_what_may_have_cost_a_message_is_asked_and_counted_once_in_an_interval",
+        ),
+    ),
+    Protection(
+        "a probe that is tried each minute does not fail each minute",
+        "exporter/probing/prober.py",
+        "elif result.known and begun >= self.counted + self.module.interval.total_seconds():",
+        "elif result.known:",
+        (
+            "tests/probing/test_prober.py::test_what_the_api_did_nothing_for_is_tried_again_after_a_minute_and_not_at_once",
+        ),
+    ),
+    Protection(
+        "a reload amid a probe does not ask again",
+        "exporter/probing/prober.py",
+        "if sent:  # it",
+        "if False:  # it",
+        ("tests/probing/test_prober.py::test_a_reload_amid_a_probe_does_not_ask_again",),
+    ),
+    Protection(
+        "another interval is no other module",
+        "exporter/probing/prober.py",
+        'probe.module.model_copy(update={"interval": module.interval}) != module',
+        "probe.module != module",
+        (
+            "tests/probing/test_prober.py::test_a_module_that_is_gone_for_a_while_or_differs_in_its_interval_is_not_asked_again",
+        ),
+    ),
+    Protection(
+        "a closed poller probes nothing",
+        "exporter/probing/prober.py",
+        "if self._ending or poller.closed:",
+        "if self._ending:",
+        ("tests/probing/test_prober.py::test_between_two_pollers_no_probe_begins",),
+    ),
+    Protection(
+        "a result of another customer's bot is not shown",
+        "exporter/probing/prober.py",
+        "or not probe.origin.same(origin)",
+        "or False",
+        ("tests/probing/test_prober.py::test_a_result_of_another_customer_is_dropped",),
+    ),
+    Protection(
+        "an interval begins with the question",
+        "exporter/probing/prober.py",
+        "[begun, *sent][-1]",
+        "begun",
+        ("tests/probing/test_prober.py::test_the_interval_begins_when_the_question_is_sent",),
+    ),
+    Protection(
+        "a hand-over is remembered",
+        "exporter/probing/prober.py",
+        "handed_over=probe.handed_over",
+        "handed_over=False",
+        (
+            "tests/probing/test_prober.py::test_a_hand_over_is_known_until_the_bot_answers_again_however_long_ago_it_was",
+        ),
+    ),
+    Protection(
+        "what a person says is no answer of the bot",
+        "exporter/probing/conversation.py",
+        "for one in written if one.by == _BOT",
+        "for one in written",
+        ("tests/probing/test_conversation.py",),
+    ),
+    Protection(
+        "what cannot be read is not taken for silence",
+        "exporter/probing/conversation.py",
+        "if drift.unread and not (texts or handed_over):",
+        "if False:",
+        ("tests/probing/test_conversation.py",),
+    ),
+    Protection(
+        "a reading of messages ends soon after the time of the bot",
+        "exporter/probing/exchange.py",
+        "left - pause + LAST_READ",
+        "self._patience",
+        (
+            "tests/probing/test_prober.py::test_a_probe_ends_soon_after_the_bots_time_however_slowly_its_messages_are_read",
+        ),
+    ),
+    Protection(
+        "those who wait for probes leave connections for the metrics",
+        "exporter/web/app.py",
+        "of[client] <= MOST_WAITING_OF_ONE and of.total() <= MOST_WAITING",
+        "True",
+        ("tests/web/test_app.py::test_only_so_many_wait_for_probes_of_one_client_and_in_all",),
+    ),
+    Protection(
+        "a pattern that takes long is refused",
+        "exporter/model/answer_pattern.py",
+        "_SPACE: Final = 100",
+        "_SPACE: Final = 1",
+        ("tests/model/test_answer_pattern.py",),
+    ),
+    Protection(
+        "a bot that does not exist does not end the counting of all",
+        "exporter/polling/knowledge_bases.py",
+        "error.code is None",
+        "True",
+        ("tests/polling/test_knowledge_bases.py",),
+    ),
+    Protection(
+        "a 404 after a restart does not end the counting",
+        "exporter/polling/knowledge_bases.py",
+        "return self._counted or any(",
+        "return self._counted or not any(",
+        ("tests/polling/test_knowledge_bases.py",),
     ),
     Protection(
         "a probe that was held back is no failure of the bot",
@@ -2809,8 +2933,8 @@ PROTECTIONS: Final = (
     Protection(
         "a look at a probe sends nothing",
         "exporter/web/app.py",
-        '        if scope["method"] == "HEAD":\n            return Answer(200, b"", TEXT)',
-        '        if False:\n            return Answer(200, b"", TEXT)',
+        'if scope["method"] == "HEAD":  # a look',
+        "if False:  # a look",
         ("tests/web/test_app.py::test_a_look_at_a_probe_sends_no_message",),
     ),
     Protection(
@@ -2823,8 +2947,8 @@ PROTECTIONS: Final = (
     Protection(
         "a bot without a knowledge base ends no count",
         "exporter/polling/knowledge_bases.py",
-        "if error.missing and not self._counted:",
-        "if error.missing:",
+        "and not self._has_counted:",
+        "and True:",
         (
             "tests/polling/test_knowledge_bases.py::test_a_404_of_one_bot_ends_nothing_once_another_was_counted",
         ),
