@@ -27,7 +27,7 @@ LAST_READ: Final = 5.0
 LOOK_BACK: Final = 20
 """Earlier messages that are read as well: a person may have taken over long before the question."""
 
-_UNREADABLE: Final = "probe"
+_DRIFT: Final = "probe"
 """The name under which deviations from the documents are counted."""
 
 
@@ -215,5 +215,5 @@ class _Exchange:
         self, reason: Reason | None, detail: str = "", *, matches: bool | None = None
     ) -> Result:
         """The result."""
-        self.sender.drifted(_UNREADABLE, self._drift)
+        self.sender.drifted(_DRIFT, self._drift)
         return Result(self.at, dict(self.phases), reason, matches, detail, self.asked)

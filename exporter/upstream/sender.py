@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from exporter.config import Workspace
-from exporter.errors import Cause, NotSent, Outcome, ReplyError, RequestFailed
+from exporter.errors import Cause, NoConnection, NotSent, Outcome, ReplyError, RequestFailed
 from exporter.metrics.telemetry import BUDGET_REMAINING, PAUSED_UNTIL, RETRIES, Telemetry
 from exporter.model.reply_values import Drift
 from exporter.upstream.answer import Answer
@@ -447,7 +447,10 @@ class Sender:
 
         def ended(outcome: Outcome, failure: RequestFailed | None = None) -> None:
             self.telemetry.requested(*self._place, outcome, self._time() - begun)
-            if not (of_a_bot and outcome in _OF_BOTS and (failure is None or failure.wish is None)):
+            asked = not isinstance(failure, NoConnection) and (
+                failure is None or failure.wish is None
+            )
+            if not (of_a_bot and outcome in _OF_BOTS and asked):
                 self._limiter.learn(outcome, failure)
             if judged:
                 self.telemetry.judged(*self._place, outcome)

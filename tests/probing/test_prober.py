@@ -375,6 +375,17 @@ def test_bots_that_hang_do_not_open_the_breaker_for_the_reports() -> None:
     assert run.told('seasalt_up{api="seachat",workspace="acme"}') == 1
 
 
+def test_an_api_that_cannot_be_reached_with_a_question_opens_the_breaker() -> None:
+    run = Probed(*(Bot(broken=httpx.ConnectTimeout("canary")) for _ in range(30)))
+
+    async def probe(prober: Prober) -> bool:
+        for one in range(30):
+            await prober.probe("acme", f"b{one}", "hours")
+        return run.poller.status().probe_at is not None
+
+    assert run.during(probe)
+
+
 def test_an_api_that_is_down_opens_the_breaker_for_probes() -> None:
     run = Probed(*(Bot(opens=500) for _ in range(30)))
 
