@@ -16,7 +16,7 @@ from exporter.model.durations import show
 from exporter.polling.plan import Call, planned_calls
 from exporter.polling.schedule import requests_per_hour, shortages
 from exporter.polling.workload import listings
-from exporter.probing.exchange import most_requests
+from exporter.probing.conversation import most_requests
 
 _EACH: Final = Bot.model_construct(id="each discovered bot", name="", labels={}, probes=None)
 

@@ -10,6 +10,7 @@ held against the pattern here and dropped.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from pydantic import ValidationError
@@ -22,6 +23,9 @@ from exporter.model.reply_values import Drift, Lenient, Reply, Unread
 
 SUB_CHANNEL: Final = "seasalt-exporter-probe"
 """Marks each question, so that probes can be told from users in the bot's own analytics."""
+
+FIRST_LOOK: Final = 1.0
+"""Seconds after which the messages are read if the reply brought no answer; doubled each time."""
 
 _OUTBOUND: Final = "OUTBOUND_MESSAGE"
 _BOT: Final = "BOT"
@@ -102,6 +106,11 @@ class Said:
     answered: bool = False
     matches: bool = False
     handed_over: bool | None = None
+
+
+def most_requests(module: Module) -> int:
+    """The requests of one probe at most: conversation, question, and the readings."""
+    return 2 + ceil(module.timeout.total_seconds() / FIRST_LOOK).bit_length()
 
 
 def opening(module: Module) -> Mapping[str, object]:

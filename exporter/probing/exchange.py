@@ -5,21 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from math import ceil
 from typing import Final
 
 from exporter.config import Module
 from exporter.errors import NoConnection, NotSent, Outcome, ReplyError, RequestFailed
 from exporter.model.answer_pattern import compiled
 from exporter.model.reply_values import Drift
-from exporter.probing.conversation import Said, opened, opening, question, said
+from exporter.probing.conversation import FIRST_LOOK, Said, opened, opening, question, said
 from exporter.probing.result import Phase, Reason, Result
 from exporter.upstream.answer import Answer
 from exporter.upstream.client import Client
 from exporter.upstream.sender import Received, Sender
-
-FIRST_LOOK: Final = 1.0
-"""Seconds after which the messages are read if the reply brought no answer; doubled each time."""
 
 LAST_READ: Final = 5.0
 """Seconds for a reading of the messages beyond the bot's time."""
@@ -29,12 +25,6 @@ LOOK_BACK: Final = 20
 
 _DRIFT: Final = "probe"
 """The name under which deviations from the documents are counted."""
-
-
-def most_requests(module: Module) -> int:
-    """The requests of one probe at most: conversation, question, and the readings."""
-    readings = ceil(module.timeout.total_seconds() / FIRST_LOOK).bit_length()
-    return 2 + readings
 
 
 async def probed(

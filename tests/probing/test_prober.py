@@ -11,8 +11,8 @@ from support.virtual import START
 from support.workspaces import KEY
 
 from exporter.model import api_paths
-from exporter.probing.conversation import SUB_CHANNEL
-from exporter.probing.exchange import LAST_READ, most_requests
+from exporter.probing.conversation import SUB_CHANNEL, most_requests
+from exporter.probing.exchange import LAST_READ
 from exporter.probing.prober import RETRY, GivenUp, NotKnown, NotProbed, Prober, UnderWay
 from exporter.probing.result import Phase, Reason, Result, discovery, page
 from exporter.upstream.client import MOST_PROBES
@@ -376,14 +376,20 @@ def test_bots_that_hang_do_not_open_the_breaker_for_the_reports() -> None:
 
 
 def test_an_api_that_cannot_be_reached_with_a_question_opens_the_breaker() -> None:
-    run = Probed(*(Bot(broken=httpx.ConnectTimeout("canary")) for _ in range(30)))
+    # Most conversations can be opened, so that it takes the questions to have half of all fail.
+    broken = httpx.ConnectTimeout("canary")
+    run = Probed(*(Bot(broken=broken, opens=200 if one % 3 else 500) for one in range(30)))
 
     async def probe(prober: Prober) -> bool:
+        opened = False
         for one in range(30):
             await prober.probe("acme", f"b{one}", "hours")
-        return run.poller.status().probe_at is not None
+            opened = opened or run.poller.status().probe_at is not None
+        return opened
 
     assert run.during(probe)
+    run.api.bots = {bot: Bot(opens=one.opens, seconds=999) for bot, one in run.api.bots.items()}
+    assert not run.during(probe)  # the same with bots that hang
 
 
 def test_an_api_that_is_down_opens_the_breaker_for_probes() -> None:
@@ -611,6 +617,10 @@ def test_between_two_pollers_no_probe_begins() -> None:
         await run.poller.close()
         with pytest.raises(GivenUp):
             await prober.probe("acme", "b0", "hours")
+        here = asyncio.current_task()
+        assert here
+        with pytest.raises(RuntimeError):
+            run.poller.carry(here)
 
     run.during(probe)
     assert run.api.asked == []

@@ -27,7 +27,7 @@ from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
-from exporter.errors import Outcome, RequestFailed, StartError
+from exporter.errors import NoConnection, Outcome, RequestFailed, StartError
 from exporter.model import api_paths
 from exporter.upstream.answer import (
     BYTES_A_CHUNK,
@@ -519,6 +519,8 @@ def test_a_network_error_is_told_in_our_words_and_by_its_kind_alone(
     told = failure(raising(error))
 
     assert (told.outcome, str(told)) == (outcome, says)
+    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+    assert isinstance(told, NoConnection) is unsent
 
 
 def context(one: Workspace) -> ssl.SSLContext:
@@ -729,6 +731,24 @@ def below(bot: str, conversation: str, **settings: Any) -> list[str]:  # noqa: A
 
     World().run(go)
     return left
+
+
+def test_a_probe_gives_up_a_connection_before_its_time_is_over() -> None:
+    seen: list[float] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"]["connect"])
+        return response(200, GOOD)
+
+    async def go() -> None:
+        one = workspace(bots=1, modules=MODULES, probes=["hours"])
+        client = Client(one, httpx.MockTransport(handler))
+        for seconds in (2.0, 30.0):
+            await client.message("b0", "c1", {}, KEY, seconds)
+        await client.close()
+
+    World().run(go)
+    assert seen == [1.0, 10.0]
 
 
 FILES: Final = f"GET {BELOW}/b0/kb/files"
