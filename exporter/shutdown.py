@@ -24,15 +24,19 @@ from types import FrameType
 from typing import Final
 
 LAST_SECONDS: Final = 8
-"""The deadline in seconds: the process ends this long after the first signal, whatever hangs."""
+"""The usual deadline in seconds from the first signal: the process ends then, whatever hangs."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def signalled() -> asyncio.Event:
+def signalled(within: int = LAST_SECONDS, status: int = 0) -> asyncio.Event:
     """An event that SIGTERM or SIGINT sets; a second signal ends the process at once.
 
     The deadline runs from the first signal, not from when the event loop handles it.
+
+    Args:
+        within: The deadline in seconds.
+        status: The exit status at the deadline: not 0 if something would then be lost.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     ending = False
@@ -40,7 +44,7 @@ def signalled() -> asyncio.Event:
     def end() -> None:
         stop.set()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no reload during shutdown
-        watchdog = threading.Timer(LAST_SECONDS, os._exit, (0,))
+        watchdog = threading.Timer(within, os._exit, (status,))
         watchdog.daemon = True
         with suppress(RuntimeError):  # no thread can be started; the alarm remains
             watchdog.start()
@@ -51,8 +55,8 @@ def signalled() -> asyncio.Event:
         nonlocal ending
         if not (ending or loop.is_closed()):
             ending = True
-            signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-            signal.alarm(LAST_SECONDS)
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
+            signal.alarm(within)
             loop.call_soon_threadsafe(end)
         else:
             signal.signal(number, signal.SIG_DFL)

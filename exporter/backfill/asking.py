@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -97,7 +98,7 @@ class Asking:
         self._stop = asyncio.Event()
         self._gone: set[str] = set()
         self._refusals = Counter[str]()
-        self._empty: tuple[str, frozenset[int]] = ("", frozenset())
+        self._empty: tuple[str, frozenset[int]] | None = None
 
     def end(self) -> None:
         """Send no further request, and end once the answers in flight are in the journal."""
@@ -136,18 +137,18 @@ class Asking:
         """Have the answer of one request in the journal, unless there is none to be had."""
         if request.target.bot_id in self._gone:
             return
-        if await asyncio.to_thread(self._journal.has, request.key):
+        missing = await asyncio.to_thread(self._journal.missing, self._plan.account, request)
+        if missing is None:
             return
-        if request.part == "B" and await asyncio.to_thread(self._is_empty, request):
-            await asyncio.to_thread(self._journal.add, self.name, nothing(request), None)
-            self.skipped[request.part] += 1
+        if missing.part == "B" and await asyncio.to_thread(self._is_empty, missing):
+            await self._keep(nothing(missing, self._now()))
+            self.skipped[missing.part] += 1
             return
         often = self._refusals
-        asked = tuple(one for one in request.asked if often[one.question] < _REFUSED_FOR_GOOD)
-        found: tuple[Reading, ...] = ()
+        asked = tuple(one for one in missing.asked if often[one.question] < _REFUSED_FOR_GOOD)
         try:
             if asked:
-                found = await self._answer(request, asked)
+                await self._answer(missing, asked)
         except RequestFailed as error:
             if error.missing and request.target.bot_id:
                 self._gone.add(request.target.bot_id)
@@ -158,34 +159,35 @@ class Asking:
             if len(asked) == 1:
                 self._refused(asked[0], error)
             else:
-                found = await self._split(request, asked)
-        await asyncio.to_thread(self._journal.add, self.name, found, request.key)
+                await self._split(missing, asked)
 
-    async def _split(self, request: Request, asked: tuple[Entry, ...]) -> tuple[Reading, ...]:
+    async def _split(self, request: Request, asked: tuple[Entry, ...]) -> None:
         """Ask the questions of a refused request one by one: one may have caused the refusal."""
-        found: tuple[Reading, ...] = ()
         for entry in asked:
             try:
-                found += await self._answer(request, (entry,))
+                await self._answer(request, (entry,))
             except RequestFailed as error:
                 if error.outcome is not Outcome.CLIENT_ERROR:
                     raise Stopped(f"{error}") from None
                 self._refused(entry, error)
-        return found
+
+    async def _keep(self, found: tuple[Reading, ...]) -> None:
+        """Have readings in the journal, and with them the day's count: a kill may come next."""
+        await asyncio.to_thread(self._journal.add, self._plan.account, found, self._sender.standing)
 
     def _refused(self, entry: Entry, error: RequestFailed) -> None:
         self._refusals[entry.question] += 1
         self._problem(f"{entry.report.name}: {error}; it is left out where that happened")
 
-    async def _answer(self, request: Request, asked: tuple[Entry, ...]) -> tuple[Reading, ...]:
-        """Send some questions of a request, as often as it takes.
+    async def _answer(self, request: Request, asked: tuple[Entry, ...]) -> None:
+        """Send some questions of a request, as often as it takes, and keep the answer.
 
         Raises:
             RequestFailed: If the API refuses them, or does not know the bot.
             Stopped: If it must end early.
         """
         wait, tried = _FIRST_WAIT, 0
-        part = Request(request.part, request.api, request.target, asked, request.days, request.hour)
+        part = replace(request, asked=asked)
         while True:
             try:
                 with await self._sender.report(
@@ -194,13 +196,14 @@ class Asking:
                     made, errors = await received.made(
                         lambda answer: readings(part, answer, received.sent)
                     )
-                    received.readable = len(errors) < len(asked)
+                    received.readable = bool(made)
             except NotSent as error:
                 if error.cause in {Cause.BUDGET_SPENT, Cause.NO_KEY, Cause.KEY_REJECTED}:
                     raise Stopped(f"{error}") from None
                 await self._pause(self._held_back(), f"{error}")
             except RequestFailed as error:
                 tried += 1
+                await self._keep(())
                 if error.missing or error.refused:
                     raise
                 last = tried == TRIES or error.outcome is Outcome.UNAUTHORIZED
@@ -212,7 +215,8 @@ class Asking:
                 self.sent[request.part] += 1
                 for unread in errors:
                     self._problem(f"{unread}; it is left out where that happened")
-                return made
+                await self._keep(made)
+                return
 
     def _held_back(self) -> float:
         """Seconds until the pause or the breaker lets a request through, and one second more."""
@@ -238,9 +242,11 @@ class Asking:
     def _is_empty(self, request: Request) -> bool:
         """Whether part A shows that nothing happened on a day: all of its counts are there and 0."""
         bot, day = request.target.bot_id, request.days.first
-        if self._empty[0] != bot:
-            self._empty = (bot, self._empty_days(bot))
-        return day.toordinal() in self._empty[1]
+        # Another thread may be at the next bot and replace what is kept for all of them.
+        empty = self._empty
+        if empty is None or empty[0] != bot:
+            self._empty = empty = (bot, self._empty_days(bot))
+        return day.toordinal() in empty[1]
 
     def _empty_days(self, bot: str) -> frozenset[int]:
         asked = self._plan.questions("bots" if bot else "workspace", Span.DAYS)
@@ -248,7 +254,7 @@ class Asking:
         kinds = {history.counts(entry.options) for entry, history in histories if history}
         if not {"messages", "calls"} <= kinds:
             return frozenset()  # part A does not see everything that part B counts
-        known = [self._journal.known(self.name, bot, entry.question) for entry in asked]
+        known = [self._journal.known(self._plan.account, bot, entry.question) for entry in asked]
         return frozenset(
             day.toordinal()
             for day, hour in known[0]

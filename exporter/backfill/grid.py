@@ -5,6 +5,7 @@ local day has one more, five minutes before it ends: there the values of the who
 Prometheus looks back five minutes and no longer, so at midnight they are out of sight.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -29,13 +30,14 @@ class Grid:
     Attributes:
         days: The days.
         times: The moments as Unix times, rising.
-        begins: The index of each day's first moment; one more than the days have.
+        begins: The index of each day's first moment; one more than the days have. A day that the
+            clocks left out has no moment.
         hours: The index of the moments at which a local hour begins, by the day's number and the
             hour, on those days that are known by the hour.
     """
 
     days: tuple[date, ...]
-    times: tuple[int, ...]
+    times: "array[int]"
     begins: tuple[int, ...]
     hours: dict[tuple[int, int], int]
 
@@ -52,10 +54,13 @@ class Grid:
             by_hour: Days that are known by the hour. They have the finest step.
         """
         given = tuple(days)
-        times: list[int] = []
+        times = array("q")  # a tenth of a list of numbers
         first, hours = [0], dict[tuple[int, int], int]()
         edges = [int(begins(day, zone).timestamp()) for day in (*given, given[-1] + DAY)]
         for number, (day, (begin, end)) in enumerate(zip(given, pairwise(edges), strict=True)):
+            if begin == end:
+                first.append(len(times))
+                continue
             last, every = end - FINEST, FINEST if day in by_hour else step
             if every < STEPS["1d"]:
                 times.extend(range(-(-begin // every) * every, last, every))
@@ -67,4 +72,4 @@ class Grid:
                     if place < len(times) and times[place] == at:
                         hours[number, hour] = place
             first.append(len(times))
-        return cls(given, tuple(times), tuple(first), hours)
+        return cls(given, times, tuple(first), hours)

@@ -18,7 +18,6 @@ from exporter.metrics.exposition import API_FAMILIES, series_labels
 from exporter.metrics.telemetry import UTC_OFFSET
 from exporter.model.entry import Entry
 from exporter.model.samples import Family
-from exporter.model.targets import Target
 
 OFFSET: Final = Family(UTC_OFFSET.name, UTC_OFFSET.help)
 """The offset of local time. The alerts on what is usual need it to follow clock changes."""
@@ -62,7 +61,14 @@ class Past:
         return Grid.of(plan.range.days, plan.workspace.zone, self.step, by_hour)
 
     def __iter__(self) -> Iterator[Rebuilt]:
-        grids = [(plan, self.grid(plan)) for plan in self.plans]
+        # A grid of ten years is large: workspaces with the same days share one.
+        shared: dict[object, Grid] = {}
+        grids: list[tuple[Plan, Grid]] = []
+        for plan in self.plans:
+            place = (plan.workspace.timezone, plan.range)
+            if place not in shared:
+                shared[place] = self.grid(plan)
+            grids.append((plan, shared[place]))
         for family in (*API_FAMILIES, OFFSET):
             for plan, grid in grids:
                 for labels, runs in self._of(family, plan, grid):
@@ -79,7 +85,7 @@ class Past:
             entries = [
                 entry for entry, history in plan.entries(scope) if family in history.families
             ]
-            known = self._known(target)
+            known = self._known(plan.account, target.bot_id)
             written: set[tuple[str, ...]] = set()
             for entry in entries:
                 found = series(entry, family, known, grid, plan.workspace.max_labels)
@@ -89,10 +95,10 @@ class Past:
                         written.add(labels)
                         yield series_labels(target, family, labels), runs
 
-    def _known(self, target: Target) -> Callable[[Entry], Known]:
+    def _known(self, account: str, bot_id: str) -> Callable[[Entry], Known]:
         @lru_cache(maxsize=1)
         def known(question: str) -> Known:
-            return self.journal.known(target.workspace, target.bot_id, question)
+            return self.journal.known(account, bot_id, question)
 
         return lambda entry: known(entry.question)
 

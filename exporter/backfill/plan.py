@@ -12,7 +12,7 @@ follow from those of single days. Questions share requests as in `polling.plan`.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -77,6 +77,7 @@ class Request:
         asked: The questions, as entries without a window of their own.
         days: The local days that it asks about; for a year, all of the year's.
         hour: The local hour up to which it asks, of a single day; `WHOLE_DAY` for whole days.
+        since: An answer from before this local day does not have everything yet.
     """
 
     part: Part
@@ -85,6 +86,24 @@ class Request:
     asked: tuple[Entry, ...]
     days: Period
     hour: int = WHOLE_DAY
+    since: date = date.min
+
+    def missing(self, known: Callable[[Entry], Collection[date]]) -> "Request | None":
+        """The part of the request that is not known yet; None if all of it is.
+
+        Args:
+            known: The days of the request that are known of a question; of a year, its first.
+        """
+        days = [self.days.first] if self.part == "C" else [*_days(*self.days)]
+        gaps = {entry: [day for day in days if day not in known(entry)] for entry in self.asked}
+        asked = tuple(entry for entry, unknown in gaps.items() if unknown)
+        if not asked:
+            return None
+        if self.part != "A":
+            return replace(self, asked=asked)
+        first = min(gaps[entry][0] for entry in asked)
+        last = max(gaps[entry][-1] for entry in asked)
+        return replace(self, asked=asked, days=Period(first, last))
 
     def body(self, asked: Iterable[Entry] | None = None) -> dict[str, object]:
         """The request's body, for some of its questions; by default, for all."""
@@ -105,11 +124,15 @@ class Request:
             fields["gptbot_id"] = self.target.bot_id
         return self.api.body([entry.metric for entry in entries], fields)
 
-    @property
-    def key(self) -> bytes:
-        """A digest that is the same for the same request about the same workspace."""
-        about = json.dumps([self.target.api, self.target.workspace, self.body()], sort_keys=True)
-        return blake2b(about.encode(), digest_size=16).digest()
+
+def account(workspace: Workspace) -> str:
+    """A digest of what tells one account's answers from another's.
+
+    The key is no part of it: it may be replaced, and nothing about it is to be kept.
+    """
+    url = workspace.base_url or workspace.dialect.base_url
+    place = [workspace.api, workspace.name, url, workspace.workspace_id]
+    return blake2b(json.dumps(place).encode(), digest_size=16).hexdigest()
 
 
 def history_of(entry: Entry) -> History | None:
@@ -174,6 +197,11 @@ class Plan:
     as_a_whole: bool = True
 
     @cached_property
+    def account(self) -> str:
+        """A digest of what tells one account's answers from another's."""
+        return account(self.workspace)
+
+    @cached_property
     def targets(self) -> tuple[tuple[Target, str], ...]:
         """The workspace and its bots, each with the scope of its entries."""
         bots = [(target(self.workspace, bot), "bots") for bot in self.bots]
@@ -197,7 +225,8 @@ class Plan:
         for one, scope in self.targets:
             for asked in self._groups(part, scope):
                 for days, hour in self._spans(part, scope, asked):
-                    yield Request(part, self.workspace.dialect, one, asked, days, hour)
+                    since = self._settled(days) if part == "C" else date.min
+                    yield Request(part, self.workspace.dialect, one, asked, days, hour, since)
 
     def questions(self, scope: str, span: Span) -> tuple[Entry, ...]:
         """The distinct questions of one span to each target of a scope."""
@@ -243,6 +272,11 @@ class Plan:
             for day in self.usual_days:
                 for hour in OFFICE_HOURS:
                     yield Period(day, day), hour
+
+    def _settled(self, year: Period) -> date:
+        """The day on which the months of a year are over that the range has whole."""
+        after = min(self.range.last, year.last) + DAY
+        return after.replace(day=1)
 
     @property
     def usual_days(self) -> Iterator[date]:

@@ -6,7 +6,9 @@ cannot read, without a word. So a random choice of the samples is asked for afte
 
 import json
 import random
+import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -27,12 +29,19 @@ PATIENCE: Final = 60.0
 _TIMEOUT: Final = 60.0
 _WRITES: Final = ("/api/v1/write", "/api/v1/receive", "/api/v1/push")
 _HINTS: Final = {
-    400: "it may take no samples that old: with Prometheus, set out_of_order_time_window to more"
-    " than the age of the first day",
     401: "it wants credentials: name them in --push.headers-file",
     403: "it does not allow these credentials",
     404: "remote write is off or elsewhere: Prometheus needs --web.enable-remote-write-receiver",
 }
+
+
+_TOO_OLD: Final = (
+    "it takes no samples that old: with Prometheus, set out_of_order_time_window to more than the age"
+    " of the first day"
+)
+_SAYS_TOO_OLD: Final = re.compile(
+    "out of (order|bounds)|too old|too far in the past", re.IGNORECASE
+)
 
 
 class Pushed(NamedTuple):
@@ -88,6 +97,7 @@ class Store:
         query: The base URL of its query API.
         headers: More headers for every request, such as credentials.
         sleep: Lets seconds pass.
+        now: The monotonic clock, in seconds.
     """
 
     def __init__(
@@ -96,10 +106,12 @@ class Store:
         query: str,
         headers: Mapping[str, str],
         sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
         self._query = query.rstrip("/")
         self._sleep = sleep
+        self._now = now
         agent = {"User-Agent": f"seasalt-exporter/{__version__}"}
         self._http = httpx.Client(trust_env=False, timeout=_TIMEOUT, headers={**agent, **headers})
 
@@ -115,23 +127,26 @@ class Store:
         Raises:
             StartError: If the store does not take it.
         """
-        why, wait, left = "", 0.5, PATIENCE
-        while left > 0:
+        wait, until = 0.5, self._now() + PATIENCE
+        while True:
             try:
-                status = self._http.post(self._url, content=body, headers=HEADERS).status_code
+                answer = self._http.post(self._url, content=body, headers=HEADERS)
             except httpx.HTTPError as error:
                 why = type(error).__name__
             else:
+                status = answer.status_code
                 if status < 300:
                     return
                 why = f"HTTP {status}"
                 if status < 500 and status != 429:
-                    hint = _HINTS.get(status)
+                    # Its words may quote labels, so they are not repeated.
+                    too_old = status == 400 and _SAYS_TOO_OLD.search(answer.text)
+                    hint = _TOO_OLD if too_old else _HINTS.get(status)
                     raise StartError(f"{self._url}: {why}{(hint and f': {hint}') or ''}; {_AGAIN}")
+            if self._now() >= until:
+                raise StartError(f"{self._url}: {why} for {PATIENCE:.0f} s; {_AGAIN}")
             self._sleep(wait)
-            left -= wait
             wait = min(2 * wait, 10.0)
-        raise StartError(f"{self._url}: {why} for {PATIENCE:.0f} s; {_AGAIN}")
 
     def read_back(self, chosen: Sequence[Pushed]) -> None:
         """Compare pushed samples with what the store answers.
@@ -142,18 +157,23 @@ class Store:
         if not chosen:
             return
         self._get("/internal/force_flush")  # VictoriaMetrics shows new samples after some seconds
-        missing, left, wait = list(chosen), PATIENCE, 0.5
-        while True:
-            missing = [one for one in missing if not self._has(one)]
-            if not missing:
-                return
-            if left <= 0:
-                break
-            self._sleep(wait)
-            left -= wait
-            wait = min(2 * wait, 10.0)
-        raise StartError(
-            f"{self._query}: of {len(chosen)} samples that were read back, {len(missing)} are"
+        missing, wait, until = deque(chosen), 0.5, self._now() + PATIENCE
+        while missing:
+            for _ in range(len(missing)):
+                if self._has(missing[0]):
+                    missing.popleft()
+                    until = self._now() + PATIENCE  # slow, but it answers
+                elif self._now() >= until:
+                    raise self._lacks(len(missing), len(chosen))
+                else:
+                    missing.rotate(-1)
+            if missing:
+                self._sleep(wait)
+                wait = min(2 * wait, 10.0)
+
+    def _lacks(self, missing: int, of: int) -> StartError:
+        return StartError(
+            f"{self._query}: of {of} samples that were read back, {missing} are"
             " missing or differ, although the store took them; check its retention, and that this"
             " is where its queries are answered (--push.query-url)"
         )

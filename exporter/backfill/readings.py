@@ -16,7 +16,7 @@ from exporter.model.history import Span
 from exporter.model.reply_values import Period
 from exporter.model.report import Reading as Context
 from exporter.model.samples import Family, Sample
-from exporter.model.windows import DAY
+from exporter.model.windows import DAY, local_day
 from exporter.reports.catalogue import REPORTS
 
 _FAMILIES: Final = {family.name: family for report in REPORTS for family in report.families}
@@ -30,6 +30,7 @@ class Reading(NamedTuple):
         bot_id: The bot; empty for the workspace.
         day: The local day; for a year, its first.
         hour: The hour up to which it counts.
+        asked: The local day on which it was asked.
         samples: The samples, with NaN for values that cannot be read.
     """
 
@@ -37,6 +38,7 @@ class Reading(NamedTuple):
     bot_id: str
     day: date
     hour: int
+    asked: date
     samples: tuple[Sample, ...]
 
 
@@ -45,7 +47,8 @@ def readings(
 ) -> tuple[tuple[Reading, ...], tuple[ReplyError, ...]]:
     """The readings in the answer to a request, one for each question and day.
 
-    A question whose part of the answer is missing or cannot be read has no readings but an error.
+    A question whose part of the answer is missing or cannot be read has no readings but an error;
+    so has a day of which alone that is true.
     """
     found: list[Reading] = []
     errors: list[ReplyError] = []
@@ -55,31 +58,40 @@ def readings(
         except ReplyError as error:
             errors.append(error)
             continue
-        found += [
-            Reading(entry.question, request.target.bot_id, day, request.hour, samples)
-            for day, samples in days
-        ]
+        for day, samples in days:
+            if isinstance(samples, ReplyError):
+                errors.append(samples)
+            else:
+                found.append(_reading(request, entry, day, sent, samples))
     return tuple(found), tuple(errors)
 
 
-def nothing(request: Request) -> tuple[Reading, ...]:
+def nothing(request: Request, at: datetime) -> tuple[Reading, ...]:
     """The readings of a request that need not be sent, because there is nothing to count."""
-    return tuple(
-        Reading(entry.question, request.target.bot_id, request.days.first, request.hour, ())
-        for entry in request.asked
-    )
+    return tuple(_reading(request, entry, request.days.first, at, ()) for entry in request.asked)
+
+
+def _reading(
+    request: Request, entry: Entry, day: date, at: datetime, samples: tuple[Sample, ...]
+) -> Reading:
+    asked = local_day(at, entry.zone)
+    return Reading(entry.question, request.target.bot_id, day, request.hour, asked, samples)
 
 
 def _days(
     request: Request, entry: Entry, answer: object, sent: datetime
-) -> Iterable[tuple[date, tuple[Sample, ...]]]:
+) -> Iterable[tuple[date, tuple[Sample, ...] | ReplyError]]:
     history = entry.form.history
     if history is None:
         raise TypeError(f"{entry.report.name} has no history")
     part = request.api.part(answer, entry.metric)
     if history.span is not Span.DAYS:
         day = request.days.first
-        yield day, _samples(request, entry, part, day, sent)
+        samples = _samples(request, entry, part, day, sent)
+        if history.span is Span.YEAR:
+            # What is not over yet would later look as if it were.
+            samples = tuple(history.settled(samples, local_day(sent, entry.zone)))
+        yield day, samples
         return
     if not isinstance(part, dict | list):
         raise ReplyError(f"{entry.report.name}: not of the documented shape")
@@ -87,7 +99,10 @@ def _days(
     day = request.days.first
     while day <= request.days.last:
         of_day = by_day.get(day)
-        yield day, () if of_day is None else _samples(request, entry, of_day, day, sent)
+        if of_day is None or isinstance(of_day, ReplyError):
+            yield day, of_day or ()
+        else:
+            yield day, _samples(request, entry, of_day, day, sent)
         day += DAY
 
 

@@ -16,6 +16,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
 from typing import Final
 
 from exporter.backfill.grid import FINEST, Grid
@@ -23,6 +24,7 @@ from exporter.backfill.plan import OFFICE_HOURS, WHOLE_DAY, history_of, question
 from exporter.metrics.series_limits import largest_names
 from exporter.model.entry import Entry
 from exporter.model.history import History, Span
+from exporter.model.reply_values import Period
 from exporter.model.samples import Family, Sample
 from exporter.model.windows import DAY, TODAY, Window
 
@@ -101,6 +103,8 @@ def _windows(
     whole = _Whole(window, history, days)
     for number, day in enumerate(grid.days):
         begin, end = grid.begins[number], grid.begins[number + 1]
+        if begin == end:
+            continue
         if window.days(day).last < day:
             yield begin, end, whole.on(day)
             continue
@@ -122,30 +126,84 @@ def _by_hour(grid: Grid, number: int, days: Known, window: str) -> _Spells:
             yield begin, min(until, begin + _HOUR), _named(samples, window)
 
 
+@dataclass(slots=True)
+class _Sum:
+    """The sum of some days' values of one series; exact, so that days can be taken out of it again.
+
+    Attributes:
+        total: The sum of the finite values.
+        days: How many days have a value.
+        unreadable: How many of these values are not finite.
+    """
+
+    total: Fraction = Fraction(0)
+    days: int = 0
+    unreadable: int = 0
+
+    def add(self, value: float, sign: int) -> None:
+        """Add a day's value, or take it out with the sign -1."""
+        self.days += sign
+        if math.isfinite(value):
+            self.total += sign * Fraction(value)
+        else:
+            self.unreadable += sign
+
+    @property
+    def value(self) -> float:
+        """The sum; NaN if a value of it cannot be read."""
+        return math.nan if self.unreadable else float(self.total)
+
+
 class _Whole:
-    """The values of a window as they were at the end of a day."""
+    """The values of a window as they were at the end of a day; quickest for days in order."""
 
     def __init__(self, window: Window, history: History, days: Known) -> None:
         self._window = window
         self._history = history
         self._days = days
+        self._sums: dict[tuple[Family, tuple[str, ...]], _Sum] = {}
+        self._unknown = 0
+        self._within = Period(date.max, date.min)
+        self._samples: Sequence[Sample] = ()
 
     def on(self, today: date) -> Iterable[Sample]:
         """The samples of the window that a day has, or none if a day of it is unknown."""
-        first, last = self._window.days(today)
-        number = (last - first).days + 1
-        parts = [self._days.get((first + DAY * place, WHOLE_DAY)) for place in range(number)]
-        if any(part is None for part in parts):
-            return ()
-        if number == 1:
-            return _named(parts[0] or (), self._window.name)
-        sums: dict[tuple[Family, tuple[str, ...]], float] = {}
-        for part in parts:
-            for one, labels, value in part or ():
-                if one in self._history.additive:
-                    sums[one, labels] = sums.get((one, labels), 0) + value
-        summed = [Sample(one, labels, value) for (one, labels), value in sums.items()]
+        wanted = self._window.days(today)
+        if wanted.first == wanted.last:
+            return _named(self._days.get((wanted.first, WHOLE_DAY), ()), self._window.name)
+        if wanted != self._within:
+            self._move(wanted)
+            self._samples = () if self._unknown else [*self._summed()]
+        return self._samples
+
+    def _summed(self) -> Iterator[Sample]:
+        summed = [Sample(*place, one.value) for place, one in self._sums.items()]
         return _named((*summed, *self._history.follows(summed)), self._window.name)
+
+    def _move(self, wanted: Period) -> None:
+        """Add the days that come into the window, and take out those that leave it."""
+        first, last = self._within
+        if not first <= wanted.first <= last <= wanted.last:
+            self._sums, self._unknown = {}, 0
+            first, last = wanted.first, wanted.first - DAY
+        while last < wanted.last:
+            last += DAY
+            self._count(last, 1)
+        while first < wanted.first:
+            self._count(first, -1)
+            first += DAY
+        self._within = wanted
+
+    def _count(self, day: date, sign: int) -> None:
+        part = self._days.get((day, WHOLE_DAY))
+        self._unknown += sign * (part is None)
+        for family, labels, value in part or ():
+            if family in self._history.additive:
+                place = (family, labels)
+                one = self._sums.setdefault(place, _Sum())
+                one.add(value, sign)
+                if not one.days:
+                    del self._sums[place]
 
 
 def _named(samples: Iterable[Sample], window: str) -> Iterator[Sample]:
@@ -160,5 +218,6 @@ def _years(entry: Entry, history: History, known: Callable[[Entry], Known], grid
         year = history.year(entry.options, day)
         samples = known(question(entry, year)).get((date(int(year), 1, 1), WHOLE_DAY), ())
         begin, end = grid.begins[number], grid.begins[number + 1]
-        yield begin, end - 1, history.settled(samples, day)
-        yield end - 1, end, history.settled(samples, day + DAY)  # the day is over
+        if begin < end:
+            yield begin, end - 1, history.settled(samples, day)
+            yield end - 1, end, history.settled(samples, day + DAY)  # the day is over

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from hashlib import blake2b
+from hashlib import blake2b, scrypt
+from math import ceil
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -20,12 +21,13 @@ from exporter.backfill.asking import Asking, Stopped
 from exporter.backfill.grid import STEPS, Grid
 from exporter.backfill.journal import NAME, Journal
 from exporter.backfill.output import Past, Rebuilt
-from exporter.backfill.plan import PARTS, Plan, Range, left_out
+from exporter.backfill.plan import PARTS, Plan, Range, account, left_out
 from exporter.backfill.push import Choice, Store, query_url
 from exporter.commands.configuration import configuration, now
 from exporter.commands.flags import ASKS_FIRST, DONE, MENDABLE, Invocation
 from exporter.commands.output import tell
 from exporter.config import Bot, Workspace
+from exporter.config.validation import RESERVED_LABELS
 from exporter.did_you_mean import nearest
 from exporter.errors import ExporterError, StartError
 from exporter.files import read, reason
@@ -35,9 +37,10 @@ from exporter.model.reply_values import Drift
 from exporter.model.samples import Family
 from exporter.model.windows import DAY, TODAY, local_day
 from exporter.polling.discovery import known_bots, whole_list
-from exporter.shutdown import signalled
+from exporter.shutdown import LAST_SECONDS, signalled
 from exporter.state.workspace_memory import RememberedBots
 from exporter.upstream.client import Client
+from exporter.upstream.limiter import SenderState
 from exporter.upstream.sender import Sender
 
 HEAD: Final = timedelta(hours=3)
@@ -46,6 +49,10 @@ HEAD: Final = timedelta(hours=3)
 TimesT = TypeVar("TimesT")
 
 _LARGEST_HEADERS: Final = 64 * 1024
+
+
+_GRACE: Final = 2.0
+"""Seconds that an answer in flight has beyond `timeout`, after a signal."""
 
 
 class Interrupted(StartError):
@@ -62,7 +69,8 @@ class Job:
         step: Seconds between two samples.
         intraday: For how many of the last days today's counts are rebuilt hour by hour.
         bots: The ids or names of the bots to rebuild; all if empty.
-        folder: The folder of the journal and the file.
+        folder: The folder of the file, and of the journal unless that has its own.
+        journal: The folder of the journal; None for the same one.
         push: The store's remote write URL; empty for a file.
         query: The base URL of the store's query API.
         headers: More headers for the store.
@@ -75,6 +83,7 @@ class Job:
     intraday: int = 0
     bots: frozenset[str] = frozenset()
     folder: Path
+    journal: Path | None = None
     push: str = ""
     query: str = ""
     headers: Mapping[str, str]
@@ -150,9 +159,11 @@ def rebuild(
         StartError: If it ends early. What has been answered is kept.
     """
     ranges = {workspace.name: job.range(workspace) for workspace in workspaces}
+    _labels_free(job.labels, workspaces)
+    folder = job.journal or job.folder
     with ExitStack() as stack:
-        there = not dry_run or (job.folder / NAME).exists()
-        journal = stack.enter_context(Journal(job.folder)) if there else None
+        there = not dry_run or (folder / NAME).exists()
+        journal = stack.enter_context(Journal(folder)) if there else None
         bots = asyncio.run(_bots_of(workspaces, journal, keep=not dry_run))
         plans = [
             Plan(
@@ -175,8 +186,8 @@ def rebuild(
         _ask_first(missing, sure=sure)
         with _signals_as_before():
             problems = asyncio.run(_ask(plans, journal, totals)) if missing else ()
-        for problem in problems:
-            logs.say(problem)
+        if problems:
+            logs.say("what could not be had is named above; the same command asks for it again")
         past = Past(plans, journal, job.step, job.labels)
         if job.push:
             _push(past, job)
@@ -208,12 +219,13 @@ async def _bots_of(
     for workspace in workspaces:
         if workspace.discover_bots is None:
             continue
-        known = await asyncio.to_thread(journal.bots, workspace.name) if journal else None
+        place = (account(workspace), _wanted(workspace), now())
+        known = await asyncio.to_thread(journal.bots, *place) if journal else None
         if known is None:
-            bots = await _listed(workspace)
+            bots = await _listed(workspace, journal)
             if journal and keep:
                 rows = [(bot.id, bot.name) for bot in bots]
-                await asyncio.to_thread(journal.add_bots, workspace.name, rows)
+                await asyncio.to_thread(journal.add_bots, *place, rows)
         else:
             own = {bot.id: bot for bot in workspace.bots}
             bots = tuple(own.get(one) or Bot(id=one, name=name) for one, name in known)
@@ -221,13 +233,25 @@ async def _bots_of(
     return found
 
 
-async def _listed(workspace: Workspace) -> tuple[Bot, ...]:
-    client = Client(workspace, now=now)
+def _wanted(workspace: Workspace) -> str:
+    """What decides which bots of a list are taken."""
+    discovery = workspace.discover_bots
+    rules = discovery.model_dump(mode="json") if discovery else {}
+    return json.dumps([rules, [bot.id for bot in workspace.bots]], sort_keys=True)
+
+
+async def _listed(workspace: Workspace, journal: Journal | None) -> tuple[Bot, ...]:
+    client, mine = Client(workspace, now=now), account(workspace)
     try:
         discovery = workspace.discover_bots
         most = discovery.max_bots if discovery else 0
-        sender = Sender(workspace, client, Telemetry(), now)
-        listing, _ = await whole_list(sender, Drift(), most)
+        standing = await asyncio.to_thread(journal.standing, mine) if journal else SenderState()
+        sender = Sender(workspace, client, Telemetry(), now, standing)
+        try:
+            listing, _ = await whole_list(sender, Drift(), most)
+        finally:
+            if journal:
+                await asyncio.to_thread(journal.keep_standing, mine, sender.standing)
         return known_bots(workspace, RememberedBots()).after(listing).bots
     except ExporterError as error:
         raise StartError(f"workspace {workspace.name}: the list of bots: {error}") from None
@@ -240,6 +264,31 @@ def _all_known(wanted: frozenset[str], bots: Sequence[Bot]) -> None:
     unknown = [f"--bot: no bot has the id or name {name!r}" for name in sorted(wanted - known)]
     if unknown:
         raise StartError("\n".join(unknown))
+
+
+def _labels_free(labels: Sequence[tuple[str, str]], workspaces: Sequence[Workspace]) -> None:
+    """Refuse labels that the series have already.
+
+    Raises:
+        StartError: If a name is taken.
+    """
+    own = RESERVED_LABELS - {"job", "instance"}
+    given = {
+        name
+        for workspace in workspaces
+        for bot in (None, *workspace.bots)
+        for name, _ in workspace.static_labels(bot)
+    }
+    wrong = []
+    for name, often in Counter(name for name, _ in labels).items():
+        if often > 1:
+            wrong.append(f"--label: {name} is given {often} times")
+        if name in own:
+            wrong.append(f"--label: {name} is a label of the exporter's own; take another name")
+        elif name in given:
+            wrong.append(f"--label: {name} is in `labels:` of the configuration already")
+    if wrong:
+        raise StartError("\n".join(wrong))
 
 
 def _named(workspaces: Sequence[Workspace], names: Sequence[str]) -> Sequence[Workspace]:
@@ -285,7 +334,7 @@ def _counted(plan: Plan, journal: Journal | None) -> tuple[Counter[str], int]:
     counts, left = Counter[str](), 0
     for request in plan.requests():
         counts[request.part] += 1
-        left += not (journal and journal.has(request.key))
+        left += not (journal and journal.missing(plan.account, request) is None)
     return counts, left
 
 
@@ -360,40 +409,55 @@ async def _ask(plans: Sequence[Plan], journal: Journal, totals: Mapping[str, int
     Raises:
         StartError: If it ends early.
     """
-    stop = signalled()
+    # An answer in flight may still come: to cut it off would mean to ask for it again.
+    limit = max(plan.workspace.timeout.total_seconds() for plan in plans) + _GRACE
+    stop = signalled(ceil(limit) + LAST_SECONDS, MENDABLE)
     async with AsyncExitStack() as stack:
         shown = stack.enter_context(progress.shown(totals, time.monotonic))
         asking, senders = [], []
         for plan in plans:
             client = Client(plan.workspace, now=now)
             stack.push_async_callback(client.close)
-            standing = await asyncio.to_thread(journal.standing, plan.workspace.name)
+            standing = await asyncio.to_thread(journal.standing, plan.account)
             sender = Sender(plan.workspace, client, Telemetry(), now, standing)
-            senders.append((plan.workspace.name, sender))
+            senders.append((plan.account, sender))
             asking.append(Asking(plan, sender, journal, shown, now))
 
-        async def ended() -> None:
-            await stop.wait()
-            for one in asking:
-                one.end()
-
-        watching = asyncio.create_task(ended())
+        runs = [asyncio.create_task(one.run()) for one in asking]
+        watching = asyncio.create_task(_end_within(limit, stop, asking, runs))
         stack.callback(watching.cancel)
-        ends = await asyncio.gather(*(one.run() for one in asking), return_exceptions=True)
-        for name, sender in senders:
-            await asyncio.to_thread(journal.keep_standing, name, sender.standing)
+        ends = await asyncio.gather(*runs, return_exceptions=True)
+        for mine, sender in senders:
+            await asyncio.to_thread(journal.keep_standing, mine, sender.standing)
     problems = [line for one in asking for line in one.problems]
     early = []
     for one, end in zip(asking, ends, strict=True):
-        if isinstance(end, Stopped):
+        if isinstance(end, asyncio.CancelledError):
+            early.append(f"workspace {one.name}: interrupted; an answer did not come in time")
+        elif isinstance(end, Stopped):
             early.append(f"workspace {one.name}: {end}")
         elif end:
             raise end
     if early:
         again = "all answers so far are kept: run the same command again to go on"
         kind = Interrupted if stop.is_set() else StartError
-        raise kind("\n".join((*problems, *early, again)))
+        raise kind("\n".join((*early, again)))
     return problems
+
+
+async def _end_within(
+    seconds: float,
+    stop: asyncio.Event,
+    asking: Sequence[Asking],
+    runs: Sequence[asyncio.Task[None]],
+) -> None:
+    """End all once a signal has come: answers in flight are kept if they come in time."""
+    await stop.wait()
+    for one in asking:
+        one.end()
+    await asyncio.sleep(seconds)
+    for run in runs:
+        run.cancel()
 
 
 def _write(past: Past, job: Job) -> None:
@@ -449,17 +513,17 @@ def _push(past: Past, job: Job) -> None:
     batch, choice, times = remote_write.Batch(), Choice(), _Times(remote_write.Times)
     pending: list[bytes] = []
     samples = begun = 0
-    started = time.monotonic()
+    started, mine = time.monotonic(), _store(job)
     with Store(job.push, job.query, job.headers) as store:
         for one in past:
             labels = [("__name__", one.family.name), *one.labels]
-            unit = _unit(job, labels, one)
+            unit = _unit(labels, one)
             choice.see(labels, one.runs, one.grid.times)
-            if past.journal.is_pushed(unit):
+            if past.journal.is_pushed(mine, unit):
                 continue
             for body in batch.add(labels, one.runs, times.of(one.grid)):
                 store.push(body)
-                past.journal.pushed(pending)
+                past.journal.pushed(mine, pending)
                 pending = []
             pending.append(unit)
             samples += len(one.runs)
@@ -468,15 +532,29 @@ def _push(past: Past, job: Job) -> None:
                 logs.say(f"pushed {samples:,} samples")
         if batch.samples:
             store.push(batch.taken())
-        past.journal.pushed(pending)
-        store.read_back(choice.chosen)
+        past.journal.pushed(mine, pending)
+        try:
+            store.read_back(choice.chosen)
+        except StartError:
+            # Nobody knows which of the others it has: the next run pushes all of them.
+            past.journal.forget_pushed(mine)
+            raise
     tell(f"{job.push}: {samples:,} samples; {len(choice.chosen)} were read back and are equal\n")
 
 
-def _unit(job: Job, labels: Sequence[tuple[str, str]], one: Rebuilt) -> bytes:
-    """A digest of a series with its store and its samples."""
-    digest = blake2b(json.dumps([job.push, labels, job.step, len(one.grid.times)]).encode())
-    digest.update(f"{one.grid.times[0]}".encode())
+def _store(job: Job) -> bytes:
+    """A digest of what tells one store from another: its URLs, and headers such as a tenant's.
+
+    Headers may be passwords, so it is a digest that takes long to guess.
+    """
+    place = json.dumps([job.push, job.query, sorted(job.headers.items())]).encode()
+    return scrypt(place, salt=b"seasalt-exporter", n=2**14, r=8, p=1, dklen=16)
+
+
+def _unit(labels: Sequence[tuple[str, str]], one: Rebuilt) -> bytes:
+    """A digest of a series with its samples."""
+    digest = blake2b(json.dumps(labels).encode())
+    digest.update(blake2b(memoryview(one.grid.times)).digest())
     for part in (one.runs.begins, one.runs.ends, one.runs.values):
         digest.update(part)
     return digest.digest()[:16]

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from exporter.commands.sandbox import beside, days_of, make, troubles
 from exporter.commands.serve import serve
 from exporter.config import Config, load
 from exporter.errors import StartError
+from exporter.model.windows import local_day
 from exporter.sandbox import Sandbox, SandboxWorkspace
 from exporter.shutdown import signalled
 from exporter.web.sockets import bound, listen
@@ -56,15 +58,18 @@ def begin_with_history(config: Config, invocation: Invocation) -> None:
     days = days_of(invocation)
     if days:
         tell(f"History      {days} days, which takes some minutes...\n")
-        first = now().date() - timedelta(days=days)
-        job = job_of(invocation, first)
+        # Where today has begun last, so that each workspace has that many days.
+        today = min(local_day(now(), workspace.zone) for workspace in config.workspaces)
+        job = job_of(invocation, today - timedelta(days=days))
         job = replace(job, step=STEPS["1h"], intraday=_INTRADAY)
-        try:
-            rebuild(config.workspaces, job, sure=True)
-        except Interrupted:
-            raise
-        except StartError as error:  # with --trouble, for instance, a rejected key
-            logs.say(error)
+        # The next demo's data may be others, so it must not find these answers.
+        with TemporaryDirectory(prefix="seasalt-demo-") as journal:
+            try:
+                rebuild(config.workspaces, replace(job, journal=Path(journal)), sure=True)
+            except Interrupted:
+                raise
+            except StartError as error:  # with --trouble, for instance, a rejected key
+                logs.say(error)
 
 
 def configuration(

@@ -35,6 +35,9 @@ FEW_BOTS: Final = 4
 MANY_BOTS: Final = (20, 200)
 """How many bots the sandbox has: the default, or a number in a range."""
 
+FIRST_DAY: Final = "2010-01-01"
+"""The earliest day that `backfill` takes; a year of several digits less is a slip."""
+
 ASKS_FIRST: Final = 1000
 """Up to this many requests, `backfill` does not ask before it sends them."""
 
@@ -441,10 +444,15 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     folder = of == "state.file" and value.rpartition("/")[2] in {"", ".", ".."}
     yield folder, "be the name of a file, not of a folder"
     yield of in {"from", "to"} and not _is_day(value), "be a day like 2025-01-01"
+    # Before that there is nothing to rebuild, and windows would reach back before the calendar.
+    too_early = of in {"from", "to"} and value < FIRST_DAY
+    yield too_early, f"be {FIRST_DAY} or later"
     days = {"intraday": "[1-9][0-9]{0,3}d", "history": "[0-9]{1,4}d"}.get(of)
     yield days is not None and not re.fullmatch(days, value), "be a number of days like 14d"
     label = "be name=value, with letters, digits and underscores in the name"
     yield of == "label" and not re.fullmatch(r"(?a:[a-zA-Z_]\w*)=[^\x00-\x1f]+", value), label
+    meant = of == "label" and value.startswith("__")
+    yield meant, "not begin with __, as only Prometheus's own labels do"
     yield of == "push" and not _is_url(value), "be a URL like http://localhost:9090/api/v1/write"
     home = of.endswith(".file") and value.startswith("~")
     yield home, "be a whole path: nobody expands the ~ in it"

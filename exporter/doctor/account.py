@@ -198,7 +198,9 @@ def requests(workspace: Workspace, listed: Listing | RequestFailed | None) -> It
         yield fine("requests", "allowed", text)
 
 
-def durations(workspace: Workspace, timed: Iterable[Timed]) -> Finding:
+def durations(
+    workspace: Workspace, listed: Listing | RequestFailed | None, timed: Iterable[Timed]
+) -> Finding:
     """Whether the time limit and the concurrency suit the time that answers take."""
     given = list(timed)
     answered = [one for one in given if one.outcome is Outcome.SUCCESS]
@@ -215,7 +217,7 @@ def durations(workspace: Workspace, timed: Iterable[Timed]) -> Finding:
     if slowest.seconds > limit / 2:
         setting = f"timeout: {_longer(3 * slowest.seconds)}"
         return Finding("duration", Verdict.MEND, "slow", text, setting)
-    calls = planned_calls(workspace, workspace.bots)
+    calls = planned_calls(workspace, _polled(workspace, listed))
     mean = sum(one.seconds for one in answered) / len(answered)
     busy = sum(mean / call.interval.total_seconds() for call in calls)
     if busy > workspace.concurrency:

@@ -2,7 +2,7 @@
 
 The requests take the same way as those of `serve`: rate limit, budget of the day, pauses that the
 API asks for, retries, circuit breaker, and the rest of a rejected key. Beyond that, a client that
-counts sends no more than a dozen of them, retries included. The examination stops at the first
+counts sends no more than `MOST_REQUESTS` of them, retries included. The examination stops at the first
 request that the API finds too many, and at the first that it does not answer.
 """
 
@@ -39,8 +39,8 @@ from exporter.upstream.client import Client, Transport
 from exporter.upstream.sender import Sender
 from exporter.upstream.shared_keys import SharedKeys
 
-MOST_REQUESTS: Final = 12
-"""Requests of one examination, retries included."""
+MOST_REQUESTS: Final = 13
+"""Requests of one examination, retries included: a dozen, and the second page of the bots."""
 
 _PAGES: Final = 2
 """Pages of the list of bots that are read."""
@@ -299,7 +299,7 @@ class _Examiner:
             yield from account.key(self._listed, workspace)
         yield findings.path(workspace, switched, None)
         yield findings.clock(self._differences)
-        yield account.durations(workspace, self.timed)
+        yield account.durations(workspace, self._listed, self.timed)
         yield from account.bots(workspace, self._listed)
         yield from account.labels(workspace, self._evidence)
         number = len(self._listed.bots) if isinstance(self._listed, Listing) else 0

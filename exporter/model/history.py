@@ -60,7 +60,7 @@ class History:
             a while, such as a call, and of an earlier hour the API tells it to its end.
         left_out: What cannot be rebuilt, for the operator; may be empty.
         by_day: For `Span.DAYS`, divides a report's part of a reply for some days into the parts
-            of each; a day without anything may be missing.
+            of each. A day without anything may be missing; one that cannot be read has an error.
         follows: The samples over several days that follow from the sums of the additive families.
         year: For `Span.YEAR`, the year that the options ask for on a local day.
         counts: Which events the options count without exception, `messages` or `calls`; empty if

@@ -6,7 +6,7 @@ whose ids are often e-mail addresses. They are aggregated unless the operator se
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
@@ -135,8 +135,8 @@ def _status(session: Session, reading: Reading[AgentActivityOptions]) -> str:
     return "other"
 
 
-def _by_day(part: object, _days: Period, zone: tzinfo) -> Mapping[date, object]:
-    """The sessions by the local day on which they began, without the status offline.
+def _by_day(part: object, days: Period, zone: tzinfo) -> Mapping[date, object]:
+    """The sessions of each local day that they overlap, without the status offline.
 
     A night offline belongs to two days. Which of them the API counts it to is unknown.
     """
@@ -145,8 +145,23 @@ def _by_day(part: object, _days: Period, zone: tzinfo) -> Mapping[date, object]:
     for session in sessions if isinstance(sessions, list) else ():
         begun = instant(session.get("start_time"), UTC) if isinstance(session, dict) else None
         if begun and str(session.get("status")).lower() != "offline":
-            found[local_day(begun, zone)].append(session)
+            for day in _overlapped(begun, session.get("end_time"), days, zone):
+                found[day].append(session)
     return {day: {"agents": of_day} for day, of_day in found.items()}
+
+
+def _overlapped(begun: datetime, end_time: object, days: Period, zone: tzinfo) -> Iterator[date]:
+    """Those of some local days that a session overlaps: to the last one while it is open."""
+    ended = instant(end_time, UTC)
+    day, last = local_day(begun, zone), days.last
+    if ended is not None:
+        last = min(last, local_day(max(begun, ended - timedelta(microseconds=1)), zone))
+    elif end_time is not None:  # it cannot be read, and neither can the session
+        last = min(last, day)
+    day = max(day, days.first)
+    while day <= last:
+        yield day
+        day += DAY
 
 
 REPORT: Final = Report(
@@ -160,9 +175,10 @@ REPORT: Final = Report(
             history=History(
                 span=Span.DAYS,
                 families=(SECONDS, SESSIONS),
-                additive=frozenset({SECONDS, SESSIONS}),
+                additive=frozenset({SECONDS}),  # a session over midnight is one, not two
                 whole_days=frozenset({SECONDS, SESSIONS}),
-                left_out="the status offline, and how many agents are in a status",
+                left_out="the status offline, how many agents are in a status, and sessions over"
+                " several days",
                 by_day=_by_day,
             ),
         )

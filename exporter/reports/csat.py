@@ -95,10 +95,11 @@ class Answers(Csat):
 def _by_day(part: object, days: Period, zone: tzinfo) -> Mapping[date, object]:
     """What the API would answer for each of some local days.
 
-    A time without an offset is in UTC.
+    A time without an offset is in UTC. A day with a rating that cannot be read has an error.
 
     Raises:
-        ReplyError: If a response cannot be read, or if they are not as many as the total says.
+        ReplyError: If the day of a response cannot be read, or if they are not as many as the total
+            says.
     """
     try:
         reply = Answers.model_validate(single(part) or {})
@@ -106,17 +107,21 @@ def _by_day(part: object, days: Period, zone: tzinfo) -> Mapping[date, object]:
         raise ReplyError("csat: not of the documented shape") from None
     number = (days.last - days.first).days + 1
     found = {days.first + DAY * place: Counter[str]() for place in range(number)}
+    unreadable: dict[date, object] = {}
     for answer in reply.responses:
         at = instant(answer.created_at, UTC)
         rating = _RATINGS.get(f"{answer.rating}")
-        of_day = found.get(local_day(at, zone)) if at else None
-        if rating is None or of_day is None:
-            raise ReplyError("csat: a response without a readable rating and time of the range")
-        of_day[rating] += 1
+        day = local_day(at, zone) if at else None
+        if day is None or day not in found:
+            raise ReplyError("csat: a response without a readable time of the range")
+        if rating is None:
+            unreadable[day] = ReplyError(f"csat: a response of {day} without a readable rating")
+        else:
+            found[day][rating] += 1
     if reply.total_responses != len(reply.responses):
         raise ReplyError("csat: the list of responses is not complete")
     known = [_RATINGS[name] for name in reply.rating_counts or {} if name in _RATINGS]
-    return {day: _part(counts, known) for day, counts in found.items()}
+    return {day: _part(counts, known) for day, counts in found.items()} | unreadable
 
 
 def _part(counts: Counter[str], known: Iterable[str]) -> object:

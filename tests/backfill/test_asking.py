@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -107,7 +107,14 @@ class Case:
     shown: Silent = field(default_factory=Silent)
     waited: timedelta = timedelta(0)
 
-    def plan(self, metrics: list[Any] = METRICS, *, days: int = 10, **others: Any) -> Plan:  # noqa: ANN401 - keys of the file
+    def plan(
+        self,
+        metrics: list[Any] = METRICS,
+        *,
+        days: int = 10,
+        last: date = LAST,
+        **others: Any,  # noqa: ANN401 - keys of the file
+    ) -> Plan:
         """What is asked about the last days."""
         company = self.api.sandbox.workspaces[0]
         one = {
@@ -118,7 +125,7 @@ class Case:
         }
         named = tuple(Bot(id=bot.id, name=bot.name) for bot in company.bots)
         made = workspace(metrics, bots=len(named), **one).model_copy(update={"bots": named})
-        return Plan(made, made.bots, Range(LAST - DAY * (days - 1), LAST))
+        return Plan(made, made.bots, Range(last - DAY * (days - 1), last))
 
     def run(self, plan: Plan, after: Callable[[Asking], object] = lambda _: None) -> Asking:
         """Ask, as if time passed only when nobody has anything to do."""
@@ -142,7 +149,7 @@ class Case:
     def known(self, plan: Plan, question: str, bot: str) -> dict[tuple[date, int], Any]:
         """What the journal has of a question."""
         with Journal(self.folder) as journal:
-            return dict(journal.known(plan.workspace.name, bot, question))
+            return dict(journal.known(plan.account, bot, question))
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +173,11 @@ def test_every_request_of_the_plan_is_sent_once_and_no_other(case: Case) -> None
     planned = list(plan.requests())
     assert len(case.api.asked) == len(planned) == 2 * (2 + 10)
     assert case.api.twice == []
-    assert {one.key for one in case.shown.requests} == {one.key for one in planned}
+    shown, wanted = (
+        Counter((one.part, one.target, one.days) for one in some)
+        for some in (case.shown.requests, planned)
+    )
+    assert shown == wanted
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 19])
@@ -357,3 +368,181 @@ def test_responses_that_are_fewer_than_their_total_are_no_history(case: Case) ->
     ]
     [question] = plan.questions("bots", Span.DAYS)
     assert all(case.known(plan, question.question, bot.id) == {} for bot in plan.bots)
+
+
+def test_the_run_of_the_next_day_asks_for_the_day_that_is_new(case: Case) -> None:
+    case.run(case.plan(days=40, last=LAST - DAY))
+    asked = len(case.api.asked)
+    case.run(case.plan(days=41))
+    new = [json.loads(body) for body in case.api.asked[asked:]]
+    # For each of two bots: rows of messages, rows of calls, and the totals.
+    assert len(new) == 2 * (2 + 1)
+    assert {body["start_date"] for body in new} == {f"{LAST}T00:00:00"}
+
+
+def test_another_metric_asks_for_itself_alone(case: Case) -> None:
+    case.run(case.plan([one for one in METRICS if one not in ["label_usage", "total_usage"]]))
+    asked = len(case.api.asked)
+    case.run(case.plan())
+    new = [json.loads(body)["metrics"] for body in case.api.asked[asked:]]
+    assert new == [["label_usage"]] * 2 + [["total_usage"]] * 20
+
+
+def test_what_was_refused_is_asked_again_by_the_next_run(case: Case) -> None:
+    plan = case.plan(["total_usage"])
+    case.api.fault = lambda _: reply(400, {"detail": "no"})
+    assert case.run(plan).problems
+    case.api.fault = lambda _: None
+    assert case.run(plan).problems == {}
+    [question] = plan.questions("bots", Span.DAY)
+    assert all(len(case.known(plan, question.question, bot.id)) == 10 for bot in plan.bots)
+
+
+@pytest.mark.parametrize("answer", [{}, {"status": "maintenance"}, {"total_usage": "soon"}])
+def test_what_could_not_be_read_is_told_by_every_run_until_it_can(
+    case: Case, answer: dict[str, Any]
+) -> None:
+    plan = case.plan(["total_usage"])
+    case.api.fault = lambda _: reply(200, answer)
+    assert case.run(plan).problems
+    assert case.run(plan).problems
+    case.api.fault = lambda _: None
+    assert case.run(plan).problems == {}
+    [question] = plan.questions("bots", Span.DAY)
+    assert all(len(case.known(plan, question.question, bot.id)) == 10 for bot in plan.bots)
+
+
+def test_a_day_that_is_known_to_be_empty_is_not_missing_in_the_next_run(case: Case) -> None:
+    plan = case.plan()
+
+    def nothing(body: dict[str, Any]) -> httpx.Response:
+        answer = answered(case.api.sandbox, body)
+        for name in {"activity_trend", "label_usage"} & answer.keys():
+            (answer[name]["data"] if name == "activity_trend" else answer[name]).clear()
+        if "csat" in answer:
+            answer["csat"] |= {"total_responses": 0, "responses": []}
+        return reply(200, answer)
+
+    case.api.fault = nothing
+    assert case.run(plan).skipped["B"] == 20
+    with Journal(case.folder) as journal:
+        assert [one for one in plan.requests() if journal.missing(plan.account, one)] == []
+
+
+def test_answers_to_a_divided_request_are_kept_one_by_one(case: Case) -> None:
+    plan = case.plan(concurrency=1)
+
+    def refused_and_then_lost(body: dict[str, Any]) -> httpx.Response | None:
+        if len(body["metrics"]) > 1 and "total_usage" in body["metrics"]:
+            return reply(400, {"detail": "Unsupported metric"})
+        return reply(401, {"detail": "no"}) if body["metrics"] == ["total_usage"] else None
+
+    case.api.fault = refused_and_then_lost
+    with pytest.raises(Stopped):
+        case.run(plan)
+    days = {one.report.name: one.question for one in plan.questions("bots", Span.DAY)}
+    bot = plan.bots[0].id
+    assert len(case.known(plan, days["communication_volume"], bot)) == 1
+    assert case.known(plan, days["total_usage"], bot) == {}
+
+
+def test_the_days_count_is_kept_with_each_answer_and_each_failure(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, counts = case.plan(concurrency=1), list[int]()
+    add = Journal.add
+
+    def kept(journal: Journal, *given: Any) -> None:  # noqa: ANN401 - handed on
+        add(journal, *given)
+        counts.append(journal.standing(plan.account).spent)
+
+    monkeypatch.setattr(Journal, "add", kept)
+    late = [3, 4, 5]
+    case.api.fault = lambda _: reply(500, {"detail": "no"}) if len(case.api.asked) in late else None
+    case.run(plan)
+    # The sender's own tries are one failure here, so the count may rise by more than one.
+    assert counts == sorted(counts)
+    assert counts[-1] == len(case.api.asked)
+    assert counts[0] == 1
+
+
+def test_the_months_of_a_year_that_were_not_over_are_asked_again_when_they_are(
+    case: Case,
+) -> None:
+    metrics = ["conversation_overview_yearly"]
+    early = case.plan(metrics)
+    case.run(early)
+    [question] = early.questions("bots", Span.YEAR)
+    [samples] = case.known(early, question.question, early.bots[0].id).values()
+    month = f"{START.month:02}"
+    assert samples
+    assert all(sample.labels[1:] < (month,) and len(sample.labels) == 2 for sample in samples)
+    with Journal(case.folder) as journal:
+
+        def missing(last: date) -> int:
+            later = case.plan(metrics, last=last)
+            return sum(journal.missing(later.account, one) is not None for one in later.requests())
+
+        after = (LAST.replace(day=1) + 32 * DAY).replace(day=1)
+        assert missing(after - 2 * DAY) == 0
+        assert missing(after - DAY) == 2  # the month's last day: the month is over then
+
+
+def test_a_rating_that_cannot_be_read_leaves_out_its_day_alone(case: Case) -> None:
+    plan = case.plan([{"metric": "csat", "window": "yesterday"}], days=45)
+    days: dict[str, date] = {}
+
+    def unrated(body: dict[str, Any]) -> httpx.Response:
+        answer = answered(case.api.sandbox, body)
+        answer["csat"]["responses"][0]["rating"] = None
+        at = answer["csat"]["responses"][0]["created_at"]
+        days[body["gptbot_id"]] = datetime.fromisoformat(at).date()
+        return reply(200, answer)
+
+    case.api.fault = unrated
+    made = case.run(plan)
+    [question] = plan.questions("bots", Span.DAYS)
+    for bot in plan.bots:
+        known = case.known(plan, question.question, bot.id)
+        [days_asked] = {one.days for one in plan.part("A")}
+        assert len(known) == (days_asked.last - days_asked.first).days
+        assert (days[bot.id], 24) not in known
+    assert len(made.problems) == len(set(days.values()))
+
+
+def test_two_workers_that_ask_about_two_bots_do_not_mix_up_their_empty_days(
+    case: Case,
+) -> None:
+    plan = case.plan()
+    one, other = (
+        next(request for request in plan.part("B") if request.target.bot_id == bot.id)
+        for bot in plan.bots
+    )
+    world = World()
+
+    async def both() -> bool:
+        client = Client(plan.workspace, transport=case.api, now=world.now)
+        sender = Sender(plan.workspace, client, Telemetry(), world.now)
+        with Journal(case.folder) as journal:
+            made = Asking(plan, sender, journal, case.shown, world.now)
+            empty = {one.target.bot_id: frozenset[int](), other.target.bot_id: {LAST.toordinal()}}
+
+            class Raced(tuple[str, frozenset[int]]):
+                """Another thread replaces what is kept right after it was read."""
+
+                __slots__ = ()
+
+                def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - an index
+                    if place == 0:
+                        made._empty = (  # noqa: SLF001 - the race
+                            other.target.bot_id,
+                            frozenset({one.days.first.toordinal()}),
+                        )
+                    return super().__getitem__(place)
+
+            made._empty = Raced((one.target.bot_id, frozenset(empty[one.target.bot_id])))  # noqa: SLF001
+            found = made._is_empty(one)  # noqa: SLF001 - the race
+            await client.close()
+            return found
+
+    assert world.run(both) is False

@@ -117,10 +117,69 @@ def test_a_request_of_part_d_ends_one_second_before_the_hour() -> None:
     assert asked["end_date"] == f"2025-12-31T{OFFICE_HOURS[0] - 1:02}:59:59"
 
 
-def test_the_same_request_has_the_same_key_and_no_other_has_it() -> None:
-    keys = [request.key for request in plan(bots=2, intraday=2).requests()]
-    assert len(set(keys)) == len(keys)
-    assert keys == [request.key for request in plan(bots=2, intraday=2).requests()]
+def test_of_a_request_only_the_days_and_questions_that_are_not_known_are_missing() -> None:
+    request = next(plan(["activity_trend", "label_usage"], bots=1).part("A"))
+    trend, usage = request.asked
+    days = [request.days.first + DAY * number for number in range(MOST_DAYS)]
+    known = {trend: {*days}, usage: {*days} - {*days[5:8], days[10]}}
+    missing = request.missing(lambda entry: known[entry])
+    assert missing is not None
+    assert missing.asked == (usage,)
+    assert missing.days == (days[5], days[10])
+    known[usage] = {*days}
+    assert request.missing(lambda entry: known[entry]) is None
+
+
+def keys(of: Plan) -> set[tuple[object, ...]]:
+    """What the journal tells readings apart by."""
+    return {
+        (of.account, one.target.bot_id, entry.question, one.hour, one.days.first)
+        for one in of.requests()
+        for entry in one.asked
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"base_url": "http://127.0.0.1:2"},
+        {"workspace_id": "w2"},
+        {"timezone": "Asia/Tokyo"},
+        {"api": "seax"},
+        {"name": "another"},
+    ],
+)
+def test_the_answers_of_another_account_or_time_zone_are_no_answers(other: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"base_url": "http://127.0.0.1:1", "workspace_id": "w1"}
+    one, two = (
+        Plan(made, (), Range(LAST, LAST))
+        for made in (
+            workspace(["activity_trend"], **given),
+            workspace(["activity_trend"], **{**given, **other}),
+        )
+    )
+    assert keys(one)
+    assert not keys(one) & keys(two)
+
+
+def test_agents_with_labels_are_another_question() -> None:
+    one, two = (
+        Plan(made, (), Range(LAST, LAST))
+        for made in (
+            workspace([{"metric": "agent_activity", "agent_labels": on}], api="seax")
+            for on in (False, True)
+        )
+    )
+    assert keys(one)
+    assert not keys(one) & keys(two)
+
+
+def test_another_key_of_the_same_account_asks_nothing_again() -> None:
+    one, two = (
+        Plan(made, (), Range(LAST, LAST))
+        for made in (workspace(["activity_trend"], api_key=key) for key in ("k1", "k2"))
+    )
+    assert keys(one) == keys(two)
 
 
 @pytest.mark.parametrize("api", ["portal", "seax"])
