@@ -90,6 +90,10 @@ def test_what_is_asked_for_can_be_narrowed_to_a_workspace_and_a_bot(
         (["--from=2026-11-19", "--to=2026-11-18"], "--from must be 2026-11-18 or earlier"),
         (["--from=2026-11-01", "--workspace=acmee"], "called 'acmee', did you mean acme?"),
         (["--from=2026-11-01", "--bot=nobody"], "no bot has the id or name 'nobody'"),
+        (["--from=2026-11-19", "--label=workspace=x"], "--label: workspace is a label of the exp"),
+        (["--from=2026-11-19", "--label=le=x"], "--label: le is a label of the exporter's own"),
+        (["--from=2026-11-19", "--label=team=x"], "--label: team is in `labels:` of the config"),
+        (["--from=2026-11-19", "--label=a=1", "--label=a=2"], "--label: a is given 2 times"),
         (["--from=2025-12-01"], "requests are more than 1,000: add --yes, or take fewer days"),
         (["--from=2026-11-19", "--push=http://store/x"], "--push.query-url is missing"),
         (
@@ -108,7 +112,10 @@ def test_a_mistake_is_told_before_anything_is_requested(
 
 @pytest.mark.parametrize(
     "flag",
-    ["--from=2026-13-01", "--from=yesterday", "--intraday=0d", "--label=no", "--push=ftp://x"],
+    [
+        *("--from=2026-13-01", "--from=yesterday", "--from=0001-01-01", "--to=2009-12-31"),
+        *("--intraday=0d", "--label=no", "--label=__name__=x", "--push=ftp://x"),
+    ],
 )
 def test_a_flag_that_cannot_be_meant_is_refused(flag: str) -> None:
     with pytest.raises(StartError, match=r"^--\w+ must be "):

@@ -10,10 +10,12 @@ import pytest
 from doctor.conftest import Account, found
 
 from exporter.commands import doctor
+from exporter.doctor import account as account_module
 from exporter.doctor.examination import MOST_REQUESTS, Examination
 from exporter.doctor.findings import ASKED, Verdict
 from exporter.errors import Outcome
 from exporter.model import api_paths
+from exporter.model.bot_list import ListedBot, Listing
 from exporter.sandbox import Temperament
 from exporter.sandbox.temperaments import MOST_A_MINUTE
 
@@ -312,12 +314,30 @@ def test_the_requests_a_day_are_those_of_the_plan_with_the_bots_that_are_discove
     assert found(many, "requests").found == "1176 a day, 49 an hour"
 
 
+def test_the_discovered_bots_keep_the_requests_busy_too(account: Make) -> None:
+    one = account()
+    timed = [account_module.Timed("first", ("total_usage",), Outcome.SUCCESS, 14.0)]
+    given: dict[str, Any] = {"metrics": ["total_usage"], "interval": "10m", "concurrency": 1}
+    bots = {f"b{number}": ListedBot(id=f"b{number}") for number in range(100)}
+    listed = Listing(1000, found=bots)
+
+    told = account_module.durations(
+        one.workspace(bots=None, discover_bots={}, **given), listed, timed
+    )
+
+    assert told.answer == "busy"
+    # A hundred of 14 seconds every ten minutes are 2.3 at a time.
+    assert told.setting == "concurrency: 5"
+
+
 # Never too many requests.
 
 
 @pytest.mark.parametrize("api", NOT_ASKED)
 @pytest.mark.parametrize("status", [500, 503, 429, 404, 401, 403, 400, 422, 302, 200])
-def test_whatever_fails_a_dozen_requests_are_the_most(account: Make, api: str, status: int) -> None:
+def test_whatever_fails_thirteen_requests_are_the_most(
+    account: Make, api: str, status: int
+) -> None:
     every_other = account()
     every_other.fails = lambda number: status if number % 2 else None
     always = account()
@@ -327,6 +347,26 @@ def test_whatever_fails_a_dozen_requests_are_the_most(account: Make, api: str, s
         examination = one.examined(api, discover_bots={} if api == "seachat" else None)
         assert len(one.arrivals) == examination.sent <= MOST_REQUESTS
         assert examination.findings
+
+
+def test_a_list_of_bots_with_two_pages_costs_no_other_question(account: Make) -> None:
+    one, pages = account(), 0
+
+    def long(answer: object) -> object:
+        nonlocal pages
+        if not (isinstance(answer, dict) and "total" in answer):
+            return answer
+        pages += 1
+        rows = [dict(answer["data"][0], id=f"other-{number}") for number in range(92)]
+        first = [*answer["data"], *rows]
+        return {"data": first if pages == 1 else [dict(rows[0], id="last")], "total": 101}
+
+    one.changes = long
+    told = one.examined()
+
+    assert pages == 2
+    assert len(one.arrivals) == MOST_REQUESTS
+    assert answers(told) == usual("seachat")
 
 
 def test_a_refused_first_request_is_split_as_the_poller_splits_it(account: Make) -> None:
@@ -339,7 +379,7 @@ def test_a_refused_first_request_is_split_as_the_poller_splits_it(account: Make)
     assert len(one.arrivals) == 9
 
 
-def test_a_dozen_are_the_most_over_midnight_too(account: Make) -> None:
+def test_thirteen_are_the_most_over_midnight_too(account: Make) -> None:
     one = account(start=datetime(2026, 11, 20, 4, 59, 55, tzinfo=UTC))  # of New York
     one.fails = lambda number: 503 if number % 3 else None
 
@@ -362,7 +402,7 @@ def test_what_retries_leave_unasked_is_nothing_to_mend(account: Make) -> None:
 
     assert len(one.arrivals) == MOST_REQUESTS
     assert found(examination, "connection").verdict is Verdict.UNKNOWN
-    assert found(examination, "connection").found.startswith("retries have used up the 12")
+    assert found(examination, "connection").found.startswith("retries have used up the 13")
     assert Verdict.MEND not in {finding.verdict for finding in examination.findings}
 
 
@@ -403,7 +443,7 @@ def test_the_configured_rate_is_kept(account: Make) -> None:
 
     one.examined(requests_per_minute=6)
 
-    assert len(one.arrivals) == MOST_REQUESTS
+    assert len(one.arrivals) == 12
     assert all(
         later - earlier >= 10
         for earlier, later in zip(one.arrivals, one.arrivals[1:], strict=False)

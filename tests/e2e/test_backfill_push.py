@@ -144,7 +144,75 @@ def test_a_store_that_answers_well_and_keeps_nothing_is_found_out(
     with listening(lambda path: (204, None) if path.endswith("write") else (200, empty)) as store:
         with pytest.raises(StartError, match="of 20 samples that were read back, 20 are missing"):
             run(f"{store.url()}/api/v1/write")
-        assert any("/api/v1/write" in one.line for one in store.asked)
+        writes = [one for one in store.asked if "/api/v1/write" in one.line]
+        assert writes
+        # Nobody knows what else it lacks: the next run pushes all of it again.
+        with pytest.raises(StartError, match="20 are missing"):
+            run(f"{store.url()}/api/v1/write")
+        again = [one for one in store.asked if "/api/v1/write" in one.line]
+        assert len(again) == 2 * len(writes)
+
+
+def test_another_tenant_or_query_url_of_a_store_gets_everything_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push.Store, "read_back", lambda *_: None)
+    headers = tmp_path / "headers"
+    with listening(lambda _: (204, None)) as store:
+
+        def writes(tenant: int, *flags: str) -> int:
+            before = len(store.asked)
+            headers.write_text(f"X-Scope-OrgID: {tenant}\n")
+            run(f"{store.url()}/api/v1/write", f"--push.headers-file={headers}", *flags)
+            return len(store.asked) - before
+
+        everything = writes(1)
+        assert everything > 0
+        assert writes(1) == 0
+        assert writes(2) == everything
+        assert writes(2, f"--push.query-url={store.url()}/other") == everything
+
+
+@pytest.mark.parametrize("status", [500, 429])
+def test_a_store_that_hangs_is_waited_for_no_longer_than_one_that_fails(status: int) -> None:
+    clock = [0.0]
+
+    def pass_by(seconds: float) -> None:
+        clock[0] += seconds
+
+    with listening(lambda _: (status, None)) as server:
+        store = push.Store(server.url(), server.url(), {}, pass_by, lambda: clock[0])
+        hung = store.push
+        post = store._http.post  # noqa: SLF001 - its time
+
+        def slow(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - handed on
+            pass_by(push._TIMEOUT)  # noqa: SLF001 - as long as a time-out
+            return post(*given, **named)
+
+        store._http.post = slow  # type: ignore[method-assign]  # noqa: SLF001
+        with store, pytest.raises(StartError, match=f"HTTP {status} for 60 s"):
+            hung(b"")
+    assert clock[0] <= 2 * push.PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("out of order sample", True),
+        ("out of bounds", True),
+        ("too old sample", True),
+        ("label name is not valid: canary", False),
+    ],
+)
+def test_only_a_store_that_says_too_old_is_given_the_hint(words: str, hint: bool) -> None:  # noqa: FBT001 - a table
+    with (
+        listening(lambda _: (400, {"error": words})) as server,
+        push.Store(server.url(), server.url(), {}) as store,
+        pytest.raises(StartError) as told,
+    ):
+        store.push(b"")
+    assert ("out_of_order_time_window" in str(told.value)) is hint
+    assert "canary" not in str(told.value)
 
 
 def test_headers_of_a_file_go_to_the_store_with_everything(

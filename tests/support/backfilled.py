@@ -59,7 +59,8 @@ SEAX: Final[tuple[dict[str, Any], ...]] = (
 )
 
 _NEVER: Final = ("_change_ratio", "agent_activity_agents")
-_SEVERAL: Final = ("last_5_days", "this_month", "last_week")
+_SEVERAL: Final = ("last_5_days", "last_7_days", "this_month", "last_week")
+_NO_SUMS: Final = ("channel_users", "agent_activity_sessions")
 
 
 def configuration(served: ServedSandbox, *, bots: int, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - keys of the file
@@ -168,6 +169,6 @@ class Past:
         given = dict(labels)
         return not (
             any(part in name for part in _NEVER)
-            or (name.endswith("channel_users") and given["window"] in _SEVERAL)
+            or (name.endswith(_NO_SUMS) and given["window"] in _SEVERAL)
             or given.get("status") == "offline"
         )
