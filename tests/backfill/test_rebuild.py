@@ -1,17 +1,22 @@
 import math
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from hypothesis import given, strategies as st
 from support.workspaces import workspace
 
 from exporter.backfill.grid import Grid
-from exporter.backfill.plan import WHOLE_DAY
+from exporter.backfill.plan import WHOLE_DAY, Plan, Range
+from exporter.backfill.readings import readings
 from exporter.backfill.rebuild import Known, Runs, series
 from exporter.model.entry import Entry
 from exporter.model.samples import Sample
+from exporter.model.windows import Window
 from exporter.reports import (
     activity_trend,
+    agent_activity,
     communication_volume,
     conversation_overview_yearly,
     csat,
@@ -161,3 +166,80 @@ def test_equal_values_in_a_row_are_one_run() -> None:
     runs.add(5, 6, 2.0)
     assert list(runs) == [(0, 5, 1.0), (5, 6, 2.0)]
     assert len(runs) == 6
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.integers(0, 10**6).map(float),
+            st.floats(0, 1e6, allow_nan=False),
+            st.just(math.nan),
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sampled_from(["last_2_days", "last_7_days", "this_week", "last_week", "this_month"]),
+)
+def test_a_sum_that_moves_on_is_that_of_its_days(counts: list[float | None], window: str) -> None:
+    grid, found = rebuilt(window, messages(*counts), days=len(counts))
+    values = {
+        place: value
+        for runs in found.values()
+        for begin, end, value in runs
+        for place in range(begin, end)
+    }
+    for number in range(len(counts)):
+        day = FIRST + DAY * number
+        days = Window(window).days(day)
+        places = [(one - FIRST).days for one in (days.first, days.last)]
+        within = counts[max(places[0], 0) : places[1] + 1] if places[0] >= 0 else [None]
+        known = [one for one in within if one is not None]
+        whole = len(known) == len(within) and not any(map(math.isnan, known))
+        told = values.get(grid.begins[number + 1] - 1)
+        assert told == (float(sum(map(Fraction, known))) if whole else None), day
+
+
+def test_a_day_that_the_clocks_left_out_has_no_samples() -> None:
+    days = [date(2011, 12, 29) + DAY * number for number in range(3)]
+    zone = ZoneInfo("Pacific/Apia")
+    known = {(day, WHOLE_DAY): (Sample(MESSAGES, ("", "bot"), 5.0),) for day in days}
+    grid = Grid.of(days, zone, 3600)
+    for window in ("today", "yesterday", "last_2_days"):
+        made = series(entry("activity_trend", window), MESSAGES, lambda _: known, grid, 200)
+        for runs in made.values():
+            assert all(0 <= begin < end for begin, end, _ in runs)
+            assert sorted(runs.begins) == list(runs.begins)
+
+
+def test_a_session_over_midnight_counts_on_each_day_for_its_time_on_it() -> None:
+    made = workspace([{"metric": "agent_activity", "window": "yesterday"}], api="seax")
+    request = next(Plan(made, (), Range(date(2026, 11, 18), date(2026, 11, 20))).part("A"))
+    sessions = [
+        ("busy", "2026-11-18T22:00:00Z", "2026-11-20T06:00:00Z"),
+        ("busy", "2026-11-18T01:00:00Z", "2026-11-19T00:00:00Z"),
+        ("meal", "2026-11-20T23:00:00Z", None),
+    ]
+    agents = [
+        {"agent_id": 1, "status": status, "start_time": begun, "end_time": ended}
+        for status, begun, ended in sessions
+    ]
+    sent = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    found, errors = readings(request, {"agent_activity": {"agents": agents}}, sent)
+    assert errors == ()
+    seconds = {
+        (reading.day.day, sample.labels[2]): sample.value / 3600
+        for reading in found
+        for sample in reading.samples
+        if sample.family is agent_activity.SECONDS
+    }
+    assert seconds == {
+        (18, "other"): 25.0,
+        (19, "other"): 24.0,
+        (20, "other"): 6.0,
+        (20, "meal"): 1.0,
+    }
+    history = made.entries[0].form.history
+    assert history is not None
+    # Two days would count one session twice.
+    assert agent_activity.SESSIONS not in history.additive

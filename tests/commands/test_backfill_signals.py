@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ ENTRY: Final[dict[str, Any]] = {"metric": "total_usage", "window": "yesterday"}
 class Case:
     """An API whose answers take their time, and a folder."""
 
-    def __init__(self, folder: Path, api: Listening, **others: Any) -> None:
+    def __init__(self, folder: Path, api: Listening, **others: Any) -> None:  # noqa: ANN401 - keys of the file
         self.api = api
         given = {"base_url": api.url(), "requests_per_minute": 60_000, **others}
         company = {"name": "acme", "api": "seachat", "api_key": "k", "bots": [{"id": "b0"}]}
@@ -49,13 +50,20 @@ class Case:
 @contextmanager
 def answering(seconds: Callable[[int], float]) -> Iterator[Listening]:
     """An API that takes some seconds for an answer, by how many have been asked for."""
+    over = threading.Event()
 
     def answer(_: str) -> tuple[int, object]:
-        time.sleep(seconds(len(api.asked)))
+        over.wait(seconds(len(api.asked)))
         return 200, ANSWER
 
     with listening(answer) as api:
-        yield api
+        try:
+            yield api
+        finally:
+            over.set()
+            hung = [one for one in threading.enumerate() if "process_request" in one.name]
+            for thread in hung:
+                thread.join(10)
 
 
 def test_a_signal_leaves_the_answers_in_flight_the_time_that_they_may_take(tmp_path: Path) -> None:

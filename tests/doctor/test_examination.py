@@ -357,9 +357,10 @@ def test_a_list_of_bots_with_two_pages_costs_no_other_question(account: Make) ->
         if not (isinstance(answer, dict) and "total" in answer):
             return answer
         pages += 1
-        rows = [dict(answer["data"][0], id=f"other-{number}") for number in range(92)]
-        first = [*answer["data"], *rows]
-        return {"data": first if pages == 1 else [dict(rows[0], id="last")], "total": 101}
+        if pages == 2:
+            return {"data": [{"id": "last", "name": "The last"}], "total": 101}
+        rows = [{"id": f"other-{number}", "name": f"Bot {number}"} for number in range(92)]
+        return {"data": [*answer["data"], *rows], "total": 101}
 
     one.changes = long
     told = one.examined()
