@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
+import pytest
+
 from exporter.commands import demo
+from exporter.commands.backfill import Job
 from exporter.commands.flags import FEW_BOTS, MANY_BOTS, parse
 from exporter.commands.sandbox import make, troubles
 from exporter.config import Config
@@ -50,6 +54,31 @@ def test_with_many_bots_each_company_is_polled_in_its_time_zone_and_with_its_key
     for one, company in zip(of_seachat, sandbox.workspaces, strict=True):
         assert one.discover_bots
         assert (one.workspace_id, one.key.read()) == (company.id, company.seachat_key)
+
+
+def test_the_history_of_a_demo_begins_on_a_local_day_and_its_answers_are_for_it_alone(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def rebuild(_: object, job: Job, **_switches: bool) -> int:
+        assert job.journal is not None
+        assert job.journal.is_dir()
+        jobs.append(job)
+        return 0
+
+    early = NOW.replace(hour=1)  # of the day before, in New York
+    monkeypatch.setattr(demo, "now", lambda: early)
+    monkeypatch.setattr(demo, "rebuild", rebuild)
+    config = demo.configuration(make_sandbox(now=lambda: early, days=1), URL, at=early)
+    flags = parse(["demo", "--history=2d", f"--output={tmp_path}"], {})
+    for _ in range(2):
+        demo.begin_with_history(config, flags)
+    one, two = jobs
+    assert one.first == date(2025, 7, 13)
+    assert one.journal != two.journal
+    assert tmp_path not in (one.journal, two.journal)
+    assert not any(job.journal.exists() for job in jobs if job.journal)
 
 
 def test_the_flags_take_as_many_bots_as_the_sandbox_does() -> None:
