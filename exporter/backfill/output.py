@@ -1,7 +1,7 @@
 """All rebuilt series, family by family, as the journal has them.
 
-Only the readings of one question of one bot are in memory at a time, so memory depends on neither
-the number of bots nor the number of samples.
+Only the readings of one question of one bot are in memory at a time, and the moments once for each
+time zone. So memory depends on the number of moments, but not on the number of bots.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -10,8 +10,10 @@ from e2e.programs import ServedSandbox, served
 from support.backfilled import NOW, command, configuration, written
 
 from exporter.backfill import openmetrics
-from exporter.backfill.journal import NAME
-from exporter.commands.flags import DONE, parse
+from exporter.backfill.journal import NAME, Journal
+from exporter.backfill.plan import account
+from exporter.commands.flags import DONE, MENDABLE, parse
+from exporter.config import load
 from exporter.errors import StartError
 from exporter.sandbox import Sandbox
 
@@ -174,6 +176,46 @@ def test_a_disk_that_fills_loses_no_answer(
     assert [one.name for one in (tmp_path / "out").iterdir()] == [NAME]
     assert run("--from=2026-11-18") == DONE
     assert len(api.requests) == asked
+
+
+def test_the_list_of_bots_counts_as_a_request_and_is_read_again_for_another_filter(
+    api: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = configuration(api, bots=1)
+    [one, *_] = document["workspaces"]
+    document["workspaces"] = [one]
+    one |= {"workspace_id": api.sandbox.workspaces[0].id, "metrics": ["total_usage"]}
+    del one["bots"]
+    flags = ("--from=2026-11-19", "--step=1d", f"--output={tmp_path}", "--yes")
+    api.requests.clear()
+    lists = []
+    for filtered in ({}, {}, {"exclude": ["Order *"]}):
+        one["discover_bots"] = filtered
+        file = written(tmp_path, document)
+        assert command(file, *flags, patch=monkeypatch) == DONE
+        lists.append(sum("bots" in path for path in api.requests))
+        [workspace] = load([str(file)], {}, NOW.date()).workspaces
+        with Journal(tmp_path) as journal:
+            assert journal.standing(account(workspace)).spent == len(api.requests)
+    assert lists == [1, 1, 2]
+    # The next day's run sees bots that are new.
+    assert command(file, *flags, patch=monkeypatch, now=NOW + timedelta(days=2)) == DONE
+    assert sum("bots" in path for path in api.requests) == 3
+
+
+def test_what_could_not_be_had_is_told_once_by_every_run(
+    api: ServedSandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    document = configuration(api, bots=1)
+    document["workspaces"] = document["workspaces"][:1]
+    document["workspaces"][0]["bots"].append({"id": "nobody", "name": "Nobody"})
+    flags = ("--from=2026-11-18", "--step=1d", f"--output={tmp_path}")
+    for _ in range(2):
+        assert command(written(tmp_path, document), *flags, patch=monkeypatch) == MENDABLE
+        assert capsys.readouterr().err.count("bot nobody") == 1
 
 
 def test_the_budget_of_a_day_holds_over_several_runs(
