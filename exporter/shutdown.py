@@ -29,22 +29,23 @@ LAST_SECONDS: Final = 8
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def signalled(within: int = LAST_SECONDS, status: int = 0) -> asyncio.Event:
+def signalled(within: int | None = None, status: int = 0) -> asyncio.Event:
     """An event that SIGTERM or SIGINT sets; a second signal ends the process at once.
 
     The deadline runs from the first signal, not from when the event loop handles it.
 
     Args:
-        within: The deadline in seconds.
+        within: The deadline in seconds; None for `LAST_SECONDS`.
         status: The exit status at the deadline: not 0 if something would then be lost.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    seconds = LAST_SECONDS if within is None else within
     ending = False
 
     def end() -> None:
         stop.set()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no reload during shutdown
-        watchdog = threading.Timer(within, os._exit, (status,))
+        watchdog = threading.Timer(seconds, os._exit, (status,))
         watchdog.daemon = True
         with suppress(RuntimeError):  # no thread can be started; the alarm remains
             watchdog.start()
@@ -56,7 +57,7 @@ def signalled(within: int = LAST_SECONDS, status: int = 0) -> asyncio.Event:
         if not (ending or loop.is_closed()):
             ending = True
             signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
-            signal.alarm(within)
+            signal.alarm(seconds)
             loop.call_soon_threadsafe(end)
         else:
             signal.signal(number, signal.SIG_DFL)

@@ -2674,7 +2674,7 @@ PROTECTIONS: Final = (
     Protection(
         "the process ends in time, even where its event loop does not come back",
         "exporter/shutdown.py",
-        "signal.alarm(LAST_SECONDS)",
+        "signal.alarm(seconds)",
         "pass",
         ("tests/test_shutdown.py::test_it_ends_in_time_where_the_event_loop_hangs",),
     ),
