@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from datetime import date
 from importlib.util import find_spec
@@ -391,7 +392,7 @@ def test_it_answers_what_probes_and_monitor_ask_under_a_prefix(tmp_path: Path) -
     command = [*found["args"], f"--web.listen-address={LOOPBACK}"]
     command.remove("--web.listen-address=:9877")
     command.append(f"--sandbox.listen-address={LOOPBACK}")
-    with started(["python", "-m", "exporter", *command]) as process:
+    with started([sys.executable, "-m", "exporter", *command]) as process:
         address = process.said(r"^Metrics +http://([^/]+)/\S+$")
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             answered(f"http://{address}{quote(found[probe]['httpGet']['path'])}")
