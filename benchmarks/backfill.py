@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import httpx
+
 from benchmarks.machine import TOOLS
 from exporter.backfill import openmetrics, remote_write
 from exporter.backfill.grid import STEPS, Grid
@@ -74,6 +76,20 @@ def bodies(grid: Grid, number: int) -> Iterator[bytes]:
         yield batch.taken()
 
 
+def _wait_until_ready(url: str) -> None:
+    """Wait for up to 30 seconds until a server answers well."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError(url)
+        time.sleep(0.1)
+
+
 @contextmanager
 def prometheus(folder: Path) -> Iterator[str]:
     """A Prometheus that takes what is a year old; its URL."""
@@ -85,8 +101,8 @@ def prometheus(folder: Path) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{_PORT}",
     ]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        time.sleep(2)
         try:
+            _wait_until_ready(f"http://127.0.0.1:{_PORT}/-/ready")
             yield f"http://127.0.0.1:{_PORT}"
         finally:
             process.terminate()
