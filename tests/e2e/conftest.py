@@ -18,8 +18,8 @@ QUIET: Final = 2.0
 """Seconds without a new report after which the demo's first round counts as over."""
 MANY: Final = 50
 """Bots of the big demo."""
-REPORTS: Final = 24
-"""Reports of each of its bots."""
+REPORTS: Final = 25
+"""Reports of each of its bots; one counts the files of its knowledge base."""
 POLLED: Final = "seasalt_report_success"
 
 

@@ -48,7 +48,6 @@ BESIDE: Final = tuple(
         'seasalt_probe_phase_duration_seconds{module="hours",phase="conversation"} 0.1',
         'seasalt_probe_failure{module="hours",reason="wrong_answer"} 1',
         'seasalt_probe_consecutive_failures{module="hours"} 3',
-        'seasalt_knowledge_base_files{team="support"} 7',
     )
 )
 """What another job scrapes, or only a setting that the demo has not brings."""
