@@ -85,7 +85,14 @@ async def _until_signalled(
 ) -> None:
     stop = signalled()
     asyncio.get_running_loop().set_default_executor(Workers())
-    await serve(config, invocation, sockets, stop, source=source, settled=gc.freeze)
+    gc.disable()  # nothing that is restored is garbage, and the collector would look for it again and again
+    await serve(config, invocation, sockets, stop, source=source, settled=_collected)
+
+
+def _collected() -> None:
+    """Let the garbage collector run, and never look at what exists already."""
+    gc.freeze()
+    gc.enable()
 
 
 async def serve(
@@ -163,7 +170,7 @@ class _Polling:
         """Restore the configured workspaces: their values to the store, their memories by name."""
         state = self.file.read() if self.file else State()
         known = {(workspace.api, workspace.name) for workspace in config.workspaces}
-        for key, record in state.records:
+        for key, record in state.records.items():
             if (key.target.api, key.target.workspace) in known:
                 self.store.put(key, record)
         memories = (memory for memory in state.memories if memory.origin[:2] in known)
@@ -214,7 +221,7 @@ class _Polling:
 
     def state(self) -> State:
         """The state to keep over a restart."""
-        return State(tuple(poller.memory for poller in self.fleet), tuple(self.store))
+        return State(tuple(poller.memory for poller in self.fleet), self.store.generation())
 
     def glance(self) -> Look:
         """A function that derives the status from the current state of the polling."""

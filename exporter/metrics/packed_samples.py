@@ -36,10 +36,8 @@ class Shape:
             begin = end
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> Self:
-        """The shared shape of some samples."""
-        families = tuple([sample.family for sample in samples])
-        labels = tuple(chain.from_iterable([sample.labels for sample in samples]))
+    def of(cls, families: tuple[Family, ...], labels: tuple[str, ...]) -> Self:
+        """The shared shape of some series."""
         shape = cls.known.get((families, labels))
         if shape is None:
             labels = tuple(map(intern, labels))
@@ -64,9 +62,25 @@ class Samples(Sequence[Sample]):
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         given = tuple(samples)
-        self.shape = Shape.of(given)
+        families = tuple([sample.family for sample in given])
+        labels = tuple(chain.from_iterable([sample.labels for sample in given]))
+        self._fill(Shape.of(families, labels), [sample.value for sample in given])
+
+    def _fill(self, shape: Shape, values: Sequence[float]) -> None:
+        self.shape = shape
         # Bytes rather than an array, which the garbage collector would have to track.
-        self._packed = pack(f"{len(given)}d", *[sample.value for sample in given])
+        self._packed = pack(f"{len(shape.families)}d", *values)
+
+    @classmethod
+    def restored(cls, shape: Shape, values: Sequence[float]) -> "Samples":
+        """The samples of some series.
+
+        Raises:
+            struct.error: If there are not as many values as series.
+        """
+        made = cls.__new__(cls)
+        made._fill(shape, values)  # noqa: SLF001 - its own
+        return made
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from exporter.metrics.snapshot import EMPTY, Snapshot, snapshot
 from exporter.metrics.store import Store
 from exporter.metrics.telemetry import PAGE_BYTES, SERIES, Telemetry
 
-_SHORTEST_PAUSE: Final = 0.1
+_SHORTEST_PAUSE: Final = 1.0
 _PAUSE_AFTER_A_BUG: Final = 5.0
 _SHARE_OF_TIME: Final = 10  # rendering takes less than a tenth of the time
 _AT_ONCE: Final = 500  # records expired before other tasks get a turn

@@ -39,7 +39,7 @@ from exporter.metrics.telemetry import (
     STATE_WRITTEN,
     Telemetry,
 )
-from exporter.state.encoding import LARGEST, State, decoded, encoded
+from exporter.state.encoding import LARGEST, Encoder, State, decoded
 
 WRITE_EVERY: Final = 30.0
 """Seconds between two writes of ordinary changes."""
@@ -80,6 +80,7 @@ class StateFile:
         self._round = asyncio.Event()
         self._failed = ""
         self.used = False
+        self._encoder = Encoder()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
 
     def __enter__(self) -> Self:
@@ -197,7 +198,7 @@ class StateFile:
         """
         if self._lock < 0:
             self._take_lock()
-        written, beside = encoded(state), self._beside(".tmp")
+        written, beside = self._encoder.encoded(state), self._beside(".tmp")
         beside.unlink(missing_ok=True)  # left by a process that was killed during a write
         try:
             target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -5,7 +5,7 @@ import gc
 import json
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,6 +271,31 @@ def test_all_is_settled_once_when_there_is_something_to_poll_and_nothing_that_po
     assert len(found) == 1
     assert Call in found[0]
     assert not found[0] & {WorkspacePoller, ReportPoller, Client}
+
+
+def test_the_garbage_collector_rests_until_everything_is_restored(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enabled = []
+
+    async def restoring(*_: object, settled: Callable[[], None], **__: object) -> None:
+        enabled.append(gc.isenabled())
+        settled()
+        enabled.append(gc.isenabled())
+
+    _, invocation = serving(flag(folder, "http://127.0.0.1:9"))
+    for name, instead in (
+        *(("serve", restoring), ("signalled", asyncio.Event)),
+        *(("considerate", int), ("listen", list), ("Source", lambda *_: None)),
+    ):
+        monkeypatch.setattr(serve, name, instead)
+    try:
+        serve.run(invocation)
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+    assert enabled == [False, True]
 
 
 def test_a_state_that_nothing_can_be_begun_with_is_put_aside_and_it_serves(

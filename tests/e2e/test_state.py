@@ -57,7 +57,9 @@ def values(url: str) -> dict[object, float]:
 
 def kept(file: Path) -> dict[object, float]:
     """The same, of what the file holds."""
-    return of_the_api(rendered(decoded(file.read_bytes()).records, datetime.now(UTC)).encode())
+    return of_the_api(
+        rendered(decoded(file.read_bytes()).records.items(), datetime.now(UTC)).encode()
+    )
 
 
 def of_the_api(page: bytes) -> dict[object, float]:

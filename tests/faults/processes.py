@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from faults.truth import METRICS, PRIVATE, Truth
 from support.loopback import Authority
 from support.pagecheck import problems
 from support.processes import free_port, get, inherited, wait_for
+from support.states import unpacked
 
 STATES: Final = ("ok", "corrupt", "unwritable", "absent")
 """How the state file is when the process starts: as it was left, damaged, or not to be had."""
@@ -303,7 +305,7 @@ def kills(times: int, how: str, *, state: bool, seed: int = 1, longest: float = 
         passed = time.monotonic() - begun
         for file in Path(folder, "state").glob("*"):
             if file.is_file():
-                found.wrong += scanner.hits(file.read_bytes().decode("latin-1"))
+                found.wrong += scanner.hits(_said(file.read_bytes()))
         allowed = PER_MINUTE / 60 * passed + 1
         found.requests = len(stub.journal)
         found.beyond = max(0.0, found.requests - allowed)
@@ -394,7 +396,7 @@ def scraped(seconds: float, share: float = 0.5, *, seed: int = 1, pause: float =
             if life.process.wait(10):
                 found.wrong.append(f"ended with {life.process.returncode}")
             found.wrong += scanner.hits(life.said())
-            found.wrong += scanner.hits(place.state_file.read_bytes().decode("latin-1"))
+            found.wrong += scanner.hits(_said(place.state_file.read_bytes()))
             if "Traceback" in life.said():
                 found.wrong.append(life.said()[-1000:])
     found.slowest = max(found.took)
@@ -437,6 +439,13 @@ def _fill(life: Life, *, full: bool) -> None:
 def _basic(password: str) -> dict[str, str]:
     given = base64.b64encode(f"prometheus:{password}".encode()).decode()
     return {"Authorization": f"Basic {given}"}
+
+
+def _said(content: bytes) -> str:
+    """What a file says; of a state file, what it was before compression."""
+    with suppress(OSError, EOFError, zlib.error):
+        content += unpacked(content)
+    return content.decode("latin-1")
 
 
 def _status(url: str, headers: Mapping[str, str]) -> int:

@@ -107,14 +107,14 @@ def test_a_value_leaves_the_page_when_it_expires_though_nothing_changes() -> Non
     keep_current(go)
 
 
-def test_many_changes_at_once_are_one_page() -> None:
+def test_a_page_is_made_at_most_once_a_second_however_much_changes() -> None:
     async def go(kept: Kept) -> None:
         seen = set()
-        for value in range(200):
+        for value in range(2_000):
             kept.put(value)
             await asyncio.sleep(0.005)
             seen.add(kept.text())
-        assert len(seen) <= 12
+        assert 9 <= len(seen) <= 12
 
     keep_current(go)
 

@@ -1,7 +1,9 @@
 """What a state file holds: read back it is what was kept, and any other bytes are no state."""
 
+import gzip
 import json
 import random
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,20 +16,21 @@ from hypothesis import given, settings, strategies as st
 from support.api import FakeApi
 from support.places import found_at, places
 from support.polled import polling
-from support.states import real
+from support.states import real, unpacked
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
 from exporter.config import Workspace
 from exporter.errors import Cause, StateError
 from exporter.metrics.exposition import API_FAMILIES, rendered
+from exporter.metrics.gzip_pieces import Piece
 from exporter.metrics.snapshot_refresh import SnapshotRefresher
-from exporter.metrics.store import Record, Store
+from exporter.metrics.store import Generation, Record, Store
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.samples import Family, Sample
 from exporter.model.targets import Key, Target
 from exporter.polling.workspace import WorkspacePoller
-from exporter.state.encoding import State, decoded, encoded
+from exporter.state.encoding import Encoder, State, decoded, encoded
 from exporter.state.workspace_memory import Memory, Origin, RememberedBots, RememberedTurns
 from exporter.upstream.limiter import SenderState
 
@@ -36,7 +39,7 @@ FLIPS = 2_000
 
 
 def shown(state: State, now: datetime) -> str:
-    return rendered(state.records, now)
+    return rendered(state.records.items(), now)
 
 
 def test_a_state_that_is_read_back_is_what_was_kept() -> None:
@@ -45,13 +48,15 @@ def test_a_state_that_is_read_back_is_what_was_kept() -> None:
     after = decoded(encoded(before))
 
     assert after == before
-    at = max(record.last_success for _, record in before.records if record.last_success)
+    at = max(record.last_success for record in before.records.values() if record.last_success)
     assert "seasalt_total_usage" in shown(before, at)
     assert shown(after, at) == shown(before, at)
 
 
 def test_nothing_secret_is_kept() -> None:
-    assert KEY.encode() not in encoded(real())
+    said = unpacked(encoded(real()))
+    assert b"seasalt_total_usage" in said
+    assert KEY.encode() not in said
 
 
 @pytest.mark.parametrize("fraction", range(10), ids=lambda tenth: f"tenth {tenth}")
@@ -80,9 +85,10 @@ def _odd() -> Iterator[tuple[bytes, str]]:
     yield b"", "is no state file"
     yield b"\0" * 4096, "is no state file"
     yield b"# HELP x y\n", "is no state file"
-    yield content.replace(b"state 1 ", b"state 2 ", 1), "is of another version"
+    yield content.replace(b"state 2 ", b"state 3 ", 1), "is of another version"
+    yield content.replace(b"state 2 ", b"state 1 ", 1), "is of another shape"
     yield content + b"\n", "is damaged"
-    yield content.replace(b"12", b"13"), "is damaged"
+    yield content[:-1] + bytes([content[-1] ^ 1]), "is damaged"
     yield b" ".join(words[:4]) + b"\n" + payload, "is of another shape"
     yield b" ".join((*words[:4], b"9999999")) + b"\n" + payload, "is of another shape"
     yield b" ".join((*words[:4], b"0")) + b"\n" + payload, "is of another shape"
@@ -157,7 +163,7 @@ memories = st.builds(
 def test_whatever_is_kept_gives_the_same_page_again(
     some: list[Memory], rows: list[tuple[Key, Record]], now: datetime
 ) -> None:
-    state = State(tuple(some), tuple(rows))
+    state = State(tuple(some), Generation((dict(rows),)))
 
     again = decoded(encoded(state))
 
@@ -177,7 +183,7 @@ def test_values_of_a_family_that_is_no_longer_known_are_left_out() -> None:
     )
     key = Key(Target("seachat", "acme"), "report", "today")
 
-    [(_, again)] = decoded(encoded(State((), ((key, record),)))).records
+    [again] = decoded(encoded(State((), Generation(({key: record},))))).records.values()
 
     assert again.samples == (known.sample(3, *labels),)
 
@@ -185,12 +191,28 @@ def test_values_of_a_family_that_is_no_longer_known_are_left_out() -> None:
 # Files with the right digest, whatever they say.
 
 
-def sealed(memories: list[bytes], rows: list[bytes]) -> bytes:
+def sealed(memories: list[bytes], rows: list[bytes], version: int = 2) -> bytes:
     """A file of these lines whose first line is right."""
     payload = b"".join(line + b"\n" for line in (*memories, *rows))
+    if version > 1:
+        payload = gzip.compress(payload)
     digest = sha256(payload).hexdigest().encode()
-    first = b"seasalt-exporter-state 1 %s %d %d\n" % (digest, len(payload), len(memories))
-    return first + payload
+    first = (version, digest, len(payload), len(memories))
+    return b"seasalt-exporter-state %d %s %d %d\n" % first + payload
+
+
+def of_version_1(rows: list[Any]) -> list[Any]:
+    """Rows as version 1 had them: with each value beside its series."""
+    known: list[Any] = []
+    plain = []
+    for key, record, series, values in rows:
+        if not isinstance(series, int):
+            known.append(series)
+        those = known[series] if isinstance(series, int) else series
+        plain.append(
+            [key, record, [[*one, value] for one, value in zip(those, values, strict=True)]]
+        )
+    return plain
 
 
 WORLD = World()
@@ -200,8 +222,10 @@ FOUND = workspace(["total_usage"], workspace_id="ws-1", discover_bots={})
 
 def whole(one: Workspace) -> tuple[dict[str, Any], list[Any]]:
     """The lines of a state of a workspace, as values."""
-    state = real() if one is ONE else replace(real(), records=real().records[:3])
-    lines = [json.loads(line) for line in encoded(state).splitlines()[1:]]
+    state = real()
+    if one is not ONE:
+        state = replace(state, records=Generation((dict([*state.records.items()][:3]),)))
+    lines = [json.loads(line) for line in unpacked(encoded(state)).splitlines() if line]
     memory = lines[0]
     memory["origin"] = list(Origin.of(one))
     bot = {"id": "b1", "name": "One", "use_case": "x", "is_enabled": True}
@@ -211,14 +235,14 @@ def whole(one: Workspace) -> tuple[dict[str, Any], list[Any]]:
     return memory, lines[1:]
 
 
-def resealed(memory: dict[str, Any], rows: list[Any]) -> State:
+def resealed(memory: dict[str, Any], rows: list[Any], version: int = 2) -> State:
     """What is read of the values of such lines.
 
     Raises:
         StateError: If they are no state.
     """
     lines = [json.dumps(line).encode() for line in (memory, *rows)]
-    return decoded(sealed(lines[:1], lines[1:]))
+    return decoded(sealed(lines[:1], lines[1:], version))
 
 
 def begins(state: State, one: Workspace) -> None:
@@ -226,7 +250,7 @@ def begins(state: State, one: Workspace) -> None:
 
     async def go() -> None:
         store, telemetry = Store(), Telemetry()
-        for key, record in state.records:
+        for key, record in state.records.items():
             store.put(key, record)
         memory = state.memories[0] if state.memories else Memory()
         now = WORLD.now()
@@ -243,7 +267,7 @@ def begins(state: State, one: Workspace) -> None:
             await polling(poller, timedelta(seconds=30))
             rendered(store, WORLD.now())
             SnapshotRefresher(store, telemetry, WORLD.now)
-            decoded(encoded(State((poller.memory,), tuple(store))))
+            decoded(encoded(State((poller.memory,), store.generation())))
 
     WORLD.run(go)
 
@@ -260,11 +284,13 @@ IMPOSSIBLE: Final[list[object]] = [
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from([ONE, FOUND]), st.data())
+@given(st.sampled_from([ONE, FOUND]), st.sampled_from([1, 2]), st.data())
 def test_whatever_a_file_with_the_right_digest_says_it_is_begun_with_or_it_is_put_aside(
-    one: Workspace, data: st.DataObject
+    one: Workspace, version: int, data: st.DataObject
 ) -> None:
     memory, rows = whole(one)
+    if version == 1:
+        rows = of_version_1(rows)
     lines = [memory, *rows]
     containers = [(found_at(lines, place[:-1]), place[-1]) for place in places(lines)]
     for _ in range(data.draw(st.integers(1, 3))):
@@ -272,7 +298,7 @@ def test_whatever_a_file_with_the_right_digest_says_it_is_begun_with_or_it_is_pu
         container[key] = data.draw(st.sampled_from(IMPOSSIBLE))
     state = None
     with suppress(StateError):
-        state = resealed(memory, rows)
+        state = resealed(memory, rows, version)
     if state:
         begins(state, one)
 
@@ -331,29 +357,120 @@ def test_a_memory_that_cannot_be_is_no_state(part: str, name: str, value: object
         resealed(memory, rows)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(2, -1), (2, 1_000), (2, "0"), (2, []), (3, []), (3, [1.0] * 1_000), (3, ["x"]), (3, None)],
+)
+def test_values_that_do_not_fit_their_series_are_no_state(place: int, value: object) -> None:
+    memory, rows = whole(ONE)
+    (row, *_) = (row for row in rows if isinstance(row[2], int) and len(row[3]) > 1)
+    row[place] = value
+    with pytest.raises(StateError, match="is of another shape"):
+        resealed(memory, rows)
+
+
+def test_series_are_held_once_and_numbered_anew_in_each_part() -> None:
+    records = [*real().records.items()]
+    halves = dict(records[::2]), dict(records[1::2])
+
+    texts = [
+        unpacked(encoded(State((), Generation(parts)))) for parts in ((dict(records),), halves)
+    ]
+
+    name = b'["seasalt_total_usage_chat_responses",'
+    assert [text.count(name) for text in texts] == [1, 2]
+    for text in texts:
+        assert decoded(sealed([], text.splitlines())).records == real().records
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(keys, records, st.booleans()), min_size=1, max_size=20))
+def test_what_is_written_is_what_the_store_has_then_whatever_was_written_before(
+    changes: list[tuple[Key, Record, bool]],
+) -> None:
+    store, encoder = Store(size=1), Encoder()
+    for key, record, written in changes:
+        store.put(key, record)
+        if written:
+            records = store.generation()
+            assert decoded(encoder.encoded(State((), records))).records == records
+
+
+def test_a_part_that_takes_the_place_of_another_in_memory_is_not_taken_for_it() -> None:
+    store, encoder = Store(size=1), Encoder()
+    record = next(iter(real().records.values()))
+    bots = [Key(Target("seachat", "acme", f"bot-{number}"), "csat", "all") for number in range(64)]
+    for number in range(10):
+        for bot in bots:
+            store.put(bot, replace(record, left_out=number))
+        assert decoded(encoder.encoded(State((), store.generation()))).records == dict(store)
+
+
+def test_a_part_of_the_store_that_did_not_change_is_not_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compressed: list[int] = []
+
+    def counting(text: bytes) -> Piece:
+        compressed.append(len(text))
+        return of(text)
+
+    of = Piece.of
+    monkeypatch.setattr(Piece, "of", counting)
+    store, encoder = Store(size=1), Encoder()
+    record = next(iter(real().records.values()))
+    for number in range(64):
+        store.put(Key(Target("seachat", "acme", f"bot-{number}"), "csat", "all"), record)
+    encoder.encoded(State((), store.generation()))
+    all_of_it = sum(compressed)
+    compressed.clear()
+
+    store.put(Key(Target("seachat", "acme", "bot-7"), "csat", "all"), replace(record, left_out=1))
+    encoder.encoded(State((), store.generation()))
+
+    assert 0 < sum(compressed) < all_of_it / 10
+
+
 def test_nothing_is_written_that_would_not_be_read_again() -> None:
     state = real()
-    size = len(encoded(state))
-    assert decoded(encoded(state, size + 200)) == state
+    content = encoded(state)
+    size = len(unpacked(content))
+    assert decoded(encoded(state, size), size) == state
     with pytest.raises(StateError, match="is larger than"):
         encoded(state, size - 1)
+    with pytest.raises(StateError, match="is too large"):
+        decoded(content, size - 1)
+
+
+def test_a_file_that_unpacks_to_more_than_a_state_is_none_and_takes_no_memory() -> None:
+    content = sealed([], [b" " * 50_000_000])
+    tracemalloc.start()
+    try:
+        with pytest.raises(StateError, match="is too large"):
+            decoded(content, 1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_an_earlier_version_kept_is_read() -> None:
     memory = Memory(Origin("seachat", "acme", "https://chat.seasalt.ai"), SenderState(spent=3))
-    plain = json.loads(encoded(State((memory,))).split(b"\n")[1])
+    plain = json.loads(unpacked(encoded(State((memory,)))).splitlines()[0])
     plain["origin"] = plain["origin"][:4]
     for added in ("paused_key", "resting", "owed"):
         del plain["standing"][added]
-    rows = whole(ONE)[1]
+    rows = of_version_1(whole(ONE)[1])
     for _, record, _ in rows:
         del record["failing_since"], record["cause"]
 
-    state = resealed(plain, rows)
+    state = resealed(plain, rows, version=1)
 
     [again] = state.memories
     assert again == memory
-    assert {(record.failing_since, record.cause) for _, record in state.records} == {(None, None)}
+    assert state.records == {
+        key: replace(record, failing_since=None, cause=None)
+        for key, record in real().records.items()
+    }
     assert again.origin.same(Origin("seachat", "acme", "https://chat.seasalt.ai", key="x"))
 
 
@@ -362,10 +479,10 @@ def test_a_record_of_an_earlier_version_has_no_fields() -> None:
     for row in rows:
         assert row[1].pop("fields")
 
-    assert [record.fields for _, record in resealed(memory, rows).records] == [()] * len(rows)
+    assert [record.fields for record in resealed(memory, rows).records.values()] == [()] * len(rows)
 
 
 def test_the_fields_of_many_bots_are_read_as_one_object() -> None:
     state = decoded(encoded(real()))
-    known = {record.fields for _, record in state.records}
-    assert len({id(record.fields) for _, record in state.records}) == len(known)
+    known = {record.fields for record in state.records.values()}
+    assert len({id(record.fields) for record in state.records.values()}) == len(known)

@@ -16,13 +16,12 @@ from typing import Final
 
 import pytest
 from support.polled import told
-from support.states import real
+from support.states import real, unpacked
 from support.virtual import START, World
 
 from exporter.errors import StartError
 from exporter.metrics.telemetry import Telemetry
-from exporter.state import file as state_file
-from exporter.state.encoding import LARGEST, State, encoded
+from exporter.state.encoding import LARGEST, Encoder, State, encoded
 from exporter.state.file import LONGEST_WAIT, WRITE_EVERY, StateFile
 
 KILLS: Final = int(os.environ.get("SEASALT_TEST_KILLS", "30"))
@@ -186,8 +185,9 @@ def test_a_state_that_nobody_would_read_again_is_not_written_and_the_one_before_
     kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = State(real().memories)
-    most = len(encoded(before)) + 200
-    monkeypatch.setattr(state_file, "encoded", lambda state: encoded(state, most))
+    most = len(unpacked(encoded(before)))
+    limited = Encoder(most).encoded
+    monkeypatch.setattr(Encoder, "encoded", lambda _, state: limited(state))
 
     async def go() -> None:
         with kept.file as file:
@@ -207,10 +207,10 @@ def test_a_state_that_nobody_would_read_again_is_not_written_and_the_one_before_
 def test_an_error_of_our_own_while_it_is_written_ends_nothing(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def harm(_: State) -> bytes:
+    def harm(*_: object) -> bytes:
         raise RecursionError
 
-    monkeypatch.setattr(state_file, "encoded", harm)
+    monkeypatch.setattr(Encoder, "encoded", harm)
 
     async def go() -> None:
         with kept.file as file:
@@ -250,7 +250,7 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_used_once_it_can(
 
 
 FULL: Final = """
-import asyncio, sys
+import asyncio, random, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 from exporter.state.encoding import State
@@ -260,7 +260,7 @@ from exporter.metrics.telemetry import Telemetry
 from datetime import datetime, UTC
 
 small = State((Memory(Origin("seachat", "acme")),))
-large = State(tuple(Memory(Origin("seachat", "a" * 100 + str(n))) for n in range(200)))
+large = State(tuple(Memory(Origin("seachat", random.randbytes(50).hex())) for _ in range(400)))
 path = Path(sys.argv[1], "seasalt.state")
 
 async def go():

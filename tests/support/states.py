@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import cache
+from gzip import decompress
 
 from exporter.state.encoding import State
 from support.api import FakeApi
@@ -16,4 +17,9 @@ def real() -> State:
     world = World()
     run = Polled(workspace(bots=2, labels={"team": "süd"}), world, FakeApi(world.now))
     run.lasts(timedelta(hours=1))
-    return State((run.poller.memory,), tuple(run.store))
+    return State((run.poller.memory,), run.store.generation())
+
+
+def unpacked(content: bytes) -> bytes:
+    """What a state file says, without its first line."""
+    return decompress(content.partition(b"\n")[2])
