@@ -329,6 +329,25 @@ COMPUTED: Final = {"seasalt:threshold:pace_weight"}
 """Of other thresholds."""
 
 
+def test_the_settings_of_workspaces_are_read_by_one_rule_whatever_their_names() -> None:
+    (settings,) = (
+        group["rules"]
+        for group in yaml.safe_load((PROMETHEUS / "rules" / "base.yml").read_text())["groups"]
+        if group["name"] == "seasalt-workspace-thresholds"
+    )
+    read = re.compile(r"seasalt:(?:threshold:(\w+)|office_hours:(\w+))(?=\{)")
+    expressions = set()
+    for rule in settings:
+        name = re.fullmatch(
+            r"workspace:seasalt_(?:(\w+):threshold|office_hours:(\w+))", rule["record"]
+        )
+        assert name
+        assert {*read.findall(rule["expr"])} == {tuple(part or "" for part in name.groups())}
+        expressions.add(read.sub("SETTING", rule["expr"]))
+    assert len(settings) == 10
+    assert len(expressions) == 1
+
+
 def test_every_threshold_is_one_number_without_labels_and_is_used() -> None:
     thresholds = [
         rule for rule in RULES if rule.record.startswith(("seasalt:threshold:", "seasalt:office"))
