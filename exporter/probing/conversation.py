@@ -177,7 +177,12 @@ def said(answer: object, pattern: AnswerPattern, drift: Drift, since: int | None
         drift.unreadable("inbound_sequence")
         raise ReplyError("messages: no sequence of the question, or an impossible one")
     messages = sorted(filter(None, talk.messages or ()), key=lambda one: one.sequence or 0)
-    after = [one for one in messages if one.sequence is None or one.sequence > sequence]
+    unplaced = [one for one in messages if one.sequence is None]
+    after = [one for one in messages if one.sequence is not None and one.sequence > sequence]
+    if since is None:
+        after += unplaced  # the reply to the question has nothing but what follows it
+    elif unplaced and not drift["sequence"]:
+        drift.unreadable("sequence")
     written = [one for one in after if one.event == _OUTBOUND and one.said]
     for one in written:
         if not one.by:
@@ -185,7 +190,7 @@ def said(answer: object, pattern: AnswerPattern, drift: Drift, since: int | None
     texts = [one.said for one in written if one.by == _BOT]
     events = [one for one in messages if one.event in _HANDED_OVER | _BACK]
     handed_over = events[-1].event in _HANDED_OVER if events else None
-    if texts and not any(one in after for one in events):
+    if texts and not any(one.event in _HANDED_OVER | _BACK for one in after):
         handed_over = False  # whatever was before the question, the bot answers
     elif not texts and any(one.by not in {"", _BOT, _SYSTEM} for one in written):
         handed_over = True

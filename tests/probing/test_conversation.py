@@ -1,4 +1,5 @@
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,30 @@ def test_several_messages_are_one_answer_in_their_order() -> None:
 def test_what_was_said_before_the_question_is_no_answer() -> None:
     before = reply(message(4, "OUTBOUND_MESSAGE", "nine"), sequence=4)
     assert said(before, PATTERN, Drift()) == Said(4)
+
+
+@pytest.mark.parametrize("sequence", [None, "x", "absent"])
+def test_a_message_of_an_unknown_place_is_no_answer_among_earlier_ones(
+    sequence: str | None,
+) -> None:
+    shown = {**message(0, "OUTBOUND_MESSAGE", "nine"), "sequence": sequence}
+    if sequence == "absent":
+        del shown["sequence"]
+    drift = Drift()
+    with pytest.raises(ReplyError):
+        said(reply(shown), PATTERN, drift, since=8)
+    assert drift["sequence"] == 1
+    # The reply to the question has nothing but what follows it.
+    assert said(reply(shown), PATTERN, Drift()).matches
+
+
+def test_a_reply_of_many_messages_takes_little_time() -> None:
+    number = 4000
+    before = [message(place, "EXITED") for place in range(number)]
+    answers = [message(number + place, "OUTBOUND_MESSAGE", "x") for place in range(1, number)]
+    begun = time.process_time()
+    assert said(reply(*before, *answers, sequence=number), PATTERN, Drift()).answered
+    assert time.process_time() - begun < 5
 
 
 def test_a_text_may_be_in_the_data_of_a_message_alone() -> None:
