@@ -151,6 +151,8 @@ class PagedList(Generic[ListedT]):
         proves: Whether what is missing from the list is gone. False if rows were unreadable, or if
             the list changed or contradicted itself while it was read.
         left_out: A lower bound on the rows that the list has and `found` does not.
+        starts_over: Whether a list without a total ended in rows that were there before, so that
+            nobody knows whether there are others.
     """
 
     what: ClassVar[str] = REPORT
@@ -163,6 +165,7 @@ class PagedList(Generic[ListedT]):
     unreadable: int = 0
     proves: bool = True
     left_out: int = 0
+    starts_over: bool = False
     _seen: set[str] = field(default_factory=set)
     _counted: int = 0
     _total: float | None = None
@@ -196,7 +199,7 @@ class PagedList(Generic[ListedT]):
             reason = f"{self.what}: the list ends after {len(self._seen)} of {self._total:.0f}"
             raise ReplyError(reason)
         if one.data:
-            self.proves = False  # no total, and nothing but known rows: it starts over
+            self.proves, self.starts_over = False, True
         return False
 
     def _take(self, rows: Iterable[ListedT | None], drift: Drift) -> bool:

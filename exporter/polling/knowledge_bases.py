@@ -19,7 +19,6 @@ from exporter.metrics.telemetry import KNOWLEDGE_BASE
 from exporter.model.bot_list import MOST_PAGES
 from exporter.model.knowledge_base import FILES, INTERVAL, REPORT, FileList, page
 from exporter.model.reply_values import Drift
-from exporter.model.targets import Key
 from exporter.polling.poller import Failure, next_turn, unreadable
 from exporter.polling.schedule import Rhythm, phase
 from exporter.polling.turn_queue import DueByKey
@@ -56,7 +55,8 @@ class KnowledgeBases:
         self._sender = sender
         self._results = results
         self._now = now
-        self._due: dict[str, datetime] = {}
+        # By id and name: the count of a renamed bot is needed under the new name soon.
+        self._due: dict[tuple[str, str], datetime] = {}
         self._counted = False
         self._off = False
 
@@ -64,14 +64,17 @@ class KnowledgeBases:
     def turns(self) -> DueByKey:
         """A function that returns when the files of each bot are counted next."""
         workspace, seconds = self._workspace, INTERVAL.total_seconds()
-        bots = [] if self._off else [(bot, self._due.get(bot.id)) for bot in self._bots().values()]
+        bots = (
+            [] if self._off else [(bot, self._due.get(_name(bot))) for bot in self._bots().values()]
+        )
         return lambda: {files_key(workspace, bot): (seconds, due) for bot, due in bots}
 
     async def run(self) -> None:
         """Count the files of each bot whenever they are due, until cancelled or switched off."""
         while not self._off:
             bots = self._bots()
-            self._due = {bot: due for bot, due in self._due.items() if bot in bots}
+            names = set(map(_name, bots.values()))
+            self._due = {name: due for name, due in self._due.items() if name in names}
             bot = min(bots.values(), key=self._turn, default=None)
             wait = (self._turn(bot) - self._now()).total_seconds() if bot else _LOOK_AGAIN
             if bot is None or wait > 0:
@@ -79,7 +82,7 @@ class KnowledgeBases:
                 continue
             failure = await self._count(bot)
             rhythm = self._rhythm(bot)
-            self._due[bot.id] = next_turn(rhythm, self._now(), failure, self._sender)
+            self._due[_name(bot)] = next_turn(rhythm, self._now(), failure, self._sender)
 
     async def once(self) -> tuple[Failure, ...]:
         """Count the files of each bot once; the failures."""
@@ -88,11 +91,17 @@ class KnowledgeBases:
 
     def _turn(self, bot: Bot) -> datetime:
         """When a bot's files are counted next: what was counted before a restart waits for its turn."""
-        if bot.id not in self._due:
+        name = _name(bot)
+        if name not in self._due:
             last = self._results.store.last_success(files_key(self._workspace, bot))
             now = self._now()
-            self._due[bot.id] = self._rhythm(bot).after(min(last, now)) if last else now
-        return self._due[bot.id]
+            self._due[name] = self._rhythm(bot).after(min(last, now)) if last else now
+        return self._due[name]
+
+    def _wanted(self, bot: Bot) -> bool:
+        """Whether a bot is still polled under its name; either may change while files are counted."""
+        now = self._bots().get(bot.id)
+        return now is not None and _name(now) == _name(bot)
 
     @property
     def _has_counted(self) -> bool:
@@ -115,10 +124,10 @@ class KnowledgeBases:
             if error.missing and error.code is None and not self._has_counted:
                 self._switch_off()
                 return None
-            return self._failed(key, error)
+            return self._failed(bot, error)
         except ReplyError as error:
             self._results.telemetry.drifted(*self._place, REPORT, drift)
-            return self._failed(key, unreadable(error))
+            return self._failed(bot, unreadable(error))
         self._counted = True
         self._results.telemetry.set(KNOWLEDGE_BASE, 1, *self._place)
         record = Record(
@@ -128,8 +137,9 @@ class KnowledgeBases:
             last_success=self._now(),
             samples=(FILES.sample(number),),
         )
-        self._results.put(key, record.paced(INTERVAL, self._workspace.stale_after))
-        self._results.changed()
+        if self._wanted(bot):
+            self._results.put(key, record.paced(INTERVAL, self._workspace.stale_after))
+            self._results.changed()
         return None
 
     async def _files(self, bot_id: str, drift: Drift) -> tuple[int, float]:
@@ -147,6 +157,8 @@ class KnowledgeBases:
             if drift:
                 raise ReplyError(f"{REPORT}: a row or a total that cannot be read")
             if not more:
+                if files.starts_over:
+                    raise ReplyError(f"{REPORT}: no total, and the list starts over")
                 return len(files.found), seconds
         raise ReplyError(f"{REPORT}: more than {MOST_PAGES} pages")
 
@@ -157,10 +169,12 @@ class KnowledgeBases:
         extra = {"workspace": self._workspace.name, "reason": reason}
         log.warning("knowledge_base is off until the workspace's settings change", extra=extra)
 
-    def _failed(self, key: Key, error: RequestFailed) -> Failure:
-        self._results.store.fail(
-            key, error, now=self._now(), interval_seconds=INTERVAL.total_seconds()
-        )
+    def _failed(self, bot: Bot, error: RequestFailed) -> Failure:
+        key = files_key(self._workspace, bot)
+        if self._wanted(bot):
+            self._results.store.fail(
+                key, error, now=self._now(), interval_seconds=INTERVAL.total_seconds()
+            )
         failure = Failure(key, error)
         failure.log(log)
         self._results.changed()
@@ -169,3 +183,8 @@ class KnowledgeBases:
     @property
     def _place(self) -> tuple[str, str]:
         return self._workspace.api, self._workspace.name
+
+
+def _name(bot: Bot) -> tuple[str, str]:
+    """What a bot's files are counted under: its id, and the name that is shown."""
+    return bot.id, bot.shown_name

@@ -27,12 +27,14 @@ class Filed(FakeApi):
         files: How many files each bot has.
         refuses: The status and the body of what is no page, by bot; empty for a page.
         change: Changes a page.
+        amid: Called while a page is made.
         asked: The bot of each request.
     """
 
     files: dict[str, int]
     refuses: dict[str, tuple[int, object]]
     change: Callable[[dict[str, Any]], object]
+    amid: Callable[[], object]
     asked: list[str]
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -45,6 +47,7 @@ class Filed(FakeApi):
         bot = request.url.path.split("/")[-3]
         self.asked.append(bot)
         await asyncio.sleep(self.seconds)
+        self.amid()
         if bot in self.refuses:
             status, body = self.refuses[bot]
             return httpx.Response(status, content=in_pieces(body))
@@ -70,6 +73,13 @@ class Run(Polled):
         super().__init__(workspace(bots=len(files), **given), world, Filed(world.now))
         self.api.files = {f"b{place}": number for place, number in enumerate(files)}
         self.api.refuses, self.api.change, self.api.asked = {}, lambda page: page, []
+        self.api.amid = lambda: None
+
+    def renames(self, name: str | None) -> None:
+        """Give the first bot another name, or drop it if there is none, as a list of bots does."""
+        first, *others = self.one.bots
+        bots = [first.model_copy(update={"name": name})] if name else []
+        self.poller.reports.assign(Workload.of(self.one, [*bots, *others]))
 
     def shown(self, bot: str) -> float | None:
         """The number of files on the page."""
@@ -182,6 +192,38 @@ def test_a_list_without_a_total_is_read_until_nothing_new_comes() -> None:
     run.api.change = lambda page: {"data": page["data"]}
     run.lasts(timedelta(minutes=5))
     assert run.shown("b0") == PAGE_SIZE + 5
+
+
+def test_a_list_without_a_total_that_starts_over_is_no_count() -> None:
+    run = Run(PAGE_SIZE + 5)
+    first = [{"id": f"f/{number}"} for number in range(PAGE_SIZE)]
+    run.api.change = lambda _: {"data": first}  # whatever the offset
+    run.lasts(timedelta(minutes=5))
+    assert run.shown("b0") is None
+    assert 'report="knowledge_base"} 0' in run.page()
+
+
+def test_a_renamed_bots_files_are_counted_soon_under_its_new_name() -> None:
+    run = Run(3, 4)
+    run.lasts(timedelta(minutes=10), lambda: run.renames("New"))
+    assert run.shown("b0") == 3
+    assert run.api.asked.count("b0") == 2
+    assert run.api.asked.count("b1") == 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("name", ["New", None])
+def test_a_bot_that_is_renamed_or_leaves_amid_a_count_has_nothing_under_its_old_name(
+    name: str | None, refused: bool
+) -> None:
+    run = Run(3, 4)
+    run.api.amid = lambda: run.api.asked == ["b0"] and run.renames(name)
+    if refused:
+        run.api.refuses = {"b0": (500, {"detail": "no"})}
+    run.lasts(timedelta(minutes=5))
+    reports = [key.target for key, _ in run.store if key.report == "knowledge_base"]
+    assert {target.bot for target in reports if target.bot_id == "b0"} == {name} - {None}
+    assert run.shown("b1") == 4
 
 
 def test_nothing_of_a_file_but_that_it_is_there_is_kept() -> None:
