@@ -256,7 +256,7 @@ class _Probes:
             raise NoProbe(NO_RESULT) from None
 
     async def discovery(self, workspace: str) -> bytes:
-        """What can be probed; written in a thread, because there may be many bots.
+        """What can be probed; made in a thread, because there may be many bots.
 
         Raises:
             NoProbe: If that is not known yet.

@@ -20,14 +20,14 @@ of them; a question that was sent counts.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from exporter.config import Bot, Module
+from exporter.config import Bot, Module, Workspace
 from exporter.errors import ExporterError
 from exporter.polling.plan import target
 from exporter.polling.workspace import WorkspacePoller
@@ -154,8 +154,10 @@ class Prober:
         """Begin no more probes; those under way end with the pollers."""
         self._ending = True
 
-    def targets(self, workspace: str = "") -> list[ProbeTarget]:
+    def targets(self, workspace: str = "") -> Iterator[ProbeTarget]:
         """Every bot with each module that it may be probed with; none of bots that are switched off.
+
+        They are made when they are iterated, which is safe in any thread.
 
         Args:
             workspace: The name of the workspace whose bots are wanted; empty for all.
@@ -171,11 +173,8 @@ class Prober:
             if poller.workspace.has_probes and not poller.knows_its_bots:
                 raise NotKnown("waiting for the list of bots")
         self._forget()
-        return [
-            ProbeTarget(target(poller.workspace, bot), place[2])
-            for place, poller, bot in _allowed(wanted)
-            if bot.id not in poller.switched_off
-        ]
+        able = [one for one in wanted if one.workspace.has_probes]
+        return _targets([(one.workspace, one.bots, one.switched_off) for one in able])
 
     def allows(self, workspace: str, bot_id: str, module: str) -> bool:
         """Whether the configuration has such a probe."""
@@ -276,18 +275,24 @@ class Prober:
         Until then a bot that comes back must not be asked again.
         """
         at = asyncio.get_running_loop().time()
-        allowed = {place for place, *_ in _allowed(self._pollers())}
+        allowed = {
+            (one.workspace.name, bot.id, module)
+            for one in self._pollers()
+            if one.workspace.has_probes
+            for bot in one.bots.values()
+            for module in one.workspace.modules(bot)
+        }
         for place, probe in list(self._probes.items()):
             if place not in allowed and not probe.under_way and probe.until <= at:
                 del self._probes[place]
 
 
-def _allowed(
-    pollers: Iterable[WorkspacePoller],
-) -> Iterator[tuple[_Place, WorkspacePoller, Bot]]:
-    """Every probe that the configuration of some pollers allows, with its poller and its bot."""
-    for poller in pollers:
-        workspace = poller.workspace
-        for bot in poller.bots.values() if workspace.has_probes else ():
-            for module in workspace.modules(bot):
-                yield (workspace.name, bot.id, module), poller, bot
+def _targets(
+    places: Iterable[tuple[Workspace, Mapping[str, Bot], AbstractSet[str]]],
+) -> Iterator[ProbeTarget]:
+    """The targets of workspaces, each with its bots, and the ids of those that are switched off."""
+    for workspace, bots, switched_off in places:
+        for bot in bots.values():
+            if bot.id not in switched_off:
+                about = target(workspace, bot)
+                yield from (ProbeTarget(about, module) for module in workspace.modules(bot))

@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from exporter.metrics.gzip_pieces import Piece
@@ -75,7 +75,7 @@ _LONGEST_QUERY: Final = 4000
 """Bytes of a query that are parsed; a workspace's name may take 1,440."""
 
 HELD: Final = 1.0
-"""Seconds for which a status page is shared by all who ask for it."""
+"""Seconds for which a status page, or a list for service discovery, is shared by all who ask for it."""
 
 _SLICE: Final = 0.002
 """Seconds of work on a status page without a rest."""
@@ -123,6 +123,9 @@ WHICH: Final = Answer(400, b"Give workspace, bot_id and module, each once\n")
 WHICH_WORKSPACE: Final = Answer(400, b"Give no parameter, or workspace once\n")
 NOT_ENABLED: Final = Answer(403, b"Start with --web.enable-lifecycle to allow this\n")
 
+
+ViewT = TypeVar("ViewT")
+"""Which page of several is asked for."""
 
 Look = Callable[[Rest], Status]
 """Returns the status of the polling; calls its argument regularly for a rest."""
@@ -230,12 +233,13 @@ class Web:
             self.route_prefix + self.telemetry_path: self._metrics,
         }
         if self.probes:
+            lists = _Shared(partial(_listed, self.probes))
             self._routes |= {
                 f"{self.route_prefix}/probe": partial(self._probe, self.probes),
-                f"{self.route_prefix}/api/v1/sd/probes": partial(self._discovery, self.probes),
+                f"{self.route_prefix}/api/v1/sd/probes": partial(self._discovery, lists),
             }
         self._waiting = _Waiting()
-        self._pages = _Shared(self._made)
+        self._pages = _Shared[View | None](self._made)
         self._one_reload = asyncio.Lock()
         self._next_reload: asyncio.Future[str] | None = None
 
@@ -283,15 +287,16 @@ class Web:
             except NoProbe as none:
                 return none.answer
 
-    async def _discovery(self, probes: Probes, scope: Scope) -> Answer:
+    async def _discovery(self, lists: "_Shared[str]", scope: Scope) -> Answer:
         found = _parameters(scope)
         if found is None or not found.keys() <= {"workspace"}:
             return WHICH_WORKSPACE
         try:
-            page = await probes.discovery(found.get("workspace", ""))
+            made = await lists.get(found.get("workspace", ""))
         except NoProbe as none:
             return none.answer
-        return Answer(200, page, b"application/json", _FRESH)
+        headers = ((b"vary", b"Accept-Encoding"), *_FRESH)
+        return Answer(200, made, b"application/json", headers)
 
     async def _slash_after(self, scope: Scope) -> Answer:
         """A redirect to the prefix plus a slash; relative, because a proxy may rewrite the path."""
@@ -355,7 +360,7 @@ class Web:
 
 @dataclass(slots=True, eq=False)
 class _Page:
-    """A status page that is being rendered, or is cached.
+    """A page that is being rendered, or is cached.
 
     Attributes:
         made: The page, once it is rendered.
@@ -368,16 +373,21 @@ class _Page:
     begun: bool = False
 
 
-class _Shared:
-    """The status pages of the last second; compressed, because a slow reader may hold one long."""
+async def _listed(probes: Probes, workspace: str) -> Piece:
+    """What can be probed in a workspace, or in all."""
+    return await asyncio.to_thread(Piece.of, await probes.discovery(workspace))
 
-    def __init__(self, make: Callable[[View | None], Awaitable[Piece]]) -> None:
+
+class _Shared(Generic[ViewT]):
+    """The pages of the last second; compressed, because a slow reader may hold one long."""
+
+    def __init__(self, make: Callable[[ViewT], Awaitable[Piece]]) -> None:
         self._make = make
         self._one = asyncio.Lock()
         self._sending = asyncio.Lock()
-        self._held: dict[View | None, _Page] = {}
+        self._held: dict[ViewT, _Page] = {}
 
-    async def get(self, view: View | None) -> Piece:
+    async def get(self, view: ViewT) -> Piece:
         """The page of a view, rendered at most a second ago."""
         page = self._held.get(view)
         if page is None:
@@ -399,7 +409,7 @@ class _Shared:
         async with self._sending:  # a client that disconnects while waiting uses no bandwidth
             await asyncio.sleep(size / _BYTES_A_SECOND)
 
-    async def _fresh(self, view: View | None, page: _Page) -> Piece:
+    async def _fresh(self, view: ViewT, page: _Page) -> Piece:
         async with self._one:
             page.begun = True
             try:

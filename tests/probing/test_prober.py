@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import logging
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from support.virtual import START
 from support.workspaces import KEY
 
 from exporter.model import api_paths
+from exporter.polling.plan import target
+from exporter.polling.workspace import WorkspacePoller
 from exporter.probing.conversation import SUB_CHANNEL, most_requests
 from exporter.probing.exchange import LAST_READ
 from exporter.probing.prober import RETRY, GivenUp, NotKnown, NotProbed, Prober, UnderWay
@@ -496,6 +499,32 @@ def test_a_bot_may_have_modules_of_its_own_and_a_workspace_none() -> None:
         b'"module":"hours","team":"night"}}]'
     )
     assert Probed(Bot(), probes=[]).during(targets) == b"[]"
+
+
+def test_what_can_be_probed_is_found_in_a_time_that_grows_with_the_bots_and_off_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Probed(*(Bot() for _ in range(50)))
+    looks, threads = [], set()
+
+    def looked(_: object) -> frozenset[str]:
+        looks.append(1)
+        return frozenset({"b7"})
+
+    def made(*of: Any) -> Any:  # noqa: ANN401 - a target
+        threads.add(threading.get_ident())
+        return target(*of)
+
+    monkeypatch.setattr(WorkspacePoller, "switched_off", property(looked))
+    monkeypatch.setattr("exporter.probing.prober.target", made)
+
+    async def targets(prober: Prober) -> bytes:
+        return await asyncio.to_thread(discovery, prober.targets())
+
+    assert run.during(targets).count(b"__param_bot_id") == 49
+    assert len(looks) == 1
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_as_long_as_the_list_of_bots_is_not_known_nobody_is_told_that_there_is_none() -> None:

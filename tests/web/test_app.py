@@ -226,6 +226,22 @@ def test_what_can_be_probed_is_told_for_all_workspaces_or_one() -> None:
     assert probes.discovered == ["", "acme inc"]
 
 
+def test_what_can_be_probed_is_made_once_for_all_who_ask_within_a_second() -> None:
+    probes = Asked()
+    web = app(probes=probes)
+
+    async def many() -> list[int]:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://x")
+        async with client:
+            paths = ["/api/v1/sd/probes", "/api/v1/sd/probes?workspace=acme"] * 20
+            answers = await asyncio.gather(*map(client.get, paths))
+            answers.append(await client.get(paths[0]))
+            return [answer.status_code for answer in answers]
+
+    assert asyncio.run(many()) == [200] * 41
+    assert sorted(probes.discovered) == ["", "acme"]
+
+
 class Slow(Asked):
     """What probes bots that never answer."""
 
