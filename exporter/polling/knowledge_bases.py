@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from heapq import heapify, heapreplace
 from typing import Final
 
 from exporter.config import Bot, Workspace
@@ -71,18 +72,25 @@ class KnowledgeBases:
 
     async def run(self) -> None:
         """Count the files of each bot whenever they are due, until cancelled or switched off."""
+        known: Mapping[str, Bot] | None = None
+        turns = list[tuple[datetime, str]]()
         while not self._off:
             bots = self._bots()
-            names = set(map(_name, bots.values()))
-            self._due = {name: due for name, due in self._due.items() if name in names}
-            bot = min(bots.values(), key=self._turn, default=None)
-            wait = (self._turn(bot) - self._now()).total_seconds() if bot else _LOOK_AGAIN
-            if bot is None or wait > 0:
+            if bots is not known:  # not each time: there may be many, and the loop must not be held
+                known = bots
+                names = set(map(_name, bots.values()))
+                self._due = {name: due for name, due in self._due.items() if name in names}
+                turns = [(self._turn(bot), bot.id) for bot in bots.values()]
+                heapify(turns)
+            wait = (turns[0][0] - self._now()).total_seconds() if turns else _LOOK_AGAIN
+            if wait > 0:
                 await asyncio.sleep(min(wait, _LOOK_AGAIN))
                 continue
+            bot = bots[turns[0][1]]
             failure = await self._count(bot)
-            rhythm = self._rhythm(bot)
-            self._due[_name(bot)] = next_turn(rhythm, self._now(), failure, self._sender)
+            due = next_turn(self._rhythm(bot), self._now(), failure, self._sender)
+            self._due[_name(bot)] = due
+            heapreplace(turns, (due, bot.id))
 
     async def once(self) -> tuple[Failure, ...]:
         """Count the files of each bot once; the failures."""

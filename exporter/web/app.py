@@ -15,6 +15,8 @@ scrape must not suffer from that, so three rules apply:
   second gets the same one, kept compressed. If all who wait for a page disconnect before its
   rendering has begun, it is cancelled (`_Shared`).
 - Sending is paced. Large status pages share a fixed bandwidth, first come, first served.
+
+The list of what can be probed is made in a thread as well, and shared like a page.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -10,8 +10,10 @@ from support.polled import Polled, polling
 from support.virtual import World
 from support.workspaces import KEY, workspace
 
+from exporter.config import Bot
 from exporter.model import api_paths
 from exporter.model.bot_list import PAGE_SIZE
+from exporter.polling.knowledge_bases import KnowledgeBases
 from exporter.polling.workload import Workload
 from exporter.polling.workspace import WorkspacePoller
 
@@ -95,6 +97,19 @@ def test_the_files_of_each_bot_are_counted_once_an_hour_over_all_pages() -> None
     assert run.told(AVAILABLE) == 1
     for bot, pages in (("b0", 1), ("b1", 2), ("b2", 1)):
         assert 5 * pages <= run.api.asked.count(bot) <= 6 * pages
+
+
+def test_a_count_costs_no_look_at_all_other_bots(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, turn = [], KnowledgeBases._turn  # noqa: SLF001 - nothing else shows it
+
+    def looked(counts: KnowledgeBases, bot: Bot) -> datetime:
+        looks.append(bot.id)
+        return turn(counts, bot)
+
+    monkeypatch.setattr(KnowledgeBases, "_turn", looked)
+    run = Run(*[1] * 60).lasts(HOUR * 3)
+    assert len(run.api.asked) >= 3 * 60
+    assert len(looks) <= 2 * 60
 
 
 def test_nothing_is_asked_without_the_setting() -> None:
@@ -217,7 +232,12 @@ def test_a_bot_that_is_renamed_or_leaves_amid_a_count_has_nothing_under_its_old_
     name: str | None, refused: bool
 ) -> None:
     run = Run(3, 4)
-    run.api.amid = lambda: run.api.asked == ["b0"] and run.renames(name)
+
+    def amid() -> None:
+        if run.api.asked == ["b0"]:
+            run.renames(name)
+
+    run.api.amid = amid
     if refused:
         run.api.refuses = {"b0": (500, {"detail": "no"})}
     run.lasts(timedelta(minutes=5))

@@ -2902,6 +2902,52 @@ PROTECTIONS: Final = (
         ),
     ),
     Protection(
+        "a message of an unknown place is no answer",
+        "exporter/probing/conversation.py",
+        "    if since is None:\n        after += unplaced",
+        "    if True:\n        after += unplaced",
+        ("tests/probing/test_conversation.py",),
+    ),
+    Protection(
+        "what can be probed is listed in linear time",
+        "exporter/probing/prober.py",
+        "(one.workspace, one.bots, one.switched_off) for one in able",
+        "(one.workspace, {bot.id: bot}, one.switched_off) for one in able for bot in one.bots.values()",
+        (
+            "tests/probing/test_prober.py::test_what_can_be_probed_is_found_in_a_time_that_grows_with_the_bots_and_off_the_loop",
+        ),
+    ),
+    Protection(
+        "what can be probed is listed once for all who ask",
+        "exporter/web/app.py",
+        'made = await lists.get(found.get("workspace", ""))',
+        'made = await lists._make(found.get("workspace", ""))',
+        (
+            "tests/web/test_app.py::test_what_can_be_probed_is_made_once_for_all_who_ask_within_a_second",
+        ),
+    ),
+    Protection(
+        "a bot that left or is renamed has no count under its old name",
+        "exporter/polling/knowledge_bases.py",
+        "return now is not None and _name(now) == _name(bot)",
+        "return True",
+        ("tests/polling/test_knowledge_bases.py",),
+    ),
+    Protection(
+        "a list of files that starts over is no count",
+        "exporter/polling/knowledge_bases.py",
+        "if files.starts_over:",
+        "if False:",
+        ("tests/polling/test_knowledge_bases.py",),
+    ),
+    Protection(
+        "a count of files costs no look at all bots",
+        "exporter/polling/knowledge_bases.py",
+        "if bots is not known:",
+        "if True:",
+        ("tests/polling/test_knowledge_bases.py::test_a_count_costs_no_look_at_all_other_bots",),
+    ),
+    Protection(
         "what a person says is no answer of the bot",
         "exporter/probing/conversation.py",
         "for one in written if one.by == _BOT",

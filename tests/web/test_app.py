@@ -231,8 +231,8 @@ def test_what_can_be_probed_is_made_once_for_all_who_ask_within_a_second() -> No
     web = app(probes=probes)
 
     async def many() -> list[int]:
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://x")
-        async with client:
+        transport = httpx.ASGITransport(web)  # type: ignore[arg-type]  # Web is looser
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             paths = ["/api/v1/sd/probes", "/api/v1/sd/probes?workspace=acme"] * 20
             answers = await asyncio.gather(*map(client.get, paths))
             answers.append(await client.get(paths[0]))
