@@ -30,7 +30,10 @@ FIRST_LOOK: Final = 1.0
 _OUTBOUND: Final = "OUTBOUND_MESSAGE"
 _BOT: Final = "BOT"
 _SYSTEM: Final = "SYSTEM"
-"""The ids of speakers that are no people."""
+"""The ids of speakers that are no people.
+
+The first one is that of the only example of messages in the documents, which define neither.
+"""
 
 _HANDED_OVER: Final = frozenset({"TRANSFERRING", "ASSIGNED"})
 """The events of a conversation that goes to a person."""

@@ -19,11 +19,14 @@ from support.processes import Running, answered, finished, get, started, wait_fo
 from support.serving import rest
 
 from exporter.sandbox import Manner, Sandbox
+from exporter.sandbox.conversations import TRANSFER, WRONG
 from exporter.web.app import MOST_WAITING_OF_ONE
 
 ROOT: Final = Path(__file__).parents[2]
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
 CANARY: Final = "canary-in-an-answer"
+CANARIES: Final = (CANARY, WRONG, TRANSFER)
+"""What the bots say: right, wrong, and before a hand-over."""
 MANNERS: Final = (Manner.ANSWERS, Manner.WRONGLY, Manner.NEVER, Manner.HANDOVER)
 TIMEOUT: Final = 2.0
 INTERVAL: Final = 3.0
@@ -51,6 +54,11 @@ class Probing:
     process: Running
     config: Path
     bots: dict[Manner, str]
+
+    @property
+    def state(self) -> Path:
+        """Its state file."""
+        return self.config.with_name("state")
 
     @property
     def messages(self) -> dict[str, int]:
@@ -116,6 +124,7 @@ def probed(
             )
         )
         command = [*exporter, f"--config.file={config}", f"--web.listen-address={LOOPBACK}"]
+        command.append(f"--state.file={config.with_name('state')}")
         with started([*command, "--log.level=debug"]) as process:
             address = process.said(r"msg=listening address=(\S+)")
             process.said(r"(msg=bots)")
@@ -192,9 +201,13 @@ def test_a_real_prometheus_finds_four_bots_probes_them_and_tells_them_apart(
 
         series = quote('{__name__=~".+"}')
         everything = json.loads(get(f"{url}/api/v1/series?match[]={series}").body)
-        assert CANARY not in json.dumps(everything)
-    assert CANARY not in probing.process.stderr
-    assert CANARY not in get(f"http://{probing.address}/metrics").body.decode()
+        shown = [json.dumps(everything)]
+    paths = ["/metrics", "/", "/api/v1/status", "/api/v1/sd/probes"]
+    paths += [probing.target(manner) for manner in probing.bots]
+    shown += [get(f"http://{probing.address}{path}").body.decode() for path in paths]
+    ended = probing.process.end()
+    shown += [ended.stderr, ended.stdout, probing.state.read_bytes().decode("utf-8", "replace")]
+    assert [canary for canary in CANARIES for text in shown if canary in text] == []
 
 
 @pytest.mark.parametrize("probing", ["10m"], indirect=True)
@@ -280,6 +293,7 @@ def test_the_command_line_probes_once_and_prints_the_phases(
 
     right = probe(f"--bot={probing.bots[Manner.ANSWERS]}")
     assert right.status == 0, right.stderr
+    assert CANARY not in right.stdout + right.stderr
     assert [line.split()[0] for line in right.stdout.splitlines()] == [
         *("wait", "conversation", "answer", "in", "success:")
     ]
@@ -287,7 +301,7 @@ def test_the_command_line_probes_once_and_prints_the_phases(
         wrong = probe(f"--bot={probing.bots[manner]}", "--workspace=acme", "--module=hours")
         assert wrong.status == 1
         assert f"failure: {reason}: " in wrong.stdout
-        assert CANARY not in wrong.stdout + wrong.stderr
+        assert not any(canary in wrong.stdout + wrong.stderr for canary in CANARIES)
     assert sum(probing.messages.values()) == 4
     for flags, said in (
         ((), "--bot must be the id of a bot, as `seasalt-exporter bots` lists them\n"),
