@@ -24,8 +24,8 @@ The matching holds the interpreter's lock, and takes time by the size of the pat
 the text. Without this limit, nested counted repetitions took half a second for an answer.
 """
 
-_CLASS: Final = re.compile(r"\\.|\.", re.DOTALL)
-_CLASSES: Final = frozenset((r"\w", r"\W", r"\d", r"\D", r"\s", r"\S", "."))
+_CLASS: Final = re.compile(r"\\[pP](?:\{[^{}]*\}|.)|\\.|\.", re.DOTALL)
+_CLASSES: Final = frozenset((r"\w", r"\W", r"\d", r"\D", r"\s", r"\S", r"\p", r"\P", "."))
 
 
 class AnswerPattern:
@@ -76,7 +76,7 @@ def checked(pattern: str) -> str:
     """
     compiled(pattern)
     # The classes of Unicode are large, but their size costs no time: letters stand in for them.
-    small = _CLASS.sub(lambda found: "a" if found[0] in _CLASSES else found[0], pattern)
+    small = _CLASS.sub(lambda found: "a" if found[0][:2] in _CLASSES else found[0], pattern)
     with suppress(SchemaError):
         # On a line of its own, because a comment may end the pattern.
         _validator(f"(?:{small}\n){{{_SPACE}}}")

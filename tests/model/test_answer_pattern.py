@@ -7,6 +7,7 @@ from exporter.model.answer_pattern import LONGEST_PATTERN, LONGEST_TEXT, AnswerP
 SLOW = (
     *("(a+)+$", "(a|aa)+$", "(.*)*x", r"(\w+\s?)+$", "(.{0,100}){10}Q"),
     *(r"(?:\w{1,20}){1,10}!", "(?:a{1,30}){1,30}b", r"(?:[\w ]{1,30}){1,3}!"),
+    *(r"(?:\p{L}{1,20}){1,10}!", r"(?:[\p{L}\p{N} ]{1,30}){1,3}!"),
 )
 TOO_SLOW = (
     "(?:(?:a{1,30}){1,30}){1,8}b",
@@ -33,7 +34,10 @@ def test_a_pattern_that_would_take_long_is_refused(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"(?i)\b(9|nine) ?am\b", r"(?i)\w{1,50}x", r"(?s)open.{0,200}nine", r"[\d.]+ €", "a|"],
+    [
+        *(r"(?i)\b(9|nine) ?am\b", r"(?i)\w{1,50}x", r"(?s)open.{0,200}nine", r"[\d.]+ €", "a|"),
+        *(r"\p{L}{3}", r"\pL{2}", r"[\p{Han}\P{Lu}]{2,9}", r"\\p\{L"),
+    ],
 )
 def test_a_usual_pattern_is_small_enough(pattern: str) -> None:
     assert checked(pattern) == pattern
