@@ -17,6 +17,7 @@ import yaml
 from e2e.programs import LOOPBACK, Command, ServedSandbox, served
 from support.processes import Running, answered, finished, get, started, wait_for
 from support.serving import rest
+from support.states import unpacked
 
 from exporter.sandbox import Manner, Sandbox
 from exporter.sandbox.conversations import TRANSFER, WRONG
@@ -206,7 +207,7 @@ def test_a_real_prometheus_finds_four_bots_probes_them_and_tells_them_apart(
     paths += [probing.target(manner) for manner in probing.bots]
     shown += [get(f"http://{probing.address}{path}").body.decode() for path in paths]
     ended = probing.process.end()
-    shown += [ended.stderr, ended.stdout, probing.state.read_bytes().decode("utf-8", "replace")]
+    shown += [ended.stderr, ended.stdout, unpacked(probing.state.read_bytes()).decode()]
     assert [canary for canary in CANARIES for text in shown if canary in text] == []
 
 
