@@ -49,7 +49,7 @@ COMMANDS: Final = {
     "plan": "prints the requests that the configuration leads to, and sends none",
     "health": "checks that the exporter on this machine or in this container is alive; exit status 0 or 1",
     "bots": "lists the bots of each workspace as YAML to paste",
-    "doctor": "asks the API, in thirteen requests at most, what its documents leave open, and checks the configuration against the account",
+    "doctor": "asks the API, in a dozen requests at most, what its documents leave open, and checks the configuration against the account",
     "backfill": "rebuilds the past of the metrics from the API, for Prometheus or a long-term store",
     "probe": "asks a bot a module's question once and prints what came of it; costs a message",
     "docs": "prints the metric reference",

@@ -19,6 +19,8 @@ from exporter.polling.schedule import requests_per_hour, shortages
 from exporter.polling.workload import listings
 from exporter.reports import label_overview, label_usage
 
+_WHOLE_LIST: Final = "seasalt-exporter bots prints the whole list"
+
 MOST_NAMED: Final = 10
 """How many bots or labels are named one by one."""
 
@@ -40,7 +42,23 @@ class Timed:
     seconds: float
 
 
-def key(listed: Listing | RequestFailed | None, workspace: Workspace) -> Iterator[Finding]:
+@dataclass
+class Bots(Listing):
+    """The part of the list of bots that was read.
+
+    Attributes:
+        partial: Whether the list has more pages.
+    """
+
+    partial: bool = False
+
+    @property
+    def beginning(self) -> str:
+        """What was read, in words."""
+        return f"the first {len(self.bots)} bots of the list, which has more"
+
+
+def key(listed: Bots | RequestFailed | None, workspace: Workspace) -> Iterator[Finding]:
     """The keys, once the reports have been answered."""
     yield fine("key", "accepted", "accepted")
     if not isinstance(listed, RequestFailed):
@@ -58,11 +76,11 @@ def _rejected(failure: RequestFailed) -> str:
     return f"HTTP {failure.status}: the key is not accepted for the list of bots"
 
 
-def bots(workspace: Workspace, listed: Listing | RequestFailed | None) -> Iterator[Finding]:
+def bots(workspace: Workspace, listed: Bots | RequestFailed | None) -> Iterator[Finding]:
     """Configured bots that do not exist or are switched off, and what discovery finds."""
     if not workspace.dialect.per_bot:
         return
-    if not isinstance(listed, Listing):
+    if not isinstance(listed, Bots):
         if workspace.has_bots:
             setting = NOTHING_TO_DO if listed else "workspace_id: needed to read the list of bots"
             yield unknown("bots", "the list of bots was not read", setting)
@@ -77,15 +95,18 @@ def bots(workspace: Workspace, listed: Listing | RequestFailed | None) -> Iterat
         yield _discovered(workspace, listed)
 
 
-def _configured(workspace: Workspace, listed: Listing) -> Iterator[Finding]:
+def _configured(workspace: Workspace, listed: Bots) -> Iterator[Finding]:
     missing = [bot.id for bot in workspace.bots if bot.id not in listed.bots]
     off = [
         bot.id
         for bot in workspace.bots
         if bot.id in listed.bots and listed.bots[bot.id].is_enabled is False
     ]
-    if missing and not listed.proves:
-        yield unknown("bots", f"{len(missing)} are not in the part of the list that was read")
+    if missing and listed.partial:
+        text = f"{len(missing)} of {len(workspace.bots)} are not among {listed.beginning}"
+        yield unknown("bots", text, _WHOLE_LIST)
+    elif missing and not listed.proves:
+        yield unknown("bots", f"{len(missing)} are not in the part of the list that could be read")
     elif missing:
         setting = "bots: remove or correct it; seasalt-exporter bots prints the list"
         for text in _each(missing, "does not exist", "do not exist"):
@@ -97,12 +118,14 @@ def _configured(workspace: Workspace, listed: Listing) -> Iterator[Finding]:
         yield fine("bots", "exist", f"all {len(workspace.bots)} exist and are switched on")
 
 
-def _discovered(workspace: Workspace, listed: Listing) -> Finding:
+def _discovered(workspace: Workspace, listed: Bots) -> Finding:
     found = len(_polled(workspace, listed)) - len(workspace.bots)
     if listed.left_out:
         text = f"the list has {listed.left_out} bots beyond max_bots"
         setting = f"discover_bots.max_bots: {len(listed.bots) + listed.left_out}"
         return Finding("discovery", Verdict.MEND, "too_many", text, setting)
+    if listed.partial:
+        return unknown("discovery", f"{found} of {listed.beginning}", _WHOLE_LIST)
     if not found:
         text = f"include and exclude leave none of the {len(listed.bots)} bots in the list"
         setting = "discover_bots.include: patterns on the names that seasalt-exporter bots prints"
@@ -110,9 +133,9 @@ def _discovered(workspace: Workspace, listed: Listing) -> Finding:
     return fine("discovery", "found", f"{found} of {len(listed.bots)} bots in the list")
 
 
-def _polled(workspace: Workspace, listed: Listing | RequestFailed | None) -> tuple[Bot, ...]:
+def _polled(workspace: Workspace, listed: Bots | RequestFailed | None) -> tuple[Bot, ...]:
     """The bots that are polled with this list."""
-    if workspace.discover_bots is None or not isinstance(listed, Listing):
+    if workspace.discover_bots is None or not isinstance(listed, Bots):
         return workspace.bots
     return KnownBots(workspace.bots, workspace.discover_bots).after(listed).bots
 
@@ -176,15 +199,16 @@ def _uses(evidence: Evidence) -> Mapping[str, float] | None:
     return {labels[-1]: value for labels, value in usage.of(label_usage.USES).items()}
 
 
-def requests(workspace: Workspace, listed: Listing | RequestFailed | None) -> Iterator[Finding]:
+def requests(workspace: Workspace, listed: Bots | RequestFailed | None) -> Iterator[Finding]:
     """The requests that the configuration leads to, and the limits that do not allow them."""
     polled = _polled(workspace, listed)
     calls = planned_calls(workspace, polled)
     turns = [*calls, *listings(workspace, len(polled))]
     hourly = requests_per_hour(turns)
     text = f"{ceil(hourly * 24)} a day, {ceil(hourly)} an hour"
-    if workspace.discover_bots and not isinstance(listed, Listing):
-        text += ", and those of the discovered bots"
+    unread = workspace.discover_bots and (not isinstance(listed, Bots) or listed.partial)
+    if unread:
+        text = f"at least {text}: the list of bots was not read to its end"
     short = list(shortages(turns, workspace.requests_per_minute, workspace.requests_per_day))
     for shortage in short:
         yield Finding(
@@ -195,11 +219,11 @@ def requests(workspace: Workspace, listed: Listing | RequestFailed | None) -> It
             f"{shortage.setting}: {shortage.needed}, or longer intervals",
         )
     if not short:
-        yield fine("requests", "allowed", text)
+        yield unknown("requests", text) if unread else fine("requests", "allowed", text)
 
 
 def durations(
-    workspace: Workspace, listed: Listing | RequestFailed | None, timed: Iterable[Timed]
+    workspace: Workspace, listed: Bots | RequestFailed | None, timed: Iterable[Timed]
 ) -> Finding:
     """Whether the time limit and the concurrency suit the time that answers take."""
     given = list(timed)

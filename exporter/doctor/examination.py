@@ -16,7 +16,7 @@ from typing import Final
 
 from exporter.config import Workspace
 from exporter.doctor import account, findings
-from exporter.doctor.account import Timed
+from exporter.doctor.account import Bots, Timed
 from exporter.doctor.findings import ASKED, Finding
 from exporter.doctor.questions import (
     Evidence,
@@ -30,7 +30,7 @@ from exporter.doctor.questions import (
 )
 from exporter.errors import NotSent, Outcome, ReplyError, RequestFailed
 from exporter.metrics.telemetry import Telemetry
-from exporter.model.bot_list import DEFAULT_MOST, Listing, page
+from exporter.model.bot_list import DEFAULT_MOST, page
 from exporter.model.reply_values import Drift
 from exporter.model.windows import local_day
 from exporter.reports import conversation_breakdown
@@ -39,11 +39,8 @@ from exporter.upstream.client import Client, Transport
 from exporter.upstream.sender import Sender
 from exporter.upstream.shared_keys import SharedKeys
 
-MOST_REQUESTS: Final = 13
-"""Requests of one examination, retries included: a dozen, and the second page of the bots."""
-
-_PAGES: Final = 2
-"""Pages of the list of bots that are read."""
+MOST_REQUESTS: Final = 12
+"""Requests of one examination, retries included."""
 
 _FINAL: Final = frozenset({Outcome.RATE_LIMITED, Outcome.TIMEOUT, Outcome.CONNECT})
 """How a request ends after which no other is sent."""
@@ -150,7 +147,7 @@ class _Examiner:
         self._sender = Sender(workspace, client, Telemetry(), now, shared_keys=keys)
         self._questions = Questions(workspace, local_day(now(), workspace.zone))
         self._evidence = Evidence()
-        self._listed: Listing | RequestFailed | None = None
+        self._listed: Bots | RequestFailed | None = None
         self._differences: list[float] = []
         self._first: RequestFailed | None = None
         self._stopped: RequestFailed | None = None
@@ -169,7 +166,9 @@ class _Examiner:
         if not api.many and account.configured_labels(self._workspace):
             await self._report(questions.labels())
         if api.per_bot and self._workspace.workspace_id:
-            await self._list()
+            discovery = self._workspace.discover_bots
+            known = {bot.id for bot in self._workspace.bots}
+            await self._list(Bots(discovery.max_bots if discovery else DEFAULT_MOST, known))
         await self._report(questions.whole_day())
         await self._report(questions.range_and_dates())
         whole = self._evidence.reply("whole_day", conversation_breakdown.REPORT.name)
@@ -184,6 +183,9 @@ class _Examiner:
         await self._report(questions.nothing())
         if api.per_bot:
             await self._about_bots()
+        # Further pages come last: they get the requests that no question needs.
+        while isinstance(self._listed, Bots) and self._listed.partial and self._may_send:
+            await self._list(self._listed)
 
     async def _about_bots(self) -> None:
         questions, bot = self._questions, self._bot
@@ -201,14 +203,14 @@ class _Examiner:
     @property
     def _known(self) -> list[str]:
         """The ids of the bots in the list and in the configuration."""
-        listed = self._listed.bots if isinstance(self._listed, Listing) else ()
+        listed = self._listed.bots if isinstance(self._listed, Bots) else ()
         return [*listed, *(bot.id for bot in self._workspace.bots)]
 
     @property
     def _bot(self) -> str:
         """The id of the bot to ask about: a configured one, else one from the list, or empty."""
         configured = [bot.id for bot in self._workspace.bots]
-        if not isinstance(self._listed, Listing):
+        if not isinstance(self._listed, Bots):
             return next(iter(configured), "")
         there = self._listed.bots
         on = [name for name, bot in there.items() if bot.is_enabled is not False]
@@ -239,30 +241,28 @@ class _Examiner:
             return failure
         return replace(reply, seconds=received.seconds)
 
-    async def _list(self) -> None:
-        """Read the first pages of the list of bots."""
+    @property
+    def _may_send(self) -> bool:
+        return not self._stopped and self._client.sent < MOST_REQUESTS
+
+    async def _list(self, read: Bots) -> None:
+        """Read the next page of the list of bots; if that fails, what was read before stays."""
         if self._stopped:
             return
-        discovery = self._workspace.discover_bots
-        known = {bot.id for bot in self._workspace.bots}
-        listing = Listing(discovery.max_bots if discovery else DEFAULT_MOST, known)
-        drift, seconds, more = Drift(), 0.0, True
+        drift, failure = Drift(), None
+        seconds = 0.0
         try:
-            for _ in range(_PAGES):
-                with await self._sender.bots(listing.rows) as received:
-                    found = await received.made(lambda answer: page(answer, drift))
-                    more = listing.add(found, drift)
-                seconds += received.seconds
-                if not more:
-                    break
-            listing.proves = listing.proves and not more
-            self._listed = listing
-        except RequestFailed as failure:
-            self._listed = failure
+            with await self._sender.bots(read.rows) as received:
+                found = await received.made(lambda answer: page(answer, drift))
+                read.partial = read.add(found, drift)
+            seconds, self._listed = received.seconds, read
+        except RequestFailed as error:
+            failure = error
         except ReplyError as error:
-            self._listed = RequestFailed(Outcome.INVALID, str(error), 200)
-        failed = self._listed if isinstance(self._listed, RequestFailed) else None
-        self._note("bots", (), failed or seconds)
+            failure = RequestFailed(Outcome.INVALID, str(error), 200)
+        if failure:
+            self._listed = self._listed or failure
+        self._note("bots", (), failure or seconds)
 
     def _note(
         self, about: str, metrics: tuple[str, ...], result: Reply | RequestFailed | float
@@ -302,5 +302,5 @@ class _Examiner:
         yield account.durations(workspace, self._listed, self.timed)
         yield from account.bots(workspace, self._listed)
         yield from account.labels(workspace, self._evidence)
-        number = len(self._listed.bots) if isinstance(self._listed, Listing) else 0
+        number = len(self._listed.bots) if isinstance(self._listed, Bots) else 0
         yield from findings.answers(workspace, self._questions, self._evidence, number)

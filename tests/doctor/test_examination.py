@@ -15,7 +15,7 @@ from exporter.doctor.examination import MOST_REQUESTS, Examination
 from exporter.doctor.findings import ASKED, Verdict
 from exporter.errors import Outcome
 from exporter.model import api_paths
-from exporter.model.bot_list import ListedBot, Listing
+from exporter.model.bot_list import ListedBot
 from exporter.sandbox import Temperament
 from exporter.sandbox.temperaments import MOST_A_MINUTE
 
@@ -319,7 +319,7 @@ def test_the_discovered_bots_keep_the_requests_busy_too(account: Make) -> None:
     timed = [account_module.Timed("first", ("total_usage",), Outcome.SUCCESS, 14.0)]
     given: dict[str, Any] = {"metrics": ["total_usage"], "interval": "10m", "concurrency": 1}
     bots = {f"b{number}": ListedBot(id=f"b{number}") for number in range(100)}
-    listed = Listing(1000, found=bots)
+    listed = account_module.Bots(1000, found=bots)
 
     told = account_module.durations(
         one.workspace(bots=None, discover_bots={}, **given), listed, timed
@@ -335,9 +335,7 @@ def test_the_discovered_bots_keep_the_requests_busy_too(account: Make) -> None:
 
 @pytest.mark.parametrize("api", NOT_ASKED)
 @pytest.mark.parametrize("status", [500, 503, 429, 404, 401, 403, 400, 422, 302, 200])
-def test_whatever_fails_thirteen_requests_are_the_most(
-    account: Make, api: str, status: int
-) -> None:
+def test_whatever_fails_a_dozen_requests_are_the_most(account: Make, api: str, status: int) -> None:
     every_other = account()
     every_other.fails = lambda number: status if number % 2 else None
     always = account()
@@ -349,25 +347,65 @@ def test_whatever_fails_thirteen_requests_are_the_most(
         assert examination.findings
 
 
-def test_a_list_of_bots_with_two_pages_costs_no_other_question(account: Make) -> None:
-    one, pages = account(), 0
+def with_a_long_list(account: Account, bots: int) -> None:
+    """Let the account have more bots, after those that it has."""
+    pages = 0
 
     def long(answer: object) -> object:
         nonlocal pages
         if not (isinstance(answer, dict) and "total" in answer):
             return answer
-        pages += 1
-        if pages == 2:
-            return {"data": [{"id": "last", "name": "The last"}], "total": 101}
-        rows = [{"id": f"other-{number}", "name": f"Bot {number}"} for number in range(92)]
-        return {"data": [*answer["data"], *rows], "total": 101}
+        own = answer["data"] if pages == 0 else []
+        first, pages = pages * 100 + len(own), pages + 1
+        rows = [
+            {"id": f"b{one}", "name": f"Bot {one}"} for one in range(first, min(bots, pages * 100))
+        ]
+        return {"data": [*own, *rows], "total": bots}
 
-    one.changes = long
-    told = one.examined()
+    account.changes = long
 
-    assert pages == 2
+
+def test_a_list_of_bots_with_two_pages_costs_no_other_question_and_no_thirteenth_request(
+    account: Make,
+) -> None:
+    one = account()
+    with_a_long_list(one, 101)
+
+    assert answers(one.examined()) == usual("seachat")
+    assert len(one.arrivals) == MOST_REQUESTS == 12
+
+
+def test_the_requests_that_no_question_needs_read_more_of_the_list(account: Make) -> None:
+    one = account()
+    with_a_long_list(one, 150)
+    given: dict[str, Any] = {"bots": [{"id": "b149"}], "discover_bots": {}, "metrics": ["csat"]}
+
+    told = one.examined(timezone="UTC", **given)  # which need not be told from local time
+
     assert len(one.arrivals) == MOST_REQUESTS
-    assert answers(told) == usual("seachat")
+    assert found(told, "bots").answer == "exist"
+    assert found(told, "discovery").found == "149 of 150 bots in the list"
+    assert found(told, "requests").verdict is Verdict.OK
+
+
+def test_what_is_told_of_a_list_that_is_too_long_names_the_part_that_was_read(
+    account: Make,
+) -> None:
+    one = account()
+    with_a_long_list(one, 1001)
+    given: dict[str, Any] = {"bots": [{"id": "b1000"}], "discover_bots": {}, "metrics": ["csat"]}
+
+    told = one.examined(**given)
+
+    assert len(one.arrivals) == MOST_REQUESTS
+    about = {one.question: one for one in told.findings}
+    read = "the first 100 bots of the list, which has more"
+    assert about["bots"].found == f"1 of 1 are not among {read}"
+    assert about["discovery"].found == f"100 of {read}"
+    assert about["requests"].found.endswith("an hour: the list of bots was not read to its end")
+    assert about["requests"].found.startswith("at least ")
+    for question in ("bots", "discovery", "requests"):
+        assert about[question].verdict is Verdict.UNKNOWN
 
 
 def test_a_refused_first_request_is_split_as_the_poller_splits_it(account: Make) -> None:
@@ -380,7 +418,7 @@ def test_a_refused_first_request_is_split_as_the_poller_splits_it(account: Make)
     assert len(one.arrivals) == 9
 
 
-def test_thirteen_are_the_most_over_midnight_too(account: Make) -> None:
+def test_a_dozen_are_the_most_over_midnight_too(account: Make) -> None:
     one = account(start=datetime(2026, 11, 20, 4, 59, 55, tzinfo=UTC))  # of New York
     one.fails = lambda number: 503 if number % 3 else None
 
@@ -403,7 +441,7 @@ def test_what_retries_leave_unasked_is_nothing_to_mend(account: Make) -> None:
 
     assert len(one.arrivals) == MOST_REQUESTS
     assert found(examination, "connection").verdict is Verdict.UNKNOWN
-    assert found(examination, "connection").found.startswith("retries have used up the 13")
+    assert found(examination, "connection").found.startswith("retries have used up the 12")
     assert Verdict.MEND not in {finding.verdict for finding in examination.findings}
 
 

@@ -162,11 +162,11 @@ PROTECTIONS: Final = (
         ("tests/sandbox/test_data.py",),
     ),
     Protection(
-        "an examination is thirteen requests at the most",
+        "an examination is a dozen requests at the most",
         "exporter/doctor/examination.py",
         "if self.sent >= MOST_REQUESTS:",
         "if False:",
-        ("tests/doctor/test_examination.py::test_whatever_fails_thirteen_requests_are_the_most",),
+        ("tests/doctor/test_examination.py::test_whatever_fails_a_dozen_requests_are_the_most",),
     ),
     Protection(
         "an examination ends with the first request that is too many",
