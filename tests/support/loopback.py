@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -88,6 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(content, Elsewhere):
             self.send_header("Location", content.location)
             content = None
+        if status == HTTPStatus.NO_CONTENT:  # a body would be read as the next answer
+            self.end_headers()
+            return
         body = json.dumps(content).encode()
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

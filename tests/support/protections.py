@@ -148,6 +148,13 @@ PROTECTIONS: Final = (
         ("tests/commands/test_backfill.py",),
     ),
     Protection(
+        "a series is noted as pushed once the store has all of it",
+        "exporter/commands/backfill.py",
+        "            pending.append(unit)\n",
+        "            past.journal.pushed(mine, [unit])\n",
+        ("tests/backfill/test_push.py",),
+    ),
+    Protection(
         "the journal is for its owner alone",
         "exporter/backfill/journal.py",
         "0o600",
