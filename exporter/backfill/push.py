@@ -36,8 +36,8 @@ _HINTS: Final = {
 
 
 _TOO_OLD: Final = (
-    "it takes no samples that old: with Prometheus, set out_of_order_time_window to more than the age"
-    " of the first day"
+    "it takes no samples that old: set out_of_order_time_window of Prometheus, or Thanos'"
+    " --tsdb.out-of-order.time-window, to more than the age of the first day"
 )
 _SAYS_TOO_OLD: Final = re.compile(
     "out of (order|bounds)|too old|too far in the past", re.IGNORECASE
@@ -140,7 +140,7 @@ class Store:
                 why = f"HTTP {status}"
                 if status < 500 and status != 429:
                     # Its words may quote labels, so they are not repeated.
-                    too_old = status == 400 and _SAYS_TOO_OLD.search(answer.text)
+                    too_old = status in {400, 409} and _SAYS_TOO_OLD.search(answer.text)
                     hint = _TOO_OLD if too_old else _HINTS.get(status)
                     raise StartError(f"{self._url}: {why}{(hint and f': {hint}') or ''}; {_AGAIN}")
             if self._now() >= until:
