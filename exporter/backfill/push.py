@@ -9,7 +9,8 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isclose
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from exporter import __version__
 from exporter.backfill.rebuild import Runs
 from exporter.backfill.remote_write import HEADERS
 from exporter.errors import StartError
+from exporter.metrics.exposition import SUCCESS
 
 READ_BACK: Final = 500
 """How many samples are read back."""
@@ -27,6 +29,9 @@ PATIENCE: Final = 60.0
 """Seconds for a store to start, to recover, or to show what it has got."""
 
 _TIMEOUT: Final = 60.0
+_ROUNDED: Final = 1e-12
+"""The relative difference of what a store answers; VictoriaMetrics keeps some 15 decimal digits."""
+
 _WRITES: Final = ("/api/v1/write", "/api/v1/receive", "/api/v1/push")
 _HINTS: Final = {
     401: "it wants credentials: name them in --push.headers-file",
@@ -148,6 +153,21 @@ class Store:
             self._sleep(wait)
             wait = min(2 * wait, 10.0)
 
+    def is_live(self, labels: Iterable[tuple[str, str]], at: int) -> bool:
+        """Whether a running exporter's values are in the store, from the day before a Unix time.
+
+        Args:
+            labels: Labels of the exporter and of the workspace.
+            at: The Unix time.
+        """
+        selector = _selector([("__name__", SUCCESS.name), *labels])
+        query = f"count(last_over_time({selector}[1d]))"
+        found = self._get("/api/v1/query", query=query, time=f"{at}", nocache="1")
+        try:
+            return bool(found["data"]["result"])
+        except (TypeError, KeyError):
+            return False
+
     def read_back(self, chosen: Sequence[Pushed]) -> None:
         """Compare pushed samples with what the store answers.
 
@@ -179,15 +199,13 @@ class Store:
         )
 
     def _has(self, one: Pushed) -> bool:
-        selector = ",".join(
-            f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in one.labels
-        )
-        found = self._get("/api/v1/query", query=f"{{{selector}}}", time=f"{one.at}", nocache="1")
+        query = _selector(one.labels)
+        found = self._get("/api/v1/query", query=query, time=f"{one.at}", nocache="1")
         try:
             values = [float(series["value"][1]) for series in found["data"]["result"]]
         except (TypeError, KeyError, ValueError, IndexError):
             return False
-        return one.value in values
+        return any(isclose(one.value, value, rel_tol=_ROUNDED) for value in values)
 
     def _get(self, path: str, **params: str) -> Any:  # noqa: ANN401 - JSON
         """The JSON at a path; None if there is none."""
@@ -195,6 +213,12 @@ class Store:
             return self._http.get(f"{self._query}{path}", params=params).json()
         except (httpx.HTTPError, ValueError):
             return None
+
+
+def _selector(labels: Iterable[tuple[str, str]]) -> str:
+    """The series with some labels, in PromQL."""
+    pairs = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels)
+    return f"{{{','.join(pairs)}}}"
 
 
 _AGAIN: Final = "run the same command again to go on"

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from backfill.test_formats import received
 from e2e.programs import LOOPBACK, ROOT, ServedSandbox, served
 from e2e.test_dashboards import prometheus_on
 from support.backfilled import NOW, command, configuration, written
-from support.loopback import listening
+from support.loopback import Asked, Listening, listening
 from support.processes import answered, free_port, get, started, wait_for
 
 from exporter.backfill import push
@@ -92,6 +92,11 @@ def thanos(folder: Path, *flags: str) -> Iterator[tuple[str, str]]:
             "query has not found receive",
         )
         yield f"http://{write}/api/v1/receive", f"http://{query}"
+
+
+def written_to(store: Listening) -> list[Asked]:
+    """The writes that a stand-in for a store has got."""
+    return [one for one in store.asked if "/api/v1/write" in one.line]
 
 
 def pushed(said: str) -> int:
@@ -203,13 +208,28 @@ def test_a_store_that_answers_well_and_keeps_nothing_is_found_out(
     with listening(lambda path: (204, None) if path.endswith("write") else (200, empty)) as store:
         with pytest.raises(StartError, match="of 20 samples that were read back, 20 are missing"):
             run(f"{store.url()}/api/v1/write")
-        writes = [one for one in store.asked if "/api/v1/write" in one.line]
+        writes = written_to(store)
         assert writes
         # Nobody knows what else it lacks: the next run pushes all of it again.
         with pytest.raises(StartError, match="20 are missing"):
             run(f"{store.url()}/api/v1/write")
-        again = [one for one in store.asked if "/api/v1/write" in one.line]
-        assert len(again) == 2 * len(writes)
+        assert len(written_to(store)) == 2 * len(writes)
+
+
+@pytest.mark.parametrize(("told", "equal"), [("0.6667", True), ("0.6668", False)])
+def test_what_a_store_rounds_in_the_last_digit_is_equal_and_no_other_value_is(
+    told: str, equal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "PATIENCE", 0.1)
+    sample = push.Pushed((("__name__", "seasalt_csat_satisfaction_ratio"),), 300, 66.67 / 100)
+    assert sample.value != float("0.6667")
+    answer = {"data": {"result": [{"value": [300, told]}]}}
+    with (
+        listening(lambda _: (200, answer)) as server,
+        push.Store(server.url(), server.url(), {}) as store,
+        nullcontext() if equal else pytest.raises(StartError, match="1 are missing or differ"),
+    ):
+        store.read_back([sample])
 
 
 def test_another_tenant_or_query_url_of_a_store_gets_everything_too(
@@ -220,10 +240,10 @@ def test_another_tenant_or_query_url_of_a_store_gets_everything_too(
     with listening(lambda _: (204, None)) as store:
 
         def writes(tenant: int, *flags: str) -> int:
-            before = len(store.asked)
+            before = len(written_to(store))
             headers.write_text(f"X-Scope-OrgID: {tenant}\n")
             run(f"{store.url()}/api/v1/write", f"--push.headers-file={headers}", *flags)
-            return len(store.asked) - before
+            return len(written_to(store)) - before
 
         assert writes(1) > 0
         assert writes(1) == 0
