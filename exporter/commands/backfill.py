@@ -35,7 +35,7 @@ from exporter.metrics.exposition import header, series_text
 from exporter.metrics.telemetry import Telemetry
 from exporter.model.reply_values import Drift
 from exporter.model.samples import Family
-from exporter.model.windows import DAY, TODAY, local_day
+from exporter.model.windows import DAY, TODAY, begins, local_day
 from exporter.polling.discovery import known_bots, whole_list
 from exporter.shutdown import LAST_SECONDS, signalled
 from exporter.state.workspace_memory import RememberedBots
@@ -515,6 +515,7 @@ def _push(past: Past, job: Job) -> None:
     samples = begun = 0
     started, mine = time.monotonic(), _store(job)
     with Store(job.push, job.query, job.headers) as store:
+        _warn_of_live_values(past, store)
         for one in past:
             labels = [("__name__", one.family.name), *one.labels]
             unit = _unit(labels, one)
@@ -540,6 +541,19 @@ def _push(past: Past, job: Job) -> None:
             past.journal.forget_pushed(mine)
             raise
     tell(f"{job.push}: {samples:,} samples; {len(choice.chosen)} were read back and are equal\n")
+
+
+def _warn_of_live_values(past: Past, store: Store) -> None:
+    """Say so if the last day is in the store already, as a running exporter has seen it."""
+    for plan in past.plans:
+        last, workspace = plan.range.last, plan.workspace
+        end = int(begins(last + DAY, workspace.zone).timestamp())
+        if store.is_live([*past.labels, ("workspace", workspace.name)], end):
+            logs.say(
+                f"workspace {workspace.name}: the store has live values of {last} already; between"
+                " them, those of sliding windows will stand as they were the day before: let --to be"
+                " the day before the exporter was started"
+            )
 
 
 def _store(job: Job) -> bytes:

@@ -82,6 +82,7 @@ class Past:
 
     journal: Journal
     series: Sequence[Runs]
+    plans: tuple[()] = ()
 
     def __iter__(self) -> Iterator[Rebuilt]:
         for number, runs in enumerate(self.series):
