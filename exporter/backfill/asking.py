@@ -249,11 +249,10 @@ class Asking:
         return day.toordinal() in empty[1]
 
     def _empty_days(self, bot: str) -> frozenset[int]:
-        asked = self._plan.questions("bots" if bot else "workspace", Span.DAYS)
-        histories = [(entry, entry.form.history) for entry in asked]
-        kinds = {history.counts(entry.options) for entry, history in histories if history}
-        if not {"messages", "calls"} <= kinds:
-            return frozenset()  # part A does not see everything that part B counts
+        scope = "bots" if bot else "workspace"
+        if not self._plan.shows_empty_days(scope):
+            return frozenset()
+        asked = self._plan.questions(scope, Span.DAYS)
         known = [self._journal.known(self._plan.account, bot, entry.question) for entry in asked]
         return frozenset(
             day.toordinal()

@@ -239,6 +239,13 @@ class Plan:
                     found.setdefault(asked.question, asked)
         return tuple(found.values())
 
+    def shows_empty_days(self, scope: str) -> bool:
+        """Whether part A sees everything that part B counts, so that it shows days without it."""
+        asked = self.questions(scope, Span.DAYS)
+        histories = [(entry, entry.form.history) for entry in asked]
+        kinds = {history.counts(entry.options) for entry, history in histories if history}
+        return {"messages", "calls"} <= kinds
+
     def _groups(self, part: Part, scope: str) -> tuple[tuple[Entry, ...], ...]:
         if part == "D":
             return self._usual(scope) if self.range.intraday else ()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
@@ -49,7 +50,9 @@ HEAD: Final = timedelta(hours=3)
 TimesT = TypeVar("TimesT")
 
 _LARGEST_HEADERS: Final = 64 * 1024
-
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e]+")
+"""A header's name and its value, as HTTP allows them."""
 
 _GRACE: Final = 2.0
 """Seconds that an answer in flight has beyond `timeout`, after a signal."""
@@ -322,7 +325,9 @@ def _headers(path: str) -> dict[str, str]:
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         name, colon, value = line.partition(":")
-        if line.strip() and not (colon and name.strip().isascii() and value.strip().isascii()):
+        if line.strip() and not (
+            colon and _HEADER.fullmatch(name.strip()) and _VALUE.fullmatch(value.strip())
+        ):
             raise StartError(f"--push.headers-file: {path}:{number}: must be `Name: value`")
         if line.strip():
             found[name.strip()] = value.strip()
@@ -350,7 +355,7 @@ def _lines(plan: Plan, job: Job, counts: Mapping[str, int], left: int) -> Iterat
     for part, what in PARTS.items():
         if counts[part]:
             yield f"  {part}  {counts[part]:>8,} requests  {_time(counts[part], rate):>8}  {what}"
-    if counts["B"]:
+    if counts["B"] and any(map(plan.shows_empty_days, {scope for _, scope in plan.targets})):
         yield "     fewer if part A shows days without anything: those are not requested"
     total = sum(counts.values())
     answered = f", {total - left:,} of them answered already" if left < total else ""

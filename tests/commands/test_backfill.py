@@ -52,6 +52,38 @@ def test_a_dry_run_requests_nothing_and_writes_nothing(
     assert "conversation_breakdown last_5_days: without distinct users over several days" in said
 
 
+@pytest.mark.parametrize("calls", [True, False])
+def test_fewer_requests_are_promised_only_where_part_a_sees_calls_too(
+    calls: bool,
+    api: ServedSandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = configuration(api, bots=2)
+    metrics = settings["workspaces"][0]["metrics"]
+    if not calls:
+        metrics[:] = [entry for entry in metrics if entry.get("message_type") != "calls"]
+    file = written(tmp_path, settings)
+    command(file, "--from=2026-10-21", "--workspace=acme", "--dry-run", patch=monkeypatch)
+    assert ("fewer if part A shows days without anything" in capsys.readouterr().out) is calls
+
+
+@pytest.mark.parametrize("line", ["X Scope: 1", "Authorization: Bearer \x01", "X-Y:", "Zoë: 1"])
+def test_a_header_that_http_does_not_allow_is_told_at_once_and_not_quoted(
+    line: str, run: Run, tmp_path: Path
+) -> None:
+    headers = tmp_path / "headers"
+    headers.write_text(f"X-Scope-OrgID: 1\n{line}\n")
+    with pytest.raises(StartError, match=r"headers:2: must be `Name: value`") as told:
+        run(
+            "--from=2026-10-21",
+            f"--push.headers-file={headers}",
+            "--push=http://127.0.0.1:9/api/v1/write",
+        )
+    assert line not in str(told.value)
+
+
 def test_the_sandbox_counts_as_many_requests_as_the_dry_run_says(
     run: Run, api: ServedSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,8 +59,10 @@ SEAX: Final[tuple[dict[str, Any], ...]] = (
 )
 
 _NEVER: Final = ("_change_ratio", "agent_activity_agents")
-_SEVERAL: Final = ("last_5_days", "last_7_days", "this_month", "last_week")
+_SINGLE_DAYS: Final = ("today", "yesterday")
 _NO_SUMS: Final = ("channel_users", "agent_activity_sessions")
+"""Over several days these are less than the sum of the days: who writes on two days is one user, and
+a session over midnight is one session. They must not be there at all."""
 
 
 def configuration(served: ServedSandbox, *, bots: int, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - keys of the file
@@ -169,6 +171,6 @@ class Past:
         given = dict(labels)
         return not (
             any(part in name for part in _NEVER)
-            or (name.endswith(_NO_SUMS) and given["window"] in _SEVERAL)
+            or (name.endswith(_NO_SUMS) and given["window"] not in _SINGLE_DAYS)
             or given.get("status") == "offline"
         )
