@@ -23,6 +23,7 @@ from exporter.sandbox.many_bots import make_many
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+PICTURES = sorted((ROOT / "docs" / "pictures").iterdir())
 REFERENCE = DOCS["metrics"]
 COMMAND_LINE = DOCS["command-line"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -33,6 +34,11 @@ NAMES += [family.name for family in (*OWN_FAMILIES, *PROBE_FAMILIES)]
 
 def test_the_table_of_reports_is_the_catalogues() -> None:
     assert pages.with_table(DOCS["reports"]) == DOCS["reports"], REWRITE
+
+
+@pytest.mark.parametrize("file", PICTURES, ids=[file.name for file in PICTURES])
+def test_a_picture_is_small_enough_for_a_page(file: Path) -> None:
+    assert file.stat().st_size <= 150_000
 
 
 def test_the_configuration_reference_is_the_schemas() -> None:
