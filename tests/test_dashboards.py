@@ -26,7 +26,7 @@ from grafana.builder.catalogue import BOARDS, UNUSED
 from grafana.builder.common import MATRIX_COLOURS
 from grafana.builder.needs import BEGIN, END, table
 from grafana.builder.panel import ROOM
-from grafana.builder.words import LEAST_ANSWERS
+from grafana.builder.words import LEAST_ANSWERS, SHARE_STEPS
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDER: Final = ROOT / "grafana" / "dashboards"
@@ -331,12 +331,12 @@ def test_what_is_missing_has_no_colour_that_means_something(uid: str) -> None:
 
 
 @each_board
-def test_bars_begin_at_0_and_ratings_go_from_1_to_5(uid: str) -> None:
+def test_bars_begin_at_0_and_a_rating_goes_from_1_to_5(uid: str) -> None:
     for panel in panels(uid):
         defaults = panel["fieldConfig"]["defaults"]
         if panel["type"] in {"bargauge", "barchart"}:
             assert defaults["min"] == 0, panel["title"]
-        if panel["type"] != "table" and "csat_average_rating" in panel["targets"][0]["expr"]:
+        if panel["type"] == "stat" and "csat_average_rating" in panel["targets"][0]["expr"]:
             assert (defaults["min"], defaults["max"]) == (1, 5), panel["title"]
 
 
@@ -522,13 +522,26 @@ def test_every_selector_of_ours_heeds_the_variables(uid: str) -> None:
 @each_board
 def test_wherever_bots_are_told_apart_it_is_by_their_ids(uid: str) -> None:
     """Three bots of one name are three rows and three lines."""
+    alike = re.compile(r"on \(workspace, bot\) \(count by \(workspace, bot\) \(.*? > 1\)")
     for expression in every_query(uid):
-        for listed in re.findall(r"\b(?:by|on|ignoring) \(([^()]*)\)", expression):
+        for listed in re.findall(r"\b(?:by|on|ignoring) \(([^()]*)\)", alike.sub("", expression)):
             labels = re.split(r", ?", listed)
-            if "bot" in labels and "report_success" not in expression:
+            if "bot" in labels:
                 assert "bot_id" in labels, expression
-        for joined in re.findall(r'"who", (.*?)\)', expression):
-            assert '"bot_id"' in joined, "each row of a matrix is one bot"
+    for panel in panels(uid):
+        for target in panel["targets"]:
+            if "{{bot}}" in target["legendFormat"] or '"who"' in target["expr"]:
+                assert '"bot", " / ", "bot", "bot_id")' in target["expr"], panel["title"]
+
+
+@each_board
+def test_no_line_is_squashed_by_an_axis_that_nothing_reaches(uid: str) -> None:
+    """An axis from 1 to 5 hides that a rating fell from 4.0 to 3.6."""
+    for panel in panels(uid):
+        if panel["type"] == "timeseries":
+            defaults = panel["fieldConfig"]["defaults"]
+            assert "max" not in defaults, panel["title"]
+            assert defaults.get("min", 0) == 0, panel["title"]
 
 
 @each_board
@@ -643,6 +656,28 @@ def test_number_and_table_of_what_is_wrong_agree_and_heed_inhibition() -> None:
     assert attention.HEEDED.count('severity!="none"') == 1 + len(rules["inhibit_rules"])
 
 
+def test_an_alert_that_has_just_ended_is_no_row() -> None:
+    """The small lines end up to a step before now, and a row of a line alone says nothing."""
+    (panel,) = (one for one in panels("seasalt-overview") if one["title"] == "Needs attention")
+    *_, last = panel["transformations"]
+    assert last["id"] == "filterByValue"
+    assert last["options"]["type"] == "exclude"
+    (left_out,) = last["options"]["filters"]
+    assert (left_out["fieldName"], left_out["config"]["id"]) == ("Severity", "isNull")
+
+
+@each_board
+def test_a_share_below_1_is_never_a_red_100_percent(uid: str) -> None:
+    """Where 1 alone is right, whole percents would hide one failure in 300."""
+    steps = [{"color": color, "value": value} for value, color in SHARE_STEPS]
+    for panel in panels(uid):
+        for one in walk(panel["fieldConfig"]):
+            changed = {part["id"]: part["value"] for part in one.get("properties", ())} or one
+            share = changed.get("unit") == "percentunit"
+            if share and changed.get("thresholds", {}).get("steps") == steps:
+                assert changed["decimals"] == 1, panel["title"]
+
+
 @each_board
 def test_a_number_has_its_line_and_never_one_of_the_past(uid: str) -> None:
     """A line ends where its value went; the number must not be the last one that there was.
@@ -657,6 +692,7 @@ def test_a_number_has_its_line_and_never_one_of_the_past(uid: str) -> None:
             slides = all('window="last_' in one["expr"] for one in panel["targets"])
             has_line = slides and not plain
             assert (panel["options"]["graphMode"] == "area") is has_line, panel["title"]
+            assert panel["options"]["wideLayout"] is not has_line, "no line through a number"
             assert all(one["instant"] is not has_line for one in panel["targets"]), panel["title"]
             for target in panel["targets"]:
                 assert target["instant"] or " and on () (" in target["expr"], panel["title"]

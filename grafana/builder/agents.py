@@ -5,7 +5,6 @@ from typing import Final
 from grafana.builder.board import Board, Row
 from grafana.builder.common import (
     BOT,
-    BOT_LEGEND,
     MONTH,
     PERCENT,
     REPLIES,
@@ -15,6 +14,7 @@ from grafana.builder.common import (
     alone,
     both_asked,
     busiest,
+    lines_by_bot,
     link_column,
     nobody_replied,
     painted,
@@ -231,7 +231,7 @@ DEMAND: Final = (
         title="Requests for an agent, last day, by bot",
         asks="On which SeaChat bots do users ask for a person, and is it a surge? The ten with most requests.",
         window=f"{RANGE_DAY} {AXIS}",
-        queries=(Query(busiest(_requests("last_day", BOT), _MOST), BOT_LEGEND),),
+        queries=(lines_by_bot(busiest(_requests("last_day", BOT), _MOST)),),
         size=(12, 9),
     ),
     Panel(
@@ -239,9 +239,8 @@ DEMAND: Final = (
         asks="In which share of the SeaChat bots' conversations is a person asked for? The same ten.",
         window=f"{RANGE_DAY} {AXIS}",
         queries=(
-            Query(
-                busiest(ratio(_requests("last_day", BOT), _conversations("last_day", BOT)), _MOST),
-                BOT_LEGEND,
+            lines_by_bot(
+                busiest(ratio(_requests("last_day", BOT), _conversations("last_day", BOT)), _MOST)
             ),
         ),
         unit="percentunit",

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from exporter.model.apis import APIS
 from grafana.builder.panel import NOTHING, Json, Panel, Query, named
-from grafana.builder.query import bots, ratio, total, whole
+from grafana.builder.query import at_end, bots, ratio, reports, total, whole
 from grafana.builder.words import (
     LAST_30_DAYS,
     LEAST_ANSWERS,
@@ -12,11 +12,11 @@ from grafana.builder.words import (
     RATING_STEPS,
     SATISFACTION_LOW,
     SATISFIED_STEPS,
+    SHARE_STEPS,
     YESTERDAY,
 )
 
 BOT: Final = "workspace, bot_id, bot"
-BOT_LEGEND: Final = "{{bot}} ({{workspace}})"
 MONTH: Final = "last_30_days"
 FOUR_WEEKS: Final = "last_29_days"
 """With today; `whole_days` takes it away."""
@@ -117,6 +117,23 @@ VS_LAST_WEEK: Final = change(overview("conversations"), overview("conversations"
 A_WEEK_AGO: Final = "Compared with what the same window showed seven days ago: needs that history."
 
 
+_EACH_BOT: Final = f"count by ({BOT}) ({reports('success')})"
+_ALIKE: Final = at_end(f"on (workspace, bot) (count by (workspace, bot) ({_EACH_BOT}) > 1)")
+
+
+def told_apart(expression: str) -> str:
+    """The same by bot, with its id in the name of each that shares it within its workspace."""
+    return (
+        f"({expression}) unless {_ALIKE}"
+        f' or label_join(({expression}) and {_ALIKE}, "bot", " / ", "bot", "bot_id")'
+    )
+
+
+def lines_by_bot(expression: str) -> Query:
+    """A line for each bot, which its legend tells from all others."""
+    return Query(told_apart(expression), "{{bot}} ({{workspace}})")
+
+
 def busiest(expression: str, last: str, count: int = 10) -> str:
     """The largest series of an expression, as they are at the end of the time range."""
     return f"{expression} and topk({count}, {last})"
@@ -206,6 +223,8 @@ def states(no: str, yes: str) -> Json:
     }
 
 
+# Without the decimal, 99.8 % would be a red 100 %.
+SUCCEED: Final = coloured(SHARE_STEPS, unit="percentunit", decimals=1)
 RATING: Final = coloured(RATING_STEPS, unit="none", decimals=2)
 SURELY_UNSATISFIED: Final[Json] = {"unit": "percentunit", "decimals": 0}
 UNSATISFIED: Final = coloured(
@@ -232,6 +251,8 @@ FEW_ANSWERS: Final = (
 )
 PERCENT: Final[Json] = {"unit": "percentunit", "decimals": 0}
 
+NARROW: Final[Json] = {"axisSoftMin": 3, "axisSoftMax": 4}
+"""The axis of mean ratings: between 1 and 5 their lines would lie on each other."""
 RATING_COLOURS: Final = ("red", "orange", "yellow", "light-green", "green")
 
 

@@ -6,9 +6,9 @@ from typing import Final
 from grafana.builder.board import Board, Row
 from grafana.builder.common import (
     BOT,
-    BOT_LEGEND,
     FEW_ANSWERS,
     MONTH,
+    NARROW,
     PERCENT,
     RATING,
     RATING_COLOURS,
@@ -18,6 +18,7 @@ from grafana.builder.common import (
     UNSATISFIED,
     WEEK,
     average_rating,
+    lines_by_bot,
     link_column,
     painted,
     ratings,
@@ -106,22 +107,23 @@ TIME: Final = (
         title="Rating by bot, 30 days",
         asks=f"Whose rating falls? The dashed line is where the alert begins. {TEN_WORST}",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
-        queries=(Query(worst("average_rating"), BOT_LEGEND),),
+        queries=(lines_by_bot(worst("average_rating")),),
         unit="none",
         decimals=2,
-        minimum=1,
-        maximum=5,
+        minimum=None,
         steps=((None, "transparent"), (CSAT_LOW, "red")),
-        custom=_LINE,
+        custom={**NARROW, **_LINE},
         size=(12, 9),
     ),
     Panel(
         title="Satisfied by bot, 30 days",
-        asks=f"Whose share of 4 and 5 falls? {TEN_WORST}",
+        asks=f"Whose share of 4 and 5 falls? The dashed line is where the alert begins. {TEN_WORST}",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
-        queries=(Query(worst("satisfaction_ratio"), BOT_LEGEND),),
+        queries=(lines_by_bot(worst("satisfaction_ratio")),),
         unit="percentunit",
         minimum=None,
+        steps=((None, "transparent"), (SATISFACTION_LOW, "red")),
+        custom=_LINE,
         size=(12, 9),
     ),
 )
@@ -187,7 +189,7 @@ TABLE: Final = Panel(
         "Response rate, 30 days": {**PERCENT, "custom__minWidth": 170},
     },
     options={"sortBy": [{"displayName": "At least, 30 days", "desc": True}]},
-    size=(24, 10),
+    size=(24, 14),
 )
 
 SILENT: Final = Panel(

@@ -12,6 +12,7 @@ from grafana.builder.common import (
     WEEK,
     link_column,
     matrix,
+    told_apart,
     whole_days,
 )
 from grafana.builder.panel import Json, Panel, Query
@@ -272,7 +273,7 @@ def _matrix(title: str, asks: str, family: str, label: str, values: tuple[str, .
         title=title,
         asks=asks,
         window=f"{WORDS} Each row adds up to 100%: the stronger the colour, the more of its messages.",
-        queries=(Query(f'label_join({share}, "who", " / ", "bot", "workspace", "bot_id")'),),
+        queries=(Query(f'label_join({told_apart(share)}, "who", " / ", "bot", "workspace")'),),
         unit="percentunit",
         decimals=0,
         **matrix(label, values, usual=1 / len(values)),

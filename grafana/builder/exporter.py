@@ -4,7 +4,7 @@ from typing import Final
 
 from exporter.model.apis import APIS
 from grafana.builder.board import Board, Row
-from grafana.builder.common import API as API_NAMES, PERCENT, coloured, painted, states
+from grafana.builder.common import API as API_NAMES, SUCCEED, coloured, painted, states
 from grafana.builder.panel import SPACES, Panel, Query
 from grafana.builder.query import own, reports, total
 from grafana.builder.words import ANY_STEPS, LATE, NOW, SHARE_STEPS, SHOWN
@@ -119,7 +119,7 @@ TABLES: Final = (
         },
         columns={
             "API": API_NAMES,
-            "Succeed": coloured(SHARE_STEPS, **PERCENT),
+            "Succeed": SUCCEED,
             "Key": states("Rejected", "Taken"),
             "Failing": coloured(ANY_STEPS),
             "Late": coloured(ANY_STEPS),

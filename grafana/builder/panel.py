@@ -239,7 +239,12 @@ class Panel:
             # The change of a percentage is read as points, which it is not.
             number = self.unit != "percentunit"
             graph = "area" if self._sparkles() else "none"
-            return {"graphMode": graph, "showPercentChange": self._sparkles() and number}
+            # Side by side, the line would be drawn through the number.
+            return {
+                "graphMode": graph,
+                "showPercentChange": self._sparkles() and number,
+                "wideLayout": not self._sparkles(),
+            }
         wide = len(self.names) > _WIDE or not self.names
         left = list(self.shown).index("bot") + 1 if "bot" in self.names else 1
         return {"frozenColumns": {"left": left}} if self.kind == "table" and wide else {}

@@ -3,7 +3,16 @@
 from typing import Final
 
 from grafana.builder.board import Board, Row
-from grafana.builder.common import BOT, MONTH, PERCENT, WEEK, change, link_column, matrix
+from grafana.builder.common import (
+    BOT,
+    MONTH,
+    PERCENT,
+    WEEK,
+    change,
+    link_column,
+    matrix,
+    told_apart,
+)
 from grafana.builder.panel import Panel, Query
 from grafana.builder.query import bots, total, whole
 from grafana.builder.words import (
@@ -31,7 +40,7 @@ NOW: Final = (
         asks="What have conversations been about?",
         window=LAST_7_DAYS,
         queries=_top(_WEEK),
-        size=(12, 11),
+        size=(12, 14),
     ),
     Panel(
         kind="table",
@@ -55,7 +64,7 @@ NOW: Final = (
             "Against a week ago": {**PERCENT, "min": -1},
         },
         options={"sortBy": [{"displayName": "Uses", "desc": True}]},
-        size=(12, 11),
+        size=(12, 14),
     ),
 )
 
@@ -85,7 +94,7 @@ MATRIX: Final = (
         title="Labels of each bot, 30 days",
         asks="Which SeaChat bot is asked about what?",
         window=f"{LAST_30_DAYS} The stronger the colour, the larger the share of the bot's labels; {_MOST} labels.",
-        queries=(Query(f'label_join({_BY_BOT}, "who", " / ", "bot", "workspace", "bot_id")'),),
+        queries=(Query(f'label_join({told_apart(_BY_BOT)}, "who", " / ", "bot", "workspace")'),),
         unit="percentunit",
         decimals=0,
         **matrix("label", usual=1 / _MOST),
@@ -114,7 +123,7 @@ OVERLAP: Final = (
             "Value #B": "With both",
             "Value #C": "Share",
         },
-        columns={"Workspace": {"custom__width": 100}, "Bot": link_column(), "Share": PERCENT},
+        columns={"Workspace": {"custom__width": 115}, "Bot": link_column(), "Share": PERCENT},
         options={"sortBy": [{"displayName": "With both", "desc": True}]},
         size=(16, 11),
     ),

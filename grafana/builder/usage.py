@@ -5,12 +5,12 @@ from typing import Final
 from grafana.builder.board import Board, Row
 from grafana.builder.common import (
     BOT,
-    BOT_LEGEND,
     COST_THIS_MONTH,
     busiest,
     change,
     cost,
     dashed,
+    lines_by_bot,
     link_column,
 )
 from grafana.builder.panel import Panel, Query
@@ -247,7 +247,7 @@ MONTH: Final = (
         title="Voice minutes of the month by bot",
         asks="Which SeaChat bots use up the minutes? The ten largest; begins again with each month.",
         window=f"{THIS_MONTH} {AXIS}",
-        queries=(Query(_largest(_VOICE) + _MINUTES, BOT_LEGEND),),
+        queries=(lines_by_bot(_largest(_VOICE) + _MINUTES),),
         decimals=0,
         size=(12, 10),
     ),
@@ -255,7 +255,7 @@ MONTH: Final = (
         title="Chat responses of the month by bot",
         asks="Which SeaChat bots use up the answers? The ten largest; begins again with each month.",
         window=f"{THIS_MONTH} {AXIS}",
-        queries=(Query(_largest(_CHAT), BOT_LEGEND),),
+        queries=(lines_by_bot(_largest(_CHAT)),),
         size=(12, 10),
     ),
     Panel(
