@@ -35,7 +35,7 @@ from grafana.builder.words import (
     TODAY,
 )
 
-_SMALL: Final = (4, 4)
+_SMALL: Final = (4, 5)
 _SEAX: Final = "workspace"
 _AGENTS: Final = total(whole("agent_activity_agents", "today", api="seax"), _SEAX)
 _FREE: Final = total(whole("agent_activity_agents", "today", api="seax", status="available"), _SEAX)
@@ -284,7 +284,7 @@ UNANSWERED: Final = (
         unit="percentunit",
         decimals=1,
         maximum=1,
-        size=(12, 4),
+        size=(12, 5),
     ),
     Panel(
         kind="stat",
@@ -293,7 +293,7 @@ UNANSWERED: Final = (
         window=f"{LAST_30_DAYS} A label is set once and stays, so this need not agree with the share.",
         queries=(Query(total(_LABELLED)),),
         empty="No label of that name, or label_usage, last_30_days is not polled",
-        size=(12, 4),
+        size=(12, 5),
     ),
     Panel(
         kind="table",

@@ -48,7 +48,7 @@ from grafana.builder.words import (
     TODAY,
 )
 
-_SMALL: Final = (6, 4)
+_SMALL: Final = (6, 5)
 
 
 def _sum(of: str, window: str = WEEK, at: str = "") -> str:

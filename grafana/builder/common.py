@@ -288,7 +288,10 @@ def matrix(label: str, values: tuple[str, ...] = (), *, usual: float) -> dict[st
         "steps": tuple(
             (start, colour) for (start, _), colour in zip(steps, MATRIX_COLOURS, strict=True)
         ),
+        "options": {"sortBy": [{"displayName": "Bot", "desc": False}]},
         "transformations": (
+            # The first row decides the order of the columns, and may lack one.
+            {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": label}]}},
             {
                 "id": "groupingToMatrix",
                 "options": {"rowField": "who", "columnField": label, "valueField": "Value"},
@@ -344,7 +347,7 @@ def average_rating(
     asks: str,
     window: str = MONTH,
     words: str = LAST_30_DAYS,
-    size: tuple[int, int] = (4, 4),
+    size: tuple[int, int] = (4, 5),
 ) -> Panel:
     """The mean rating of the chosen bots as one number."""
     return Panel(
@@ -372,5 +375,5 @@ SATISFIED: Final = Panel(
     decimals=0,
     maximum=1,
     steps=SATISFIED_STEPS,
-    size=(4, 4),
+    size=(4, 5),
 )

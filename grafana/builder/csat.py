@@ -38,7 +38,7 @@ from grafana.builder.words import (
     SATISFACTION_LOW,
 )
 
-_SMALL: Final = (6, 4)
+_SMALL: Final = (6, 5)
 _AVERAGE: Final = "csat_average_rating"
 _ANSWERS: Final = "csat_responses"
 
@@ -47,17 +47,17 @@ GLANCE: Final = (
     average_rating(
         "Rating, 30 days",
         "Which rating from 1 to 5 do users give the chosen bots, weighted by answers?",
-        size=(8, 4),
+        size=(8, 5),
     ),
     average_rating(
-        "Rating, all time", "And which since there are answers?", "all", ALL_TIME, (8, 4)
+        "Rating, all time", "And which since there are answers?", "all", ALL_TIME, (8, 5)
     ),
     average_rating(
         "Rating, 7 days",
         "And which in the last week? Few answers make it jump.",
         WEEK,
         LAST_7_DAYS,
-        (8, 4),
+        (8, 5),
     ),
     replace(SATISFIED, size=_SMALL),
     Panel(

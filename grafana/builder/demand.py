@@ -28,7 +28,7 @@ from grafana.builder.words import (
     TODAY,
 )
 
-_SMALL: Final = (8, 4)
+_SMALL: Final = (8, 5)
 _HOUR: Final = "conversation_breakdown_hour_messages"
 _WEEKDAY: Final = "conversation_breakdown_weekday_messages"
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -56,7 +56,7 @@ from grafana.builder.words import (
     VOLUME_SPIKED,
 )
 
-_SMALL: Final = (4, 4)
+_SMALL: Final = (4, 5)
 _USUAL: Final = recorded("target:seasalt_messages_today:usual")
 _SO_FAR: Final = recorded("target:seasalt_messages_today:sum")
 """0 for a bot that the API leaves out, if it was asked lately and answered."""

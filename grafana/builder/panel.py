@@ -240,11 +240,8 @@ class Panel:
             number = self.unit != "percentunit"
             graph = "area" if self._sparkles() else "none"
             # Side by side, the line would be drawn through the number.
-            return {
-                "graphMode": graph,
-                "showPercentChange": self._sparkles() and number,
-                "wideLayout": not self._sparkles(),
-            }
+            room = {"wideLayout": False} if self._sparkles() else {}
+            return {"graphMode": graph, "showPercentChange": self._sparkles() and number, **room}
         wide = len(self.names) > _WIDE or not self.names
         left = list(self.shown).index("bot") + 1 if "bot" in self.names else 1
         return {"frozenColumns": {"left": left}} if self.kind == "table" and wide else {}
