@@ -268,7 +268,7 @@ DEMAND: Final = (
         },
         columns={"Bot": link_column(), "Handled alone": PERCENT},
         options={"sortBy": [{"displayName": "Requests", "desc": True}]},
-        size=(24, 10),
+        size=(24, 14),
     ),
 )
 
@@ -326,7 +326,7 @@ UNANSWERED: Final = (
             "Labelled unanswered": {"custom__minWidth": 150},
         },
         options={"sortBy": [{"displayName": "At least", "desc": True}]},
-        size=(24, 10),
+        size=(24, 14),
     ),
 )
 

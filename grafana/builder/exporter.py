@@ -150,7 +150,7 @@ TABLES: Final = (
             "Intervals": coloured(((None, "text"), (LATE, "red")), unit="none", decimals=1),
         },
         options={"sortBy": [{"displayName": "Intervals", "desc": True}]},
-        size=(24, 10),
+        size=(24, 14),
     ),
 )
 
