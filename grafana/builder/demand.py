@@ -325,7 +325,7 @@ TREND: Final = (
             "Moved by": {"decimals": 0},
         },
         options={"sortBy": [{"displayName": "Moved by", "desc": True}]},
-        size=(12, 10),
+        size=(12, 13),
     ),
     Panel(
         title="Today against usual, by workspace",
@@ -342,7 +342,7 @@ TREND: Final = (
         ),
         empty=NEEDS_RULES,
         unit="percentunit",
-        size=(12, 10),
+        size=(12, 13),
     ),
 )
 
