@@ -767,10 +767,10 @@ def test_only_counters_are_rated_and_what_is_counted_does_not_change_with_the_zo
 ) -> None:
     for expression in queries(uid):
         for function, name, inside in re.findall(r"(\w+)\((\w+)\{[^}]*\}(\[[^\]]*\])?", expression):
-            over = {"rate": "[$__rate_interval]", "increase": "[1h]"}.get(function, "")
+            ranges = {"rate": "[$__rate_interval]", "increase": "[1h]", "last_over_time": "[8h]"}
             counts = name in COUNTERS or name.endswith("_bucket")
-            assert bool(over) == counts, expression
-            assert inside == over, expression
+            assert (function in {"rate", "increase"}) == counts, expression
+            assert inside == ranges.get(function, ""), expression
         assert not re.search(r"\b(irate|delta|deriv|idelta)\(", expression)
 
 

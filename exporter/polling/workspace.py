@@ -278,6 +278,6 @@ class WorkspacePoller:
     async def once(self) -> tuple[Failure, ...]:
         """Read each list that is on, and poll every report once; the failures."""
         unlisted = await self._discovery.once() if self._discovery else None
-        counts = self._knowledge_bases
-        uncounted = await counts.once() if counts else ()
-        return (*((unlisted,) if unlisted else ()), *uncounted, *await self.reports.once())
+        failed = await self.reports.once()
+        uncounted = await self._knowledge_bases.once() if self._knowledge_bases else ()
+        return (*((unlisted,) if unlisted else ()), *failed, *uncounted)

@@ -365,7 +365,9 @@ UNUSED_BOTS: Final = Panel(
 
 _HOUR: Final = recorded("target:seasalt_messages_1h:sum")
 _BY_BOT: Final = f"max by ({BOT}) ({_HOUR})"
-_A_DAY: Final = f"max_over_time(({messages_today(BOT)})[1d:1h])"
+# Grafana evaluates it at the midnights of whoever looks. The morning after, at half past ten, a day is over and
+# the next one is not, from ten hours behind Greenwich to thirteen ahead.
+_A_DAY: Final = bots("activity_trend_messages", "yesterday", at=" offset -34h30m", over="8h")
 VOLUME: Final = (
     Panel(
         title="Messages an hour by bot, the ten busiest today",
@@ -389,10 +391,11 @@ VOLUME: Final = (
     ),
     messages_yesterday((4, 9)),
     Panel(
-        title="Messages a day, today's until now",
+        title="Messages a day until yesterday",
         asks="How many messages does a day bring the chosen SeaChat bots?",
-        window=f"{SHOWN} The largest count of a day, in each workspace's time zone; today is unfinished.",
-        queries=(Query(f"sum({_A_DAY})", "messages a day"),),
+        window=f"{SHOWN} The API's own count of each whole day, in each workspace's time zone.",
+        queries=(Query(total(_A_DAY), "messages a day"),),
+        empty="Needs history: a day is there from half past ten of the next morning on",
         interval="1d",
         custom={"drawStyle": "bars", "fillOpacity": 60, "lineWidth": 0, "spanNulls": False},
         size=(10, 9),

@@ -34,16 +34,18 @@ def selector(name: str, labels: Mapping[str, str], at: str = "") -> str:
     return f"{name}{{{','.join(matchers)}}}{at}"
 
 
-def bots(family: str, window: str = "", *, at: str = "", **pins: str) -> str:
+def bots(family: str, window: str = "", *, at: str = "", over: str = "", **pins: str) -> str:
     """The values of the chosen bots, one for each bot and label that is not pinned.
 
     Args:
         family: Its name without `seasalt_`.
         window: The window, where the family has one.
         at: A modifier: ` offset 1w`, ` @ end()`.
+        over: A range, such as `8h`, of which the latest value counts.
         pins: The family's own labels.
     """
-    return _once(family, CHOSEN | {"api": "seachat"} | BOTS, ("bot_id", "bot"), window, at, pins)
+    scope = CHOSEN | {"api": "seachat"} | BOTS
+    return _once(family, scope, ("bot_id", "bot"), window, at, pins, over)
 
 
 def whole(family: str, window: str = "", *, api: str, at: str = "", **pins: str) -> str:
@@ -58,6 +60,7 @@ def _once(
     window: str,
     at: str,
     pins: Mapping[str, str],
+    over: str = "",
 ) -> str:
     name = f"seasalt_{family}"
     own = [label for label in LABELS[name] if label not in {"bot_id", "bot"}]
@@ -67,7 +70,8 @@ def _once(
         pinned = {"window": window} | pinned
     one = {label for label, value in pinned.items() if not value.startswith(_OPERATORS)}
     free = ("api", "workspace", *kept, *(label for label in own if label not in one))
-    return f"max by ({', '.join(free)}) ({selector(name, {**scope, **pinned}, at)})"
+    found = selector(name, {**scope, **pinned}, f"[{over}]{at}" if over else at)
+    return f"max by ({', '.join(free)}) ({f'last_over_time({found})' if over else found})"
 
 
 def reports(family: str, **pins: str) -> str:

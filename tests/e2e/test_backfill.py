@@ -242,11 +242,7 @@ def differences(
         for series in sorted(told.keys() | truth.keys(), key=str)
         if not (
             series in truth
-            and (
-                near(told[series], truth[series])
-                if series in told
-                else not truth[series].sure
-            )
+            and (near(told[series], truth[series]) if series in told else not truth[series].sure)
         )
     ]
 

@@ -252,7 +252,7 @@ def empty(served: Served, uid: str) -> list[Ask]:
     return [ask for ask in asks(uid) if not served.series(ask)]
 
 
-PAST: Final = re.compile("offset (1w|1h|30d)|:usual|:ratio|_1h:sum|:zscore|:same_day")
+PAST: Final = re.compile("offset (1w|1h|30d|-34h30m)|:usual|:ratio|_1h:sum|:zscore|:same_day")
 """What a new installation does not have yet."""
 OFF: Final = re.compile("seasalt:(price|contract):")
 """Prices and contracts, which are off as shipped."""
