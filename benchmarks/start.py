@@ -36,7 +36,7 @@ databases: {d: {dsn: "sqlite://"}}
 metrics: {x: {type: gauge, description: One}}
 queries: {q: {databases: [d], metrics: [x], interval: 600, sql: select 1 as x}}
 """
-_IMPORTS: Final = "import httpx, prometheus_client, pydantic, uvicorn, yaml"
+_IMPORTS: Final = "import h11, httpx, prometheus_client, pydantic, yaml"
 """Nothing of the exporter itself: what no change of it can save."""
 
 _LIBRARY: Final = """\

@@ -12,12 +12,12 @@ CONFIGURATION: Final = {
     *("annotated_types", "bcrypt", "pydantic", "pydantic_core", "typing_extensions"),
     *("typing_inspection", "yaml"),
 }
-SERVING: Final = CONFIGURATION | {"click", "h11", "httpx", "idna", "prometheus_client", "uvicorn"}
+SERVING: Final = CONFIGURATION | {"h11", "httpx", "idna", "prometheus_client"}
 
-CHECKING: Final = SERVING - {"bcrypt", "uvicorn"} | {"anyio", "certifi", "httpcore"}
+CHECKING: Final = SERVING - {"bcrypt"} | {"anyio", "certifi", "httpcore"}
 """To check is to make all that polls, and the context of TLS with it."""
 
-IF_THERE: Final = {"rich", "pygments"}
+IF_THERE: Final = {"click", "rich", "pygments"}
 """What httpx takes for a command line of its own where it is installed; it is in no lock of ours."""
 
 PROGRAM: Final = """

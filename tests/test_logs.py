@@ -142,7 +142,7 @@ def test_the_causes_of_an_exception_are_told_and_those_of_a_group() -> None:
         ("asyncio", "Executing %s took %.3f seconds", (CANARY, 0.5), "Executing str took 0.500 seconds"),
         ("asyncio", f"Exception in callback x('{CANARY}')\nhandle: <{CANARY}>", (), "Exception in callback x"),
         ("asyncio", "socket.accept() out of system resource\nsocket: <x>", (), "socket.accept() out of system resource"),
-        ("uvicorn.error", "Exception in ASGI application\n", (), "Exception in ASGI application"),
+        ("asyncio", "Exception in callback\n", (), "Exception in callback"),
         ("httpx", "%d is no %s", ("x", CANARY), ""),
         ("exportery", f"{{{CANARY}}}", (), ""),
     ],
@@ -207,7 +207,7 @@ def test_whatever_python_would_print_itself_is_a_line_without_what_it_says(noise
 
 def test_the_libraries_log_nothing_below_a_warning() -> None:
     ended = script("""
-        for name in ("httpx", "httpcore.http11", "asyncio", "uvicorn", "uvicorn.error"):
+        for name in ("httpx", "httpcore.http11", "asyncio"):
             logging.getLogger(name).info("HTTP Request: POST https://chat.seasalt.ai")
         log.debug("polled")
     """)

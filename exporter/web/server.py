@@ -1,22 +1,27 @@
-"""uvicorn, configured for the exporter: own sockets, deadlines, no banner, quick shutdown."""
+"""The HTTP server: sockets in, connections out, TLS in force, and an end that drains."""
 
 import asyncio
-import contextlib
-import logging
 import socket
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, cast
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from email.utils import formatdate
+from typing import Any, Final, cast
 
-import uvicorn
-
-from exporter.web.connection import READ_SIZE, Connection, Secured
+from exporter.web.connection import App, Connection, Open, Secured
 from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.sockets import BACKLOG, Crowd, Door, Limits
 
-log = logging.getLogger(__name__)
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at the web configuration."""
+
+_ENDING: Final = 2.0
+"""Seconds that the tasks of aborted connections have to end."""
+
+_STEP: Final = 0.05
 
 
-class Server(uvicorn.Server):
+class Server:
     """Serves an application on bound sockets, with the TLS and headers of a web configuration.
 
     Args:
@@ -28,115 +33,98 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
-        app: Callable[..., Any],
+        app: App,
         kept: LiveWebConfig | None = None,
         limits: Limits = Limits(),
         *,
         dates: bool = True,
     ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=Connection,  # over h11, the stricter parser
-                ws="none",
-                lifespan="off",
-                loop="asyncio",
-                log_config=None,
-                log_level="error",  # clients must not be able to fill the log
-                access_log=False,
-                server_header=False,
-                date_header=dates,
-                proxy_headers=False,
-                timeout_keep_alive=limits.keep_alive_seconds,
-                # Connections are aborted after the grace period; their tasks need time to end.
-                timeout_graceful_shutdown=limits.grace_seconds + 2,
-            )
-        )
         self._kept = kept
         self._limits = limits
-        self._crowd = Crowd(limits)
-        self._began: Callable[[], Awaitable[None]] | None = None
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave signal handling to the caller, which runs the server and the poller."""
-        yield
+        self._dates = dates
+        self._open = Open(app, limits, Crowd(limits), kept)
 
     async def serve_until(
         self,
         stop: asyncio.Event,
-        sockets: list[socket.socket],
+        sockets: Sequence[socket.socket],
         began: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Serve until the event is set, then drain the requests in flight.
 
         `began` is awaited once, when requests are answered.
         """
-        self._began = began
-        doors: list[socket.socket] = [Door(listening, self._crowd) for listening in sockets]
-        serving = asyncio.ensure_future(self.serve(doors))
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            self.should_exit = True
-            await serving
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen as uvicorn does, but with a timeout for the TLS handshake, which it lacks."""
         loop = asyncio.get_running_loop()
+        self._look()
+        doors = [Door(listening, self._open.crowd) for listening in sockets]
+        servers = [
+            await loop.create_server(self._connection, sock=door, backlog=BACKLOG) for door in doors
+        ]
+        try:
+            if began:
+                await began()
+            while not stop.is_set():
+                self._look()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY):
+                        await stop.wait()
+        finally:
+            for server, door in zip(servers, doors, strict=True):
+                server.close()
+                door.close()
+            await self._drain()
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        """The protocol of a new connection, behind TLS if the web configuration has it."""
+        plain = Connection(self._open)
+        tls = self._kept.current.tls if self._kept else None
+        if tls is None:
+            return plain
         # asyncio takes floats, but typeshed says otherwise. The TLS shutdown has to wait until the
         # client has read the rest of the answer, so its timeout is the one for writing.
         begins: Any = self._limits.head_seconds
         ends: Any = self._limits.write_seconds
-        shared = self._limits, self._crowd, self._kept, bytearray(READ_SIZE)
+        # The same as asyncio creates, but of our own class, and with a timeout for the handshake.
+        return Secured(
+            asyncio.get_running_loop(),
+            plain,
+            tls,
+            waiter=cast(Any, None),
+            server_side=True,
+            ssl_handshake_timeout=begins,
+            ssl_shutdown_timeout=ends,
+        )
 
-        def connection() -> asyncio.BaseProtocol:
-            plain = Connection(*shared, self.config, self.server_state)
-            tls = self._kept.current.tls if self._kept else None
-            if tls is None:
-                return plain
-            # The same as asyncio creates, but of our own class.
-            return Secured(
-                loop,
-                plain,
-                tls,
-                waiter=cast(Any, None),
-                server_side=True,
-                ssl_handshake_timeout=begins,
-                ssl_shutdown_timeout=ends,
-            )
-
-        self.servers = [
-            await loop.create_server(connection, sock=door, backlog=BACKLOG)
-            for door in sockets or []
-        ]
-        self.started = True
-        if self._began:
-            await self._began()
-
-    async def on_tick(self, counter: int) -> bool:
-        """Check the web configuration for changes once a second."""
-        ending = await super().on_tick(counter)
-        if self._kept and counter % 10 == 0:
+    def _look(self) -> None:
+        """Look for changes of the web configuration, and renew the headers of every answer."""
+        headers = []
+        if self._dates:
+            headers.append((b"date", formatdate(time.time(), usegmt=True).encode()))
+        if self._kept:
             before = self._kept.current
             self._kept.look_beside()
             current = self._kept.current
             if current.tls is not before.tls:
                 # Clients that were admitted under the old TLS context must reconnect.
-                for connection in list(self.server_state.connections):
-                    cast(Connection, connection).renew()
-            # uvicorn adds this list to every response, including its own error responses.
-            self.server_state.default_headers += current.headers
-        return ending
+                for connection in list(self._open.connections):
+                    connection.renew()
+            headers += current.headers
+        self._open.headers = headers
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain the requests in flight, and abort connections after the grace period."""
-        timer = asyncio.get_running_loop().call_later(self._limits.grace_seconds, self._abort)
-        await super().shutdown(sockets)
+    async def _drain(self) -> None:
+        """Wait for the requests in flight, and abort connections after the grace period."""
+        for connection in list(self._open.connections):
+            connection.finish()
+        grace = self._limits.grace_seconds
+        timer = asyncio.get_running_loop().call_later(grace, self._abort)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace + _ENDING):
+                while self._open.connections or self._open.tasks:
+                    await asyncio.sleep(_STEP)
         timer.cancel()
+        for task in self._open.tasks:
+            task.cancel()
 
     def _abort(self) -> None:
-        for connection in list(self.server_state.connections):
+        for connection in list(self._open.connections):
             connection.transport.abort()
