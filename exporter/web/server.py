@@ -20,6 +20,12 @@ _ENDING: Final = 2.0
 
 _STEP: Final = 0.05
 
+_ACCEPTED: Final = 2
+"""Turns of the loop in which asyncio makes transports of sockets that it has accepted.
+
+Once a server is closed, it makes none, and leaves the socket to the garbage collector.
+"""
+
 
 class Server:
     """Serves an application on bound sockets, with the TLS and headers of a web configuration.
@@ -69,6 +75,10 @@ class Server:
                     async with asyncio.timeout(_LOOK_EVERY):
                         await stop.wait()
         finally:
+            for door in doors:
+                loop.remove_reader(door.fileno())
+            for _ in range(_ACCEPTED):
+                await asyncio.sleep(0)
             for server, door in zip(servers, doors, strict=True):
                 server.close()
                 door.close()
@@ -113,13 +123,17 @@ class Server:
 
     async def _drain(self) -> None:
         """Wait for the requests in flight, and abort connections after the grace period."""
+        places = self._open.crowd.places
+        for place in list(places.values()):
+            if place.abort is None:  # accepted, but no connection yet: maybe within a TLS handshake
+                place.end()
         for connection in list(self._open.connections):
             connection.finish()
         grace = self._limits.grace_seconds
         timer = asyncio.get_running_loop().call_later(grace, self._abort)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace + _ENDING):
-                while self._open.connections or self._open.tasks:
+                while places or self._open.tasks:
                     await asyncio.sleep(_STEP)
         timer.cancel()
         for task in self._open.tasks:

@@ -410,8 +410,14 @@ def test_that_many_made_room_is_told_once_in_a_while(
 
 
 def alive() -> int:
-    """How many connections of a server there still are, in use or not."""
-    return sum(isinstance(one, Connection) for one in gc.get_objects())
+    """How many connections of a server there still are, in use or not, and timers for them."""
+    return sum(isinstance(one, Connection) or _waits(one) for one in gc.get_objects())
+
+
+def _waits(one: object) -> bool:
+    """Whether something is a timer that will close or abort a connection."""
+    timer = isinstance(one, asyncio.TimerHandle) and not one.cancelled()
+    return timer and isinstance(getattr(one._callback, "__self__", None), asyncio.Transport)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 @pytest.mark.parametrize("user", [False, True], ids=["open", "guarded"])
