@@ -19,6 +19,7 @@ _ENDING: Final = 2.0
 """Seconds that the tasks of aborted connections have to end."""
 
 _STEP: Final = 0.05
+"""Seconds between two looks whether all connections have ended."""
 
 _ACCEPTED: Final = 2
 """Turns of the loop in which asyncio makes transports of sockets that it has accepted.
