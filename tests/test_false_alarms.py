@@ -12,6 +12,8 @@ from e2e.programs import program
 from benchmarks import alerts
 from benchmarks.alerts import INCIDENTS, Told, incidents
 
+pytestmark = pytest.mark.takes_minutes
+
 HEALTHY: Final = 8
 WEEKS: Final = 4
 """Two for what is usual, and two that are judged."""

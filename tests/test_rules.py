@@ -22,6 +22,8 @@ from exporter.probing.result import FAMILIES as PROBE_FAMILIES
 from exporter.reports.catalogue import REPORTS
 from grafana.builder.catalogue import BOARDS
 
+pytestmark = pytest.mark.takes_minutes
+
 ROOT: Final = Path(__file__).parent.parent
 PROMETHEUS: Final = ROOT / "config" / "prometheus"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"

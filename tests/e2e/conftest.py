@@ -14,8 +14,6 @@ from support.processes import PATIENCE, get, started, wait_for
 
 from exporter.sandbox import Sandbox
 
-QUIET: Final = 2.0
-"""Seconds without a new report after which the demo's first round counts as over."""
 MANY: Final = 50
 """Bots of the big demo."""
 REPORTS: Final = 25
@@ -44,19 +42,15 @@ def exporter() -> Command:
 
 @pytest.fixture(scope="session")
 def demo(exporter: Command) -> Iterator[Demo]:
-    """A demo whose first round of polls is over: for a while no report was new."""
+    """A demo with four bots, each report of which has been polled once."""
     with started([*exporter, "demo", *ANYWHERE]) as process:
         page = process.said(r"^Metrics +(\S+)$")
-        known, since = 0, process.seconds
-
-        def quiet() -> bool:
-            nonlocal known, since
-            reports = get(page).body.count(b"\nseasalt_report_success{")
-            if reports != known:
-                known, since = reports, process.seconds
-            return known > 0 and process.seconds - since > QUIET
-
-        wait_for(quiet, "the first round of polls does not end", more=lambda: process.stderr)
+        status = page.removesuffix("metrics")
+        wait_for(
+            lambda: b"Everything is up to date" in get(status).body,
+            "not every report is polled",
+            more=lambda: process.stderr,
+        )
         yield Demo(page, process)
 
 

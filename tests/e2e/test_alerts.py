@@ -33,6 +33,8 @@ from support.webhook import Webhook, filled_in, listening
 from exporter.sandbox import Sandbox, SandboxBot, SandboxWorkspace
 from exporter.sandbox.companies import make_workspaces
 
+pytestmark = pytest.mark.takes_minutes
+
 Json = dict[str, Any]
 
 CONFIG: Final = ROOT / "config"

@@ -30,6 +30,8 @@ from exporter.metrics.exposition import API_FAMILIES
 from exporter.model.windows import begins
 from exporter.sandbox import Sandbox
 
+pytestmark = pytest.mark.takes_minutes
+
 BOTS: Final = 2
 DAYS: Final = 430
 """Of data."""

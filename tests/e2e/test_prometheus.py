@@ -401,7 +401,12 @@ def test_every_report_of_every_target_succeeds_and_is_fresh(scraping: Prometheus
     assert len(scraping.values("seasalt_report_success")) > 100
     ages = scraping.values("time() - seasalt_report_last_success_timestamp_seconds")
     assert len(ages) > 100
-    assert -5 < min(ages) <= max(ages) < 120
+    assert min(ages) > -5
+    allowed = (
+        "clamp_min(seasalt_report_interval_seconds, 120)"  # the demo is shared, and not always new
+    )
+    late = f"time() - seasalt_report_last_success_timestamp_seconds > {allowed}"
+    assert scraping.values(late) == []
     interval = 'seasalt_report_interval_seconds{job="text"}'
     assert set(scraping.values(interval)) == {3600, 6 * 3600}
     assert scraping.values('sum(seasalt_api_requests_total{outcome!="success"})') == [0]

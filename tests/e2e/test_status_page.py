@@ -22,6 +22,8 @@ from exporter.metrics.store import Record
 from exporter.model.targets import Key, Target
 from exporter.polling.status import Status, targets
 
+pytestmark = pytest.mark.takes_minutes
+
 BOT: Final = "bot-000-2839e65f9ca7"
 WAITING: Final[list[Record | None]] = [None] * 5
 BEGINNING: Final = status(

@@ -9,6 +9,8 @@ from typing import Final
 import pytest
 from faults.attacks import ATTACKS, attacked
 
+pytestmark = pytest.mark.takes_minutes
+
 MOST: Final = 64 * 1024 * 1024
 """Bytes by which the exporter may grow."""
 

@@ -8,6 +8,8 @@ from faults import campaign, judges
 from faults.campaign import Figures, Plan
 from faults.kinds import KINDS
 
+pytestmark = pytest.mark.takes_minutes
+
 
 @cache
 def day() -> Figures:

@@ -4,6 +4,8 @@ import pytest
 from faults import processes
 from faults.processes import STATES, WAYS
 
+pytestmark = pytest.mark.takes_minutes
+
 
 def test_the_page_is_served_while_connections_break_and_the_host_is_out_of_order() -> None:
     found = processes.scraped(10)

@@ -35,6 +35,8 @@ from support.serving import (
 from exporter.web.connection import Connection
 from exporter.web.sockets import Crowd, Door, Limits, listen
 
+pytestmark = pytest.mark.takes_minutes
+
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
 """Multiplies the counts of the floods."""
 

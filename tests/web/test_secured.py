@@ -29,6 +29,8 @@ from exporter.web.live_web_config import LiveWebConfig
 from exporter.web.passwords import WAITING, Busy, Passwords
 from exporter.web.sockets import Door, Limits
 
+pytestmark = pytest.mark.takes_minutes
+
 HEAVY: Final = int(os.environ.get("SERVING_HEAVY", "1"))
 """Multiplies the counts of the floods."""
 
