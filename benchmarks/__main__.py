@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 
-from benchmarks import pipeline, results, scrape, start
+from benchmarks import pipeline, results, scrape, start, users
 from benchmarks.machine import ends_its_programs, runtime
 from benchmarks.peers import peers
 
@@ -19,7 +19,7 @@ def main() -> None:
         "--rounds", type=int, default=7, metavar="N", help="how many of each measurement"
     )
     parser.add_argument(
-        "--bots", default="10,100,1000", metavar="N,...", help="the sizes: 10, 100, 1000"
+        "--bots", default="10,100,1000,6667", metavar="N,...", help="the sizes: 10, 100, 1000, 6667"
     )
     parser.add_argument(
         "--lean", action="store_true", help="without query-exporter's scrapes and Prometheus"
@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     sizes = [int(bots) for bots in given.bots.split(",") if bots.isdigit()]
     if given.rounds < 1 or not set(sizes) <= set(scrape.SIZES):
-        parser.error("--rounds must be at least 1, and --bots some of 10,100,1000")
+        parser.error("--rounds must be at least 1, and --bots some of 10,100,1000,6667")
     ends_its_programs()
     begun, python = time.monotonic(), runtime()
     found, missing = peers(python)
@@ -52,6 +52,10 @@ def main() -> None:
         more, rows = scrape.measure(python, bots, given.rounds, lean=given.lean)
         figures |= more
         tables["scrape"] += rows
+    progress("fifty scrapers, TLS")
+    more, rows = users.measure(python, given.rounds)
+    figures |= more
+    tables["scrape"] += rows
     if {"memory/10", "memory/1000"} <= figures.keys():
         more_memory = (figures["memory/1000"] - figures["memory/10"]) * 2**20
         figures["memory/series"] = more_memory / (990 * 150)

@@ -1,7 +1,8 @@
 """A stand-in for the API that costs next to nothing: replies in its real shapes, made beforehand.
 
 The sandbox computes each reply from a database; a thousand bots would measure that. Here a bot's
-reply is one of some hundred ready ones, the next at each request, so that values do change.
+reply is one of some hundred ready ones, the next at each request, so that values do change; the
+names of its labels are its own, as those of real bots are.
 Metrics that the bots of the benchmarks are not asked for get their documented sample.
 GET /count tells how many requests have come, by path.
 """
@@ -34,6 +35,9 @@ METRICS: Final = (
 
 SERIES: Final = 150
 """How many series that makes of a bot, with those on the last try of each report."""
+
+OWN: Final = "#own#"
+"""In the name of a label: stands for the number of the bot, which is as long."""
 
 KEY: Final = "benchmark"
 VERSIONS: Final = 128
@@ -82,7 +86,8 @@ def answer(day: str, version: int) -> dict[str, object]:
             {
                 "period": day,
                 "labels": [
-                    {"name": name, "count": often()} for name in dice.sample(_LABELS, _USED)
+                    {"name": f"{name} {OWN}", "count": often()}
+                    for name in dice.sample(_LABELS, _USED)
                 ],
             }
         ],
@@ -272,7 +277,8 @@ class Api(asyncio.Protocol):
         metrics: Sequence[str] = body.get("metrics") or (body["metric"],)
         version = (int(bot[-5:] or 0) * 7 + self._asked[bot]) % VERSIONS
         day = (body.get("start_date") or body.get("from_date") or "2024-01-01")[:10]
-        return reply(path, tuple(metrics), day, version)
+        ready = reply(path, tuple(metrics), day, version)
+        return ready.replace(OWN.encode(), (bot[-5:] or "00000").encode())
 
 
 async def _serve(port: int, plain: int, seconds: float, cert: str, key: str) -> None:

@@ -1,5 +1,6 @@
 """What every benchmark needs of the machine: programs, ports, a client, clocks, memory, peers."""
 
+import base64
 import gzip
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -63,6 +65,8 @@ def started(
         command: The program and its arguments.
         talks: Whether it is asked on its standard input, and answers on its output.
         quiet: Whether its standard error is thrown away.
+
+    Whatever this process may do, the program keeps what Python compiles, as an installation does.
     """
     pipe = subprocess.PIPE if talks else subprocess.DEVNULL
     process = subprocess.Popen(
@@ -72,6 +76,9 @@ def started(
         stdout=pipe,
         stderr=subprocess.DEVNULL if quiet else None,
         text=True,
+        env={
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        },
     )
     with process:
         try:
@@ -153,15 +160,41 @@ def series(text: str, *, without: frozenset[str] = frozenset()) -> Series:
     }
 
 
-class Scraper:
-    """A client as simple as can be: one socket that is kept, blocking, nothing decoded."""
+class ClosedEarlyError(ConnectionError):
+    """A connection that was closed before there was an answer."""
 
-    def __init__(self, port: int, path: str = "/metrics", accept: str = PROMETHEUS_ACCEPT) -> None:
+
+class Scraper:
+    """A client as simple as can be: one socket that is kept, blocking, nothing decoded.
+
+    Args:
+        port: Where the server is, on 127.0.0.1.
+        path: What it is asked for.
+        accept: The header of that name.
+        source: The loopback address that the server sees.
+        trust: The certificates to trust; None for no TLS.
+        credentials: A user and a password with a colon between them; empty for none.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        path: str = "/metrics",
+        accept: str = PROMETHEUS_ACCEPT,
+        *,
+        source: str = "127.0.0.1",
+        trust: ssl.SSLContext | None = None,
+        credentials: str = "",
+    ) -> None:
         self._port = port
+        self._source = source
+        self._trust = trust
         self._socket: socket.socket | None = None
         self._room = memoryview(bytearray(1 << 20))
+        known = base64.b64encode(credentials.encode()).decode()
+        authorization = f"Authorization: Basic {known}\r\n" if credentials else ""
         self._request = (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {accept}\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {accept}\r\n{authorization}"
             "Accept-Encoding: gzip\r\nUser-Agent: Prometheus/3.5.0\r\n\r\n"
         ).encode()
 
@@ -179,22 +212,52 @@ class Scraper:
         """
         begun = time.perf_counter()
         fresh = self._socket is None
-        connection = self._socket or socket.create_connection(("127.0.0.1", self._port), PATIENCE)
-        self._socket = connection
         try:
-            connection.sendall(self._request)
-            head, size = self._head(connection)
-        except ConnectionError:
+            self.ask()
+            self.take()
+        except ClosedEarlyError:
             self.close()
             if fresh:
                 raise
             return self.scrape()  # the server does not keep connections, or no longer this one
+        return time.perf_counter() - begun
+
+    def ask(self) -> None:
+        """Send a request, over a new connection if there is none.
+
+        Raises:
+            ClosedEarlyError: If the connection is closed.
+        """
+        try:
+            if self._socket is None:
+                where, source = ("127.0.0.1", self._port), (self._source, 0)
+                self._socket = socket.create_connection(where, PATIENCE, source_address=source)
+                if self._trust:
+                    self._socket = self._trust.wrap_socket(
+                        self._socket, server_hostname="localhost"
+                    )
+            self._socket.sendall(self._request)
+        except ConnectionError as error:
+            raise ClosedEarlyError(str(error)) from error
+
+    def take(self) -> None:
+        """Receive the answer to the request that was sent, to its last byte.
+
+        Raises:
+            ClosedEarlyError: If the connection is closed before an answer.
+            RuntimeError: If the answer is not one with status 200, or not whole.
+        """
+        assert self._socket
+        connection = self._socket
+        try:
+            head, size = self._head(connection)
+        except ConnectionError as error:
+            raise ClosedEarlyError(str(error)) from error
         if not re.match(rb"http/1\.[01] 200 ", head):
             raise RuntimeError(f"answered with {head[:60]!r}")
         self._body(connection, head, size)
         if head.startswith(b"http/1.0") or b"connection: close" in head:
             self.close()
-        return time.perf_counter() - begun
 
     def _head(self, connection: socket.socket) -> tuple[bytes, int]:
         """The head in lower case, and how many bytes of the body came with it."""

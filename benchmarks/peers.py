@@ -41,8 +41,24 @@ class Peer:
     labels: frozenset[str] = frozenset()
 
 
-def nginx(folder: Path, port: int, program: str, *, sendfile: bool) -> Sequence[str]:
-    """Ready bytes, and nothing to render. Where they are many it is faster without sendfile, on loopback."""
+def nginx(
+    folder: Path, port: int, program: str, *, sendfile: bool, tls: tuple[str, str] | None = None
+) -> Sequence[str]:
+    """Ready bytes, and nothing to render. Where they are many it is faster without sendfile, on loopback.
+
+    Args:
+        folder: With the bytes; `passwords` is there as well if there is a certificate.
+        port: Where it listens.
+        program: Its path.
+        sendfile: Whether it uses that.
+        tls: A certificate and its key: it speaks TLS, and asks for a password.
+    """
+    secured = ""
+    if tls:
+        secured = (
+            f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};"
+            f" auth_basic seasalt; auth_basic_user_file {folder}/passwords;"
+        )
     copying = "sendfile on; tcp_nopush on" if sendfile else "sendfile off; output_buffers 2 1m"
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
@@ -54,7 +70,7 @@ def nginx(folder: Path, port: int, program: str, *, sendfile: bool) -> Sequence[
 error_log {folder}/nginx.log; events {{ worker_connections 64; }}
 http {{ access_log off; {copying}; {temporary} types {{ }}
   keepalive_requests 10000000; keepalive_timeout 600; open_file_cache max=10 inactive=1h;
-  server {{ listen 127.0.0.1:{port}; root {folder}; gzip_static on;
+  server {{ listen 127.0.0.1:{port}{" ssl" if tls else ""}; root {folder}; gzip_static on; {secured}
     location = /metrics {{ alias {folder}/page; default_type "text/plain; version=0.0.4"; }} }} }}
 """,
         encoding="utf-8",

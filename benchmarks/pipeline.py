@@ -1,12 +1,14 @@
 """What a polled report costs: the exporter beside httpx alone, and beside the usual way.
 
 All of them poll the same stand-in API over TLS, as many requests at once. The exporter is the one
-that users have: what it costs holds its share of rendering and compressing the page.
+that users have: what it costs holds its share of rendering and compressing the page. Once as fast as
+all of them can, and once at the rate of a few hundred bots, at which connections are idle in between.
 """
 
 import re
 import subprocess
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -19,6 +21,11 @@ from benchmarks.machine import cpu_seconds, free_port, patiently, started
 BOTS: Final = 1000
 CONCURRENCY: Final = 16
 _WARM: Final = 64
+PACED: Final = 300
+"""Bots that are polled in ten minutes: one report in two seconds."""
+
+_PAUSE: Final = 2
+_WATCHED: Final = 60.0
 
 
 def certificate(folder: Path) -> tuple[str, str]:
@@ -83,6 +90,21 @@ def exporters(python: str, file: Path, api: int) -> float:
         return (cpu_last - cpu_first) / (last - first)
 
 
+def paced(python: str, file: Path, api: int) -> float:
+    """CPU seconds of a report in the exporter, at the rate of a few hundred bots."""
+    before = requests(api).total()
+    command = [
+        *(python, "-m", "exporter", "serve", "--log.level=error", f"--config.file={file}"),
+        "--web.listen-address=127.0.0.1:0",
+    ]
+    with started(command) as process:
+        patiently(process, lambda: requests(api).total() - before >= PACED, pause=0.2)
+        time.sleep(_PAUSE)
+        first, cpu = requests(api).total(), cpu_seconds(process.pid)
+        time.sleep(_WATCHED)
+        return (cpu_seconds(process.pid) - cpu) / (requests(api).total() - first)
+
+
 def measure(python: str, number: int) -> Figures:
     """The figures of the pipeline, medians of so many rounds."""
     with ExitStack() as stack:
@@ -100,8 +122,10 @@ def measure(python: str, number: int) -> Figures:
             configuration(url, BOTS, concurrency=CONCURRENCY, ca_file=cert), encoding="utf-8"
         )
 
-        def usual(way: str) -> float:
-            arguments = [way, url, cert, str(BOTS), str(CONCURRENCY)]
+        def usual(
+            way: str, reports: int = BOTS, at_once: int = CONCURRENCY, pause: int = 0
+        ) -> float:
+            arguments = [way, url, cert, str(reports), str(at_once), str(pause)]
             command = [python, "-m", "benchmarks.usual", *arguments]
             return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -110,8 +134,15 @@ def measure(python: str, number: int) -> Figures:
             ours.append(exporters(python, file, plain))
             alone.append(usual("httpx"))
             gauges.append(usual("gauges"))
+        text = configuration(url, PACED, interval="10m", ca_file=cert)
+        file.write_text(text, encoding="utf-8")
+        slowly = paced(python, file, plain)
+        alone_slowly = usual("httpx", round(_WATCHED / _PAUSE), 1, _PAUSE)
     return {
-        "pipeline/own": median(map(float.__sub__, ours, alone)) * 1000,
+        "pipeline/own": median(map(float.__truediv__, ours, alone)),
+        "pipeline/paced": slowly / alone_slowly,
+        "pipeline/slowly": slowly * 1000,
+        "pipeline/httpx slowly": alone_slowly * 1000,
         "pipeline/usual": median(map(float.__truediv__, gauges, ours)),
         "pipeline/ours": median(ours) * 1000,
         "pipeline/httpx": median(alone) * 1000,

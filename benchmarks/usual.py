@@ -2,7 +2,9 @@
 
 Prints the CPU seconds that one report takes.
 
-usage: python -m benchmarks.usual httpx|gauges URL CA_FILE REPORTS CONCURRENCY
+usage: python -m benchmarks.usual httpx|gauges URL CA_FILE REPORTS CONCURRENCY [PAUSE]
+
+With a pause, each worker waits for so many seconds before a report.
 """
 
 import asyncio
@@ -151,7 +153,12 @@ def set_gauges(content: bytes, bot: str) -> None:
 
 
 async def poll(
-    use: Callable[[bytes, str], object], url: str, ca_file: str, reports: int, concurrency: int
+    use: Callable[[bytes, str], object],
+    url: str,
+    ca_file: str,
+    reports: int,
+    concurrency: int,
+    pause: int = 0,
 ) -> float:
     """CPU seconds of a report, where so many are asked for at once."""
     trust = ssl.create_default_context(cafile=ca_file)
@@ -163,6 +170,8 @@ async def poll(
 
         async def work(numbers: range) -> None:
             for number in numbers:
+                if pause:
+                    await asyncio.sleep(pause)
                 bot = f"bot-{number:05}"
                 answer = await client.post(
                     url + SEACHAT_REPORT,
@@ -176,7 +185,7 @@ async def poll(
                 for worker in range(concurrency):
                     tasks.create_task(work(range(worker, reports, concurrency)))
 
-        await all_of(4 * concurrency)  # connections are made, code is warm
+        await all_of(1 if pause else 4 * concurrency)  # connections are made, code is warm
         begun = time.process_time()
         await all_of(reports)
         return (time.process_time() - begun) / reports

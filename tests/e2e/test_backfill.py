@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -22,10 +22,12 @@ from e2e.programs import served
 from e2e.test_dashboards import prometheus_on
 from support.backfilled import NOW, ZONE, Past, command, configuration, written
 from support.history import LABELS, blocks, polled, write
+from support.longterm import thanos, victoria_metrics
 from support.pagecheck import Series
 from support.processes import finished, get, started, wait_for
 
 from exporter.backfill import openmetrics
+from exporter.commands.flags import DONE
 from exporter.metrics.exposition import API_FAMILIES
 from exporter.model.windows import begins
 from exporter.sandbox import Sandbox
@@ -114,12 +116,14 @@ class Year:
         past: The truth.
         rebuilt: What is right at the end of a day.
         live: What is right on a page.
+        push: Pushes the rebuilt year to a store, given its URL and more flags; the exit status.
     """
 
     url: str
     past: Past
     rebuilt: Callable[[date], Truth]
     live: Callable[[datetime], Truth]
+    push: Callable[..., int]
 
     def ask(self, path: str, **parameters: object) -> list[dict[str, Any]]:
         """What Prometheus finds, with all labels."""
@@ -159,8 +163,8 @@ def year(
         settings = configuration(api, bots=BOTS)
         flags = (f"--from={FIRST}", "--step=1h", f"--intraday={INTRADAY}d", "--yes")
         labels = (f"--label={name}={value}" for name, value in LABELS.items())
-        file = written(folder, settings)
-        assert command(file, *flags, *labels, f"--output={folder}", patch=patch) == 0
+        file, given = written(folder, settings), (*flags, *labels, f"--output={folder}")
+        assert command(file, *given, patch=patch) == 0
         blocks(promtool, folder / openmetrics.NAME, data, {})
         write(pages, PAGES, configuration=settings, bots=BOTS, days=DAYS)
         blocks(promtool, pages, data)
@@ -175,8 +179,14 @@ def year(
             at = polled(PAGES.index(page), page)
             return between(past.live(at), past.live(at + ROUND))
 
+        def push(url: str, *more: str) -> int:
+            asked = len(api.requests)
+            ended = command(file, *given, f"--push={url}", *more, patch=patch)
+            assert len(api.requests) == asked, "what is in the journal was asked for again"
+            return ended
+
         with prometheus_on(prometheus, data, {}) as url:
-            yield Year(url, past, rebuilt, live)
+            yield Year(url, past, rebuilt, live, push)
 
 
 def rounded(series: Series) -> float:
@@ -254,6 +264,23 @@ def near(told: float, right: Right) -> bool:
 
 
 def test_ten_thousand_answers_are_what_the_sandboxs_tables_say(year: Year) -> None:
+    ten_thousand_answers_are_right(year)
+
+
+def test_victoria_metrics_answers_the_same_after_a_push(year: Year, tmp_path: Path) -> None:
+    with victoria_metrics(tmp_path, "-retentionPeriod=2y") as url:
+        assert year.push(f"{url}/api/v1/write") == DONE
+        ten_thousand_answers_are_right(replace(year, url=url))
+
+
+def test_thanos_answers_the_same_after_a_push(year: Year, tmp_path: Path) -> None:
+    old = ("--tsdb.out-of-order.time-window=400d", "--tsdb.retention=400d")
+    with thanos(tmp_path, *old) as (url, query):
+        assert year.push(url, f"--push.query-url={query}") == DONE
+        ten_thousand_answers_are_right(replace(year, url=query))
+
+
+def ten_thousand_answers_are_right(year: Year) -> None:
     compared, wrong = 0, []
     # Each window needs its days: a month and two days after the first one, all of them are there.
     for day in (FIRST + DAY * number for number in range(62, 365, 8)):

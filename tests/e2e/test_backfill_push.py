@@ -1,21 +1,18 @@
 """Rebuilt series go into real stores by remote write, and are read back."""
 
-import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from backfill.test_formats import received
-from e2e.programs import LOOPBACK, ROOT, ServedSandbox, served
+from e2e.programs import ROOT, ServedSandbox, served
 from e2e.test_dashboards import prometheus_on
 from support.backfilled import NOW, command, configuration, written
+from support.longterm import thanos, victoria_metrics
 from support.loopback import Asked, Listening, listening
-from support.processes import answered, free_port, get, started, wait_for
 
 from exporter.backfill import push
 from exporter.commands.flags import DONE
@@ -50,50 +47,6 @@ def run(api: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return at
 
 
-def store(name: str) -> str:
-    """The path of a store's program; without it, the test is skipped."""
-    found = shutil.which(name, path=f"{STORES}:{os.environ['PATH']}")
-    if found is None:
-        pytest.skip(f"no {name}: tests/get-stores gets it; whether it takes a push is NOT tested")
-    return found
-
-
-@contextmanager
-def victoria_metrics(folder: Path, *flags: str) -> Iterator[str]:
-    """A VictoriaMetrics with an empty folder; its URL."""
-    command = [
-        *(store("victoria-metrics"), f"-storageDataPath={folder}", f"-httpListenAddr={LOOPBACK}"),
-        *("-loggerLevel=INFO", *flags),
-    ]
-    with started(command) as process:
-        url = "http://" + process.said(r"started server at http://(127\.0\.0\.1:[1-9]\d*)/")
-        answered(f"{url}/health")
-        yield url
-
-
-@contextmanager
-def thanos(folder: Path, *flags: str) -> Iterator[tuple[str, str]]:
-    """A Thanos receive with an empty folder, and a query: the URLs to push to and to ask."""
-    program = store("thanos")
-    write, grpc, http, query, other = (f"127.0.0.1:{free_port()}" for _ in range(5))
-    receive = [
-        *(program, "receive", f"--tsdb.path={folder}", '--label=replica="a"', *flags),
-        *(f"--remote-write.address={write}", f"--grpc-address={grpc}", f"--http-address={http}"),
-    ]
-    ask = [
-        *(program, "query", f"--endpoint={grpc}"),
-        *(f"--http-address={query}", f"--grpc-address={other}"),
-    ]
-    with started(receive), started(ask):
-        for address in (http, query):
-            answered(f"http://{address}/-/ready")
-        wait_for(
-            lambda: json.loads(get(f"http://{query}/api/v1/stores").body)["data"].get("receive"),
-            "query has not found receive",
-        )
-        yield f"http://{write}/api/v1/receive", f"http://{query}"
-
-
 def written_to(store: Listening) -> list[Asked]:
     """The writes that a stand-in for a store has got."""
     return [one for one in store.asked if "/api/v1/write" in one.line]
@@ -118,23 +71,6 @@ def test_prometheus_has_what_was_pushed_and_a_second_run_pushes_and_asks_nothing
         assert run(f"{url}/api/v1/write") == DONE
         assert pushed(capsys.readouterr().out) == 0
         assert len(api.requests) == asked
-
-
-def test_victoria_metrics_has_what_was_pushed(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with victoria_metrics(tmp_path / "data", "-retentionPeriod=2y") as url:
-        assert run(f"{url}/api/v1/write") == DONE
-    assert pushed(capsys.readouterr().out) > 100_000
-
-
-def test_thanos_has_what_was_pushed(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old = ("--tsdb.out-of-order.time-window=400d", "--tsdb.retention=400d")
-    with thanos(tmp_path / "data", *old) as (url, query):
-        assert run(url, f"--push.query-url={query}") == DONE
-    assert pushed(capsys.readouterr().out) > 100_000
 
 
 def test_the_earliest_sample_is_pushed_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
