@@ -26,6 +26,7 @@ from grafana.builder.catalogue import BOARDS, UNUSED
 from grafana.builder.common import MATRIX_COLOURS
 from grafana.builder.needs import BEGIN, END, table
 from grafana.builder.panel import ROOM
+from grafana.builder.query import told_apart
 from grafana.builder.words import LEAST_ANSWERS, SHARE_STEPS
 
 ROOT: Final = Path(__file__).parent.parent
@@ -530,7 +531,8 @@ def test_wherever_bots_are_told_apart_it_is_by_their_ids(uid: str) -> None:
                 assert "bot_id" in labels, expression
     for panel in panels(uid):
         for target in panel["targets"]:
-            if "{{bot}}" in target["legendFormat"] or '"who"' in target["expr"]:
+            table = panel["type"] == "table" and '"bot"' in json.dumps(panel["transformations"])
+            if "{{bot}}" in target["legendFormat"] or '"who"' in target["expr"] or table:
                 assert '"bot", " / ", "bot", "bot_id")' in target["expr"], panel["title"]
 
 
@@ -650,7 +652,9 @@ def test_number_and_table_of_what_is_wrong_agree_and_heed_inhibition() -> None:
     found = {panel["title"]: panel for panel in panels("seasalt-overview")}
     (number,) = found["To look at"]["targets"]
     assert f"count({attention.NUMBER})" in number["expr"]
-    assert attention.NUMBER in {one["expr"] for one in found["Needs attention"]["targets"]}
+    assert told_apart(attention.NUMBER) in {
+        one["expr"] for one in found["Needs attention"]["targets"]
+    }
     rules = yaml.safe_load((ROOT / "config/alertmanager/alertmanager.yml").read_text("utf-8"))
     assert attention.HEEDED.count(" unless (") == len(rules["inhibit_rules"])
     assert attention.HEEDED.count('severity!="none"') == 1 + len(rules["inhibit_rules"])
@@ -686,10 +690,12 @@ def test_a_number_has_its_line_and_never_one_of_the_past(uid: str) -> None:
     """
     for panel in panels(uid):
         if panel["type"] == "stat":
-            plain = panel["options"]["textMode"] == "name" or panel["fieldConfig"]["defaults"].get(
-                "mappings"
+            mapped = "mappings" in panel["fieldConfig"]["defaults"]
+            plain = panel["options"]["textMode"] == "name" or mapped
+            slides = all(
+                'window="last_' in one["expr"] and 'window="last_day"' not in one["expr"]
+                for one in panel["targets"]
             )
-            slides = all('window="last_' in one["expr"] for one in panel["targets"])
             has_line = slides and not plain
             assert (panel["options"]["graphMode"] == "area") is has_line, panel["title"]
             assert panel["options"]["wideLayout"] is not has_line, "no line through a number"
@@ -697,10 +703,9 @@ def test_a_number_has_its_line_and_never_one_of_the_past(uid: str) -> None:
             for target in panel["targets"]:
                 assert target["instant"] or " and on () (" in target["expr"], panel["title"]
                 assert target["instant"] or target["expr"].count("@ end()"), panel["title"]
-            sliding = all('window="last_' in one["expr"] for one in panel["targets"])
             # A change of -3 % beside 74 % is read as 3 points.
-            sliding &= panel["fieldConfig"]["defaults"]["unit"] != "percentunit"
-            assert panel["options"]["showPercentChange"] is (sliding and not plain), panel["title"]
+            plain |= panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+            assert panel["options"]["showPercentChange"] is (slides and not plain), panel["title"]
 
 
 @each_board
@@ -817,7 +822,9 @@ def test_links_keep_variables_and_time(uid: str) -> None:
     assert to_others["keepTime"]
     urls = {part["url"] for part in walk(panels(uid)) if {"title", "url"} <= part.keys()}
     for url in urls - {RUNBOOK}:
-        assert url.startswith(("/d/seasalt-bot?", "/d/seasalt-exporter?"))
+        assert url.startswith(
+            ("/d/seasalt-bot?", "/d/seasalt-exporter?", "/d/${__data.fields.Board:raw}?")
+        )
         for wanted in ("${datasource:queryparam}", "${job:queryparam}", "${__url_time_range}"):
             assert wanted in url
         assert "var-workspace=" in url

@@ -43,9 +43,24 @@ HEEDED: Final = f"({FIRING}{''.join(_inhibited())})"
 
 
 def placed(expression: str) -> str:
-    """The same with a word for the bot where it is about a whole workspace, or the exporter."""
-    for label, word in (("bot_id", "-"), ("bot", "all bots"), ("workspace", "exporter")):
+    """The same with a word for the bot where it is about a whole workspace, or the exporter.
+
+    The id is then what stands for all values of a variable in a link.
+    """
+    for label, word in (("bot_id", "All"), ("bot", "all bots"), ("workspace", "exporter")):
         expression = f'label_replace({expression}, "{label}", "{word}", "{label}", "")'
+    return expression
+
+
+def leading(expression: str) -> str:
+    """The same with where a row leads: to its bot, or to the bots of its workspace, or of all."""
+    for label, value, of, regex in (
+        ("board", "seasalt-bot", "bot_id", ".+"),
+        ("board", "seasalt-overview", "bot_id", ""),
+        ("scope", "$1", "workspace", "(.+)"),
+        ("scope", "All", "workspace", ""),
+    ):
+        expression = f'label_replace({expression}, "{label}", "{value}", "{of}", "{regex}")'
     return expression
 
 
@@ -53,9 +68,11 @@ _RANK: Final = " or ".join(
     f'label_replace(vector({rank}), "severity", "{name}", "", "")' for name, rank in _RANKS.items()
 )
 WORST: Final = placed(
-    f"max by ({PLACE}, alertname) (topk by ({PLACE}) (1,"
-    f" max by ({PLACE}, alertname, severity) ({HEEDED})"
-    f" * on (severity) group_left () ({_RANK})))"
+    leading(
+        f"max by ({PLACE}, alertname) (topk by ({PLACE}) (1,"
+        f" max by ({PLACE}, alertname, severity) ({HEEDED})"
+        f" * on (severity) group_left () ({_RANK})))"
+    )
 )
 """The worst alert of each bot and workspace: 3 is critical, 2 a warning, 1 to know."""
 NUMBER: Final = placed(f"count by ({PLACE}) ({HEEDED})")

@@ -29,13 +29,12 @@ from grafana.builder.common import (
     painted,
     ratings,
     states,
-    told_apart,
     unanswered,
     unsatisfied,
     worst,
 )
 from grafana.builder.panel import Panel, Query
-from grafana.builder.query import bots, probes, ratio, recorded, total
+from grafana.builder.query import bots, probes, ratio, recorded, told_apart, total
 from grafana.builder.words import (
     AXIS,
     LAST_7_DAYS,

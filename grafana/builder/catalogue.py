@@ -25,6 +25,9 @@ UNUSED: Final[Mapping[str, str]] = {
     "seasalt_activity_trend_calls": (
         "the same calls as seasalt_communication_volume_calls, which is there on quiet days too"
     ),
+    "seasalt_activity_trend_change_ratio": (
+        "that of seven days holds them, of which today is unfinished, against seven whole ones"
+    ),
     "seasalt_conversation_overview_change_ratio": (
         "cannot be added up over bots: one against a week ago can, and two would not agree"
     ),

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from exporter.model.apis import APIS
 from grafana.builder.panel import NOTHING, Json, Panel, Query, named
-from grafana.builder.query import at_end, bots, ratio, reports, total, whole
+from grafana.builder.query import bots, ratio, told_apart, total, whole
 from grafana.builder.words import (
     LAST_30_DAYS,
     LEAST_ANSWERS,
@@ -84,12 +84,11 @@ def unsatisfied(by: str) -> str:
 
 def _price(family: str, price: str, per: int, at: str = "") -> str:
     """By workspace and currency: what the bots used in a window costs."""
-    window = "this_month" if not at else "all"
-    used = total(bots(f"total_usage_{family}", window), "workspace")
-    if at:
-        used = f"({used} - {total(bots(f'total_usage_{family}', window, at=at), 'workspace')})"
+    used = bots(f"total_usage_{family}", "all" if at else "this_month")
+    if at:  # bot by bot: one without that history would add all its time
+        used += f" - {bots(f'total_usage_{family}', 'all', at=at)}"
     return (
-        f"{used} / {per} * on (workspace) group_right ()"
+        f"{total(used, 'workspace')} / {per} * on (workspace) group_right ()"
         f" max by (workspace, currency) (seasalt:price:{price}{{}})"
     )
 
@@ -107,6 +106,16 @@ def cost(at: str = "") -> str:
 COST_THIS_MONTH: Final = cost()
 
 
+def conversations_paid_for(at: str) -> str:
+    """By currency: the conversations of thirty days of the bots whose cost is in `cost(at)`."""
+    had = bots("conversation_overview_conversations", MONTH)
+    then = bots("total_usage_chat_responses", "all", at=at)
+    # The label comes from the price, whichever of the two a workspace has.
+    priced = "group by (workspace, currency) (seasalt:price:voice_minute{} or seasalt:price:chat_response{})"
+    each = total(f"{had} and on (workspace, bot_id) {then}", "workspace")
+    return f"sum by (currency) ({each} * on (workspace) group_right () {priced})"
+
+
 def change(expression: str, before: str) -> str:
     """How much more than before: 0.1 is ten per cent."""
     return f"{ratio(expression, before)} - 1"
@@ -115,18 +124,6 @@ def change(expression: str, before: str) -> str:
 VS_LAST_WEEK: Final = change(overview("conversations"), overview("conversations", at=" offset 1w"))
 """By bot. The API's own change cannot be added up over bots, so neither sums nor rows use it."""
 A_WEEK_AGO: Final = "Compared with what the same window showed seven days ago: needs that history."
-
-
-_EACH_BOT: Final = f"count by ({BOT}) ({reports('success')})"
-_ALIKE: Final = at_end(f"on (workspace, bot) (count by (workspace, bot) ({_EACH_BOT}) > 1)")
-
-
-def told_apart(expression: str) -> str:
-    """The same by bot, with its id in the name of each that shares it within its workspace."""
-    return (
-        f"({expression}) unless {_ALIKE}"
-        f' or label_join(({expression}) and {_ALIKE}, "bot", " / ", "bot", "bot_id")'
-    )
 
 
 def lines_by_bot(expression: str) -> Query:

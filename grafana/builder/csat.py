@@ -102,10 +102,11 @@ GLANCE: Final = (
 )
 
 _LINE: Final = {"thresholdsStyle": {"mode": "dashed"}}
+_BELOW: Final = "The dashed line is the alert's threshold; it fires below it by what chance may do to so few answers."
 TIME: Final = (
     Panel(
         title="Rating by bot, 30 days",
-        asks=f"Whose rating falls? The dashed line is where the alert begins. {TEN_WORST}",
+        asks=f"Whose rating falls? {_BELOW} {TEN_WORST}",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
         queries=(lines_by_bot(worst("average_rating")),),
         unit="none",
@@ -117,7 +118,7 @@ TIME: Final = (
     ),
     Panel(
         title="Satisfied by bot, 30 days",
-        asks=f"Whose share of 4 and 5 falls? The dashed line is where the alert begins. {TEN_WORST}",
+        asks=f"Whose share of 4 and 5 falls? {_BELOW} {TEN_WORST}",
         window=f"{LAST_30_DAYS} A moving window: a change shows slowly. {AXIS}",
         queries=(lines_by_bot(worst("satisfaction_ratio")),),
         unit="percentunit",

@@ -17,6 +17,7 @@ from grafana.builder.common import (
     SATISFIED,
     SUCCEED,
     SURELY_UNSATISFIED,
+    TO_BOT,
     TO_WORKSPACE,
     UNSATISFIED,
     VS_LAST_WEEK,
@@ -34,12 +35,11 @@ from grafana.builder.common import (
     surely_unsatisfied,
     unsatisfied,
 )
-from grafana.builder.panel import Panel, Query
+from grafana.builder.panel import Json, Panel, Query
 from grafana.builder.query import bots, own, recorded, reports, total, whole
 from grafana.builder.words import (
     AGE_STEPS,
     ANY_STEPS,
-    AXIS,
     LAST_30_DAYS,
     LATE,
     LEAST_EXPECTED,
@@ -80,6 +80,14 @@ _SEVERITIES: Final = {
         )
     },
 }
+
+
+def _to(workspace: str, link: Json, board: str = "seasalt-bot") -> Json:
+    """A link that takes the workspace from another column, and leads to another dashboard."""
+    url = link["url"].replace("fields.Workspace", f"fields.{workspace}")
+    return {**link, "url": url.replace("/d/seasalt-bot?", f"/d/{board}?")}
+
+
 _ADDRESS: Final = "topk(1, max by (url) (seasalt:address:runbooks{}))"
 ATTENTION: Final = Panel(
     kind="table",
@@ -105,6 +113,8 @@ ATTENTION: Final = Panel(
         "Value #C": "Since",
         "Trend #D": "Messages an hour",
         "url": "Runbooks",
+        "board": "Board",
+        "scope": "Scope",
     },
     # Grafana takes a table with a time in each row for a line as well, unless told which one to take.
     first=(
@@ -132,7 +142,7 @@ ATTENTION: Final = Panel(
             "custom__align": "left",
             "custom__width": 110,
         },
-        "Workspace": {"links": [TO_WORKSPACE], "custom__minWidth": 130},
+        "Workspace": {"links": [_to("Scope", TO_WORKSPACE)], "custom__minWidth": 130},
         "Why": {
             "links": [
                 {
@@ -143,11 +153,17 @@ ATTENTION: Final = Panel(
             ],
             "custom__minWidth": 200,
         },
-        "Bot": link_column(),
+        "Bot": {**link_column(), "links": [_to("Scope", TO_BOT, "${__data.fields.Board:raw}")]},
         "Alerts": {"custom__width": 100},
         "Since": {"unit": "s", "decimals": 0, "custom__width": 120},
         "Messages an hour": {
-            "custom__cellOptions": {"type": "sparkline", "fillOpacity": 10, "lineWidth": 2},
+            # Without its last point as a number: that of a bot whose values are gone is an old one.
+            "custom__cellOptions": {
+                "type": "sparkline",
+                "fillOpacity": 10,
+                "lineWidth": 2,
+                "hideValue": True,
+            },
             "custom__minWidth": 220,
         },
     },
@@ -299,7 +315,7 @@ WORST: Final = Panel(
             f"count by ({BOT}) ({HEEDED}) and on (workspace, bot_id) {bots('bot_enabled')}"
             f" or 0 * {overview('conversations')}"
         ),
-        Query(f"{messages_today(BOT)} or 0 * {_VS_USUAL}"),
+        Query(f"{messages_today(BOT)} or max by ({BOT}) ({_SO_FAR})"),
         Query(_VS_USUAL),
         Query(f"max by ({BOT}) ({_Z})"),
         Query(overview("conversations")),
@@ -365,15 +381,19 @@ UNUSED_BOTS: Final = Panel(
 
 _HOUR: Final = recorded("target:seasalt_messages_1h:sum")
 _BY_BOT: Final = f"max by ({BOT}) ({_HOUR})"
+_YESTERDAY: Final = total(bots("activity_trend_messages", "yesterday", at=" @ end()"), BOT)
 # Grafana evaluates it at the midnights of whoever looks. The morning after, at half past ten, a day is over and
 # the next one is not, from ten hours behind Greenwich to thirteen ahead.
 _A_DAY: Final = bots("activity_trend_messages", "yesterday", at=" offset -34h30m", over="8h")
 VOLUME: Final = (
     Panel(
-        title="Messages an hour by bot, the ten busiest today",
+        title="Messages an hour by bot, the ten busiest yesterday",
         asks="How does the day go for the SeaChat bots with most messages?",
-        window=f"{TODAY} Each point counts what came within an hour. {NEEDS_RULES}. {AXIS}",
-        queries=(lines_by_bot(busiest(_BY_BOT, messages_today(BOT, " @ end()"))),),
+        window=(
+            f"{SHOWN} Each point counts what came within an hour. The ten had most messages yesterday: today"
+            f" has only begun in some time zones. {NEEDS_RULES}."
+        ),
+        queries=(lines_by_bot(busiest(_BY_BOT, _YESTERDAY)),),
         empty=NEEDS_RULES,
         size=(24, 9),
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from exporter.reports.catalogue import REPORTS
-from grafana.builder.query import at_end
+from grafana.builder.query import at_end, told_apart
 
 Json = dict[str, Any]
 Kind = Literal["stat", "timeseries", "bargauge", "table", "barchart", "state-timeline"]
@@ -196,9 +196,10 @@ class Panel:
         defaults |= {"mappings": found} if (found := self._mappings()) else {}
         # Whole percents on an axis leave it two labels, 0 and 100%; whole mebibytes the same one twice.
         rough = self.kind == "timeseries" and self.unit in {"percentunit", "bytes"}
+        # From 0 on, the line behind a share that stays near 90 % would be flat.
         limits = {
             "decimals": None if rough else self.decimals,
-            "min": self.minimum,
+            "min": None if self._sparkles() and self.unit == "percentunit" else self.minimum,
             "max": self.maximum,
         }
         defaults |= {name: value for name, value in limits.items() if value is not None}
@@ -227,10 +228,11 @@ class Panel:
         """Whether a number has its line behind it; a name has none.
 
         Grafana rounds the end of a line down to a sixtieth of the time range, half a day of a month.
-        That is nothing to a window of days that slides on; what is of now or of today is asked for now.
+        That is nothing to a window of days that slides on; what is of now, of today or of the last day is
+        asked for now.
         """
         plain = self.options.get("textMode") == "name" or self.mappings
-        slides = all('window="last_' in query.expr for query in self.queries)
+        slides = all(re.search('window="last_(?!day")', query.expr) for query in self.queries)
         return self.kind == "stat" and slides and not plain
 
     def _means(self) -> Json:
@@ -275,9 +277,11 @@ class Panel:
     def _target(self, place: int, query: Query) -> Json:
         now = not (self.kind in {"timeseries", "state-timeline"} or self._sparkles() or query.trend)
         # The line ends with a value of now, or there is neither: never an old value as the number.
-        expr = (
-            f"({query.expr}) and on () ({at_end(query.expr)})" if self._sparkles() else query.expr
-        )
+        expr = query.expr
+        if self._sparkles():
+            expr = f"({expr}) and on () ({at_end(expr)})"
+        if self.kind == "table" and {"bot", "workspace"} <= self.names.keys():
+            expr = told_apart(expr)
         table = self.kind in {"table", "barchart"} and not query.trend
         return {
             "datasource": DATASOURCE,
@@ -317,7 +321,7 @@ class Panel:
         hidden = [
             title
             for name, title in self.shown.items()
-            if name in {"url", "bot_id"} and title not in self.columns
+            if name in {"url", "bot_id", "board", "scope"} and title not in self.columns
         ]
         filtered = {"custom__filterable": True} if self.kind == "table" else {}
         long = [title for title in texts if title in {"Bot", "Label", "Report"}]

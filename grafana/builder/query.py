@@ -142,3 +142,15 @@ def total(expression: str, by: str = "") -> str:
 def ratio(above: str, below: str) -> str:
     """A quotient, none where it would be of nothing."""
     return f"{above} / ({below} > 0)"
+
+
+_EACH_BOT: Final = f"count by (workspace, bot_id, bot) ({reports('success')})"
+_ALIKE: Final = at_end(f"on (workspace, bot) (count by (workspace, bot) ({_EACH_BOT}) > 1)")
+
+
+def told_apart(expression: str) -> str:
+    """The same by bot, with its id in the name of each that shares it within its workspace."""
+    return (
+        f"({expression}) unless {_ALIKE}"
+        f' or label_join(({expression}) and {_ALIKE}, "bot", " / ", "bot", "bot_id")'
+    )

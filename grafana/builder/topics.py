@@ -11,10 +11,9 @@ from grafana.builder.common import (
     change,
     link_column,
     matrix,
-    told_apart,
 )
 from grafana.builder.panel import Panel, Query
-from grafana.builder.query import bots, total, whole
+from grafana.builder.query import bots, told_apart, total, whole
 from grafana.builder.words import (
     ALL_TIME,
     AXIS,

@@ -8,6 +8,7 @@ from grafana.builder.common import (
     COST_THIS_MONTH,
     busiest,
     change,
+    conversations_paid_for,
     cost,
     dashed,
     lines_by_bot,
@@ -89,6 +90,7 @@ GLANCE: Final = (
     ),
 )
 
+_AGO: Final = " offset 30d"
 MONEY: Final = (
     Panel(
         kind="stat",
@@ -105,14 +107,11 @@ MONEY: Final = (
         kind="stat",
         title="Cost per conversation, 30 days",
         asks="What does a conversation cost, at the prices in thresholds.yml?",
-        window=f"{RANGE_30_DAYS} The usage: all time less what all time was 30 days ago, and so needs that history.",
-        queries=(
-            Query(
-                f"{cost(' offset 30d')} / on () group_left ()"
-                f" ({total(bots('conversation_overview_conversations', 'last_30_days'))} > 0)",
-                "{{currency}}",
-            ),
+        window=(
+            f"{RANGE_30_DAYS} Of the bots of workspaces with a price in that currency. Their usage: all time less"
+            " what all time was 30 days ago, so only bots with that history count."
         ),
+        queries=(Query(f"{cost(_AGO)} / ({conversations_paid_for(_AGO)} > 0)", "{{currency}}"),),
         empty="No prices are set, or no history",
         unit="none",
         decimals=3,
@@ -136,6 +135,7 @@ MONEY: Final = (
         unit="percentunit",
         decimals=0,
         maximum=1,
+        steps=((None, "text"), (USAGE_OF_CONTRACT, "orange"), (1.0, "red")),
         size=(8, 5),
     ),
 )

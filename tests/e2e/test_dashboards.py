@@ -487,12 +487,12 @@ def test_where_ten_are_drawn_they_are_the_worst_or_the_busiest(
     most = surely(books)
     messages = {
         bot: sum(value for name, value in one.items() if "_messages " in name)
-        for bot, one in each_bots(books, "activity_trend", "today").items()
+        for bot, one in each_bots(books, "activity_trend", "yesterday").items()
     }
     for title, uid, right in (
         ("Satisfied by bot, 30 days", "csat", min(most, key=lambda bot: most[bot])),
         (
-            "Messages an hour by bot, the ten busiest today",
+            "Messages an hour by bot, the ten busiest yesterday",
             "overview",
             max(messages, key=lambda bot: messages[bot]),
         ),
@@ -780,6 +780,59 @@ def test_a_cost_is_shown_where_there_is_a_price_and_by_currency(
                 "exp_samples": [
                     {"labels": f'{{currency="{name}"}}', "value": value}
                     for name, value in shown.items()
+                ],
+            }
+        ],
+    }
+    holds(case, promtool, tmp_path)
+
+
+def test_a_conversation_costs_what_the_bots_with_a_price_and_a_past_used(
+    promtool: str, tmp_path: Path
+) -> None:
+    """Another currency's conversations make none cheaper, nor does a new bot's whole past make one dearer."""
+    (target,) = only("usage", "Cost per conversation, 30 days")["targets"]
+
+    def series(name: str, bot: str, workspace: str, window: str, values: str) -> Json:
+        place = _BOT.replace("acme", workspace).replace("bot-1", bot)
+        return {"series": f'seasalt_{name}{{{place},window="{window}"}}', "values": values}
+
+    bots = (
+        ("old", "acme", "100 _x29 500", "200"),
+        ("new", "acme", "_ _x29 90000", "1000"),
+        ("old", "beta", "0 _x29 30", "10"),
+        ("old", "unpriced", "0 _x29 70", "5000"),
+    )
+    prices = (
+        'voice_minute{workspace="acme",currency="USD"}',
+        'chat_response{workspace="acme",currency="USD"}',
+        'chat_response{workspace="beta",currency="EUR"}',
+    )
+    used = [
+        series(f"total_usage_{what}", bot, workspace, "all", values)
+        for what in ("chat_responses", "voice_seconds")
+        for bot, workspace, values, _ in bots
+    ]
+    had = [
+        series(
+            "conversation_overview_conversations", bot, workspace, "last_30_days", f"{number}x30"
+        )
+        for bot, workspace, _, number in bots
+    ]
+    case = {
+        "interval": "1d",
+        "input_series": [
+            *used,
+            *had,
+            *({"series": f"seasalt:price:{price}", "values": "0.6x30"} for price in prices),
+        ],
+        "promql_expr_test": [
+            {
+                "expr": resolved(target["expr"], "1m"),
+                "eval_time": "30d",
+                "exp_samples": [
+                    {"labels": '{currency="USD"}', "value": (400 * 0.6 + 400 / 60 * 0.6) / 200},
+                    {"labels": '{currency="EUR"}', "value": 30 * 0.6 / 10},
                 ],
             }
         ],
