@@ -86,7 +86,9 @@ class Open:
         headers: For every answer.
         connections: All that are open.
         tasks: Of the requests that are being answered.
-        room: The read buffer.
+        room: The read buffer. A view, because asyncio's TLS fills it record by record, by slices of
+            it: a slice of the bytes themselves would be a copy, and what was there before would be
+            taken for the client's.
     """
 
     app: App
@@ -96,7 +98,7 @@ class Open:
     headers: Sequence[tuple[bytes, bytes]] = ()
     connections: "set[Connection]" = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    room: bytearray = field(default_factory=lambda: bytearray(READ_SIZE))
+    room: memoryview = field(default_factory=lambda: memoryview(bytearray(READ_SIZE)))
 
 
 @dataclass(slots=True, eq=False)
@@ -243,13 +245,13 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._head.start()
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - the size is fixed
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the size is fixed
         """The shared read buffer."""
         return self._open.room
 
     def buffer_updated(self, nbytes: int) -> None:
         """Process data; while a request is incomplete, its deadline runs."""
-        data = bytes(memoryview(self._open.room)[:nbytes])
+        data = bytes(self._open.room[:nbytes])
         if self.transport.is_closing():
             return  # over TLS, data may still arrive
         self._idle.stop()

@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from asyncio import sslproto
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -372,6 +372,30 @@ def test_over_tls_nothing_of_a_connection_outlives_its_reset(folder: Path, kind:
 def alive(kind: type) -> int:
     """How many of a kind there still are, in use or not."""
     return sum(isinstance(one, kind) for one in gc.get_objects())
+
+
+def test_what_comes_in_many_records_of_tls_is_read_as_it_was_sent(
+    folder: Path, tls: ssl.SSLContext
+) -> None:
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secured = tls.wrap_bio(incoming, outgoing, server_hostname=LOOPBACK)
+    with serving(written(folder, PAIR)) as server, closing(server.connect()) as plain:
+
+        def done(step: Callable[[], object]) -> object:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    assert incoming.write(plain.recv(65_536))
+
+        done(secured.do_handshake)
+        for at in range(0, len(request), 7):
+            secured.write(request[at : at + 7])
+        plain.sendall(outgoing.read())  # so that the server decrypts all of them at once
+        assert server.status(path="/-/healthy", tls=tls) == 200  # what another client has sent
+        assert str(done(lambda: secured.read(100))).startswith("b'HTTP/1.1 200 OK")
 
 
 def test_a_handshake_reads_little_at_a_time() -> None:
