@@ -14,10 +14,8 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    GCCollector,
     Histogram,
     PlatformCollector,
-    ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.exposition import generate_latest as text_format
@@ -27,7 +25,7 @@ from exporter import __version__, logs
 from exporter.config import Workspace
 from exporter.errors import Outcome
 from exporter.metrics.gzip_pieces import Piece
-from exporter.metrics.registry_text import EOF, RegistryText
+from exporter.metrics.registry_text import EOF, ProcessText, RegistryText
 from exporter.model.reply_values import Drift
 
 
@@ -229,14 +227,11 @@ class Telemetry:
             if family.kind == kind
         }
         PlatformCollector(registry=self._registry)
-        self._process = CollectorRegistry()
-        for collector in (ProcessCollector, GCCollector):
-            collector(registry=self._process)
         self._followed: dict[tuple[OwnFamily, tuple[str, ...]], Callable[[], float]] = {}
         self._told: dict[tuple[OwnFamily, tuple[str, ...]], float] = {}
         self._counted: dict[bool, Piece] = {}
         self._texts = {
-            openmetrics: (RegistryText(self._registry, form), RegistryText(self._process, form))
+            openmetrics: (RegistryText(self._registry, form), ProcessText(form))
             for openmetrics, form in ((False, text_format), (True, openmetrics_format))
         }
         self.set(STATE_WRITTEN, 1)

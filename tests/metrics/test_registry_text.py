@@ -1,6 +1,11 @@
 """The exporter's own metrics are written as the client library writes them, whatever is kept of it."""
 
-from collections.abc import Iterable
+import gc
+import os
+import time
+from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -10,7 +15,6 @@ from prometheus_client import (
     Gauge,
     GCCollector,
     Histogram,
-    Metric,
     ProcessCollector,
     disable_created_metrics,
 )
@@ -18,7 +22,7 @@ from prometheus_client.exposition import generate_latest as text_format
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_format
 from prometheus_client.registry import Collector
 
-from exporter.metrics.registry_text import EOF, Format, RegistryText
+from exporter.metrics.registry_text import EOF, Format, ProcessText, RegistryText
 
 LABELS = st.sampled_from(["a", 'b"\\\n', "50 %", "%s", "{}", "\r", "\x0c", "\u2028"])
 STEPS = st.lists(
@@ -57,24 +61,102 @@ def test_after_whatever_happens_it_is_the_text_that_the_library_writes(
         assert kept.now() == written(registry).removesuffix(EOF)
 
 
-@both_formats
-def test_what_the_process_tells_is_written_as_the_library_writes_it(written: Format) -> None:
-    class Still(Collector):
-        """What was told once, as no two looks at a process tell the same."""
-
-        def collect(self) -> Iterable[Metric]:
-            return told
-
-    told = [
-        family
-        for collector in (ProcessCollector, GCCollector)
-        for family in collector(registry=CollectorRegistry()).collect()
-    ]
+def of_the_library(written: Format) -> list[str]:
+    """What the library's own collectors say of the process now, as lines."""
     registry = CollectorRegistry()
-    registry.register(Still())
-    kept = RegistryText(registry, written)
+    for collector in (ProcessCollector, GCCollector):
+        collector(registry=registry)
+    return written(registry).removesuffix(EOF).decode().splitlines()
 
-    assert kept.now() == kept.now() == written(registry).removesuffix(EOF)
+
+@both_formats
+def test_what_the_process_tells_is_what_the_library_would_tell(written: Format) -> None:
+    kept = ProcessText(written)
+
+    for _ in range(2):
+        ours, theirs = kept.now().decode().splitlines(), of_the_library(written)
+        assert [line.rpartition(" ")[0] for line in ours] == [
+            line.rpartition(" ")[0] for line in theirs
+        ]
+        for line, wanted in zip(ours, theirs, strict=True):
+            if line.startswith("#"):
+                assert line == wanted
+            else:  # each look is at another instant, and the library's takes a file itself
+                number = pytest.approx(float(wanted.rpartition(" ")[2]), rel=0.01, abs=0.05)
+                files = line.startswith("process_open_fds")
+                assert float(line.rpartition(" ")[2]) + files == number
+
+
+@both_formats
+def test_every_number_of_the_process_is_fresh(written: Format, tmp_path: Path) -> None:
+    kept = ProcessText(written)
+
+    def number(series: str) -> float:
+        (line,) = [one for one in kept.now().decode().splitlines() if one.startswith(f"{series} ")]
+        return float(line.rpartition(" ")[2])
+
+    moving = (
+        *("process_cpu_seconds_total", "process_open_fds", "process_max_fds"),
+        *("process_virtual_memory_bytes", "process_resident_memory_bytes"),
+        *('python_gc_collections_total{generation="2"}',),
+        *('python_gc_objects_collected_total{generation="2"}',),
+    )
+    before, limits = [number(series) for series in moving], getrlimit(RLIMIT_NOFILE)
+    loop: list[object] = []
+    loop.append(loop)
+    del loop
+    gc.collect()
+    held, end = b"x" * 50_000_000, time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    with open(tmp_path / "file", "wb"):  # noqa: PTH123 - a descriptor
+        setrlimit(RLIMIT_NOFILE, (limits[0] - 1, limits[1]))
+        after = [number(series) for series in moving]
+        setrlimit(RLIMIT_NOFILE, limits)
+    del held
+
+    steps = [later - earlier for later, earlier in zip(after, before, strict=True)]
+    assert steps[1:3] == [1, -1]
+    assert min(steps[3:5]) >= 45_000_000
+    assert min(steps[0], *steps[5:]) > 0
+
+
+@both_formats
+def test_without_a_file_descriptor_the_process_still_tells_its_memory(written: Format) -> None:
+    kept, limits = ProcessText(written), getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open(os.devnull, os.O_RDONLY)
+        text = kept.now().decode()
+    finally:
+        setrlimit(RLIMIT_NOFILE, limits)
+
+    assert "\nprocess_resident_memory_bytes " in text
+    assert "\nprocess_cpu_seconds_total " in text
+    assert "\nprocess_max_fds 3.0\n" in text
+
+
+@both_formats
+def test_what_cannot_be_counted_has_neither_a_number_nor_a_family(
+    written: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ProcessText(written)
+    monkeypatch.setattr("exporter.metrics.registry_text._FILES", "/nowhere")
+
+    assert b"process_open_fds" not in kept.now()
+
+
+def test_where_the_folder_has_no_size_its_files_are_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept = ProcessText(text_format)
+    for name in "abc":
+        (tmp_path / name).touch()
+    monkeypatch.setattr("exporter.metrics.registry_text._FILES", str(tmp_path))
+    monkeypatch.setattr("os.stat", lambda _: SimpleNamespace(st_size=0))
+
+    assert b"\nprocess_open_fds 2.0\n" in kept.now()  # without the one that lists them
 
 
 @both_formats

@@ -875,6 +875,20 @@ PROTECTIONS: Final = (
         ("tests/metrics/test_snapshot.py",),
     ),
     Protection(
+        "a process without a file descriptor left tells its memory",
+        "exporter/metrics/registry_text.py",
+        "os.pread(_MEMORY, 128, 0).split(maxsplit=2)",
+        'os.read(os.open("/proc/self/statm", os.O_RDONLY), 128).split(maxsplit=2)',
+        ("tests/metrics/test_registry_text.py",),
+    ),
+    Protection(
+        "a number of the process that cannot be read makes no scrape fail",
+        "exporter/metrics/registry_text.py",
+        " if series <= known",
+        "",
+        ("tests/metrics/test_registry_text.py",),
+    ),
+    Protection(
         "a series of the exporter's own that comes or goes is on the page",
         "exporter/metrics/registry_text.py",
         "if series != self._series:",
