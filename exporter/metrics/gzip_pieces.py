@@ -19,12 +19,15 @@ takes four lookups in a precomputed table, and any length is a sum of powers of 
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
 CHUNK: Final = 65_536
 """Bytes of text decompressed at a time."""
+
+PORTION: Final = 131_072
+"""Bytes of a page that are sent at a time at most."""
 
 _LEVEL: Final = 3  # a third of the time of level 6, for a seventh more bytes
 _SHORT: Final = 4096
@@ -42,11 +45,15 @@ class Piece:
         parts: The parts of a raw deflate stream that is flushed but not ended.
         crc: The CRC-32 of the text.
         size: The length of the text in bytes.
+        compressed: The length of the compressed stream in bytes.
+        groups: How many of the first parts make a portion each, see `grouped`.
     """
 
     parts: tuple[bytes, ...] = ()
     crc: int = 0
     size: int = 0
+    compressed: int = 0
+    groups: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, text: bytes) -> "Piece":
@@ -54,22 +61,36 @@ class Piece:
         memory = _LITTLE if len(text) <= _SHORT else _FULL
         deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS, memLevel=memory)
         deflated = deflate.compress(text) + deflate.flush(zlib.Z_FULL_FLUSH)
-        return cls((deflated,), zlib.crc32(text), len(text))
+        return cls((deflated,), zlib.crc32(text), len(text), len(deflated))
 
     @classmethod
     def joined(cls, pieces: Iterable["Piece"]) -> "Piece":
         """Join pieces into one, without copying or decompressing them."""
-        parts, crc, size = list[bytes](), 0, 0
+        parts, crc, size, compressed, groups = list[bytes](), 0, 0, 0, tuple[int, ...]()
         for piece in pieces:
+            if not parts:
+                groups = piece.groups
             parts += piece.parts
             crc = _moved(crc, piece.size) ^ piece.crc
             size += piece.size
-        return cls(tuple(parts), crc, size)
+            compressed += piece.compressed
+        return cls(tuple(parts), crc, size, compressed, groups)
 
-    @property
-    def compressed(self) -> int:
-        """The length of the compressed stream in bytes."""
-        return sum(map(len, self.parts))
+    def grouped(self) -> "Piece":
+        """The same, prepared for being sent often.
+
+        A large page has thousands of parts. Which of them fit into a portion is found out once, not
+        at each scrape. The portions themselves are not kept: a slow reader would hold all of them,
+        while the parts are shared with the pages before and after.
+        """
+        groups, held, size = list[int](), 0, len(_HEADER)
+        for part in self.parts:
+            if held and size + len(part) > PORTION:
+                groups.append(held)
+                held = size = 0
+            held += 1
+            size += len(part)
+        return replace(self, groups=tuple(groups))
 
     def text(self) -> Iterator[bytes]:
         """Decompress the text, chunk by chunk."""
@@ -80,10 +101,20 @@ class Piece:
                 yield inflate.decompress(rest, CHUNK)
                 rest = inflate.unconsumed_tail
 
-    def member(self) -> Sequence[bytes]:
-        """The text as a gzip member, in parts, so that nothing is copied."""
-        end = self.crc.to_bytes(4, "little") + (self.size & 0xFFFF_FFFF).to_bytes(4, "little")
-        return (_HEADER, *self.parts, _LAST + end)
+    def member(self) -> Iterator[bytes]:
+        """The text as a gzip member: portions for the groups, then the rest in parts."""
+        begin, head = 0, _HEADER
+        for held in self.groups:
+            yield b"".join((head, *self.parts[begin : begin + held]))
+            begin, head = begin + held, b""
+        yield head
+        yield from self.parts[begin:]
+        yield _LAST + self.crc.to_bytes(4, "little") + (self.size % 2**32).to_bytes(4, "little")
+
+    @property
+    def member_size(self) -> int:
+        """The length of the gzip member in bytes."""
+        return len(_HEADER) + self.compressed + len(_LAST) + 8
 
 
 NOTHING: Final = Piece()

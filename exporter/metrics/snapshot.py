@@ -137,7 +137,7 @@ def snapshot(records: Generation, at: datetime, before: Snapshot = EMPTY) -> Sna
             for family in FAMILIES
             if (here := [block.pieces[family] for block in blocks if family in block.pieces])
             for piece in (header_piece(family), *here)
-        )
+        ).grouped()
     else:
         page = Piece.joined(blocks[0].pieces.values())
     series = Counter[tuple[str, str]]()

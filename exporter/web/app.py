@@ -30,7 +30,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.gzip_pieces import PORTION, Piece
 from exporter.metrics.snapshot import Snapshot
 from exporter.network_addresses import literal, party
 from exporter.polling.status import Rest, Status
@@ -44,9 +44,6 @@ Header = tuple[bytes, bytes]
 TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 _PLAIN: Final = b"text/plain; charset=utf-8"
-
-PIECE: Final = 131_072
-"""Bytes of a page that are sent at a time; the next portion waits until the kernel accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +403,7 @@ class _Shared(Generic[ViewT]):
 
     async def pace(self, size: int) -> None:
         """Wait for bandwidth to send `size` bytes, first come, first served; a few need no wait."""
-        if size < PIECE:
+        if size < PORTION:
             return
         async with self._sending:  # a client that disconnects while waiting uses no bandwidth
             await asyncio.sleep(size / _BYTES_A_SECOND)
@@ -562,8 +559,7 @@ async def reply(scope: Scope, send: Send, answer: Answer) -> None:
         pieces, size = [answer.body], len(answer.body)
     elif _takes_gzip(scope):
         headers.append((b"content-encoding", b"gzip"))
-        pieces = answer.body.member()
-        size = sum(map(len, pieces))
+        pieces, size = answer.body.member(), answer.body.member_size
     else:
         pieces, size = answer.body.text(), answer.body.size
     headers.append((b"content-length", str(size).encode()))
@@ -583,16 +579,19 @@ def _takes_gzip(scope: Scope) -> bool:
 
 
 def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in portions of `PIECE` bytes."""
-    held, room = list[bytes | memoryview](), PIECE
+    """The same bytes in portions of at most `PORTION` bytes."""
+    held, size = list[bytes](), 0
     for piece in pieces:
-        rest = memoryview(piece)
-        while len(rest) >= room:
-            part = b"".join((*held, rest[:room]))
-            rest, held, room = rest[room:], [], PIECE  # keep nothing else while it is sent
-            yield part
-        if rest:
-            held.append(rest)
-            room -= len(rest)
+        begin = 0
+        if size + len(piece) > PORTION:
+            portion, size = b"".join(held), 0
+            held.clear()  # keep nothing else while it is sent
+            if portion:
+                yield portion
+            while begin + PORTION < len(piece):
+                yield piece[begin : begin + PORTION]
+                begin += PORTION
+        held.append(piece[begin:])
+        size += len(piece) - begin
     if held:
         yield b"".join(held)

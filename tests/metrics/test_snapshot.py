@@ -1,6 +1,7 @@
 """A large page is made of blocks, and only what changed is made anew: nobody can tell."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,8 @@ from support.sizes import INTERVAL, polled, targets
 from support.virtual import START
 
 from exporter.metrics import exposition
-from exporter.metrics.exposition import API_FAMILIES, REPORT_FAMILIES
-from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.exposition import API_FAMILIES, FAMILIES, REPORT_FAMILIES, header_piece
+from exporter.metrics.gzip_pieces import PORTION, Piece
 from exporter.metrics.snapshot import NEVER, Snapshot, snapshot
 from exporter.metrics.store import RECORDS_OF_A_PART, Record, Store
 from exporter.model.samples import Family
@@ -205,6 +206,40 @@ def test_a_large_page_is_read_whole_by_every_client() -> None:
     headers = {"content-encoding": "gzip"}
     assert httpx.Response(200, headers=headers, content=member).content == expected
     assert len(member) < len(snapshot_of_one_block(store)) * 1.3
+
+
+def test_a_page_is_prepared_for_sending_without_a_copy_of_it() -> None:
+    """A slow reader holds an old page: then what it shares with later ones costs nothing."""
+    store = filled(LARGE)
+    before = snapshot(store.generation(), START)
+    key, record = next(polled(targets(1)[0], START, seed=7))
+    store.put(key, record)
+    after = snapshot(store.generation(), START, before)
+
+    for page in (before.page, after.page):
+        sizes = [len(part) for part in page.parts]
+        begin = 0
+        for held in page.groups:
+            portion = sum(sizes[begin : begin + held])
+            begin += held
+            assert portion <= PORTION < portion + sizes[begin] + len(b"the header")
+        assert sum(sizes[begin:]) <= PORTION
+        assert page.compressed == sum(sizes)
+    assert before.page.groups
+    pieces = {
+        id(part) for block in after.blocks for one in block.pieces.values() for part in one.parts
+    }
+    headers = {id(part) for family in FAMILIES for part in header_piece(family).parts}
+    assert {id(part) for part in after.page.parts} <= pieces | headers
+
+
+def test_a_part_larger_than_a_portion_is_sent_as_well() -> None:
+    small, large = Piece.of(b"small\n"), Piece.of(os.urandom(2 * PORTION))
+    for order in ([large], [small, large], [large, small], [small] * 3 + [large] * 2):
+        page = Piece.joined(order).grouped()
+        member = b"".join(Piece.joined((page, small)).member())
+        assert len(member) == Piece.joined((page, small)).member_size
+        assert gzip.decompress(member) == b"".join(Piece.joined((*order, small)).text())
 
 
 def snapshot_of_one_block(store: Store) -> bytes:

@@ -910,6 +910,13 @@ PROTECTIONS: Final = (
         ("tests/metrics/test_packed_samples.py",),
     ),
     Protection(
+        "no client makes the server hold more than a portion of a page",
+        "exporter/web/app.py",
+        "if size + len(piece) > PORTION:",
+        "if size > 9 * PORTION:",
+        ("tests/web/test_app.py::test_a_large_page_is_sent_in_bounded_portions",),
+    ),
+    Protection(
         "the checksum of a page is that of the whole",
         "exporter/metrics/gzip_pieces.py",
         "crc = _moved(crc, piece.size) ^ piece.crc",

@@ -1,4 +1,6 @@
 import asyncio
+import gzip
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +11,7 @@ from urllib.parse import quote, urljoin
 import httpx
 import pytest
 
-from exporter.metrics.gzip_pieces import Piece
+from exporter.metrics.gzip_pieces import PORTION, Piece
 from exporter.metrics.snapshot import Snapshot, snapshot
 from exporter.metrics.store import Store
 from exporter.polling.status import Rest, Status
@@ -25,6 +27,7 @@ from exporter.web.app import (
     Look,
     NoProbe,
     Web,
+    reply,
     wants_gzip,
     wants_openmetrics,
 )
@@ -646,6 +649,32 @@ def test_every_large_page_is_compressed_if_that_is_allowed(path: str) -> None:
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert packed.text == plain.text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_large_page_is_sent_in_bounded_portions(encoding: str) -> None:
+    # Of each, the kernel may leave all to us, for as long as a slow client likes.
+    bodies: list[bytes] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            bodies.append(message["body"])
+
+    async def go() -> None:
+        scope = {"method": "GET", "headers": [(b"accept-encoding", encoding.encode())]}
+        parts = [os.urandom(size) for size in (10, 70_000, 70_000, 300_000, 5)]
+        page = Piece.joined(map(Piece.of, parts)).grouped()
+        for body in (page, Piece.joined(map(Piece.of, parts)), b"".join(parts)[:PORTION]):
+            bodies.clear()
+            await reply(scope, send, Answer(200, body))
+            assert max(map(len, bodies)) <= PORTION
+            sent = b"".join(bodies)
+            if encoding == "gzip" and isinstance(body, Piece):
+                sent = gzip.decompress(sent)
+            assert b"".join(parts).startswith(sent)
+            assert len(sent) in {PORTION, sum(map(len, parts))}
+
+    asyncio.run(go())
 
 
 def test_a_header_that_is_no_scrapers_takes_no_time() -> None:
