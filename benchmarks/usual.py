@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import httpx
 from prometheus_client import Gauge
@@ -21,6 +22,11 @@ from pydantic import BaseModel
 
 from benchmarks.api import KEY, METRICS
 from exporter.model.api_paths import SEACHAT_REPORT
+
+# httpx's core asks sniffio which event loop runs, up to ten times a request. The exporter does not
+# need it, and where it is missing, each time the whole path is searched: no cost of httpx itself.
+_SNIFFIO: Any = SimpleNamespace(current_async_library=lambda: "asyncio")
+sys.modules.setdefault("sniffio", _SNIFFIO)
 
 
 class Volume(BaseModel):

@@ -119,6 +119,8 @@ class RequestFailed(ExporterError):
             answer was too expensive to read.
         cause: Why the reports of the request have no new values.
         code: The API's own error code, None without one.
+        of_a_kept_connection: Whether a connection of an earlier request ended before the first byte
+            of an answer. That says nothing about the API.
         seconds: The time until the failure.
     """
 
@@ -139,6 +141,7 @@ class RequestFailed(ExporterError):
         self.own = own
         self.fault = fault
         self.code: int | None = None
+        self.of_a_kept_connection = False
         self.seconds = 0.0
         super().__init__(text)
         self.cause = cause or (Cause.NOT_FOUND if self.missing else _CAUSES[outcome])

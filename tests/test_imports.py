@@ -14,7 +14,7 @@ CONFIGURATION: Final = {
 }
 SERVING: Final = CONFIGURATION | {"h11", "httpx", "idna", "prometheus_client"}
 
-CHECKING: Final = SERVING - {"bcrypt"} | {"anyio", "certifi", "httpcore"}
+CHECKING: Final = SERVING - {"bcrypt"} | {"certifi"}
 """To check is to make all that polls, and the context of TLS with it."""
 
 IF_THERE: Final = {"click", "rich", "pygments"}

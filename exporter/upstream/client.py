@@ -41,7 +41,7 @@ from exporter.upstream.answer import (
     small,
 )
 from exporter.upstream.connection_errors import reason
-from exporter.upstream.network_backend import NoEnd, Stream, Streams
+from exporter.upstream.transport import KeptConnectionLost, NoEnd, NotHttp, Transport as Network
 
 BAD_KEY: Final = 40007
 """The API's error code for a key that it cannot decode, whatever the HTTP status."""
@@ -146,8 +146,6 @@ class Client:
                 "User-Agent": f"seasalt-exporter/{__version__}",
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
-                # One request per connection: surplus data is never taken for the next answer.
-                "Connection": "close",
             },
             timeout=httpx.Timeout(None, connect=_CONNECT),  # the total is in _answer
         )
@@ -163,7 +161,7 @@ class Client:
         Raises:
             RequestFailed: If no usable answer comes.
         """
-        return await self._answer("POST", url, key, json=body, headers={"X-API-KEY": key})
+        return await self._answer("POST", url, key, "X-API-KEY", json=body)
 
     async def bots(self, offset: int, key: str) -> Answer:
         """Request the page of the bot list that begins at an offset.
@@ -198,7 +196,7 @@ class Client:
             RequestFailed: If no usable answer comes.
         """
         url = self._below(api_paths.of_bot(bot_id, api_paths.CONVERSATION))
-        return await self._answer("POST", url, key, seconds, json=body)
+        return await self._answer("POST", url, key, seconds=seconds, once=True, json=body)
 
     async def message(
         self,
@@ -214,7 +212,7 @@ class Client:
             RequestFailed: If no usable answer comes.
         """
         url = self._below(api_paths.messages(bot_id, conversation_id))
-        return await self._answer("POST", url, key, seconds, json=body)
+        return await self._answer("POST", url, key, seconds=seconds, once=True, json=body)
 
     async def messages(
         self, bot_id: str, conversation_id: str, sequence: int, key: str, seconds: float
@@ -232,7 +230,7 @@ class Client:
             "limit": _MOST_MESSAGES,
         }
         url = self._below(api_paths.messages(bot_id, conversation_id))
-        return await self._answer("GET", url, key, seconds, params=params)
+        return await self._answer("GET", url, key, seconds=seconds, params=params)
 
     def _below(self, path: str) -> str:
         """The URL of a path of the API."""
@@ -250,7 +248,10 @@ class Client:
         method: str,
         url: str,
         key: str,
+        carrier: str = "Authorization",
+        *,
         seconds: float | None = None,
+        once: bool = False,
         **request: Any,  # noqa: ANN401 - httpx's
     ) -> Answer:
         """Send one request, and check and parse its answer.
@@ -258,8 +259,10 @@ class Client:
         Args:
             method: The HTTP method.
             url: One of the URLs that may be requested.
-            key: The key; as a bearer token unless `request` has headers.
+            key: The key.
+            carrier: The header that carries it; as a bearer token in `Authorization`.
             seconds: The time for all of it; the workspace's timeout if None.
+            once: Whether the request changes something, so that it must not be sent again.
             request: The rest of the request.
 
         Raises:
@@ -268,29 +271,28 @@ class Client:
         address = self._leaves.get((method, url)) or self._of_a_bot(method, url)
         if address is None:
             raise RequestFailed(Outcome.INVALID, "not an address that may be asked")
-        request.setdefault("headers", {"Authorization": f"Bearer {key}"})
+        headers = {carrier: f"Bearer {key}" if carrier == "Authorization" else key}
+        if once:
+            headers["Connection"] = "close"
         if seconds is not None:
             # Below the time for all of it, so that no connection is told from no answer.
             request["timeout"] = httpx.Timeout(None, connect=min(_CONNECT, seconds / 2))
-        self._sent.update(dict.fromkeys(request["headers"], key))
+        self._sent[carrier] = key
         time = asyncio.get_running_loop().time
         allowed = self._workspace.timeout.total_seconds() if seconds is None else seconds
         deadline = time() + allowed
         with self._in_our_words():
-            out = self._http.build_request(method, address, **request)
+            out = self._http.build_request(method, address, headers=headers, **request)
             async with asyncio.timeout_at(deadline):
                 response = await self._http.send(out, stream=True)
         self.clock_ahead = retry_after.clock_ahead(response.headers.get("Date", ""), self._now())
-        stream = response.extensions.get("network_stream")
-        if isinstance(stream, Stream):
-            stream.headed = True
         try:
             if response.status_code != 200:
                 asked = "Retry-After" in response.headers
                 patience = _REFUSAL_WITH_A_WISH if asked else _REFUSAL
                 by = min(deadline, time() + patience)
                 raise self._refusal(response, await _of_refusal(response, by))
-            with self._in_our_words(stream):
+            with self._in_our_words():
                 async with asyncio.timeout_at(deadline):
                     content = await _content(response, LARGEST_BODY)
         except Unfit as unfit:
@@ -364,11 +366,8 @@ class Client:
         return RequestFailed(Outcome.UNAUTHORIZED, text, status, own=True)
 
     @contextmanager
-    def _in_our_words(self, stream: object = None) -> Iterator[None]:
+    def _in_our_words(self) -> Iterator[None]:
         """Translate network errors into `RequestFailed`, without a word of their own text.
-
-        Args:
-            stream: The connection, once the head of the answer is complete.
 
         Raises:
             RequestFailed: If the network fails.
@@ -382,13 +381,15 @@ class Client:
         except NoEnd:
             text = "no answer, but more before one than any may have"
             raise RequestFailed(Outcome.INVALID, text, fault=True) from None
-        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):
-                raise RequestFailed(Outcome.CONNECT, "not HTTP/1.1, or broken HTTP") from None
+        except NotHttp:
+            raise RequestFailed(Outcome.CONNECT, "not HTTP/1.1, or broken HTTP") from None
+        except (httpx.HTTPError, OSError) as error:
             proxied = self._workspace.http.proxy_url is not None
             none = isinstance(error, httpx.ConnectError | httpx.ProxyError)
             failure = NoConnection if none else RequestFailed
-            raise failure(Outcome.CONNECT, _words(error, proxied=proxied)) from None
+            failed = failure(Outcome.CONNECT, _words(error, proxied=proxied))
+            failed.of_a_kept_connection = isinstance(error, KeptConnectionLost)
+            raise failed from None
 
 
 def _alone(judge: Callable[[], Answer]) -> Answer:
@@ -410,15 +411,6 @@ def _words(error: Exception, *, proxied: bool) -> str:
         tls = why.startswith(("certificate", "self-signed", "TLS"))
         what = f"the {'proxy' if proxied and not tls else 'API'} {what}"
     return f"{what or 'no connection'}{f': {why}' if why else f' ({kind})'}"
-
-
-def _is_garbled(error: Exception) -> bool:
-    """Whether the HTTP parser raised the error.
-
-    A connection that closes early has no parser error behind it, unless it closes within a body.
-    """
-    behind = error.__cause__ if isinstance(error, httpx.RemoteProtocolError) else None
-    return behind is not None and behind.__context__ is not None
 
 
 def _media(kind: str) -> str:
@@ -527,28 +519,16 @@ def _of_bots(workspace: Workspace) -> Iterator[tuple[str, re.Pattern[str]]]:
         yield method, re.compile(pattern, re.ASCII)
 
 
-def _transport(workspace: Workspace, trusted: Trust) -> httpx.AsyncHTTPTransport:
+def _transport(workspace: Workspace, trusted: Trust) -> Network:
     """The transport to the API.
 
     Raises:
         StartError: If the proxy's URL cannot be used.
     """
-    made = httpx.AsyncHTTPTransport(
-        verify=trusted,
-        proxy=_proxy(workspace, trusted),
-        trust_env=False,
-        limits=httpx.Limits(
-            # And one for the bot list, one for the knowledge base, and those of the probes.
-            max_connections=workspace.concurrency
-            + 1
-            + workspace.knowledge_base
-            + MOST_PROBES * workspace.has_probes,
-            max_keepalive_connections=0,
-        ),
-    )
-    pool: Any = made._pool  # noqa: SLF001 - httpx has no option for the backend
-    pool._network_backend = Streams(pool._network_backend)  # noqa: SLF001
-    return made
+    # And one for the bot list, one for the knowledge base, and those of the probes.
+    more = 1 + workspace.knowledge_base + MOST_PROBES * workspace.has_probes
+    context = trusted if isinstance(trusted, ssl.SSLContext) else None
+    return Network(context, _proxy(workspace, trusted), workspace.concurrency + more)
 
 
 def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:

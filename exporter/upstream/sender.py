@@ -447,6 +447,8 @@ class Sender:
 
         def ended(outcome: Outcome, failure: RequestFailed | None = None) -> None:
             self.telemetry.requested(*self._place, outcome, self._time() - begun)
+            if failure and failure.of_a_kept_connection:
+                return
             asked = not isinstance(failure, NoConnection) and (
                 failure is None or failure.wish is None
             )
@@ -482,8 +484,11 @@ class Sender:
     ) -> float | None:
         """The backoff before the next attempt in seconds; None for no retry.
 
-        A rejected key is retried at once if it has been rotated since it was sent.
+        A rejected key is retried at once if it has been rotated since it was sent, and so is a
+        request on a kept connection that has ended.
         """
+        if failure.of_a_kept_connection and tried == 1:
+            return 0.0
         if failure.outcome is not Outcome.UNAUTHORIZED:
             return pause(failure.outcome, tried, self._uniform, failure.status)
         rotated = failure.status != 403 and tried == 1 and key_health.changed_since(key)

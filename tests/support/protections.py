@@ -241,28 +241,12 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "interim answers have an end",
-        "exporter/upstream/network_backend.py",
-        "if self._before > LARGEST_HEAD:",
+        "exporter/upstream/transport.py",
+        "if before > LARGEST_HEAD:",
         "if False:",
         (
             "tests/upstream/test_wire.py::test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody",
         ),
-    ),
-    Protection(
-        "httpx's connections are bounded",
-        "exporter/upstream/client.py",
-        "Streams(pool._network_backend)",
-        "pool._network_backend",
-        (
-            "tests/upstream/test_wire.py::test_interim_answers_without_an_end_end_the_request_and_hold_up_nobody",
-        ),
-    ),
-    Protection(
-        "the bound of a head is none of a body",
-        "exporter/upstream/client.py",
-        "            stream.headed = True",
-        "            pass",
-        ("tests/upstream/test_wire.py::test_some_interim_answers_and_a_long_head_are_no_flood",),
     ),
     Protection(
         "an answer comes in so many chunks",
@@ -273,16 +257,16 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "what is no HTTP is told so",
-        "exporter/upstream/client.py",
-        "    return behind is not None and behind.__context__ is not None",
-        "    return False",
+        "exporter/upstream/transport.py",
+        "broken = httpx.RemoteProtocolError if self._over else NotHttp",
+        "broken = httpx.RemoteProtocolError",
         ("tests/upstream/test_wire.py::test_what_is_no_http_is_not_told_as_a_broken_connection",),
     ),
     Protection(
         "an early end is no broken HTTP",
-        "exporter/upstream/client.py",
-        "if _is_garbled(error) and not (isinstance(stream, Stream) and stream.ended):",
-        "if _is_garbled(error):",
+        "exporter/upstream/transport.py",
+        "httpx.RemoteProtocolError if self._over else NotHttp",
+        "NotHttp",
         ("tests/upstream/test_wire.py::test_an_early_end_is_told_as_a_broken_connection",),
     ),
     Protection(
@@ -309,8 +293,8 @@ PROTECTIONS: Final = (
     Protection(
         "a network error does not say an address",
         "exporter/upstream/client.py",
-        "raise failure(Outcome.CONNECT, _words(error, proxied=proxied)) from None",
-        "raise failure(Outcome.CONNECT, str(error)) from error",
+        "failed = failure(Outcome.CONNECT, _words(error, proxied=proxied))",
+        "failed = failure(Outcome.CONNECT, str(error))",
         ("tests/upstream/test_client.py",),
     ),
     Protection(
@@ -342,14 +326,86 @@ PROTECTIONS: Final = (
         ("tests/upstream/test_client.py", "tests/upstream/test_sender.py"),
     ),
     Protection(
-        "a connection is used once",
-        "exporter/upstream/client.py",
-        '                "Connection": "close",\n',
-        "",
+        "an answer too many that came with the last one is not taken for the next",
+        "exporter/upstream/transport.py",
+        "or self._unread or self._ended",
+        "or self._ended",
         (
-            "tests/upstream/test_network.py",
+            "tests/upstream/test_transport.py::test_after_an_answer_too_many_the_connection_is_closed",
             "tests/upstream/test_wire.py::test_a_response_that_nobody_asked_for_is_no_answer",
         ),
+    ),
+    Protection(
+        "an answer too many that came later is not taken for the next",
+        "exporter/upstream/transport.py",
+        "        if self._idle:\n            self.close()\n            return\n",
+        "",
+        (
+            "tests/upstream/test_transport.py::test_after_an_answer_too_many_the_connection_is_closed",
+            "tests/upstream/test_wire.py::test_a_response_that_nobody_asked_for_is_no_answer",
+        ),
+    ),
+    Protection(
+        "an answer too many that is not read yet is not taken for the next",
+        "exporter/upstream/transport.py",
+        "is_closing() and silent(self._transport)",
+        "is_closing()",
+        (
+            "tests/upstream/test_transport.py::test_what_has_arrived_unseen_by_the_loop_closes_the_connection_as_well",
+        ),
+    ),
+    Protection(
+        "a connection is used for a minute at most",
+        "exporter/upstream/transport.py",
+        "self._old = True",
+        "pass",
+        (
+            "tests/upstream/test_transport.py::test_a_connection_is_used_for_a_minute_and_closed_then",
+        ),
+    ),
+    Protection(
+        "an idle connection is closed after a minute",
+        "exporter/upstream/transport.py",
+        "        self._old = True\n        if self._idle:\n            self.close()\n",
+        "        self._old = True\n",
+        (
+            "tests/upstream/test_transport.py::test_a_connection_is_used_for_a_minute_and_closed_then",
+        ),
+    ),
+    Protection(
+        "what must not be sent twice has a connection of its own",
+        "exporter/upstream/client.py",
+        "        if once:\n",
+        "        if False:\n",
+        ("tests/upstream/test_transport.py",),
+    ),
+    Protection(
+        "no more connections are open than requests may be sent",
+        "exporter/upstream/transport.py",
+        "self._free = asyncio.Semaphore(most)",
+        "self._free = asyncio.Semaphore(most + 9)",
+        ("tests/upstream/test_transport.py",),
+    ),
+    Protection(
+        "the end of a kept connection says nothing of the API",
+        "exporter/upstream/sender.py",
+        "            if failure and failure.of_a_kept_connection:\n",
+        "            if False:\n",
+        ("tests/upstream/test_transport.py",),
+    ),
+    Protection(
+        "the end of a kept connection is no reason to wait",
+        "exporter/upstream/sender.py",
+        "if failure.of_a_kept_connection and tried == 1:",
+        "if False:",
+        ("tests/upstream/test_transport.py",),
+    ),
+    Protection(
+        "an answer that nobody reads takes bounded memory",
+        "exporter/upstream/transport.py",
+        "            self._transport.pause_reading()\n",
+        "            pass\n",
+        ("tests/upstream/test_transport.py",),
     ),
     Protection(
         "no silence is too long but by the timeout",
@@ -2697,10 +2753,13 @@ PROTECTIONS: Final = (
     ),
     Protection(
         "whoever says to be the API must prove it",
-        "exporter/upstream/client.py",
-        "verify=trusted,",
-        "verify=False,",
-        ("tests/upstream/test_client.py", "tests/upstream/test_network.py"),
+        "exporter/upstream/transport.py",
+        "self._tls: Any = tls",
+        "self._tls: Any = tls and ssl._create_unverified_context()",
+        (
+            "tests/upstream/test_client.py",
+            "tests/upstream/test_network.py",
+        ),
     ),
     Protection(
         "one context of TLS for all whose files hold the same",

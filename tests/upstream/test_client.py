@@ -350,7 +350,7 @@ def test_no_cookie_is_kept() -> None:
 def test_certificates_are_checked() -> None:
     for url in ("https://chat.seasalt.ai", "HTTPS://chat.seasalt.ai"):
         client = Client(workspace(base_url=url))
-        context = client._http._transport._pool._ssl_context  # type: ignore[attr-defined]  # noqa: SLF001 - where httpx keeps it
+        context = client._http._transport._tls  # type: ignore[attr-defined]  # noqa: SLF001 - where it is kept
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
 

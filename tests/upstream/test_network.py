@@ -350,25 +350,3 @@ def test_connecting_has_a_time_out_of_its_own_and_nothing_else_has() -> None:
 
     # The whole has its own, and waiting for a connection of our own pool is no fault of the API's.
     assert times == {"connect": 10, "read": None, "write": None, "pool": None}
-
-
-def test_there_are_connections_for_what_may_be_in_flight_and_one_for_the_list_of_bots() -> None:
-    pool = Client(workspace(concurrency=7))._http._transport._pool  # type: ignore[attr-defined]  # noqa: SLF001 - where httpx keeps it
-
-    assert pool._max_connections == 7 + 1  # noqa: SLF001
-
-
-def test_no_connection_is_used_twice() -> None:
-    with listening(good()) as api:
-        one = at(api.url())
-
-        async def go() -> None:
-            client = Client(one)
-            for _ in range(3):
-                await client.report(one.url, {}, KEY)
-            await client.close()
-
-        asyncio.run(go())
-
-    assert api.connections == 3
-    assert {asked.headers["connection"] for asked in api.asked} == {"close"}

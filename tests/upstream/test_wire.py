@@ -24,8 +24,8 @@ from exporter.config import Workspace
 from exporter.errors import Outcome, RequestFailed
 from exporter.metrics.telemetry import Telemetry
 from exporter.upstream.client import Client
-from exporter.upstream.network_backend import LARGEST_HEAD
 from exporter.upstream.sender import Sender
+from exporter.upstream.transport import LARGEST_HEAD
 
 HOST = "IP:127.0.0.1"
 
