@@ -11,6 +11,7 @@ from exporter.config.api_keys import orphaned
 from exporter.config.show import shown_configuration
 from exporter.config.validation import ORPHANED
 from exporter.errors import ConfigError, Mistake, StartError
+from exporter.model.shards import Shard
 from exporter.web import web_config
 
 
@@ -20,12 +21,14 @@ def now() -> datetime:
 
 
 def read(invocation: Invocation) -> Config:
-    """The configuration that the files contain now.
+    """The configuration that the files contain now, as the shard of the command line polls it.
 
     Raises:
         ConfigError: With every mistake.
+        StartError: If a limit is too low for so many shards.
     """
-    return load(invocation.values["config.file"], invocation.environment, now().date())
+    found = load(invocation.values["config.file"], invocation.environment, now().date())
+    return found.of_shard(Shard.parsed(invocation.one("shard")))
 
 
 def run(invocation: Invocation) -> int:
@@ -57,6 +60,8 @@ def configuration(invocation: Invocation) -> Config | None:
 
     Raises:
         ConfigError: With every mistake.
+        StartError: If a limit is too low for the shards, or with `--config.check`, if a workspace
+            could not be polled.
     """
     web, config, mistakes = invocation.one("web.config.file"), None, list[Mistake]()
     try:

@@ -13,6 +13,7 @@ from exporter import build, logs
 from exporter.commands.output import tell
 from exporter.did_you_mean import nearest
 from exporter.errors import StartError
+from exporter.model.shards import MOST, WHOLE, Shard
 from exporter.network_addresses import split, url_parts
 
 OTHER_ROUTES: Final = (
@@ -99,6 +100,7 @@ _MEANT: Final = {
 _CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor", "backfill", "probe")
 _SERVING: Final = ("serve", "demo")
 _REACHING: Final = (*_SERVING, "health")
+_SHARDED: Final = ("serve", "once", "plan")
 _SANDBOXED: Final = ("demo", "sandbox")
 _REBUILDING: Final = ("backfill", "demo")
 
@@ -163,6 +165,13 @@ FLAGS: Final = (
         name="state.file",
         help="file that keeps values and poll times over restarts",
         commands=("serve",),
+    ),
+    Flag(
+        name="shard",
+        default=str(WHOLE),
+        help="i/n, such as 0/3: poll the i-th of n parts of all targets, counted from 0, within as large a part"
+        " of all limits; give each of n instances another i",
+        commands=_SHARDED,
     ),
     Flag(
         name="web.config.file",
@@ -431,6 +440,10 @@ def _rules(flag: Flag, value: str) -> Iterator[tuple[bool, str]]:
     yield of == "config.file" and not value, "be the name of a file"
     yield bool(flag.choices) and value not in flag.choices, f"be one of {', '.join(flag.choices)}"
     yield of == "sandbox.seed" and not re.fullmatch("[0-9]{1,18}", value), "be a whole number"
+    yield (
+        of == "shard" and not _is_shard(value),
+        f"be i/n, like 0/3: i from 0 to n - 1, n up to {MOST}",
+    )
     few, many = FEW_BOTS, MANY_BOTS
     bots = f"be {few}, or a whole number from {many[0]} to {many[1]}"
     yield of == "bots" and not _is_bots(value), bots
@@ -462,6 +475,14 @@ def _is_bots(value: str) -> bool:
     fewest, most = MANY_BOTS
     number = int(value) if re.fullmatch("[0-9]{1,4}", value) else 0
     return number == FEW_BOTS or fewest <= number <= most
+
+
+def _is_shard(value: str) -> bool:
+    try:
+        Shard.parsed(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_day(value: str) -> bool:

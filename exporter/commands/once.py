@@ -34,7 +34,7 @@ async def _round(config: Config) -> int:
     telemetry.reloaded(now())
 
     for workspace in config.workspaces:
-        allowed, needed = workspace.requests_per_day, len(planned_calls(workspace, workspace.bots))
+        allowed, needed = workspace.own_per_day, len(planned_calls(workspace, workspace.bots))
         if allowed is not None and allowed < needed:
             text = f"a round takes {needed} requests, requests_per_day allows {allowed}"
             raise StartError(f"workspace {workspace.name}: {text}")

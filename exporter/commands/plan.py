@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from types import MappingProxyType
 from typing import Final
 
@@ -36,13 +36,21 @@ def lines(
     """A workspace's plan: a line per request, then the totals, then what probes add at most."""
     calls = planned_calls(workspace, workspace.bots)
     each: Sequence[Call] = ()
-    rate = workspace.requests_per_minute
+    shard = workspace.shard
+    limits = (workspace.requests_per_minute, workspace.requests_per_day)
+    rate = shard.pace(*limits)
     title = f"{workspace.dialect.title}, {workspace.timezone}"
-    yield f"workspace {workspace.name} ({title}): {len(calls)} requests a round"
+    part = "" if shard.alone else f", shard {shard}"
+    yield f"workspace {workspace.name} ({title}){part}: {len(calls)} requests a round"
     if workspace.discover_bots:
         each = planned_calls(workspace, (_EACH,))[len(planned_calls(workspace, ())) :]
         yield f"  every {show(workspace.discover_bots.interval):<6} workspace: the list of bots, a page or more"
         yield f"  at most {workspace.discover_bots.max_bots} bots of the list: max_bots"
+        if not shard.alone:
+            yield (
+                f"  each of the {shard.count} shards reads the whole list, and polls about 1 of"
+                f" {shard.count} bots in it"
+            )
     if workspace.knowledge_base:
         every = show(knowledge_base.INTERVAL)
         yield f"  every {every:<6} each bot: the files of its knowledge base, a page or more"
@@ -54,10 +62,10 @@ def lines(
         yield f"  every {show(call.interval):<6} {call.target.bot_id or 'workspace'}: {asked}"
     turns = [*calls, *listings(workspace, len(workspace.bots))]
     hourly = requests_per_hour(turns)
-    seconds = Fraction(60 * len(calls), rate)
+    seconds = 60 * len(calls) / rate
     yield f"  {_number(hourly)} requests an hour, {_number(hourly * 24)} a day"
-    yield f"  a round takes {_number(seconds)} s at {rate} requests a minute"
-    for shortage in shortages(turns, rate, workspace.requests_per_day):
+    yield f"  a round takes {_number(seconds)} s at {_number(rate, down=True)} requests a minute"
+    for shortage in shortages(turns, *limits, shard):
         yield f"  {shortage}"
     yield f"  about {sum(map(_series, calls))} series, more with more labels and channels"
     if each:
@@ -85,12 +93,12 @@ def _probes(
         )
 
 
-def _number(value: Fraction) -> str:
-    """The number with all integer digits and at least four significant ones, rounded up."""
+def _number(value: Fraction, *, down: bool = False) -> str:
+    """The number with all integer digits and at least four significant ones, rounded up or down."""
     scale = 1
     while value * scale < 1000 and (value * scale).denominator > 1:
         scale *= 10
-    return f"{ceil(value * scale) / scale:.12g}"
+    return f"{(floor if down else ceil)(value * scale) / scale:.12g}"
 
 
 def _series(call: Call) -> int:

@@ -33,7 +33,8 @@ from exporter.config import Config, Workspace
 from exporter.errors import StartError
 from exporter.metrics.snapshot_refresh import SnapshotRefresher
 from exporter.metrics.store import Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SHARD_INFO, Telemetry
+from exporter.model.shards import Shard
 from exporter.polling.fleet import Fleet
 from exporter.polling.poller import nowhere
 from exporter.polling.reload import Reloader, Source
@@ -159,6 +160,8 @@ class _Polling:
     def __init__(self, invocation: Invocation, settled: Callable[[], None]) -> None:
         path = invocation.one("state.file")
         self.telemetry = Telemetry(build.revision(invocation.environment))
+        shard = Shard.parsed(invocation.one("shard"))
+        self.telemetry.set(SHARD_INFO, 1, str(shard.index), str(shard.count))
         self.store = Store()
         self.snapshots = SnapshotRefresher(self.store, self.telemetry, now)
         self.file = StateFile(Path(path), self.telemetry, now) if path else None
@@ -291,7 +294,7 @@ def _web(invocation: Invocation, polling: _Polling, reloader: Reloader | None) -
     return Web(
         snapshot=polling.snapshots.current,
         own=lambda openmetrics: polling.telemetry.pieces(openmetrics=openmetrics),
-        ready=lambda: all(poller.answered for poller in polling.fleet),
+        ready=lambda: all(poller.ready for poller in polling.fleet),
         status=polling.glance,
         reload=reloader.reload if reloader and allowed else None,
         telemetry_path=unquote(invocation.one("web.telemetry-path")),
@@ -322,6 +325,7 @@ def _tell_the_start(config: Config, invocation: Invocation, fleet: Fleet) -> Non
     """Log the start, with the request rate of the configuration."""
     extra = {
         "version": __version__,
+        "shard": invocation.one("shard"),
         "config": ",".join(invocation.values["config.file"]),
         "workspaces": len(config.workspaces),
         "requests_per_minute": round(sum(poller.requests_per_minute for poller in fleet), 2),

@@ -5,6 +5,7 @@ import stat
 import zoneinfo
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,7 @@ from exporter.model.durations import Duration
 from exporter.model.entry import Entry
 from exporter.model.label_values import writable
 from exporter.model.report import LabelName, Section, matching, printable
+from exporter.model.shards import WHOLE, Shard
 from exporter.network_addresses import url_parts
 
 _ID_WORDS: Final = "letters, digits and . _ : @ -"
@@ -405,6 +407,7 @@ class Workspace(Settings):
         description="Reports to poll. If omitted, one of each metric of the API that needs no option.",
     )
     _entries: tuple[Entry, ...] = PrivateAttr(())
+    _shard: Shard = PrivateAttr(WHOLE)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -416,6 +419,33 @@ class Workspace(Settings):
         copy = self.model_copy()
         copy._entries = entries  # noqa: SLF001 - a fresh copy that nothing else refers to
         return copy
+
+    @property
+    def shard(self) -> Shard:
+        """Which part of the workspace this instance polls."""
+        return self._shard
+
+    def of_shard(self, shard: Shard) -> Self:
+        """The workspace as one shard polls it: with its own of the configured bots."""
+        own = tuple(bot for bot in self.bots if shard.owns(self.name, bot.id))
+        copy = self.model_copy(update={"bots": own})
+        copy._shard = shard  # noqa: SLF001 - a fresh copy that nothing else refers to
+        return copy
+
+    @property
+    def own_per_minute(self) -> Fraction:
+        """This shard's part of `requests_per_minute`."""
+        return Fraction(self.requests_per_minute, self.shard.count)
+
+    @property
+    def own_per_day(self) -> int | None:
+        """This shard's part of `requests_per_day`; None without a limit."""
+        return None if self.requests_per_day is None else self.shard.per_day(self.requests_per_day)
+
+    @property
+    def own_concurrency(self) -> int:
+        """This shard's part of `concurrency`."""
+        return self.shard.part(self.concurrency)
 
     @property
     def dialect(self) -> Api:

@@ -5,8 +5,8 @@ those in others. Then the checks that involve several settings run. All mistakes
 once.
 """
 
-from collections.abc import Iterable, Mapping, Set as AbstractSet
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from exporter.config.settings import MODULE_NAME, Module, Settings, Workspace
 from exporter.config.shape import validated
 from exporter.config.yaml_document import Document, Place, read
 from exporter.did_you_mean import did_you_mean
-from exporter.errors import ConfigError, Mistake
+from exporter.errors import ConfigError, Mistake, StartError
 from exporter.model import bot_list, knowledge_base
 from exporter.model.apis import APIS
 from exporter.model.durations import show
@@ -28,6 +28,7 @@ from exporter.model.entry import Entry
 from exporter.model.label_values import personal
 from exporter.model.report import AnyReport, Form, Options, Windows
 from exporter.model.samples import BOT_LABELS, COMMON_LABELS, PROBE_LABELS, REPORT_LABELS
+from exporter.model.shards import Shard
 from exporter.model.windows import window
 from exporter.reports.catalogue import REPORTS, of_api
 
@@ -64,6 +65,31 @@ class Config:
     workspaces: tuple[Workspace, ...]
     warnings: tuple[Mistake, ...] = ()
     modules: Mapping[str, Module] = field(default_factory=dict)
+
+    def of_shard(self, shard: Shard) -> "Config":
+        """The configuration as one shard polls it.
+
+        Raises:
+            StartError: With a line for each limit that is too low to give every shard a part.
+        """
+        if shard.alone:
+            return self
+        wrong = [text for one in self.workspaces for text in _indivisible(one, shard)]
+        if wrong:
+            raise StartError("\n".join(wrong))
+        own = tuple(workspace.of_shard(shard) for workspace in self.workspaces)
+        return replace(self, workspaces=own)
+
+
+def _indivisible(workspace: Workspace, shard: Shard) -> Iterator[str]:
+    least = {"concurrency": shard.count, "requests_per_day": shard.whole_day(1)}
+    for name, needed in least.items():
+        allowed = getattr(workspace, name)
+        if allowed is not None and allowed < needed:
+            yield (
+                f"workspace {workspace.name}: {name} {allowed} is too low for {shard.count} shards,"
+                f" which need {needed}"
+            )
 
 
 def load(files: Iterable[str], environment: Mapping[str, str], today: date) -> Config:

@@ -132,6 +132,12 @@ BUILD_INFO: Final = OwnFamily(
     "What is running; always 1.",
     ("version", "revision", "python"),
 )
+SHARD_INFO: Final = OwnFamily(
+    "gauge",
+    "seasalt_exporter_shard_info",
+    "Which shard this is, from 0, and how many there are; always 1.",
+    ("shard", "shards"),
+)
 RELOAD_SUCCESSFUL: Final = OwnFamily(
     "gauge",
     "seasalt_exporter_config_last_reload_successful",
@@ -193,7 +199,7 @@ LOG_LINES_DROPPED: Final = OwnFamily(
 OWN_FAMILIES: Final = (
     *(UP, REQUESTS, REQUEST_DURATION, RETRIES, PAUSED_UNTIL, BUDGET_REMAINING, KEY_VALID),
     *(SERIES, SERIES_DROPPED, SCHEMA_DRIFT, KNOWLEDGE_BASE, LOAD, UTC_OFFSET),
-    *(BUILD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
+    *(BUILD_INFO, SHARD_INFO, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, PAGE_BYTES),
     *(STATE_WRITTEN, STATE_TIMESTAMP, STATE_WRITE_FAILURES, STATE_QUARANTINED),
     *(WEB_RELOAD_SUCCESSFUL, WEB_RELOAD_TIMESTAMP),
     *(BUGS, LOG_LINES_DROPPED),

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from exporter.config import Discovery, Workspace
 from exporter.errors import Cause, Outcome, ReplyError, RequestFailed
@@ -53,7 +54,9 @@ async def whole_list(
 
 def known_bots(workspace: Workspace, listed: RememberedBots) -> KnownBots:
     """The known bots of a workspace with bot discovery, from what is remembered of its list."""
-    return KnownBots(workspace.bots, workspace.discover_bots or Discovery(), listed.bots)
+    owns = partial(workspace.shard.owns, workspace.name)
+    discovery = workspace.discover_bots or Discovery()
+    return KnownBots(workspace.bots, discovery, listed.bots, owns=owns)
 
 
 class BotDiscovery:
@@ -91,7 +94,9 @@ class BotDiscovery:
         self._key = Key(target(self._workspace), REPORT, "")
         self._told: tuple[object, ...] = ()
         self.listed_once = False
-        place = phase(f"{self._workspace.name}|{REPORT}", self._interval)
+        name, shard = workspace.name, workspace.shard
+        # Each shard reads the list, so at a time of its own.
+        place = phase(f"{name}|{REPORT}{'' if shard.alone else f'|{shard}'}", self._interval)
         self._rhythm = Rhythm(self._interval, place, self._workspace.zone)
         self._due = now()
 
@@ -194,8 +199,8 @@ class BotDiscovery:
 
     def _tell_left_out(self, number: int) -> None:
         """Log and count the bots beyond `max_bots`."""
-        if not number:
-            return
+        if not number or not self._workspace.shard.owns(self._workspace.name):
+            return  # one shard is enough to count them
         self._results.dropped("max_bots", number)
         reason = (
             f"the list has at least {number} more than max_bots {self._most}, which are not polled"

@@ -103,7 +103,9 @@ class KnowledgeBases:
         if name not in self._due:
             last = self._results.store.last_success(files_key(self._workspace, bot))
             now = self._now()
-            self._due[name] = self._rhythm(bot).after(min(last, now)) if last else now
+            patient = not self._workspace.shard.alone  # another shard may have counted them
+            since = min(last, now) if last else now
+            self._due[name] = self._rhythm(bot).after(since) if last or patient else now
         return self._due[name]
 
     def _wanted(self, bot: Bot) -> bool:

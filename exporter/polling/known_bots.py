@@ -1,6 +1,6 @@
 """Which bots of a workspace are polled: the configured ones and the discovered ones. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property
 from typing import Final
 
@@ -9,6 +9,9 @@ from exporter.errors import ReplyError
 from exporter.model.bot_list import ListedBot, Listing
 from exporter.model.samples import Sample
 
+Owns = Callable[[str], bool]
+"""Returns whether this instance polls the bot with an id."""
+
 LISTINGS_BEFORE_GONE: Final = 2
 """Complete lists in a row without a bot after which it counts as gone."""
 
@@ -16,11 +19,14 @@ LISTINGS_BEFORE_GONE: Final = 2
 class KnownBots:
     """The configured bots, and the discovered ones from the last-known-good lists.
 
+    Other shards' bots are remembered, too, so that all shards judge a list alike, but not shown.
+
     Args:
         configured: The bots in the configuration; they stay whatever the list says.
         discovery: Selects the listed bots to poll.
         remembered: The listed bots from before, see the property `remembered`.
         left_out: The initial value of the attribute.
+        owns: Which listed bots are this shard's; all by default.
 
     Attributes:
         left_out: The bots of the last list beyond `max_bots`.
@@ -32,14 +38,17 @@ class KnownBots:
         discovery: Discovery,
         remembered: Iterable[tuple[ListedBot, int]] = (),
         left_out: int = 0,
+        owns: Owns = lambda _: True,
     ) -> None:
         self.left_out = left_out
+        self._owns = owns
         self._configured = {bot.id: bot for bot in configured}
         self._discovery = discovery
         self._listed = {str(bot.id): (bot, missed) for bot, missed in remembered}
         self._shown = {
             identity: self._configured.get(identity) or Bot(id=identity, name=bot.shown_name)
             for identity, (bot, _) in self._listed.items()
+            if owns(identity)
         }
 
     def after(self, listing: Listing) -> "KnownBots":
@@ -64,7 +73,9 @@ class KnownBots:
                 found[identity] = bot, 0
             else:
                 left_out += 1
-        return KnownBots(self._configured.values(), self._discovery, found.values(), left_out)
+        return KnownBots(
+            self._configured.values(), self._discovery, found.values(), left_out, self._owns
+        )
 
     @property
     def known(self) -> Collection[str]:
@@ -80,13 +91,14 @@ class KnownBots:
     def bots(self) -> tuple[Bot, ...]:
         """The bots to poll now, the configured ones first."""
         found = (
-            self._shown[identity]
-            for identity, (listed, _) in self._listed.items()
-            if identity not in self._configured and self._discovery.wants(listed.name or "")
+            bot
+            for identity, bot in self._shown.items()
+            if identity not in self._configured
+            and self._discovery.wants(self._listed[identity][0].name or "")
         )
         return (*self._configured.values(), *found)
 
     def facts(self) -> Iterator[tuple[Bot, tuple[Sample, ...]]]:
-        """The samples about every listed bot, polled or not."""
-        for identity, (listed, _) in self._listed.items():
-            yield self._shown[identity], tuple(listed.samples())
+        """The samples about every listed bot of this shard, polled or not."""
+        for identity, bot in self._shown.items():
+            yield bot, tuple(self._listed[identity][0].samples())

@@ -162,7 +162,10 @@ def _common(entry: Entry, group: list[Entry]) -> int:
 
 
 def planned_calls(workspace: Workspace, bots: Iterable[Bot]) -> tuple[Call, ...]:
-    """Every call of a workspace with these bots, the calls about the workspace itself first."""
+    """Every call of a workspace with these bots, the calls about the workspace itself first.
+
+    If the workspace is shared by shards, the bots are those of its shard.
+    """
     scoped = {
         scope: group(
             (entry for entry in workspace.entries if entry.scope == scope),
@@ -170,7 +173,8 @@ def planned_calls(workspace: Workspace, bots: Iterable[Bot]) -> tuple[Call, ...]
         )
         for scope in ("workspace", "bots")
     }
-    targets = [(target(workspace), scoped["workspace"])]
+    whole = [(target(workspace), scoped["workspace"])]
+    targets = whole if workspace.shard.owns(workspace.name) else []
     targets += [(target(workspace, bot), scoped["bots"]) for bot in bots]
     return tuple(
         Call(workspace.dialect, one, entries) for one, groups in targets for entries in groups

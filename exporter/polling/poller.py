@@ -144,11 +144,11 @@ class ReportPoller:
         self._results = results
         self._now = now
         self._noted = noted
-        self._queue = TurnQueue(now)
+        self._queue = TurnQueue(now, patient=not workspace.shard.alone)
         self._refused: dict[Key, datetime] = {}
         self._split_in_vain: dict[str, datetime] = {}
         self._missing_bots = MissingBots()
-        self._slots = asyncio.Semaphore(workspace.concurrency)
+        self._slots = asyncio.Semaphore(workspace.own_concurrency)
 
     def recall(self, turns: RememberedTurns) -> None:
         """Restore what was remembered; call this before `assign`."""
@@ -217,6 +217,11 @@ class ReportPoller:
     def bots(self) -> tuple[Bot, ...]:
         """The bots that are polled."""
         return self._queue.workload.bots
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no report is due or in flight."""
+        return self._queue.quiet
 
     @property
     def requests_per_minute(self) -> float:

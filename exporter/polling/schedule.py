@@ -23,6 +23,7 @@ from math import ceil
 from typing import Final, Protocol
 
 from exporter.model.durations import show
+from exporter.model.shards import WHOLE, Shard
 from exporter.model.targets import fraction
 from exporter.model.windows import DAY, TODAY, begins, local_day
 from exporter.polling.plan import Call
@@ -94,7 +95,7 @@ def phase(identity: str, interval: timedelta) -> timedelta:
 
 
 def rhythms(
-    calls: Iterable[Call], per_minute: int, concurrency: int, zone: tzinfo
+    calls: Iterable[Call], per_minute: Fraction | int, concurrency: int, zone: tzinfo
 ) -> Mapping[Call, Rhythm]:
     """The rhythm of each call of a workspace.
 
@@ -122,7 +123,7 @@ def rhythms(
     }
 
 
-def real_interval(calls: Iterable[Turn], per_minute: int) -> timedelta:
+def real_interval(calls: Iterable[Turn], per_minute: Fraction | int) -> timedelta:
     """The interval that the most frequent calls really get if the rate limit is too low.
 
     The call that has waited longest goes first. So all calls that are too frequent get the same
@@ -168,22 +169,25 @@ class Shortage:
         allowed: Its value.
         needed: The lowest value that would be enough.
         consequence: What happens, in words.
+        shards: How many shards share it.
     """
 
     setting: str
     allowed: int
     needed: int
     consequence: str
+    shards: int = 1
 
     def __str__(self) -> str:
         """The shortage in one line."""
+        among = f" among {self.shards} shards" if self.shards > 1 else ""
         return (
-            f"{self.setting} {self.allowed} is too low for the intervals, which need {self.needed}:"
-            f" {self.consequence}"
+            f"{self.setting} {self.allowed}{among} is too low for the intervals, which need"
+            f" {self.needed}: {self.consequence}"
         )
 
 
-def load(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> float:
+def load(calls: Iterable[Turn], per_minute: Fraction | int, per_day: int | None) -> float:
     """The requests that the intervals of all calls need, as a share of the allowed ones.
 
     Above 1, the intervals cannot be kept. An alert compares the share with 1, so it is rounded only
@@ -193,22 +197,44 @@ def load(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> float:
     return float(max(hourly / (60 * per_minute), hourly * 24 / per_day if per_day else 0))
 
 
-def shortages(calls: Iterable[Turn], per_minute: int, per_day: int | None) -> Iterator[Shortage]:
-    """The settings of a workspace that allow too few requests for its calls."""
+def shortages(
+    calls: Iterable[Turn], per_minute: int, per_day: int | None, shard: Shard = WHOLE
+) -> Iterator[Shortage]:
+    """The settings of a workspace that allow too few requests for its calls.
+
+    Args:
+        calls: The calls, of one shard alone.
+        per_minute: The limit per minute of all shards together.
+        per_day: The limit per day of all shards together; None for no limit.
+        shard: The shard.
+    """
     given = list(calls)
     hourly = requests_per_hour(given)
-    if hourly > 60 * per_minute:
-        real = show(real_interval(given, per_minute))
+    if hourly * shard.count > 60 * per_minute:
         yield Shortage(
             "requests_per_minute",
             per_minute,
-            ceil(hourly / 60),
-            f"what is to be polled more often is polled every {real}",
+            ceil(hourly * shard.count / 60),
+            _slower(given, Fraction(per_minute, shard.count)),
+            shard.count,
         )
-    if per_day and hourly * 24 > per_day:
+    if per_day and hourly * 24 > shard.per_day(per_day):
         yield Shortage(
-            "requests_per_day", per_day, ceil(hourly * 24), _spent(hourly, per_minute, per_day)
+            "requests_per_day",
+            per_day,
+            shard.whole_day(ceil(hourly * 24)),
+            _spent(hourly, per_minute, per_day)
+            if shard.alone
+            else _slower(given, shard.pace(per_minute, per_day)),
+            shard.count,
         )
+
+
+def _slower(calls: list[Turn], per_minute: Fraction) -> str:
+    """How often the most frequent calls are really polled, in words."""
+    return (
+        f"what is to be polled more often is polled every {show(real_interval(calls, per_minute))}"
+    )
 
 
 def _spent(hourly: Fraction, per_minute: int, per_day: int) -> str:

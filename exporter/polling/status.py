@@ -91,8 +91,8 @@ class WorkspaceStatus:
 
     Attributes:
         requests_today: The known requests of the current local day.
-        requests_per_day: The limit per day; None for no limit.
-        requests_per_minute: The rate limit.
+        requests_per_day: The limit per day, a shard's part of it; None for no limit.
+        requests_per_minute: The rate limit, likewise.
         answered: Whether the API has answered any request yet.
         load: The requests that the intervals lead to, as a share of the allowed ones.
         paused_until: When the pause ends that the API requested; None without one.
@@ -109,7 +109,7 @@ class WorkspaceStatus:
     answered: bool
     requests_today: int
     requests_per_day: int | None
-    requests_per_minute: int
+    requests_per_minute: float
     targets: tuple[TargetStatus, ...]
     load: float = 0.0
     paused_until: datetime | None = None

@@ -58,13 +58,16 @@ class TurnQueue:
 
     Args:
         now: The present as an aware instant; durations come from the event loop's clock.
+        patient: Whether a new call waits for its regular turn, because another shard may have sent it
+            within the last interval.
 
     Attributes:
         workload: The workload in force.
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], *, patient: bool = False) -> None:
         self.workload = EMPTY
+        self._patient = patient
         self._now = now
         self._turns: list[Turn] = []
         self._in_flight: dict[str, Turn] = {}
@@ -86,6 +89,12 @@ class TurnQueue:
         """
         turns = (*self._turns, *self._in_flight.values())
         return {turn.call.signature: turn.due for turn in turns}
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no call is due or in flight."""
+        now = self._now()
+        return not self._in_flight and all(turn.due > now for turn in self._turns[:1])
 
     @property
     def known(self) -> set[str]:
@@ -116,7 +125,8 @@ class TurnQueue:
     def placed(self, workload: Workload) -> list[Turn]:
         """The turns of a workload's calls; changes nothing, see `assign`.
 
-        A call that is in the queue or remembered keeps its next turn. A new call is due now.
+        A call that is in the queue or remembered keeps its next turn. A new call is due now, or if
+        the queue is patient, at its regular turn.
         """
         # By signature: the reports of a renamed bot are needed under the new name soon.
         kept = {turn.call.signature: turn for turn in self._turns}
@@ -130,6 +140,8 @@ class TurnQueue:
             elif call.signature in self._remembered:
                 # The clock may have been set back since, or the interval may be shorter now.
                 turn.due = min(self._remembered[call.signature], workload.rhythms[call].after(now))
+            elif self._patient and identity not in self.workload.calls:
+                turn.due = workload.rhythms[call].after(now)
             turns.append(turn)
         heapq.heapify(turns)
         return turns

@@ -54,11 +54,13 @@ class Workload:
         calls = {call.identity: call for call in planned_calls(workspace, polled)}
         given = calls.values()
         turns: list[Turn] = [*given, *listings(workspace, len(polled))]
-        allowed = (workspace.requests_per_minute, workspace.requests_per_day)
+        limits = (workspace.requests_per_minute, workspace.requests_per_day, workspace.shard)
         return cls(
             bots=polled,
             calls=calls,
-            rhythms=rhythms(given, allowed[0], workspace.concurrency, workspace.zone),
+            rhythms=rhythms(
+                given, workspace.own_per_minute, workspace.own_concurrency, workspace.zone
+            ),
             wanted={
                 key: (call.signature, entry)
                 for call in given
@@ -68,15 +70,19 @@ class Workload:
                 files_key(workspace, bot) for bot in polled if workspace.knowledge_base
             ),
             requests_per_minute=float(requests_per_hour(turns) / 60),
-            load=load(turns, *allowed),
-            shortages=tuple(shortages(turns, *allowed)),
+            load=load(turns, workspace.own_per_minute, workspace.own_per_day),
+            shortages=tuple(shortages(turns, *limits)),
         )
 
 
 def listings(workspace: Workspace, bots: int) -> list[Turn]:
-    """The turns of the lists: the pages of the bot list, at least one, and each bot's files."""
+    """The turns of the lists: the pages of the bot list, at least one, and each bot's files.
+
+    `bots` are those of one shard, which reads the list of about as many times more as there are shards.
+    """
     found = workspace.discover_bots
-    pages: list[Turn] = [found] * (ceil(bots / PAGE_SIZE) or 1) if found else []
+    listed = bots * workspace.shard.count
+    pages: list[Turn] = [found] * (ceil(listed / PAGE_SIZE) or 1) if found else []
     return [*pages, *[_FILES] * (bots if workspace.knowledge_base else 0)]
 
 

@@ -226,6 +226,7 @@ class WorkspacePoller:
         now, answered, requests_today = self._now(), self.answered, self.sender.requests_today
         load, key_valid = self.reports.load, self.sender.key_valid
         paused_until, probe_at = self.sender.held_back
+        rate = float(self.workspace.own_per_minute)
 
         def status(rest: Rest) -> WorkspaceStatus:
             return WorkspaceStatus(
@@ -234,8 +235,8 @@ class WorkspacePoller:
                 timezone=self.workspace.timezone,
                 answered=answered,
                 requests_today=requests_today,
-                requests_per_day=self.workspace.requests_per_day,
-                requests_per_minute=self.workspace.requests_per_minute,
+                requests_per_day=self.workspace.own_per_day,
+                requests_per_minute=int(rate) if rate.is_integer() else rate,
                 targets=targets(polled() | found | counted(), records, now, rest),
                 load=load,
                 paused_until=paused_until,
@@ -254,6 +255,15 @@ class WorkspacePoller:
     def answered(self) -> bool:
         """Whether the API has answered any request, or values from before a restart are valid."""
         return self.sender.answered or self._restored
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing that the page should have by now is missing for want of an answer.
+
+        A shard may own nothing of a workspace, or wait for the first turn of what it owns.
+        """
+        early = not self.workspace.shard.alone and self.knows_its_bots and self.reports.quiet
+        return self.answered or early
 
     @property
     def waits(self) -> object:

@@ -528,7 +528,7 @@ def _transport(workspace: Workspace, trusted: Trust) -> Network:
     # And one for the bot list, one for the knowledge base, and those of the probes.
     more = 1 + workspace.knowledge_base + MOST_PROBES * workspace.has_probes
     context = trusted if isinstance(trusted, ssl.SSLContext) else None
-    return Network(context, _proxy(workspace, trusted), workspace.concurrency + more)
+    return Network(context, _proxy(workspace, trusted), workspace.own_concurrency + more)
 
 
 def _proxy(workspace: Workspace, trusted: Trust) -> httpx.Proxy | None:

@@ -33,7 +33,7 @@ from typing import Final
 from exporter.config import Workspace
 from exporter.errors import Cause, NotSent, Outcome, RequestFailed
 from exporter.upstream.circuit_breaker import PROBE_EVERY, CircuitBreaker
-from exporter.upstream.request_budget import RequestBudget
+from exporter.upstream.request_budget import CAPACITY, RequestBudget
 from exporter.upstream.retries import Uniform
 from exporter.upstream.retry_after import LONGEST, RequestedPause
 from exporter.upstream.shared_keys import SharedPause
@@ -95,13 +95,16 @@ class Limiter:
         self._time = time
         self._now = now
         self._timeout = workspace.timeout.total_seconds()
+        shard = workspace.shard
         self.budget = RequestBudget(
-            workspace.requests_per_minute,
-            workspace.requests_per_day,
+            shard.pace(workspace.requests_per_minute, workspace.requests_per_day),
+            workspace.own_per_day,
             workspace.zone,
             time(),
             standing.day,
             standing.spent,
+            max(1, shard.part(CAPACITY)),
+            by_day=not shard.alone,
         )
         parked = self._ahead(standing.not_before, LONGEST)
         self._requested_pause = RequestedPause(time() if parked is None else parked, uniform)

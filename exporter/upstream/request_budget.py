@@ -12,6 +12,9 @@ together.
 
 The limit per day counts the requests of the local day. It does survive a restart.
 
+If several shards share the budget, each has a part of the rate, of the bucket and of the limit per
+day, see `exporter.model.shards`.
+
 Tokens are exact fractions and times are whole microseconds. A caller that sleeps exactly as long as
 `take` says therefore finds a whole token, and no rounding error makes it wait again.
 
@@ -41,25 +44,30 @@ class RequestBudget:
     """A token bucket, and a counter of the local day's requests.
 
     Args:
-        per_minute: Tokens added per minute.
+        per_minute: Tokens added per minute; a fraction if other shards have the rest.
         per_day: Requests allowed per local day; None for no limit.
         zone: The time zone of the local day.
         at: The present.
         day: The local day that was counted before a restart; None if there was none.
         spent: The requests counted on that day.
+        capacity: Tokens that the bucket can hold.
+        by_day: Whether tokens are lost at local midnight, so that no day gets more than its own.
 
     Attributes:
         day: The local day that is being counted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two are of shards alone
         self,
-        per_minute: int,
+        per_minute: Fraction | int,
         per_day: int | None,
         zone: tzinfo,
         at: float,
         day: date | None = None,
         spent: int = 0,
+        capacity: int = CAPACITY,
+        *,
+        by_day: bool = False,
     ) -> None:
         self.day = day
         self._full = Fraction(per_minute, 60)
@@ -70,10 +78,16 @@ class RequestBudget:
         self._tokens = Fraction()
         self._at = ticks(at)
         self._spent = spent
+        self._capacity = capacity
+        self._by_day = by_day
+        self._filled_on: date | None = None
 
     def take(self, at: float, now: datetime) -> float:
         """Spend one request and return 0, or return the seconds to wait if none is allowed yet."""
         self._refill(at)
+        today = local_day(now, self._zone)
+        if self._by_day and today != self._filled_on:
+            self._tokens, self._filled_on = Fraction(), today
         tomorrow = self.until_tomorrow(now)
         if tomorrow:
             return tomorrow
@@ -109,7 +123,7 @@ class RequestBudget:
     def _refill(self, at: float) -> None:
         before, self._at = self._at, ticks(at)
         come = max(0, self._at - before) * self._per_second / TICKS
-        self._tokens = min(Fraction(CAPACITY), self._tokens + come)
+        self._tokens = min(Fraction(self._capacity), self._tokens + come)
 
     def spent(self, now: datetime) -> int:
         """The requests sent on the current local day."""

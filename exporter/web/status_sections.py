@@ -235,7 +235,7 @@ def _workspace(
         load=html(
             "{load} <small>at most {rate}/min</small>",
             load=f"{workspace.load:,.0%}",
-            rate=f"{workspace.requests_per_minute:,}",
+            rate=f"{workspace.requests_per_minute:,.6g}",
         ),
         key=_key(workspace),
         pause=words.held_back(workspace, now) or html("none"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.loopback import Listening, listening
 from support.processes import finished
+from support.sharded import of_shard
 from support.states import real
 from support.workspaces import TODAY, workspace
 
@@ -136,6 +137,31 @@ def test_the_plan_adds_up_what_is_configured_and_what_each_discovered_bot_adds()
         "  about 50 series, more with more labels and channels",
         "  and for each bot that is discovered 2 requests a round, 9 an hour, about 18 series",
     ]
+
+
+def test_the_plan_of_a_shard_has_its_own_requests_and_its_part_of_the_limits() -> None:
+    one = workspace(["total_usage", "label_overview"], bots=9, requests_per_minute=2, concurrency=6)
+    told = [list(plan.lines(of_shard(one, f"{index}/3"))) for index in range(3)]
+
+    requests = [line for lines in told for line in lines if line.startswith("  every")]
+    assert sorted(requests) == sorted(
+        line for line in plan.lines(one) if line.startswith("  every")
+    )
+    for index, lines in enumerate(told):
+        own = [line for line in lines if line.startswith("  every")]
+        assert lines[0] == (
+            f"workspace acme (SeaChat, UTC), shard {index}/3: {len(own)} requests a round"
+        )
+        assert any(" s at 0.6666 requests a minute" in line for line in lines)
+        assert not any("the list of bots" in line for line in lines)
+
+
+def test_the_plan_of_a_shard_says_that_each_reads_the_whole_list() -> None:
+    one = workspace(["total_usage"], workspace_id="ws-1", discover_bots={}, concurrency=6)
+    told = list(plan.lines(of_shard(one, "1/3")))
+
+    assert "  each of the 3 shards reads the whole list, and polls about 1 of 3 bots in it" in told
+    assert "  1 requests an hour, 24 a day" in told
 
 
 def test_the_plan_of_a_workspace_without_discovery_says_nothing_of_it() -> None:

@@ -39,7 +39,7 @@ def test_every_flag_is_an_environment_variable_as_well(flag: Flag) -> None:
     urls = dict.fromkeys(("web.external-url", "web.grafana-url", "web.runbooks-url"), "http://x/y")
     urls |= dict.fromkeys(("push", "push.query-url"), "http://x/y")
     days = {"from": "2026-11-19", "to": "2026-11-19", "intraday": "14d", "history": "365d"}
-    odd = urls | days | {"sandbox.seed": "7", "bots": "50", "label": "job=seasalt"}
+    odd = urls | days | {"sandbox.seed": "7", "bots": "50", "label": "job=seasalt", "shard": "1/3"}
     value = "[::1]:0" if flag.name.endswith("address") else odd.get(flag.name, "/x")
     value = flag.choices[-1] if flag.choices else "true" if flag.switch else value
 

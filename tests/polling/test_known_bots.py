@@ -429,3 +429,12 @@ def test_a_configured_bot_stays_with_its_own_name_whatever_the_list_says() -> No
         ("b9", "b9"),
         ("b2", "Bot 2"),
     ]
+
+
+def test_a_shard_remembers_every_bot_and_shows_its_own() -> None:
+    of_two = KnownBots((), Discovery(), owns=lambda identity: identity == "b2")
+    found = of_two.after(listing(bot(1), bot(2))).after(listing(bot(1), bot(2), bot(3)))
+
+    assert ids(found) == ["b2"]
+    assert [shown.id for shown, _ in found.facts()] == ["b2"]
+    assert [str(listed.id) for listed, _ in found.remembered] == ["b1", "b2", "b3"]

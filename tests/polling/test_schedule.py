@@ -10,6 +10,7 @@ from hypothesis import example, given, settings, strategies as st
 from support.workspaces import workspace
 
 from exporter.config import Bot
+from exporter.model.shards import Shard
 from exporter.model.targets import Target
 from exporter.model.windows import DAY, begins, local_day
 from exporter.polling.plan import Call, planned_calls
@@ -184,6 +185,21 @@ def test_a_shortage_says_what_will_be_and_what_would_be_right() -> None:
         " after midnight once requests_per_minute is enough"
     )
     assert load(calls((30, "10m")), 1, 2160) == pytest.approx(3)
+
+
+def test_a_shortage_of_a_shard_is_of_what_all_shards_share() -> None:
+    """A third of the requests, with a third of each limit."""
+    [minute, day] = shortages(calls((10, "10m")), 1, 2160, Shard(0, 3))
+
+    assert str(minute) == (
+        "requests_per_minute 1 among 3 shards is too low for the intervals, which need 3: what is to"
+        " be polled more often is polled every 30m"
+    )
+    assert str(day) == (
+        "requests_per_day 2160 among 3 shards is too low for the intervals, which need 4500: what is"
+        " to be polled more often is polled every 30m"
+    )
+    assert list(shortages(calls((10, "10m")), 3, 4500, Shard(0, 3))) == []
 
 
 @pytest.mark.parametrize(

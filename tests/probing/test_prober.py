@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.sharded import Shards
 from support.talk import CONVERSATION, HOURS, RIGHT, Bot, Probed, message, reply
 from support.virtual import START
 from support.workspaces import KEY
@@ -756,3 +757,25 @@ def test_a_bot_that_left_is_forgotten_only_when_its_interval_is_over() -> None:
 def test_the_time_of_a_probe_is_that_of_its_beginning() -> None:
     run = Probed(Bot(seconds=3))
     assert run.once().at == START
+
+
+# With other shards.
+
+
+def test_each_bot_is_listed_and_probed_by_exactly_one_shard() -> None:
+    listed, allowed = list[str](), list[str]()
+
+    async def story(run: Shards) -> None:
+        run.start("0/3", "1/3", "2/3")
+        await asyncio.sleep(MINUTES)
+        for instance in run.running.values():
+            prober = Prober(lambda one=instance: [one.poller], run.world.now)  # type: ignore[misc]  # bound here
+            prober.adopt({"hours": HOURS})
+            listed.extend(one.bot.bot_id for one in prober.targets())
+            allowed.extend(bot for bot in bots if prober.allows("acme", bot, "hours"))
+
+    run = Shards(12, modules={"hours": HOURS.model_dump(mode="json")}, probes=["hours"])
+    bots = [bot.id for bot in run.one.bots]
+    run.through(story)
+
+    assert sorted(listed) == sorted(allowed) == sorted(bots)

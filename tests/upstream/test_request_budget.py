@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -170,3 +171,25 @@ def test_what_was_spent_in_an_earlier_life_counts_on_its_day_alone() -> None:
 
     budget = RequestBudget(60, 10, UTC, at=0.0, day=NOON.date() - timedelta(days=1), spent=9)
     assert budget.remaining(NOON) == 10
+
+
+# With other shards.
+
+
+def test_a_shards_bucket_holds_its_part() -> None:
+    budget = RequestBudget(60, None, UTC, at=0.0, capacity=3)
+
+    taken = 0
+    while budget.take(3600.0, NOON) == 0:
+        taken += 1
+    assert taken == 3
+
+
+def test_what_a_shard_has_saved_up_before_midnight_is_not_spent_on_the_next_day() -> None:
+    budget = RequestBudget(Fraction(20), 1000, UTC, at=0.0, capacity=3, by_day=True)
+    late = NOON.replace(hour=23, minute=59)
+    budget.take(0.0, late)
+
+    assert budget.take(30.0, late + timedelta(seconds=30)) == 0
+    assert budget.take(90.0, late + timedelta(seconds=90)) == pytest.approx(3)
+    assert budget.take(93.0, late + timedelta(seconds=93)) == 0
