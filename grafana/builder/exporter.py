@@ -15,6 +15,11 @@ _SUCCESS: Final = reports("success")
 _KEY: Final = own("seasalt_api_key_valid", _PLACE, of="min")
 _AGE: Final = f"(time() - {reports('last_success_timestamp_seconds')})"
 _LATE: Final = f"{_AGE} / {reports('interval_seconds')} > bool {LATE:g}"
+_VALUES: Final = (
+    f"max by ({_PLACE}, shard) ({own('seasalt_series')}"
+    f" * on (job, instance) group_left (shard) {own('seasalt_exporter_shard_info')})"
+)
+"""Of each shard: their values add up, those of two exporters of one shard do not."""
 _RATE: Final = "[$__rate_interval]"
 _HOUR: Final = "[1h]"
 """For what is counted one by one: the same number however far the time range reaches."""
@@ -71,7 +76,7 @@ GLANCE: Final = (
     _stat(
         "Values",
         "How many values from the API are exported?",
-        total(own("seasalt_series", "api, workspace")),
+        total(_VALUES),
     ),
     _stat(
         "Files",
@@ -103,7 +108,7 @@ TABLES: Final = (
             Query(f"count by ({_PLACE}) ({reports('success')})"),
             Query(total(f"{reports('success')} == bool 0", _PLACE)),
             Query(total(_LATE, _PLACE)),
-            Query(own("seasalt_series", _PLACE)),
+            Query(total(_VALUES, _PLACE)),
             Query(f"min by ({_PLACE}) ({own('seasalt_api_requests_budget_remaining')})"),
         ),
         names={
