@@ -18,6 +18,7 @@ from support.charts import (
     CHART,
     NAMESPACE,
     RELEASE,
+    Object,
     configuration,
     container,
     groups,
@@ -26,6 +27,7 @@ from support.charts import (
     ran,
     refused,
     rendered,
+    workload,
 )
 from support.processes import answered, finished, get, started, wait_for
 
@@ -235,7 +237,7 @@ def test_the_notes_say_what_is_missing() -> None:
 
 @every_case
 def test_the_pod_is_one_that_podsecurity_restricted_admits(case: str) -> None:
-    pod = only(rendered(case), "Deployment")["spec"]["template"]["spec"]
+    pod = workload(rendered(case))["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] == 65534
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -254,6 +256,102 @@ def test_the_pod_is_one_that_podsecurity_restricted_admits(case: str) -> None:
 def test_no_two_pods_poll_at_the_same_time() -> None:
     spec = only(rendered("minimal"), "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def sharded(count: int, **others: Any) -> list[Object]:  # noqa: ANN401 - values
+    """The objects of a release with so many shards."""
+    return rendered(
+        values=SERVE | {"shards": {"count": count}, "monitor": {"enabled": True}} | others
+    )
+
+
+def test_a_pod_takes_its_shard_from_its_ordinal() -> None:
+    found = container(sharded(3))
+    (index,) = found["env"]
+    assert index["valueFrom"]["fieldRef"] == {
+        "fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"
+    }
+    assert f"--shard=$({index['name']})/3" in found["args"]
+    assert not [one for one in container(sharded(1))["args"] if one.startswith("--shard")]
+
+
+def test_no_pods_of_two_counts_run_side_by_side() -> None:
+    """A selector cannot be changed, and whoever is ready has nobody of another count in their place."""
+    two, three = (only(sharded(count), "StatefulSet")["spec"] for count in (2, 3))
+    assert (two["replicas"], three["replicas"]) == (2, 3)
+    assert two["selector"] != three["selector"]
+    for spec in (two, three):
+        assert spec["podManagementPolicy"] == "OrderedReady"
+        labels = spec["template"]["metadata"]["labels"]
+        assert spec["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_each_shard_has_a_volume_of_its_own_that_outlives_the_set() -> None:
+    objects = sharded(3, state={"persistence": {"enabled": True, "size": "2Gi"}})
+    spec = only(objects, "StatefulSet")["spec"]
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"] == {"storage": "2Gi"}
+    assert spec["persistentVolumeClaimRetentionPolicy"] == dict.fromkeys(
+        ("whenDeleted", "whenScaled"), "Retain"
+    )
+    mounted = {one["name"]: one["mountPath"] for one in container(objects)["volumeMounts"]}
+    assert mounted[claim["metadata"]["name"]] == "/var/lib/seasalt-exporter"
+    assert "--state.file=/var/lib/seasalt-exporter/state" in container(objects)["args"]
+    assert "state" not in str(spec["template"]["spec"]["volumes"])
+    assert of_kind(objects, "PersistentVolumeClaim") == []
+    empty = only(sharded(3), "StatefulSet")["spec"]
+    assert "volumeClaimTemplates" not in empty
+    assert {"name": "state", "emptyDir": {"sizeLimit": "512Mi"}} in empty["template"]["spec"][
+        "volumes"
+    ]
+
+
+def test_the_series_of_a_shard_are_told_apart_by_its_pods_name() -> None:
+    objects = sharded(3)
+    (endpoint,) = only(objects, "ServiceMonitor")["spec"]["endpoints"]
+    assert {
+        "sourceLabels": ["__meta_kubernetes_namespace", "__meta_kubernetes_pod_name"],
+        "separator": "/",
+        "targetLabel": "instance",
+        "action": "replace",
+    } in endpoint["relabelings"]
+    service = only(objects, "Service")
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["metadata"]["name"] == only(objects, "StatefulSet")["spec"]["serviceName"]
+
+
+@pytest.mark.parametrize("name", ["chat", "a" * 53])
+def test_the_names_of_the_shards_fit_into_a_label(name: str) -> None:
+    objects = rendered(values=SERVE | {"shards": {"count": 3}, "fullnameOverride": name})
+    found = only(objects, "StatefulSet")["metadata"]["name"]
+    # The pod's name is a label, and so is the name of its revision, with a digest.
+    assert max(len(f"{found}-999"), len(f"{found}-5d8c9b7f64")) <= 63
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (DEMO, "shards.count: the demo is one pod"),
+        (
+            {"state": {"persistence": {"enabled": True, "existingClaim": "mine"}}},
+            "state.persistence.existingClaim: each shard has a claim of its own",
+        ),
+        ({"service": {"type": "NodePort"}}, "service: that of shards is headless"),
+        ({"shards": {"count": 0}}, "/shards/count"),
+    ],
+    ids=["demo", "claim", "service", "none"],
+)
+def test_what_shards_cannot_have_is_refused(values: dict[str, Any], told: str) -> None:
+    config = {} if values is DEMO else SERVE
+    assert told in refused(config | {"shards": {"count": 3}} | values)
+
+
+def test_a_kubernetes_whose_pods_do_not_know_their_index_is_refused() -> None:
+    done = ran(
+        *("template", RELEASE, str(CHART), "--kube-version=1.27.9"),
+        values=SERVE | {"shards": {"count": 2}},
+    )
+    assert "shards.count: a pod knows its index from Kubernetes 1.28 on" in done.stderr
 
 
 def test_the_pod_has_more_time_to_end_than_the_exporter_takes() -> None:
@@ -351,10 +449,10 @@ def test_every_object_has_the_common_labels_and_its_own() -> None:
 @every_case
 def test_whatever_selects_the_pods_finds_them(case: str) -> None:
     objects = rendered(case)
-    labels = only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    labels = workload(objects)["spec"]["template"]["metadata"]["labels"]
     service = only(objects, "Service")
-    selectors = [service["spec"]["selector"]]
-    for one in of_kind(objects, "NetworkPolicy", "PodDisruptionBudget", "Deployment", "PodMonitor"):
+    selectors = [service["spec"]["selector"], workload(objects)["spec"]["selector"]["matchLabels"]]
+    for one in of_kind(objects, "NetworkPolicy", "PodDisruptionBudget", "PodMonitor"):
         spec = one["spec"]
         selectors.append((spec.get("podSelector") or spec["selector"])["matchLabels"])
     for one in of_kind(objects, "ServiceMonitor"):
@@ -371,8 +469,11 @@ def test_whatever_selects_the_pods_finds_them(case: str) -> None:
 @every_case
 def test_the_exporter_takes_its_arguments(case: str) -> None:
     found = container(rendered(case))
-    invocation = parse(found["args"], {})
+    index = next((one for one in found.get("env", []) if one["name"] == "POD_INDEX"), None)
+    arguments = [one.replace("$(POD_INDEX)", "2") if index else one for one in found["args"]]
+    invocation = parse(arguments, {})
     assert invocation.command == ("demo" if case == "demo" else "serve")
+    assert invocation.one("shard") == ("2/3" if case == "shards" else "0/1")
     assert invocation.one("web.listen-address") == f":{found['ports'][0]['containerPort']}"
     mounted = {mount["mountPath"] for mount in found["volumeMounts"]}
     for flag in ("config.file", "state.file", "web.config.file"):

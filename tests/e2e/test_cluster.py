@@ -291,6 +291,61 @@ def test_the_chart_is_installed_upgraded_rolled_back_and_removed_with_one_pod_at
     assert names(cluster.items(namespace, "configmaps")) in ([], ["kube-root-ca.crt"])
 
 
+def begun(cluster: Cluster, namespace: str, name: str) -> dict[str, str]:
+    """The labels of a pod once it is there; from then on it is ready, as no kubelet makes it so."""
+
+    def look() -> Any:  # noqa: ANN401 - JSON
+        return next((one for one in pods(cluster, namespace) if names([one]) == [name]), None)
+
+    found = wait_for(look, f"no pod {name}", PATIENT)
+    ready = {"type": "Ready", "status": "True"}
+    status = json.dumps({"status": {"phase": "Running", "conditions": [ready]}})
+    where = (f"--namespace={namespace}", "--subresource=status", "--type=merge")
+    cluster.told("patch", "pod", name, *where, f"--patch={status}")
+    labels: dict[str, str] = found["metadata"]["labels"]
+    return labels
+
+
+def test_from_two_shards_to_three_no_pods_of_two_counts_run_side_by_side(cluster: Cluster) -> None:
+    namespace, name = cluster.namespace("shards"), "chat-seasalt-exporter-shards"
+    shared = json.loads(json.dumps(SERVE))
+    shared["config"]["concurrency"] = 6
+    two, three = (shared | {"shards": {"count": count}} for count in (2, 3))
+
+    def of(*counts: int) -> None:
+        for index, count in enumerate(counts):
+            labels = begun(cluster, namespace, f"{name}-{index}")
+            assert labels["apps.kubernetes.io/pod-index"] == str(index)
+            assert labels["app.kubernetes.io/component"] == f"shard-of-{count}"
+
+    installed = cluster.helm(namespace, "install", "chat", str(CHART), values=two)
+    assert installed.status == 0, installed.stderr
+    assert "would violate PodSecurity" not in installed.stderr
+    of(2, 2)
+    assert len(cluster.items(namespace, "persistentvolumeclaims")) == 2
+
+    refused = cluster.helm(namespace, "upgrade", "chat", str(CHART), values=three)
+    assert refused.status != 0
+    assert f"delete statefulset {name} --cascade=foreground" in refused.stderr
+    # Who renders the chart without the cluster is refused by the API server.
+    rendered = cluster.helm(namespace, "template", "chat", str(CHART), values=three).stdout
+    (shards,) = [
+        one for one in yaml.safe_load_all(rendered) if one and one["kind"] == "StatefulSet"
+    ]
+    applied = cluster.asked("apply", "--filename=-", stdin=shards)
+    assert applied.status != 0
+    assert "updates to statefulset spec" in applied.stderr
+
+    where = f"--namespace={namespace}"
+    cluster.asked("delete", "pods", "--all", where, "--force", "--grace-period=0", "--wait=false")
+    cluster.told("delete", "statefulset", name, where, "--cascade=foreground")
+    wait_for(lambda: not cluster.items(namespace, "pods"), "a pod is left", PATIENT)
+    upgraded = cluster.helm(namespace, "upgrade", "chat", str(CHART), values=three)
+    assert upgraded.status == 0, upgraded.stderr
+    of(3, 3, 3)
+    assert len(cluster.items(namespace, "persistentvolumeclaims")) == 3
+
+
 def test_everything_that_can_be_set_is_admitted_and_the_pod_with_it(cluster: Cluster) -> None:
     namespace = cluster.namespace("full")
     cluster.namespace("monitoring")

@@ -67,9 +67,15 @@ def only(objects: list[Object], kind: str) -> Object:
     return found
 
 
+def workload(objects: list[Object]) -> Object:
+    """The Deployment, or the StatefulSet of the shards."""
+    (found,) = of_kind(objects, "Deployment", "StatefulSet")
+    return found
+
+
 def container(objects: list[Object]) -> Any:  # noqa: ANN401 - JSON
     """The exporter's container."""
-    return only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return workload(objects)["spec"]["template"]["spec"]["containers"][0]
 
 
 def configuration(objects: list[Object]) -> str:

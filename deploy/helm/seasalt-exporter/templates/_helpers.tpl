@@ -35,6 +35,19 @@ app.kubernetes.io/name: {{ include "seasalt-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The name of the shards' StatefulSet and of its Service. With an ordinal and a revision, it fits into a label. */}}
+{{- define "seasalt-exporter.shards" -}}
+{{- printf "%s-shards" (include "seasalt-exporter.fullname" . | trunc 42 | trimSuffix "-") }}
+{{- end }}
+
+{{/* Labels of the pods: those that select them, and how many shards there are, if there are several. */}}
+{{- define "seasalt-exporter.podLabels" -}}
+{{- include "seasalt-exporter.selectorLabels" . }}
+{{- if gt (int .Values.shards.count) 1 }}
+app.kubernetes.io/component: shard-of-{{ .Values.shards.count }}
+{{- end }}
+{{- end }}
+
 {{/*
 The metadata of an object: a list of the root context, the name, the object's own labels and annotations, and its
 namespace. The chart's labels win, so that no value breaks a selector.
@@ -91,6 +104,18 @@ httpGet:
 {{- toYaml $found }}
 {{- end }}
 
+{{/* The object of this release in the cluster whose pods are of another count; nothing where Helm cannot ask. */}}
+{{- define "seasalt-exporter.otherCount" -}}
+{{- $count := int .Values.shards.count }}
+{{- $set := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "seasalt-exporter.shards" .) }}
+{{- $deployment := lookup "apps/v1" "Deployment" .Release.Namespace (include "seasalt-exporter.fullname" .) }}
+{{- if and $set (or (eq $count 1) (ne (get $set.spec.selector.matchLabels "app.kubernetes.io/component") (printf "shard-of-%d" $count))) -}}
+statefulset {{ $set.metadata.name }}
+{{- else if and $deployment (gt $count 1) -}}
+deployment {{ $deployment.metadata.name }}
+{{- end }}
+{{- end }}
+
 {{/*
 Mistakes in the values that the schema cannot see, all at once. A value is never part of a message: it may be a key.
 */}}
@@ -108,6 +133,23 @@ Mistakes in the values that the schema cannot see, all at once. A value is never
 {{- end }}
 {{- if and $v.apiKeys.existingSecret $v.apiKeys.values }}
 {{- $mistakes = append $mistakes "apiKeys.values: leave out existingSecret, or the other way round" }}
+{{- end }}
+{{- if gt (int $v.shards.count) 1 }}
+{{- if $v.demo.enabled }}
+{{- $mistakes = append $mistakes "shards.count: the demo is one pod" }}
+{{- end }}
+{{- if $v.state.persistence.existingClaim }}
+{{- $mistakes = append $mistakes "state.persistence.existingClaim: each shard has a claim of its own; leave it out" }}
+{{- end }}
+{{- if or (ne $v.service.type "ClusterIP") $v.service.clusterIP $v.service.nodePort }}
+{{- $mistakes = append $mistakes "service: that of shards is headless; leave out type, clusterIP and nodePort" }}
+{{- end }}
+{{- if semverCompare "<1.28-0" .Capabilities.KubeVersion.Version }}
+{{- $mistakes = append $mistakes "shards.count: a pod knows its index from Kubernetes 1.28 on" }}
+{{- end }}
+{{- end }}
+{{- with include "seasalt-exporter.otherCount" . }}
+{{- $mistakes = append $mistakes (printf "shards.count: pods of another count are there, and both at once would poll bots twice; end them, wait, and try again: kubectl -n %s delete %s --cascade=foreground" $.Release.Namespace .) }}
 {{- end }}
 {{- range $number, $workspace := $v.config.workspaces }}
 {{- range $field := list "api_key" "bots_api_key" }}
