@@ -149,10 +149,10 @@ def _variables(used: set[str], *, one_bot: bool) -> list[Json]:
     bot = _variable("bot", _BOTS, ".+") | {"regex": _SHOWN}
     if one_bot:
         # Where All can be chosen Grafana begins with it, and the sum of fifty bots is no bot's.
-        bot |= {"includeAll": False, "current": {}}
+        bot |= {"includeAll": False, "current": {"selected": False, "text": [], "value": []}}
     found = [
         {
-            "current": {},
+            "current": {"selected": False, "text": "default", "value": "default"},
             "hide": 0,
             "includeAll": False,
             "label": "Data source",

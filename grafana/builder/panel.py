@@ -51,6 +51,7 @@ _OPTIONS: Final[Mapping[Kind, Json]] = {
         "cellHeight": "sm",
         "enablePagination": True,
         "footer": {"enablePagination": True, "fields": "", "reducer": [], "show": False},
+        "frameIndex": 0,
         "frozenColumns": {"left": 0},
         "showHeader": True,
     },
@@ -64,6 +65,7 @@ _OPTIONS: Final[Mapping[Kind, Json]] = {
         "showValue": "auto",
         "stacking": "none",
         "tooltip": _TOOLTIP,
+        "xTickLabelMaxLength": 0,
         "xTickLabelRotation": 0,
         "xTickLabelSpacing": 0,
     },
@@ -89,6 +91,7 @@ _CUSTOM: Final[Mapping[Kind, Json]] = {
         "align": "auto",
         "cellOptions": {"type": "auto"},
         "filterable": False,
+        "inspect": False,
         "minWidth": 90,
     },
     "barchart": {"fillOpacity": 80, "lineWidth": 0},
@@ -185,6 +188,7 @@ class Panel:
             "color": {"mode": "palette-classic"},
             "custom": {**_CUSTOM.get(self.kind, {}), **self.custom},
             "links": [],
+            "mappings": self._mappings(),
             "noValue": self.empty or needs,
             "thresholds": self._thresholds(),
             "unit": self.unit,
@@ -192,8 +196,6 @@ class Panel:
         if self.kind != "timeseries":
             fixed = {"mode": "fixed", "fixedColor": "text" if self.kind == "stat" else "blue"}
             defaults["color"] = {"mode": "thresholds"} if self.steps or self.mappings else fixed
-        # Without it, not with an empty list, Grafana's linter looks at the unit.
-        defaults |= {"mappings": found} if (found := self._mappings()) else {}
         # Whole percents on an axis leave it two labels, 0 and 100%; whole mebibytes the same one twice.
         rough = self.kind == "timeseries" and self.unit in {"percentunit", "bytes"}
         # From 0 on, the line behind a share that stays near 90 % would be flat.
