@@ -1,4 +1,5 @@
 # docker build --build-arg REVISION="$(git rev-parse HEAD)" -t seasalt-exporter .
+# docker run seasalt-exporter     without a configuration: the help, and how to begin
 # docker run -p 9877:9877 seasalt-exporter demo --web.listen-address=:9877
 # docker run -p 9877:9877 -e SEACHAT_API_KEY -v "$PWD/config:/etc/seasalt-exporter:ro" \
 #   -v seasalt-state:/var/lib/seasalt-exporter seasalt-exporter serve --state.file=/var/lib/seasalt-exporter/state
@@ -42,4 +43,3 @@ EXPOSE 9877
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["python", "-m", "exporter", "health"]
 ENTRYPOINT ["python", "-m", "exporter"]
-CMD ["serve"]

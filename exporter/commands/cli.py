@@ -5,10 +5,20 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from exporter import logs, startup_signals
-from exporter.commands.flags import BUG, MENDABLE, Invocation, parse
+from exporter.commands.flags import (
+    BUG,
+    CONFIGURATIONS,
+    DONE,
+    MENDABLE,
+    Invocation,
+    help_text,
+    parse,
+)
+from exporter.commands.output import tell
 from exporter.errors import ConfigError, StartError
 
 _NOT_STARTED: Final = "can't start new thread"
@@ -19,6 +29,18 @@ _NO_THREAD: Final = (
     " is too low, or the container engine too old for this Python"
 )
 
+_BEGIN: Final = """
+There is no configuration at {file}. To begin:
+
+  with made-up data, no account needed
+    seasalt-exporter demo
+    docker run --rm -p 127.0.0.1:9877:9877 IMAGE demo --web.listen-address=:9877
+
+  with your account: write {name} as docs/install.md shows
+    seasalt-exporter --config.file={name}
+    docker run -p 127.0.0.1:9877:9877 -e SEACHAT_API_KEY -v "$PWD/config:{folder}:ro" IMAGE serve
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -26,6 +48,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the sub-command that the arguments name, and return its exit status."""
     try:
         invocation = parse(arguments, environment)
+        if not arguments and (file := _unconfigured(invocation)):
+            in_image = Path(CONFIGURATIONS[1])
+            text = _BEGIN.format(file=file, name=in_image.name, folder=in_image.parent)
+            tell(help_text(environment) + text)
+            return DONE
         with logs.started(invocation.one("log.level"), invocation.one("log.format")):
             return _run(invocation)
     except (ConfigError, StartError) as error:
@@ -37,6 +64,23 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         pass  # before there was anything to shut down
     return MENDABLE
+
+
+def _unconfigured(invocation: Invocation) -> str:
+    """The file that is not there where nothing at all has been configured; empty otherwise.
+
+    Whoever names a file or sets a flag wants to serve, and has to learn that it failed.
+    """
+    file, *more = invocation.values["config.file"]
+    if more or invocation.given - {"config.file"} or file not in CONFIGURATIONS:
+        return ""
+    try:
+        Path(file).stat()
+    except FileNotFoundError:
+        return file
+    except OSError:
+        pass  # the usual error says why it cannot be read
+    return ""
 
 
 def _run(invocation: Invocation) -> int:

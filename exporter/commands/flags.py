@@ -42,6 +42,9 @@ FIRST_DAY: Final = "2010-01-01"
 ASKS_FIRST: Final = 1000
 """Up to this many requests, `backfill` does not ask before it sends them."""
 
+CONFIGURATIONS: Final = ("config/seasalt.yml", "/etc/seasalt-exporter/seasalt.yml")
+"""Where the configuration is expected: by default, and in the image."""
+
 COMMANDS: Final = {
     "serve": "polls the API and serves /metrics (the default)",
     "demo": "starts the sandbox API and the exporter against it; no account needed",
@@ -107,7 +110,7 @@ _REBUILDING: Final = ("backfill", "demo")
 FLAGS: Final = (
     Flag(
         name="config.file",
-        default="config/seasalt.yml",
+        default=CONFIGURATIONS[0],
         help="the YAML file; repeatable, the workspaces of all files are merged",
         commands=_CONFIGURED,
     ),
@@ -324,6 +327,11 @@ class Invocation:
     def one(self, flag: str) -> str:
         """The last value of a flag; empty if it has none."""
         return self.values[flag][-1] if self.values[flag] else ""
+
+
+def help_text(environment: Mapping[str, str]) -> str:
+    """What `--help` prints."""
+    return _parser(environment).format_help()
 
 
 def prefix(invocation: Invocation) -> str:

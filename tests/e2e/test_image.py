@@ -10,6 +10,8 @@ import pytest
 from e2e.programs import ANYWHERE, ROOT, ServedSandbox
 from support.processes import answered, finished, started
 
+from exporter.commands.flags import CONFIGURATIONS
+
 
 def instructions() -> Iterator[tuple[str, str]]:
     """The Dockerfile's instructions with their arguments, continued lines joined."""
@@ -23,6 +25,11 @@ def instructions() -> Iterator[tuple[str, str]]:
 def last(word: str) -> str:
     """The arguments of the last instruction of that name, which is the one in force."""
     return [rest for found, rest in instructions() if found == word][-1]
+
+
+def environment_of_the_image() -> dict[str, str]:
+    """What the last ENV sets."""
+    return dict(pair.split("=", 1) for pair in last("ENV").split())
 
 
 def by_hand(command: str) -> list[str]:
@@ -99,18 +106,17 @@ def test_the_demo_runs_by_the_image_s_command_and_is_healthy(app: Path) -> None:
     assert finished(check, environment).status == 1
 
 
-def test_the_default_command_serves_the_mounted_configuration(
+def test_without_arguments_it_serves_the_mounted_configuration(
     app: Path, tmp_path: Path, small_sandbox: ServedSandbox
 ) -> None:
-    settings = dict(pair.split("=", 1) for pair in last("ENV").split())
-    assert settings["SEASALT_EXPORTER_CONFIG_FILE"] == "/etc/seasalt-exporter/seasalt.yml"
+    assert environment_of_the_image()["SEASALT_EXPORTER_CONFIG_FILE"] == CONFIGURATIONS[1]
     mounted = tmp_path / "seasalt.yml"
     mounted.write_text(
         "requests_per_minute: 6000\n"
         "workspaces: [{name: a, api: seachat, base_url: '${SANDBOX_URL}',"
         " api_key: '${SEACHAT_API_KEY}'}]\n"
     )
-    command = [*by_hand(last("ENTRYPOINT")), *json.loads(last("CMD"))]
+    command = by_hand(last("ENTRYPOINT"))
     environment = small_sandbox.environment | {
         "PYTHONPATH": str(app),
         "PYTHONSAFEPATH": "1",
@@ -121,3 +127,19 @@ def test_the_default_command_serves_the_mounted_configuration(
         address = process.said(r"msg=listening address=(\S+)")
         answered(f"http://{address}/-/ready")
         assert process.end().status == 0
+
+
+def test_without_arguments_or_a_configuration_it_prints_the_help_and_how_to_begin(
+    app: Path,
+) -> None:
+    assert not [rest for word, rest in instructions() if word == "CMD"]
+    file = environment_of_the_image()["SEASALT_EXPORTER_CONFIG_FILE"]
+    assert not Path(file).exists()
+    environment = {"PYTHONPATH": str(app), "PYTHONSAFEPATH": "1"}
+    told = finished(
+        by_hand(last("ENTRYPOINT")), environment | {"SEASALT_EXPORTER_CONFIG_FILE": file}
+    )
+    assert (told.status, told.stderr) == (0, "")
+    assert told.stdout.startswith("usage: seasalt-exporter")
+    assert f"There is no configuration at {file}. To begin:" in told.stdout
+    assert "IMAGE demo --web.listen-address=:9877" in told.stdout

@@ -3401,4 +3401,11 @@ PROTECTIONS: Final = (
         "podManagementPolicy: Parallel",
         ("tests/test_helm_chart.py::test_no_pods_of_two_counts_run_side_by_side",),
     ),
+    Protection(
+        "a missing configuration is an error for whoever asked for anything",
+        "exporter/commands/cli.py",
+        'if more or invocation.given - {"config.file"} or file not in CONFIGURATIONS:',
+        "if more:",
+        ("tests/commands/test_cli.py",),
+    ),
 )
