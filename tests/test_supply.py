@@ -16,10 +16,24 @@ import yaml
 from support import lowest
 from support.processes import Ended, finished
 
+from exporter import __version__
+
 ROOT: Final = Path(__file__).parents[1]
 LOCKS: Final = sorted(ROOT.glob("requirements*.lock"))
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
-PUBLISHING: Final = {"id-token": "write", "pages": "write"}
+PUBLISHING: Final = {
+    ("pages.yml", "publish"): {"id-token": "write", "pages": "write"},
+    ("release.yml", "publish"): {
+        "contents": "write",
+        "packages": "write",
+        "id-token": "write",
+        "attestations": "write",
+    },
+    ("release.yml", "index"): {"id-token": "write"},
+}
+"""The jobs that publish, and what each may write."""
+OF_THE_RUNNER: Final = {"printenv", "skopeo", "helm", "gh"}
+"""What such a job runs: programs of the runner, and nothing of the checkout."""
 
 
 def workflow(file: Path) -> dict[Any, Any]:
@@ -38,20 +52,34 @@ def test_every_dependency_is_locked_by_version_and_hash(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
-def test_a_workflow_may_read_the_checkout_and_publish_pages_and_nothing_else(file: Path) -> None:
+def test_a_job_may_read_the_checkout_or_publish_and_never_both(file: Path) -> None:
     parsed = workflow(file)
 
     assert parsed["permissions"] == {}
     assert "pull_request_target" not in file.read_text()
     assert "secrets." not in file.read_text()
     for name, job in parsed["jobs"].items():
-        publishes = (file.name, name) == (
-            "pages.yml",
-            "publish",
-        )  # which runs nothing of the checkout
-        assert job["permissions"] == (PUBLISHING if publishes else {"contents": "read"})
-        assert not publishes or [step.get("run") for step in job["steps"]] == [None]
         assert job["timeout-minutes"] <= 40
+        writes = PUBLISHING.get((file.name, name))
+        assert job["permissions"] == (writes or {"contents": "read"})
+        if writes:
+            assert job["environment"]  # where somebody may have to approve it
+            assert not [step for step in job["steps"] if "checkout" in step.get("uses", "")]
+            runs = {step["run"].split()[0] for step in job["steps"] if "run" in step}
+            assert runs <= OF_THE_RUNNER
+
+
+def test_nothing_is_published_before_all_of_it_is_built_and_the_index_comes_last() -> None:
+    release = workflow(ROOT / ".github/workflows/release.yml")
+    assert release[True] == {"push": {"tags": ["v*.*.*"]}}  # `on` is a yes in YAML
+    needs = {name: job.get("needs", []) for name, job in release["jobs"].items()}
+    assert needs == {
+        "packages": [],
+        "image": [],
+        "publish": ["packages", "image"],
+        "index": "publish",
+    }
+    assert release["concurrency"]["cancel-in-progress"] is False
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=[file.name for file in WORKFLOWS])
@@ -59,7 +87,7 @@ def test_an_action_is_pinned_by_its_commit_and_leaves_no_token_behind(file: Path
     used = re.findall(r"uses: (.+)", file.read_text())
     assert used
     for action in used:
-        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+        assert re.fullmatch(r"(actions|pypa)/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
     for job in workflow(file)["jobs"].values():
         for step in job["steps"]:
             if "checkout" in step.get("uses", ""):
@@ -267,6 +295,48 @@ def test_every_image_gets_the_digest_of_its_tag_and_keeps_its_tag(tmp_path: Path
     images = {service["image"] for service in services.values() if "build" not in service}
     assert len(images) == 3
     assert all(re.fullmatch(rf"[a-z]+/[a-z]+:v?[0-9.]+@{digest}", image) for image in images)
+
+
+def noted(folder: Path, changelog: str, tag: str) -> Ended:
+    """What `deploy/release-notes` says of a tag, over a changelog."""
+    for name in ("deploy/release-notes", "deploy/helm/seasalt-exporter/Chart.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "exporter").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "exporter/__init__.py", folder / "exporter")
+    (folder / "CHANGELOG.md").write_text(f"# Changelog\n\n{changelog}")
+    return finished([str(folder / "deploy/release-notes"), tag])
+
+
+def test_a_release_quotes_the_changelog_and_is_refused_if_its_tag_is_another_version(
+    tmp_path: Path,
+) -> None:
+    right = f"## {__version__} - 2026-12-01\n\n- New.\n\n## 0.0.1 - 2020-01-01\n\n- Old.\n"
+    assert noted(tmp_path, right, f"v{__version__}").stdout.strip() == "- New."
+    for changelog, tag, said in (
+        (right, "v99.0.0", f"says that it is {__version__}, and not 99.0.0"),
+        (right.replace("2026-12-01", "unreleased"), f"v{__version__}", "- unreleased"),
+        (right.replace(__version__, "99.0.0"), f"v{__version__}", "## 99.0.0"),
+        (right, __version__, "usage"),
+    ):
+        refused = noted(tmp_path, changelog, tag)
+        assert (refused.status, refused.stdout) == (1, "")
+        assert said in refused.stderr
+    chart = tmp_path / "deploy/helm/seasalt-exporter/Chart.yaml"
+    chart.write_text(chart.read_text().replace(f"\nversion: {__version__}", "\nversion: 99.0.0"))
+    refused = finished([str(tmp_path / "deploy/release-notes"), f"v{__version__}"])
+    assert "the chart has other versions" in refused.stderr
+
+
+def test_no_image_is_released_on_a_base_without_a_digest(tmp_path: Path) -> None:
+    for name in ("deploy/image/build", "Dockerfile"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    image = tmp_path / "Dockerfile"
+    image.write_text(re.sub("@sha256:[0-9a-f]{64}", "", image.read_text()))
+    refused = finished([str(tmp_path / "deploy/image/build"), str(tmp_path / "image.tar")])
+    assert refused.status == 1
+    assert "has no digest: run tests/pin-images" in refused.stderr
 
 
 def test_the_update_bot_keeps_dependencies_actions_and_images_current() -> None:

@@ -3408,4 +3408,25 @@ PROTECTIONS: Final = (
         "if more:",
         ("tests/commands/test_cli.py",),
     ),
+    Protection(
+        "nothing is published before all of a release is built",
+        ".github/workflows/release.yml",
+        "needs: [packages, image]",
+        "needs: packages",
+        ("tests/test_supply.py",),
+    ),
+    Protection(
+        "no image is released on a base without a digest",
+        "deploy/image/build",
+        '*) fail "the base image',
+        '*) echo "the base image',
+        ("tests/test_supply.py",),
+    ),
+    Protection(
+        "a tag of another version releases nothing",
+        "deploy/release-notes",
+        '[ "$own" = "$version" ] ||',
+        "true ||",
+        ("tests/test_supply.py",),
+    ),
 )
