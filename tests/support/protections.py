@@ -3429,4 +3429,11 @@ PROTECTIONS: Final = (
         "true ||",
         ("tests/test_supply.py",),
     ),
+    Protection(
+        "what is polled more often than it is scraped is not called stale",
+        "config/prometheus/rules/base.yml",
+        "(seasalt_report_interval_seconds), 60)",
+        "(seasalt_report_interval_seconds), 1)",
+        ("tests/test_rules.py",),
+    ),
 )
