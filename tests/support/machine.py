@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,16 @@ class Machine:
         entered = ("nsenter", f"--target={self.pid}", "--all", "--root", "env", "-C", "/")
         return finished([*entered, *command], {"DEBIAN_FRONTEND": "noninteractive"}, b"", within)
 
+    def online(self, *command: str, within: float = _LONGEST) -> str:
+        """What a command prints that sees the files and processes in it, and this machine's network.
+
+        Raises:
+            AssertionError: If it fails.
+        """
+        spaces = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--root")
+        entered = ("nsenter", f"--target={self.pid}", *spaces, "env", "-C", "/")
+        return succeeded([*entered, *command], within)
+
     def run(self, *command: str, within: float = _LONGEST) -> str:
         """What a command prints.
 
@@ -75,34 +85,76 @@ def _hybrid() -> bool:
     return "cgroup2" in Path("/proc/mounts").read_text(encoding="utf-8")
 
 
-def made(suite: str, folder: Path) -> Path:
+def succeeded(command: Sequence[str], within: float = _LONGEST) -> str:
+    """What a command prints.
+
+    Raises:
+        AssertionError: If it fails.
+    """
+    done = finished(command, {"DEBIAN_FRONTEND": "noninteractive"}, within=within)
+    assert done.status == 0, f"{' '.join(command)}: {done.status}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of root.
+
+    Attributes:
+        suite: Debian's word for its version.
+        name: What tells it from other roots of the suite; empty for one with systemd alone.
+        parts: The packages that debootstrap puts into it.
+        more: The packages that its own apt adds, which chooses better where there is a choice.
+    """
+
+    suite: str
+    name: str = ""
+    parts: str = PARTS
+    more: tuple[str, ...] = ()
+
+
+def made(kind: Kind, folder: Path) -> Path:
     """A root of Debian, kept in the folder.
 
     Raises:
         Lacking: If it cannot be made.
     """
-    root = folder / f"debian-{suite}"
+    root = folder / f"debian-{kind.suite}{kind.name and f'-{kind.name}'}"
     if (root / "complete").exists():
         return root
     shutil.rmtree(root, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={PARTS}", suite, str(root)]
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["debootstrap", "--variant=minbase", f"--include={kind.parts}", kind.suite, str(root)]
     command += filter(None, [os.environ.get("DEBIAN_MIRROR")])  # otherwise debootstrap's own
     done = finished(command, within=_LONGEST)
     if done.status != 0:
         raise Lacking(f"debootstrap: {done.stdout.strip().splitlines()[-1:] or done.stderr}")
+    if kind.more:
+        # A mirror may be a copy of an earlier day.
+        apt = ("chroot", str(root), "apt-get", "-q", "-o", "Acquire::Check-Valid-Until=false")
+        try:
+            succeeded([*apt, "update"])
+            succeeded([*apt, "install", "--yes", "--no-install-recommends", *kind.more])
+            succeeded([*apt, "clean"])
+        except AssertionError as error:
+            raise Lacking(f"apt-get: {str(error).splitlines()[-1]}") from None
     (root / "complete").touch()
     return root
 
 
 @contextmanager
-def booted(suite: str, folder: Path) -> Iterator[Machine]:
+def booted(kind: Kind, folder: Path, apart: Sequence[str] = ()) -> Iterator[Machine]:
     """A machine over a root that stays as it is; afterwards it is gone.
+
+    Args:
+        kind: Of the root.
+        folder: Where roots are kept.
+        apart: Folders in it that are no overlay, for who makes overlays of his own.
 
     Raises:
         Lacking: If it cannot be had here.
     """
-    lower = made(suite, folder)
+    lower = made(kind, folder)
     with tempfile.TemporaryDirectory() as name:
         upper, work, merged = (Path(name, part) for part in ("upper", "work", "merged"))
         for each in (upper, work, merged):
@@ -112,8 +164,13 @@ def booted(suite: str, folder: Path) -> Iterator[Machine]:
         if (mounted := finished(command)).status != 0:
             raise Lacking(f"no overlay file system: {mounted.stderr.strip()}")
         try:
+            for number, path in enumerate(apart):
+                plain, place = Path(name, f"apart-{number}"), merged / path.lstrip("/")
+                plain.mkdir()
+                place.mkdir(parents=True, exist_ok=True)
+                succeeded(["mount", "--bind", str(plain), str(place)])
             with _started(merged) as pid:
-                machine = Machine(merged, pid, suite)
+                machine = Machine(merged, pid, kind.suite)
                 _wait_until_up(machine)
                 yield machine
         finally:
@@ -146,4 +203,7 @@ def _wait_until_up(machine: Machine) -> None:
             state = machine.tried("systemctl", "is-system-running", within=20).stdout.strip()
         return state in {"running", "degraded"}
 
-    wait_for(up, "systemd is not up", 300.0)
+    def waits() -> str:
+        return machine.tried("systemctl", "list-jobs", "--no-pager").stdout
+
+    wait_for(up, "systemd is not up", 300.0, waits)

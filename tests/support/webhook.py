@@ -1,8 +1,9 @@
-"""A webhook that takes what Alertmanager sends, and keeps it."""
+"""A webhook that takes what Alertmanager sends, and keeps it; as a program, it prints it."""
 
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,8 +54,8 @@ class Webhook:
 
 
 @contextmanager
-def listening() -> Iterator[Webhook]:
-    """One on loopback for as long as the block lasts."""
+def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[Webhook]:
+    """One for as long as the block lasts, on a free port if none is given."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -67,8 +68,8 @@ def listening() -> Iterator[Webhook]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        webhook = Webhook(f"http://127.0.0.1:{server.server_port}")
+    with ThreadingHTTPServer((host, port), Handler) as server:
+        webhook = Webhook(f"http://{host}:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -76,3 +77,18 @@ def listening() -> Iterator[Webhook]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def main() -> None:
+    """Print what comes to where the examples in Alertmanager's configuration send it."""
+    shown = 0
+    with listening("", 5001) as webhook:
+        while True:
+            for path, message in webhook.messages[shown:]:
+                print(path, json.dumps(message), flush=True)
+                shown += 1
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()
