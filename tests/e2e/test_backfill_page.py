@@ -14,26 +14,18 @@ import pytest
 import yaml
 from e2e.programs import ROOT, ServedSandbox, served
 from e2e.test_dashboards import prometheus_on
+from support.page_commands import commands
 from support.processes import Ended, finished, wait_for
 
 from exporter.backfill import openmetrics
 from exporter.sandbox import Sandbox
 
-PAGE: Final = ROOT / "docs" / "backfill.md"
 DAYS: Final = 45
 """The page asks for a year; that many days need no more than a minute."""
 RECEIVER: Final = "--web.enable-remote-write-receiver"
 OLD: Final = {"storage": {"tsdb": {"out_of_order_time_window": "400d"}}}
 
 Run = Callable[[str, str], Ended]
-
-
-def commands() -> list[list[str]]:
-    """The commands of each block of the page."""
-    blocks = re.findall(
-        r"^```sh\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    return [[line for line in block.splitlines() if not line.startswith("#")] for block in blocks]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +74,7 @@ def there(found: Ended) -> bool:
 def test_the_commands_of_the_page_take_a_past_from_the_api_into_prometheus(
     run: Run, prometheus: str, tmp_path: Path
 ) -> None:
-    (check, doctor, dry, ask, blocks, flags, move, query), _ = commands()
+    (check, doctor, dry, ask, blocks, flags, move, query), _ = commands("backfill")
     assert run(check, "").status == 0
     assert re.search(r"end_date|inclusive|cuts", run(doctor, "").stdout)
     assert "requests" in run(dry, "").stdout
@@ -98,7 +90,7 @@ def test_the_commands_of_the_page_take_a_past_from_the_api_into_prometheus(
 
 
 def test_the_command_that_pushes_does_the_same(run: Run, prometheus: str, tmp_path: Path) -> None:
-    [*_, query], [push] = commands()
+    [*_, query], [push] = commands("backfill")
     with prometheus_on(prometheus, tmp_path / "data", OLD, RECEIVER) as url:
         pushed = run(push, url)
         assert pushed.status == 0, pushed.stderr
