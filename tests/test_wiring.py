@@ -22,6 +22,7 @@ from support.alerting import (
     of_alertmanager,
     with_templates,
 )
+from support.page_commands import blocks
 from support.processes import answered, finished, get, started, wait_for
 from support.webhook import filled_in
 
@@ -89,6 +90,34 @@ def test_every_commented_example_of_prometheus_configuration_is_right(
     config.write_text(told, encoding="utf-8")
     checked = finished([promtool, "check", "config", "--syntax-only", str(config)])
     assert checked.status == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("page", ["labels", "otlp", "probing", "proxy", "quick-start", "shards"])
+def test_every_scrape_configuration_of_a_page_is_right(
+    page: str, promtool: str, tmp_path: Path
+) -> None:
+    """What a page has below `scrape_configs`, or of its list, be it in a collector's file."""
+    found = [document for document in map(yaml.safe_load, blocks(page, "yaml")) if document]
+    jobs = [
+        one
+        for document in found
+        for one in (document if isinstance(document, list) else scraped(document))
+        if "job_name" in one
+    ]
+    assert jobs
+    for number, job in enumerate(jobs):
+        config = tmp_path / f"{number}.yml"
+        config.write_text(json.dumps({"scrape_configs": [job]}), encoding="utf-8")
+        checked = finished([promtool, "check", "config", "--syntax-only", str(config)])
+        assert checked.status == 0, checked.stdout + checked.stderr
+
+
+def scraped(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The jobs of a configuration of Prometheus or of a collector."""
+    receivers = document.get("receivers", {})
+    inner = receivers.get("prometheus", {}).get("config", {}) if isinstance(receivers, dict) else {}
+    jobs: list[dict[str, Any]] = (document | inner).get("scrape_configs", [])
+    return jobs
 
 
 def holidays_filled_in(config: str) -> str:

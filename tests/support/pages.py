@@ -1,4 +1,4 @@
-"""The generated parts of the documentation that no command prints: reports and configuration.
+"""The generated parts of the documentation that no command prints: reports, configuration, figures.
 
 `python tests/support/pages.py` writes them into docs/.
 """
@@ -18,9 +18,19 @@ from exporter.reports.catalogue import REPORTS, of_api
 DOCS: Final = Path(__file__).parents[2] / "docs"
 REPORTS_PAGE: Final = DOCS / "reports.md"
 CONFIGURATION_PAGE: Final = DOCS / "configuration-reference.md"
+PERFORMANCE_PAGE: Final = DOCS / "performance.md"
+COMPARISON_PAGE: Final = DOCS / "comparison.md"
 BEGIN: Final = "<!-- reports: begin -->\n"
 END: Final = "<!-- reports: end -->\n"
 
+FIGURES: Final = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+COMPARED: Final = (
+    *("seasalt-exporter", "prometheus_client", "pushgateway", "node_exporter textfile"),
+    "query-exporter",
+)
+"""Whose figures stand side by side, as docs/performance.md names them."""
+
+_SERIES: Final = "15,000"
 _SECTIONS: Final = {
     "Http": "http",
     "Workspace": "workspaces",
@@ -69,6 +79,36 @@ def _window(form: Form) -> str:
 def _options(report: AnyReport, form: Form) -> str:
     own = report.options.model_fields.keys() - Options.model_fields.keys()
     return ", ".join(f"`{name}`" for name in sorted(own - report.foreign(form)))
+
+
+# The figures of others, from the measurements.
+
+
+def with_figures(text: str, measured: str) -> str:
+    """A page's text with a part of the measurements of another page."""
+    head, _, rest = text.partition(FIGURES[0])
+    _, _, tail = rest.partition(FIGURES[1])
+    table = "\n".join(_figures(measured))
+    return f"{head}{FIGURES[0]}{table}\n{FIGURES[1]}{tail}"
+
+
+def _figures(measured: str) -> Iterator[str]:
+    rows = {row["scraped"]: row for row in _rows_of(measured, "| series | scraped |")}
+    columns = ("p50 ms", "CPU ms", "MB")
+    yield _row("", "a scrape, median", "CPU of a scrape", "memory")
+    yield "|---|---|---|---|"
+    for name in COMPARED:
+        half, cpu, memory = (rows[name][column] for column in columns)
+        yield _row(name, f"{half} ms", f"{cpu} ms", f"{memory} MB")
+
+
+def _rows_of(text: str, head: str) -> Iterator[dict[str, str]]:
+    """The rows of a table about the one size, by the names of its columns."""
+    table = text[text.index(head) :].partition("\n\n")[0].splitlines()
+    names, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    for row in rows:
+        if row[0] == _SERIES:
+            yield dict(zip(names, row, strict=True))
 
 
 # The reference of the configuration, from its schema.
@@ -178,3 +218,6 @@ def _bounds(one: Schema, least: str, most: str, what: str) -> str:
 if __name__ == "__main__":
     REPORTS_PAGE.write_text(with_table(REPORTS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     CONFIGURATION_PAGE.write_text(configuration(), encoding="utf-8")
+    figures = PERFORMANCE_PAGE.read_text(encoding="utf-8")
+    compared = with_figures(COMPARISON_PAGE.read_text(encoding="utf-8"), figures)
+    COMPARISON_PAGE.write_text(compared, encoding="utf-8")
