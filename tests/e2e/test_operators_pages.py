@@ -29,6 +29,8 @@ from support.processes import Ended, answered, finished, free_port, get, started
 
 from exporter.sandbox import Sandbox
 
+pytestmark = pytest.mark.takes_minutes
+
 LISTENS: Final = {
     "seasalt-exporter": 9877,
     "prometheus": 9090,

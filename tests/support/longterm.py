@@ -47,7 +47,8 @@ def thanos(folder: Path, *flags: str) -> Iterator[tuple[str, str]]:
         *(f"--remote-write.address={write}", f"--grpc-address={grpc}", f"--http-address={http}"),
     ]
     ask = [
-        *(program, "query", f"--endpoint={grpc}", "--query.replica-label=replica"),
+        *(program, "query", f"--endpoint={grpc}"),
+        *(f"--query.replica-label={label}" for label in ("replica", "tenant_id")),
         *(f"--http-address={query}", f"--grpc-address={other}"),
     ]
     with started(receive), started(ask):
