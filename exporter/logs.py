@@ -354,6 +354,7 @@ def started(level: str, kind: str) -> Iterator[None]:
     """
     _keep_descriptors()
     root, ours = logging.getLogger(), logging.getLogger("exporter")
+    levels = root.level, ours.level
     writer = Writer(Formatter(kind))
     logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[writer], force=True)
     ours.setLevel(LEVELS[level])
@@ -367,6 +368,8 @@ def started(level: str, kind: str) -> Iterator[None]:
     finally:
         sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning = hooks
         root.removeHandler(writer)
+        for logger, before in zip((root, ours), levels, strict=True):
+            logger.setLevel(before)
         writer.close()
 
 

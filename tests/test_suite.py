@@ -1,5 +1,6 @@
 """What the tests hold themselves to: no order, no neighbour, no machine, no Python matters."""
 
+import logging
 import os
 import re
 import signal
@@ -43,6 +44,11 @@ def variable(stack: ExitStack) -> None:
     os.environ["LEFT_OVER"] = "1"
 
 
+def log_level(stack: ExitStack) -> None:
+    stack.callback(logging.getLogger("exporter").setLevel, logging.getLogger("exporter").level)
+    logging.getLogger("exporter").setLevel(logging.ERROR)
+
+
 def folder(stack: ExitStack) -> None:
     stack.callback(os.chdir, Path.cwd())
     os.chdir("/")
@@ -56,6 +62,7 @@ def folder(stack: ExitStack) -> None:
         (handler, "signal handlers: "),
         (variable, "environment: LEFT_OVER"),
         (folder, "working directory: .* became /"),
+        (log_level, r"log levels: .* became \[\d+, 40\]"),
     ],
 )
 def test_what_a_test_leaves_behind_is_told(

@@ -1,6 +1,7 @@
 """What a test can leave in its process, to the harm of those that run after it."""
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -38,6 +39,7 @@ def look() -> Look:
         "working directory": os.getcwd(),  # noqa: PTH109 - a word is cheaper
         "module path": tuple(sys.path),
         "garbage collector": (gc.isenabled(), gc.get_threshold()),
+        "log levels": [logging.getLogger(name).level for name in ("", "exporter")],
         "zones": zoneinfo.TZPATH,
         "local time": time.tzname,
         "profiler": sys.getprofile(),
