@@ -36,8 +36,8 @@ There is no configuration at {file}. To begin:
     seasalt-exporter demo
     docker run --rm -p 127.0.0.1:9877:9877 IMAGE demo --web.listen-address=:9877
 
-  with your account: write {name} as docs/install.md shows
-    seasalt-exporter --config.file={name}
+  with your account: write config/{name} as docs/install.md shows
+    seasalt-exporter --config.file=config/{name}
     docker run -p 127.0.0.1:9877:9877 -e SEACHAT_API_KEY -v "$PWD/config:{folder}:ro" IMAGE serve
 """
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter import logs
-from exporter.commands.flags import DONE, Invocation
+from exporter.commands.flags import DONE, SHARDED, Invocation
 from exporter.commands.output import tell
 from exporter.config import Config, load
 from exporter.config.api_keys import orphaned
@@ -28,7 +28,9 @@ def read(invocation: Invocation) -> Config:
         StartError: If a limit is too low for so many shards.
     """
     found = load(invocation.values["config.file"], invocation.environment, now().date())
-    return found.of_shard(Shard.parsed(invocation.one("shard")))
+    # An environment variable reaches every command, but the others are about all targets.
+    shards = invocation.command in SHARDED
+    return found.of_shard(Shard.parsed(invocation.one("shard"))) if shards else found
 
 
 def run(invocation: Invocation) -> int:

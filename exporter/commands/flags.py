@@ -103,7 +103,7 @@ _MEANT: Final = {
 _CONFIGURED: Final = ("serve", "once", "plan", "bots", "doctor", "backfill", "probe")
 _SERVING: Final = ("serve", "demo")
 _REACHING: Final = (*_SERVING, "health")
-_SHARDED: Final = ("serve", "once", "plan")
+SHARDED: Final = ("serve", "once", "plan")
 _SANDBOXED: Final = ("demo", "sandbox")
 _REBUILDING: Final = ("backfill", "demo")
 
@@ -174,7 +174,7 @@ FLAGS: Final = (
         default=str(WHOLE),
         help="i/n, such as 0/3: poll the i-th of n parts of all targets, counted from 0, within as large a part"
         " of all limits; give each of n instances another i",
-        commands=_SHARDED,
+        commands=SHARDED,
     ),
     Flag(
         name="web.config.file",

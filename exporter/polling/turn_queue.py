@@ -139,7 +139,10 @@ class TurnQueue:
                 turn = replace(before, order=order, call=call)
             elif call.signature in self._remembered:
                 # The clock may have been set back since, or the interval may be shorter now.
-                turn.due = min(self._remembered[call.signature], workload.rhythms[call].after(now))
+                rhythm = workload.rhythms[call]
+                turn.due = min(self._remembered[call.signature], rhythm.after(now))
+                if self._patient and turn.due + rhythm.interval <= now:
+                    turn.due = rhythm.after(now)  # others may have sent it since
             elif self._patient and identity not in self.workload.calls:
                 turn.due = workload.rhythms[call].after(now)
             turns.append(turn)

@@ -59,7 +59,10 @@ class Workload:
             bots=polled,
             calls=calls,
             rhythms=rhythms(
-                given, workspace.own_per_minute, workspace.own_concurrency, workspace.zone
+                given,
+                workspace.shard.pace(workspace.requests_per_minute, workspace.requests_per_day),
+                workspace.own_concurrency,
+                workspace.zone,
             ),
             wanted={
                 key: (call.signature, entry)

@@ -98,8 +98,12 @@ class RequestBudget:
         return 0.0
 
     def until_tomorrow(self, now: datetime) -> float:
-        """Seconds until the next local day if this day's budget is spent, else 0."""
-        if self.remaining(now) != 0:
+        """Seconds until the next local day if this day's budget is spent, else 0.
+
+        Among several shards, the rate keeps the limit: what was counted when a shard had a larger part
+        says nothing about the smaller one.
+        """
+        if self._by_day or self.remaining(now) != 0:
             return 0.0
         return (begins(local_day(now, self._zone) + DAY, self._zone) - now).total_seconds()
 

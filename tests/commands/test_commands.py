@@ -19,7 +19,7 @@ from support.workspaces import TODAY, workspace
 
 from exporter import __version__
 from exporter.commands import bots, docs, once, plan, serve
-from exporter.commands.configuration import configuration, rehearsed
+from exporter.commands.configuration import configuration, read, rehearsed
 from exporter.commands.flags import DONE, MENDABLE, Invocation, parse
 from exporter.config import Config, load
 from exporter.model import api_paths
@@ -154,6 +154,24 @@ def test_the_plan_of_a_shard_has_its_own_requests_and_its_part_of_the_limits() -
         )
         assert any(" s at 0.6666 requests a minute" in line for line in lines)
         assert not any("the list of bots" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("command", "divided"), [("once", True), ("backfill", False), ("bots", False)]
+)
+def test_a_variable_for_shards_divides_only_what_is_polled(
+    folder: Path, command: str, *, divided: bool
+) -> None:
+    file = folder / "seasalt.yml"
+    names = ", ".join(f"{{id: bot-{number}}}" for number in range(4))
+    file.write_text(
+        f"workspaces: [{{name: acme, api: seachat, api_key: k, bots: [{names}]}}]", "utf-8"
+    )
+    more = ["--from=2026-01-01"] if command == "backfill" else []
+    given = parse([command, f"--config.file={file}", *more], {"SEASALT_EXPORTER_SHARD": "3/4"})
+    (one,) = read(given).workspaces
+
+    assert (len(one.bots) < 4) is divided
 
 
 def test_the_plan_of_a_shard_says_that_each_reads_the_whole_list() -> None:

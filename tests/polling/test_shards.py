@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -17,6 +18,7 @@ from exporter.config import Config
 from exporter.errors import StartError
 from exporter.model import api_paths
 from exporter.model.shards import Shard
+from exporter.polling.workload import Workload
 from exporter.upstream.limiter import Limiter, SenderState
 from exporter.upstream.request_budget import CAPACITY
 
@@ -226,9 +228,6 @@ def test_a_new_shard_that_starts_before_the_old_ones_know_it_would_poll_twice() 
     assert min(run.gaps()) < timedelta(seconds=2)
 
 
-# Limits.
-
-
 async def there_and_back(run: Shards) -> None:
     """From two shards to three and back to two, as often as the time allows."""
     run.start("0/2", "1/2")
@@ -237,6 +236,15 @@ async def there_and_back(run: Shards) -> None:
         await one_by_one(run)
         await run.lasts(minutes=37)
         await fewer(run)
+
+
+def test_an_old_state_file_of_a_shard_makes_it_poll_nothing_twice_within_an_interval() -> None:
+    run = Shards(40, metrics=["total_usage"], requests_per_minute=60).through(there_and_back)
+    assert min(run.gaps()) > INTERVAL - 2 * SLACK
+    assert max(run.gaps()) < 2 * INTERVAL + SLACK
+
+
+# Limits.
 
 
 def test_all_shards_together_never_send_more_than_the_rate_also_while_their_number_changes() -> (
@@ -265,6 +273,21 @@ def test_all_shards_together_never_send_more_than_a_days_limit_also_while_their_
     days = Counter[date](at.astimezone(run.one.zone).date() for at in run.times)
     assert max(days.values()) <= 500
     assert max(days.values()) > 300
+
+
+def test_the_last_turns_of_a_day_begin_early_enough_for_the_pace_of_a_shard() -> None:
+    one = of_shard(
+        workspace(
+            [{"metric": "total_usage", "window": "today"}], bots=100, requests_per_day=20_000
+        ),
+        "0/2",
+    )
+    rhythms = Workload.of(one, one.bots).rhythms.values()
+    lead = max(rhythm.before_midnight for rhythm in rhythms if rhythm.before_midnight)
+    pace = one.shard.pace(one.requests_per_minute, one.requests_per_day)
+    spare = pace - len(rhythms) * Fraction(1, 10)
+    assert spare > 0
+    assert Fraction(lead / timedelta(minutes=1)) * spare >= len(rhythms)
 
 
 @pytest.mark.parametrize(("count", "each"), [(1, 10), (3, 3), (10, 1), (20, 1)])

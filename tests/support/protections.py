@@ -2242,7 +2242,7 @@ PROTECTIONS: Final = (
     Protection(
         "the requests of a day are no more than allowed",
         "exporter/upstream/request_budget.py",
-        "if self.remaining(now) != 0:",
+        "if self._by_day or self.remaining(now) != 0:",
         "if True:",
         ("tests/upstream/test_request_budget.py", "tests/polling/test_poller.py"),
     ),
@@ -3430,10 +3430,26 @@ PROTECTIONS: Final = (
         ("tests/test_supply.py",),
     ),
     Protection(
+        "an old state file of a shard makes it poll nothing twice",
+        "exporter/polling/turn_queue.py",
+        "if self._patient and turn.due + rhythm.interval <= now:",
+        "if False:",
+        (
+            "tests/polling/test_shards.py::test_an_old_state_file_of_a_shard_makes_it_poll_nothing_twice_within_an_interval",
+        ),
+    ),
+    Protection(
+        "what a shard spent of a larger part does not stop it",
+        "exporter/upstream/request_budget.py",
+        "if self._by_day or self.remaining(now) != 0:",
+        "if self.remaining(now) != 0:",
+        ("tests/upstream/test_request_budget.py",),
+    ),
+    Protection(
         "what is polled more often than it is scraped is not called stale",
         "config/prometheus/rules/base.yml",
-        "(seasalt_report_interval_seconds), 60)",
-        "(seasalt_report_interval_seconds), 1)",
+        "report:seasalt_age_seconds > 60 * scalar(",
+        "report:seasalt_age_seconds > 0 * scalar(",
         ("tests/test_rules.py",),
     ),
 )

@@ -193,3 +193,11 @@ def test_what_a_shard_has_saved_up_before_midnight_is_not_spent_on_the_next_day(
     assert budget.take(30.0, late + timedelta(seconds=30)) == 0
     assert budget.take(90.0, late + timedelta(seconds=90)) == pytest.approx(3)
     assert budget.take(93.0, late + timedelta(seconds=93)) == 0
+
+
+def test_what_a_shard_spent_of_a_larger_part_does_not_stop_it() -> None:
+    budget = RequestBudget(Fraction(20), 100, UTC, 0.0, NOON.date(), spent=500, by_day=True)
+    budget.take(0.0, NOON)
+
+    assert budget.take(30.0, NOON + timedelta(seconds=30)) == 0
+    assert budget.spent(NOON) == 501
