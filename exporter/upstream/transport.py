@@ -11,8 +11,10 @@ byte has come after it, and the socket has none to read. Otherwise it is closed.
 
 **An end at the wrong moment.** The server may close the connection just when the next request is
 sent. `KeptConnectionLost` says that a kept connection ended before the first byte of an answer; the
-sender then repeats the request, if its limits allow that. A request that must not be sent twice has
-the header `Connection: close`, and gets a connection of its own.
+sender then repeats the request, if its limits allow that. The other kept connections may have ended
+as well, and a server may end each one like this. So all of them are closed, and for a while none is
+kept. A request that must not be sent twice has the header `Connection: close`, and gets a connection
+of its own.
 
 Before the head of an answer is complete, its size is limited, all interim answers (103 Early Hints)
 included, and it is parsed in small steps, with other tasks in between. Otherwise a server could
@@ -22,6 +24,7 @@ block the event loop with interim answers without end. The caller limits the bod
 import asyncio
 import re
 import select
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +38,9 @@ from exporter.network_addresses import joined
 
 KEPT: Final = 60.0
 """Seconds after its beginning in which a connection takes further requests."""
+
+UNKEPT: Final = 600.0
+"""Seconds after the loss of a kept connection in which none is kept."""
 
 LARGEST_HEAD: Final = 64 * 1024
 """Bytes up to the end of an answer's head, all interim answers included."""
@@ -101,6 +107,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._free = asyncio.Semaphore(most)
         self._busy = 0
         self._idle: list[_Connection] = []
+        self._kept_from = 0.0
         self._room = memoryview(bytearray(_READ))
         self._closed = False
 
@@ -122,6 +129,11 @@ class Transport(httpx.AsyncBaseTransport):
         try:
             connection = self._kept(request) or await self._connected(request)
             head = await connection.ask(*self._forwarded(request), request.content)
+        except KeptConnectionLost:
+            self._kept_from = asyncio.get_running_loop().time() + UNKEPT
+            self._forget()
+            self._done(connection)
+            raise
         except BaseException:
             self._done(connection)
             raise
@@ -134,9 +146,13 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the idle connections; any other closes after its answer."""
         self._closed = True
+        self._forget()
+        await asyncio.sleep(0)  # their sockets are closed in the loop's next turn
+
+    def _forget(self) -> None:
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
-        await asyncio.sleep(0)  # their sockets are closed in the loop's next turn
 
     def _forwarded(self, request: httpx.Request) -> tuple[bytes, bytes, list[Header]]:
         """Method, target and headers of a request; a proxy gets the whole URL of plain HTTP."""
@@ -147,7 +163,8 @@ class Transport(httpx.AsyncBaseTransport):
 
     def _done(self, connection: "_Connection | None") -> None:
         """Keep the connection after an answer that was read, or close it."""
-        if connection and not self._closed and connection.rests():
+        keeps = not self._closed and asyncio.get_running_loop().time() >= self._kept_from
+        if connection and keeps and connection.rests():
             self._idle.append(connection)
         elif connection:
             connection.close()
@@ -180,6 +197,10 @@ class Transport(httpx.AsyncBaseTransport):
         except OSError as error:
             connection.close()
             raise httpx.ConnectError("no connection") from _told(error)
+        except UnicodeError:  # a part of the name is longer than a name may have
+            connection.close()
+            unknown = socket.gaierror(socket.EAI_NONAME, "no such name")
+            raise httpx.ConnectError("no connection") from unknown
         except BaseException:
             connection.close()
             raise
@@ -266,8 +287,10 @@ class _Connection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close the connection at once; harmless if it is closed or was never opened."""
-        if self._transport and not self._transport.is_closing():
-            self._transport.abort()
+        if self._timer:
+            self._timer.cancel()
+        if self._transport:
+            self._transport.abort()  # one that closes in peace may wait for its other side
 
     async def secure(self, tls: ssl.SSLContext, host: str) -> None:
         """Start TLS.
@@ -394,7 +417,10 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Give the connection back; httpx does that once."""
-        self._done(self._connection)
+        try:
+            await asyncio.sleep(0)  # TLS reads on in the loop's next turn, if it was paused
+        finally:
+            self._done(self._connection)
 
 
 def _origin(url: httpx.URL) -> Origin:

@@ -582,6 +582,9 @@ def _portions(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in portions of at most `PORTION` bytes."""
     held, size = list[bytes](), 0
     for piece in pieces:
+        if not held and PORTION // 2 < len(piece) <= PORTION:
+            yield piece  # a portion by itself: look for nothing else while it is sent
+            continue
         begin = 0
         if size + len(piece) > PORTION:
             portion, size = b"".join(held), 0

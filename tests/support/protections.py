@@ -3430,6 +3430,20 @@ PROTECTIONS: Final = (
         ("tests/test_supply.py",),
     ),
     Protection(
+        "a server that ends kept connections costs no report",
+        "exporter/upstream/transport.py",
+        "self._kept_from = asyncio.get_running_loop().time() + UNKEPT",
+        "pass",
+        ("tests/upstream/test_transport.py",),
+    ),
+    Protection(
+        "the retry after a lost connection gets a new one",
+        "exporter/upstream/transport.py",
+        "            self._forget()\n            self._done(connection)\n",
+        "            self._done(connection)\n",
+        ("tests/upstream/test_transport.py",),
+    ),
+    Protection(
         "an old state file of a shard makes it poll nothing twice",
         "exporter/polling/turn_queue.py",
         "if self._patient and turn.due + rhythm.interval <= now:",

@@ -190,6 +190,57 @@ def test_a_kept_connection_that_ends_before_an_answer_costs_one_counted_request(
     assert api.counted(RETRIES, "connect") == 1
 
 
+def test_a_server_that_ends_each_connection_at_its_second_request_costs_no_report() -> None:
+    of_connection: dict[int, int] = {}
+
+    def answers(_: Asked) -> Steps:
+        number = api.stub.connections
+        of_connection[number] = of_connection.get(number, 0) + 1
+        return (GOOD,) if of_connection[number] == 1 else (End.CLOSE,)
+
+    api = Api(answers)
+
+    assert api.run(*[report] * 40) == [None] * 40
+    assert len(api.stub.journal) == 41
+    assert api.counted(RETRIES, "connect") == 1
+
+
+@both_schemes
+def test_when_several_kept_connections_have_ended_the_retry_gets_a_new_one(
+    authority: Authority, scheme: str
+) -> None:
+    ending = False
+
+    def answers(_: Asked) -> Steps:
+        return (End.CLOSE,) if ending and api.stub.connections <= 3 else (0.1, GOOD)
+
+    api = Api(answers, authority if scheme == "https" else None, concurrency=3)
+
+    async def three(sender: Sender, client: Client) -> None:
+        await asyncio.gather(*[report(sender, client) for _ in range(3)])
+
+    async def then(sender: Sender, client: Client) -> None:
+        nonlocal ending
+        ending = True
+        begun = time.monotonic()
+        await report(sender, client)
+        assert time.monotonic() - begun < 1.5
+
+    assert api.run(three, then) == [None, None]
+    assert api.stub.connections == 4
+
+
+def test_a_name_with_a_part_that_is_too_long_is_unknown() -> None:
+    async def go() -> None:
+        one = workspace(base_url=f"https://{'a' * 64}.com")
+        client = Client(one)
+        with pytest.raises(RequestFailed, match="name unknown"):
+            await client.report(one.url, {}, KEY)
+        await client.close()
+
+    asyncio.run(go())
+
+
 def test_a_kept_connection_that_ends_is_no_excuse_for_a_request_beyond_the_budget() -> None:
     api = Api(answering((GOOD,), (End.CLOSE,), (GOOD,)), requests_per_day=2)
 
