@@ -14,7 +14,7 @@ from benchmarks.alerts import INCIDENTS, Told, incidents
 
 pytestmark = pytest.mark.takes_minutes
 
-HEALTHY: Final = 8
+HEALTHY: Final = 4
 WEEKS: Final = 4
 """Two for what is usual, and two that are judged."""
 

@@ -54,7 +54,7 @@ def demo(exporter: Command) -> Iterator[Demo]:
         yield Demo(page, process)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # it takes a third of a core for as long as it runs
 def big_demo(exporter: Command) -> Iterator[Demo]:
     """A demo with fifty bots and with trouble, each report of which has been polled once."""
     with started([*exporter, "demo", f"--bots={MANY}", "--trouble", *ANYWHERE]) as process:
@@ -73,7 +73,7 @@ def big_demo(exporter: Command) -> Iterator[Demo]:
         yield Demo(page, process)
 
 
-@pytest.fixture(scope="session", params=["demo", "big_demo"], ids=["four", "fifty"])
+@pytest.fixture(scope="module", params=["demo", "big_demo"], ids=["four", "fifty"])
 def each_demo(request: pytest.FixtureRequest) -> Demo:
     """The demo with four bots, and the one with fifty and with trouble."""
     found: Demo = request.getfixturevalue(request.param)
