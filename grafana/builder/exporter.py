@@ -15,9 +15,10 @@ _SUCCESS: Final = reports("success")
 _KEY: Final = own("seasalt_api_key_valid", _PLACE, of="min")
 _AGE: Final = f"(time() - {reports('last_success_timestamp_seconds')})"
 _LATE: Final = f"{_AGE} / {reports('interval_seconds')} > bool {LATE:g}"
+_SHARD: Final = own("seasalt_exporter_shard_info")
 _VALUES: Final = (
-    f"max by ({_PLACE}, shard) ({own('seasalt_series')}"
-    f" * on (job, instance) group_left (shard) {own('seasalt_exporter_shard_info')})"
+    f"max by ({_PLACE}, shard) ({own('seasalt_series')} * on (job, instance) group_left (shard) {_SHARD}"
+    f" or {own('seasalt_series')} unless on (job, instance) {_SHARD})"
 )
 """Of each shard: their values add up, those of two exporters of one shard do not."""
 _RATE: Final = "[$__rate_interval]"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 from support.loopback import Listening, listening
@@ -274,7 +275,7 @@ def test_a_check_of_many_workspaces_makes_what_they_share_once(
 
     made: list[int] = []
     monkeypatch.setattr(client, "_context", counted)
-    gc.collect()
+    monkeypatch.setattr(client, "_trusted", WeakValueDictionary())  # whatever others still hold
 
     rehearsed(Config(workspaces=tuple(workspace(name=f"w{number}") for number in range(5))))
 
