@@ -219,16 +219,15 @@ def measure(python: str, bots: int, number: int, *, lean: bool) -> tuple[Figures
                 figures[f"latency/{name}/{bots}"] = ratio(ours.seconds, server.seconds)
             elif server is not ours:
                 figures[f"cpu/{name}/{bots}"] = ratio(server.cpu, ours.cpu)
-        figures[f"latency/{bots}"] = median(ours.seconds) * 1000
         figures[f"memory/{bots}"] = resident_megabytes(ours.pid)
         rows = [row(server, bots) for server in running]
         rows.append(
             f"| {bots * SERIES:,} | {OURS}, all fresh before each scrape |"
-            f" | {median(whole) * 1000:.3g} | | | |"
+            f" {median(whole) * 1000:.3g} | | | |"
         )
         rows.append(
             f"| {bots * SERIES:,} | {OURS}, {some} bots fresh before each scrape |"
-            f" | {median(part) * 1000:.3g} | | | |"
+            f" {median(part) * 1000:.3g} | | | |"
         )
         program = None if lean or bots > _LARGEST_OF_PEERS else prometheus()
         if program and NGINX in by_name:

@@ -51,7 +51,8 @@ class RequestBudget:
         day: The local day that was counted before a restart; None if there was none.
         spent: The requests counted on that day.
         capacity: Tokens that the bucket can hold.
-        by_day: Whether tokens are lost at local midnight, so that no day gets more than its own.
+        by_day: Whether the rate keeps the limit per day: tokens are lost at local midnight, so that no
+            day gets more than its own, and the count stops nothing.
 
     Attributes:
         day: The local day that is being counted.
